@@ -1,0 +1,29 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first, once.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint clean
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt 'pytest>=8' 'ruff>=0.9' 'pyright>=1.1.390'
+	touch $@
+
+demo: $(VENV)/ready
+	$(RUN) -m hrnet_jax.datasets.synthetic --out data/made_up/photos
+	$(RUN) -m hrnet_jax.prepare coco --root data/made_up/photos --out data/made_up/records
+	$(RUN) train.py --config configs/demo.py --workdir runs/demo
+	$(RUN) eval.py --config configs/demo.py --workdir runs/demo
+
+test: $(VENV)/ready
+	$(RUN) -m pytest
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright --pythonpath $(RUN)
+
+clean:
+	rm -rf $(VENV) data/made_up runs/demo

@@ -1,0 +1,32 @@
+"""What the tests share: strict JAX, four simulated devices, the reference data where it is at hand."""
+
+import pathlib
+
+import jax
+import pytest
+from absl import flags
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl's flags
+
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder of reference numbers and real photos beside the project."""
+    if not (SHARED / "conformance").is_dir():
+        pytest.skip(f"the reference data is not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def coco_data(shared, tmp_path_factory) -> pathlib.Path:
+    """The four real COCO photos with their detections, prepared as records."""
+    from hrnet_jax import prepare
+
+    out = tmp_path_factory.mktemp("coco_four")
+    prepare.prepare_coco(shared / "real" / "coco_four", out)
+    return out

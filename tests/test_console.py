@@ -1,0 +1,36 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from hrnet_jax import console, skeletons
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def test_mistakes_of_the_user_are_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: skeletons.load("centaur"))  # type: ignore[arg-type]
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: `skeleton` (='centaur')")
+
+
+def test_faults_keep_their_traceback():
+    with pytest.raises(json.JSONDecodeError):
+        console.run(lambda: json.loads("{"))
+
+
+def test_success_is_status_zero():
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: None)
+    assert ended.value.code == 0
+
+
+def test_a_missing_config_has_no_traceback():
+    command = [sys.executable, "eval.py", "--config", "configs/nope.py", "--workdir", "runs/nope"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "'configs/nope.py'" in done.stderr
+    assert "Traceback" not in done.stderr

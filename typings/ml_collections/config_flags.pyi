@@ -1,0 +1,3 @@
+from typing import Any
+
+def DEFINE_config_file(*arguments: Any, **options: Any) -> Any: ...
