@@ -1,0 +1,168 @@
+"""What a person is made of: joint names, mirror pairs, limbs, OKS sigmas and upper body.
+
+Nothing else in the package knows how many joints there are. A skeleton is chosen by name (``"coco"``) or read
+from a user's own JSON file that holds the fields of `Skeleton`, with joints named instead of numbered.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """The joints of a person, in the order that annotations and heatmaps have them.
+
+    Attributes:
+      name: how prepared data and run directories refer to it.
+      joints: K joint names.
+      flip_pairs: pairs of joint indices that change places when a picture is mirrored.
+      limbs: pairs of joint indices to draw a line between.
+      sigmas: K standard deviations of the annotators' disagreement, as a fraction of the person's size
+        (the square root of its area); object keypoint similarity (OKS) is measured in them.
+      upper_body: joint indices of the upper body, for half-body augmentation.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    limbs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    upper_body: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when the parts contradict each other."""
+        count = len(self.joints)
+        if not count or len(set(self.joints)) != count:
+            raise ValueError(f"skeleton {self.name!r}: `joints` ({self.joints}) must be distinct, and some")
+        if len(self.sigmas) != count or min(self.sigmas) <= 0:
+            raise ValueError(
+                f"skeleton {self.name!r}: `sigmas` (={self.sigmas}) must be {count} positive numbers,"
+                " one for each joint"
+            )
+        used = [*sum(self.flip_pairs, ()), *sum(self.limbs, ()), *self.upper_body]
+        if any(not 0 <= joint < count for joint in used):
+            raise ValueError(f"skeleton {self.name!r}: joint numbers must be between 0 and {count - 1}")
+        mirrored = sum(self.flip_pairs, ())
+        if len(set(mirrored)) != len(mirrored):
+            raise ValueError(f"skeleton {self.name!r}: a joint stands twice in `flip_pairs`")
+
+    @property
+    def num_joints(self) -> int:
+        """How many joints there are (K)."""
+        return len(self.joints)
+
+    @property
+    def flip_order(self) -> np.ndarray:
+        """[K] for each joint the joint that takes its place in a mirrored picture."""
+        order = np.arange(self.num_joints)
+        for left, right in self.flip_pairs:
+            order[left], order[right] = right, left
+        return order
+
+
+def _named(
+    name: str,
+    joints: list[str],
+    flip_pairs: list[list[str]],
+    limbs: list[list[str]],
+    sigmas: list[float],
+    upper_body: list[str],
+) -> Skeleton:
+    """Turns joint names into joint numbers."""
+    names = tuple(joints)
+
+    def number(joint: str) -> int:
+        if joint not in names:
+            raise ValueError(f"skeleton {name!r}: {joint!r} is not among its joints ({', '.join(names)})")
+        return names.index(joint)
+
+    def pairs(named: list[list[str]]) -> tuple[tuple[int, int], ...]:
+        return tuple((number(a), number(b)) for a, b in named)
+
+    return Skeleton(
+        name=name,
+        joints=names,
+        flip_pairs=pairs(flip_pairs),
+        limbs=pairs(limbs),
+        sigmas=tuple(sigmas),
+        upper_body=tuple(map(number, upper_body)),
+    )
+
+
+def _sides(part: str) -> list[str]:
+    return [f"left_{part}", f"right_{part}"]
+
+
+def _both_sides(*parts: str) -> list[str]:
+    return [side for part in parts for side in _sides(part)]
+
+
+def _limb(a: str, b: str) -> list[list[str]]:
+    return [list(pair) for pair in zip(_sides(a), _sides(b), strict=True)]
+
+
+_COCO_PARTS = ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
+
+COCO = _named(
+    name="coco",
+    joints=["nose", *_both_sides(*_COCO_PARTS)],
+    flip_pairs=[_sides(part) for part in _COCO_PARTS],
+    limbs=[
+        *_limb("ankle", "knee"), *_limb("knee", "hip"), _sides("hip"), *_limb("hip", "shoulder"),
+        _sides("shoulder"), *_limb("shoulder", "elbow"), *_limb("elbow", "wrist"), _sides("eye"),
+        ["nose", "left_eye"], ["nose", "right_eye"], *_limb("eye", "ear"), *_limb("ear", "shoulder"),
+    ],
+    sigmas=[
+        .026, .025, .025, .035, .035, .079, .079, .072, .072,
+        .062, .062, .107, .107, .087, .087, .089, .089,
+    ],
+    upper_body=["nose", *_both_sides("eye", "ear", "shoulder", "elbow", "wrist")],
+)  # fmt: skip
+
+SKELETONS = {"coco": COCO}
+
+
+def load(name_or_path: str | os.PathLike) -> Skeleton:
+    """Returns a known skeleton by name, or reads a user's own from a JSON file.
+
+    The file holds the fields of `Skeleton`, joints being named: ``{"name": "horse", "joints": ["nose", ...],
+    "flip_pairs": [["left_ear", "right_ear"], ...], "limbs": [["nose", "left_ear"], ...],
+    "sigmas": [0.026, ...], "upper_body": ["nose", ...]}``.
+
+    Raises:
+      FileNotFoundError: there is neither such a skeleton nor such a file.
+      ValueError: the file is not JSON, a field is missing, or the fields contradict each other.
+    """
+    if name_or_path in SKELETONS:
+        return SKELETONS[str(name_or_path)]
+    path = pathlib.Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`skeleton` (={str(name_or_path)!r}) is neither a file nor one of: {', '.join(SKELETONS)}"
+        )
+    try:
+        fields = json.loads(path.read_text())
+        return _named(**fields)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    except TypeError as error:
+        wanted = ", ".join(field.name for field in dataclasses.fields(Skeleton))
+        raise ValueError(f"{path}: a skeleton file needs the fields {wanted} (found: {error})") from error
+
+
+def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
+    """Writes a skeleton as the JSON file that `load` reads."""
+    name = skeleton.joints.__getitem__
+    fields = {
+        "name": skeleton.name,
+        "joints": skeleton.joints,
+        "flip_pairs": [[name(a), name(b)] for a, b in skeleton.flip_pairs],
+        "limbs": [[name(a), name(b)] for a, b in skeleton.limbs],
+        "sigmas": skeleton.sigmas,
+        "upper_body": [name(joint) for joint in skeleton.upper_body],
+    }
+    pathlib.Path(path).write_text(json.dumps(fields, indent=1))

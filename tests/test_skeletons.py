@@ -1,0 +1,76 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from hrnet_jax import skeletons
+
+
+def test_coco_is_coco():
+    coco = skeletons.load("coco")
+    assert coco.num_joints == 17
+    assert coco.flip_pairs == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
+    assert coco.upper_body == tuple(range(11))
+    assert sum(coco.sigmas) == pytest.approx(1.138)
+    assert len(coco.limbs) == 19
+
+
+def test_mirroring_twice_changes_nothing():
+    order = skeletons.COCO.flip_order
+    np.testing.assert_array_equal(order[order], np.arange(17))
+    names = np.array(skeletons.COCO.joints)
+    assert names[order][5] == "right_shoulder" and names[order][0] == "nose"
+
+
+def test_a_users_own_file(tmp_path):
+    path = tmp_path / "dog.json"
+    fields = {
+        "name": "dog",
+        "joints": ["nose", "left_ear", "right_ear"],
+        "flip_pairs": [["left_ear", "right_ear"]],
+        "limbs": [["nose", "left_ear"], ["nose", "right_ear"]],
+        "sigmas": [0.03, 0.04, 0.04],
+        "upper_body": ["nose"],
+    }
+    path.write_text(json.dumps(fields))
+    dog = skeletons.load(path)
+    assert dog.num_joints == 3 and dog.limbs == ((0, 1), (0, 2))
+    skeletons.save(dog, tmp_path / "again.json")
+    assert skeletons.load(tmp_path / "again.json") == dog
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sigmas": [0.1]}, "must be 17 positive numbers"),
+        ({"limbs": [["nose", "tail"]]}, "'tail' is not among its joints"),
+        ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint stands twice in `flip_pairs`"),
+        ({"joints": ["nose", "nose"]}, "is not among its joints"),
+        ({"colour": "red"}, "needs the fields name, joints"),
+    ],
+)
+def test_contradictions_are_named(tmp_path, change, message):
+    path = tmp_path / "skeleton.json"
+    skeletons.save(skeletons.COCO, path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=message):
+        skeletons.load(path)
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"`skeleton` \(='centaur'\) is neither a file nor one of: coco"):
+        skeletons.load("centaur")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ValueError, match=r"broken\.json is not JSON"):
+        skeletons.load(tmp_path / "broken.json")
+
+
+def test_joint_names_must_be_distinct():
+    with pytest.raises(ValueError, match="must be distinct"):
+        dataclasses.replace(skeletons.COCO, joints=("nose",) * 17)
+
+
+def test_joint_numbers_must_exist():
+    with pytest.raises(ValueError, match="between 0 and 16"):
+        dataclasses.replace(skeletons.COCO, upper_body=(17,))
