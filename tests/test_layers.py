@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hrnet_jax.models import layers
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def normalized(norm: layers.Norm, x: np.ndarray, train: bool = True):
+    module = layers.BatchNorm(norm)
+    variables = {
+        "params": {
+            "weight": np.full(x.shape[-1], 2, np.float32),
+            "bias": np.full(x.shape[-1], 3, np.float32),
+        },
+        "batch_stats": {
+            "running_mean": np.full(x.shape[-1], 0.5, np.float32),
+            "running_var": np.full(x.shape[-1], 4, np.float32),
+        },
+    }
+    y, updated = module.apply(variables, x, train, mutable=["batch_stats"])
+    return np.asarray(y), updated["batch_stats"]
+
+
+def test_batch_norm_uses_the_whole_batch_and_updates_unbiased():
+    x = draw(6, 4, 3, 2) * 5 + 7
+    y, stats = normalized(layers.Norm(), x)
+    flat = x.reshape(-1, 2)
+    np.testing.assert_allclose(y, (x - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5) * 2 + 3, atol=1e-5)
+    np.testing.assert_allclose(stats["running_mean"], 0.9 * 0.5 + 0.1 * flat.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(stats["running_var"], 0.9 * 4 + 0.1 * flat.var(0, ddof=1), rtol=1e-5)
+
+
+def test_batch_norm_in_groups_equals_separate_batches_and_keeps_the_first_ones_statistics():
+    x = draw(6, 4, 3, 2)
+    y, stats = normalized(layers.Norm(group_size=2), x)
+    parts = [normalized(layers.Norm(), x[start : start + 2]) for start in (0, 2, 4)]
+    np.testing.assert_allclose(y, np.concatenate([part[0] for part in parts]), atol=1e-6)
+    for name, value in stats.items():
+        np.testing.assert_allclose(value, parts[0][1][name], rtol=1e-6)
+
+
+def test_batch_smaller_than_the_group_is_one_group():
+    x = draw(3, 2, 2, 2)
+    np.testing.assert_array_equal(normalized(layers.Norm(group_size=32), x)[0], normalized(layers.Norm(), x)[0])
+
+
+def test_group_size_must_divide_the_batch():
+    with pytest.raises(ValueError, match=r"`norm_group_size` \(=4\) must divide .* \(=6\)"):
+        normalized(layers.Norm(group_size=4), draw(6, 2, 2, 2))
+
+
+@pytest.mark.parametrize(("norm", "train"), [(layers.Norm(frozen=True), True), (layers.Norm(), False)])
+def test_frozen_and_evaluation_use_running_statistics(norm, train):
+    x = draw(2, 3, 3, 2)
+    y, stats = normalized(norm, x, train)
+    np.testing.assert_allclose(y, (x - 0.5) / np.sqrt(4 + 1e-5) * 2 + 3, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(stats["running_mean"], np.full(2, 0.5, np.float32))
+
+
+def test_variance_survives_a_large_mean():
+    x = 1000 + 0.1 * draw(8, 16, 16, 1)
+    y, _ = normalized(layers.Norm(), x)
+    assert abs(y.std() - 2) < 0.05
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_convolution_pads_half_the_kernel_on_every_side(kernel_size, stride):
+    x, weight = draw(2, 8, 6, 3), draw(kernel_size, kernel_size, 3, 4, seed=1)
+    module = layers.Conv(4, kernel_size, stride)
+    y = np.asarray(module.apply({"params": {"weight": weight}}, x))
+    pad = kernel_size // 2
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    expected = np.zeros((2, 8 // stride, 6 // stride, 4))
+    for row in range(expected.shape[1]):
+        for column in range(expected.shape[2]):
+            top, left = row * stride, column * stride
+            window = padded[:, top : top + kernel_size, left : left + kernel_size]
+            expected[:, row, column] = np.einsum("bijc,ijco->bo", window, weight)
+    np.testing.assert_allclose(y, expected, atol=1e-4)
+
+
+def test_normalize_gives_imagenet_statistics():
+    image = np.zeros((1, 1, 2, 3), np.uint8)
+    image[..., 1, :] = 255
+    expected = (image / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(jax.jit(layers.normalize)(image), expected, rtol=1e-6)
+    assert layers.normalize(jnp.asarray(image)).dtype == jnp.float32

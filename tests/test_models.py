@@ -1,0 +1,125 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from flax import traverse_util
+
+from configs import default
+from hrnet_jax import models
+from hrnet_jax.models import hrnet, layers
+
+PUBLISHED = [
+    (32, (256, 192), 28_536_113, 7.120),
+    (32, (384, 288), 28_536_113, 16.020),
+    (48, (256, 192), 63_595_745, 14.614),
+    (48, (384, 288), 63_595_745, 32.882),
+]
+
+
+@pytest.mark.parametrize(("width", "image_size", "parameters", "giga"), PUBLISHED)
+def test_costs_are_the_published_ones(width, image_size, parameters, giga):
+    model = hrnet.HRNet(num_joints=17, width=width)
+    assert models.count_parameters(model, image_size) == parameters
+    assert round(models.count_multiply_adds(model, image_size) / 1024**3, 3) == giga
+
+
+def test_rematerialised_network_counts_the_same():
+    model = hrnet.HRNet(num_joints=5, width=8, units=(1, 1, 1), blocks=1)
+    plain = models.count_multiply_adds(model, (64, 64))
+    assert models.count_multiply_adds(model.clone(remat=True), (64, 64)) == plain
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_names_are_those_of_the_release(shared, width):
+    keys = json.loads((shared / f"conformance/net_hrnet_w{width}_256x192.keys.json").read_text())
+    variables = models.shapes(hrnet.HRNet(num_joints=17, width=width), (256, 192))
+    ours = {}
+    for collection in variables.values():
+        for path, leaf in traverse_util.flatten_dict(collection).items():
+            shape = leaf.shape
+            ours[".".join(path)] = [shape[3], shape[2], *shape[:2]] if len(shape) == 4 else list(shape)
+    assert ours == {key: shape for key, shape in keys.items() if not key.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_heatmaps_in_float64(shared, width):
+    expected = np.load(shared / f"conformance/net_hrnet_w{width}_256x192.npz")
+    with jax.enable_x64(True):
+        heatmaps = seeded_heatmaps(width, np.float64)
+    theirs = expected["heatmaps"].transpose(0, 2, 3, 1)
+    assert heatmaps.dtype == np.float64
+    assert np.abs(heatmaps - theirs).max() <= 1e-9 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_heatmaps_in_float32(shared, width):
+    expected = np.load(shared / f"conformance/net_hrnet_w{width}_256x192.npz")
+    heatmaps = seeded_heatmaps(width, np.float32)
+    theirs = expected["heatmaps"].transpose(0, 2, 3, 1)
+    assert np.abs(heatmaps - theirs).max() <= 3 * expected["float32_rel_err"] * np.abs(theirs).max()
+
+
+def seeded_heatmaps(width: int, dtype) -> np.ndarray:
+    model = hrnet.HRNet(num_joints=17, width=width, dtype=dtype)
+    variables = reference.seeded_variables(models.shapes(model, (256, 192)), dtype)
+    images = reference.seeded_images(f"hrnet_w{width}_256x192").astype(dtype)
+    return np.asarray(jax.jit(model.apply)(variables, images))
+
+
+def small(**changes) -> hrnet.HRNet:
+    return hrnet.HRNet(**{"num_joints": 5, "width": 8, "units": (1, 1, 1), "blocks": 1, **changes})
+
+
+def small_variables(model: hrnet.HRNet, size=(64, 64)) -> dict:
+    return reference.seeded_variables(models.shapes(model, size), np.float32)
+
+
+def test_bfloat16_keeps_parameters_statistics_and_head_in_float32():
+    model = small(dtype=jnp.bfloat16)
+    variables = models.shapes(model, (64, 64))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    image = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype(np.float32)
+    weights = small_variables(model)
+    half, updates = jax.jit(lambda v, x: model.apply(v, x, True, mutable=["batch_stats"]))(weights, image)
+    assert half.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
+    evaluated = jax.jit(model.apply)(weights, image)
+    full = jax.jit(small().apply)(weights, image)
+    error = jnp.sqrt(jnp.square(evaluated - full).mean() / jnp.square(full).mean())
+    assert 1e-5 < error < 3e-2
+
+
+def test_remat_changes_nothing():
+    image = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype(np.float32)
+    plain, remat = small(), small(remat=True)
+    variables = small_variables(plain)
+    assert jax.tree.structure(models.shapes(remat, (64, 64))) == jax.tree.structure(variables)
+    np.testing.assert_allclose(
+        jax.jit(remat.apply)(variables, image), jax.jit(plain.apply)(variables, image), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("image_size", [(250, 190), (0, 32), (256, 200)])
+def test_image_size_must_fit(image_size):
+    with pytest.raises(ValueError, match=r"`image_size` .* must be multiples of 32: nearest are"):
+        hrnet.check_image_size(image_size)
+
+
+def test_image_size_error_names_the_nearest():
+    with pytest.raises(ValueError, match=r"nearest are \(256, 192\)"):
+        hrnet.check_image_size((250, 190))
+
+
+def test_build_follows_the_configuration():
+    config = default.get_config()
+    config.model.width = 48
+    config.model.dtype = "bfloat16"
+    config.model.norm_group_size = 32
+    model = models.build(config)
+    assert (model.width, model.dtype, model.norm) == (48, jnp.bfloat16, layers.Norm(group_size=32))
+    config.model.dtype = "float8"
+    with pytest.raises(ValueError, match="float8"):
+        models.build(config)
