@@ -1,0 +1,125 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hrnet_jax import geometry, heatmap, skeletons
+
+SETTINGS = [
+    ("coco_64x48_s2", (64, 48), 2),
+    ("coco_96x72_s3", (96, 72), 3),
+    ("mpii_64x64_s2", (64, 64), 2),
+    ("coco_64x48_s1", (64, 48), 1),
+]
+
+
+@pytest.fixture(scope="module")
+def codec(shared) -> dict[str, np.ndarray]:
+    return dict(np.load(shared / "conformance/codec.npz"))
+
+
+def nhwc(array: np.ndarray) -> np.ndarray:
+    return array.transpose(0, 2, 3, 1)
+
+
+def render(joints, visible, size, sigma, unbiased=False):
+    image_size = tuple(4 * side for side in size)
+    draw = jax.jit(
+        lambda joints, visible: heatmap.render(
+            joints, visible, image_size=image_size, heatmap_size=size, sigma=sigma, unbiased=unbiased
+        )
+    )
+    return draw(joints.astype(np.float32), visible.astype(np.float32))
+
+
+@pytest.mark.parametrize(("tag", "size", "sigma"), SETTINGS)
+def test_targets_are_the_originals(codec, tag, size, sigma):
+    heatmaps, weights = render(codec[f"target/{tag}/joints"], codec[f"target/{tag}/vis"], size, sigma)
+    np.testing.assert_allclose(heatmaps, nhwc(codec[f"target/{tag}/heatmaps"]), atol=1e-6)
+    np.testing.assert_array_equal(weights, codec[f"target/{tag}/weight"][..., 0])
+
+
+def test_unbiased_targets_are_those_of_dark(codec):
+    tag = "target/coco_64x48_s2"
+    heatmaps, weights = render(codec[f"{tag}/joints"], codec[f"{tag}/vis"], (64, 48), 2, unbiased=True)
+    np.testing.assert_array_equal(weights, codec[f"dark/{tag}/weight"][..., 0])
+    np.testing.assert_allclose(heatmaps, nhwc(codec[f"dark/{tag}/heatmaps"]), atol=1e-6)
+
+
+def photo_joints(codec, pixels: np.ndarray) -> np.ndarray:
+    """Heatmap pixels back in the photo, person by person."""
+    pixels = np.asarray(pixels)
+    return np.stack(
+        [
+            geometry.apply(geometry.invert(geometry.photo_to_crop(center, scale, 0, (64, 48))), joints)
+            for center, scale, joints in zip(codec["decode/center"], codec["decode/scale"], pixels, strict=True)
+        ]
+    )
+
+
+def test_peaks_are_the_originals(codec):
+    pixels, scores = jax.jit(heatmap.peaks)(nhwc(codec["decode/heatmaps"]))
+    np.testing.assert_array_equal(pixels, codec["decode/argmax_xy"])
+    np.testing.assert_array_equal(scores, codec["decode/maxvals"][..., 0])
+
+
+def test_quarter_pixel_predictions_are_the_originals(codec):
+    pixels, scores = jax.jit(heatmap.decode)(nhwc(codec["decode/heatmaps"]))
+    np.testing.assert_allclose(photo_joints(codec, pixels), codec["decode/preds"], atol=1e-3)
+    np.testing.assert_array_equal(scores, codec["decode/maxvals"][..., 0])
+
+
+def test_dark_predictions_are_its_authors(codec):
+    pixels, _ = jax.jit(heatmap.decode, static_argnums=1)(nhwc(codec["decode/heatmaps"]), "dark")
+    np.testing.assert_allclose(photo_joints(codec, pixels)[1:], codec["dark/preds_people_1_to_5"], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", heatmap.DECODERS)
+def test_decoding_survives_heatmaps_without_a_peak(method):
+    maps = np.zeros((1, 16, 12, 3), np.float32)
+    maps[..., 1] = -1
+    maps[..., 2] = 1
+    pixels, scores = heatmap.decode(jnp.asarray(maps), method)
+    np.testing.assert_array_equal(pixels, np.zeros((1, 3, 2)))
+    np.testing.assert_array_equal(scores, [[0, -1, 1]])
+
+
+@pytest.mark.parametrize(("shift", "name"), [(False, "flip_back"), (True, "flip_back_shifted")])
+def test_flipping_is_the_originals(codec, shift, name):
+    maps = nhwc(codec["decode/heatmaps"])[: len(codec[f"decode/{name}"])]
+    flipped = heatmap.flip(jnp.asarray(maps), skeletons.COCO.flip_order, shift)
+    np.testing.assert_array_equal(flipped, nhwc(codec[f"decode/{name}"]))
+
+
+def test_pck_is_the_originals(codec):
+    accuracy = jax.jit(heatmap.pck)(nhwc(codec["decode/heatmaps"]), nhwc(codec["pck/target"]))
+    np.testing.assert_allclose(accuracy, codec["pck/avg"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("sigma", [1.5, 2, 3])
+def test_dark_reads_back_what_unbiased_targets_hold(seed, sigma):
+    random = np.random.default_rng(seed)
+    joints = (random.uniform(0.3, 0.7, (4, 9, 2)) * [128, 192]).astype(np.float32)
+    maps, _ = render(joints, np.ones((4, 9)), (48, 32), sigma, unbiased=True)
+    pixels, scores = heatmap.decode(maps, "dark")
+    np.testing.assert_allclose(4 * pixels, joints, atol=0.02)
+    assert (scores > np.exp(-0.25 / sigma**2) - 1e-6).all()
+
+
+def test_quarter_pixel_moves_toward_the_truth():
+    joints = np.random.default_rng(0).uniform(40, 80, (4, 9, 2)).astype(np.float32)
+    maps, _ = render(joints, np.ones((4, 9)), (32, 32), 2, unbiased=True)
+    error = {m: np.abs(4 * np.asarray(heatmap.decode(maps, m)[0]) - joints).mean() for m in ("argmax", "quarter")}
+    assert error["quarter"] < 0.6 * error["argmax"]
+
+
+def test_invisible_joints_are_not_drawn():
+    maps, weights = render(np.full((1, 2, 2), 32.0), np.array([[0, 1]]), (16, 16), 2)
+    assert maps[..., 0].max() == 0 and maps[..., 1].max() == 1
+    np.testing.assert_array_equal(weights, [[0, 1]])
+
+
+def test_unknown_decoder_is_refused():
+    with pytest.raises(ValueError, match=r"'softargmax'.*argmax, quarter, dark"):
+        heatmap.decode(jnp.zeros((1, 4, 4, 1)), "softargmax")

@@ -1,0 +1,36 @@
+import jax
+import numpy as np
+import pytest
+
+from hrnet_jax import losses
+
+
+@pytest.fixture(scope="module")
+def codec(shared) -> dict[str, np.ndarray]:
+    return dict(np.load(shared / "conformance/codec.npz"))
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "weighted"),
+    [(losses.mse, "mse", True), (losses.mse, "mse_unweighted", False), (losses.ohkm, "ohkm_top8", True)],
+)
+def test_losses_are_the_originals(codec, loss, name, weighted):
+    heatmaps, targets = (codec[key].transpose(0, 2, 3, 1) for key in ("decode/heatmaps", "pck/target"))
+    weights = codec["loss/weight"][..., 0].astype(np.float32)
+    weights = weights if weighted else np.ones_like(weights)
+    np.testing.assert_allclose(jax.jit(loss)(heatmaps, targets, weights), codec[f"loss/{name}"], rtol=1e-6)
+
+
+def test_joints_of_weight_zero_have_no_gradient():
+    random = np.random.default_rng(0)
+    heatmaps, targets = random.standard_normal((2, 2, 4, 4, 3)).astype(np.float32)
+    weights = np.array([[0, 1, 1], [1, 0, 1]], np.float32)
+    gradient = jax.grad(losses.mse)(heatmaps, targets, weights)
+    np.testing.assert_array_equal(np.abs(gradient).sum((1, 2)) > 0, weights > 0)
+
+
+def test_ohkm_is_the_mean_of_the_largest_errors():
+    targets = np.zeros((1, 2, 2, 10), np.float32)
+    heatmaps = np.broadcast_to(np.arange(10, dtype=np.float32), targets.shape)
+    expected = np.mean([0.5 * k**2 for k in range(2, 10)])
+    np.testing.assert_allclose(losses.ohkm(heatmaps, targets, np.ones((1, 10), np.float32)), expected)
