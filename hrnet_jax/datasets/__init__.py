@@ -1,0 +1,1 @@
+"""Where people come from: COCO, detector files, made-up people; all end as the same records."""

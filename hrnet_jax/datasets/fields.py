@@ -1,0 +1,52 @@
+"""Reading what others wrote: JSON files and their fields, with errors that name file, entry and value."""
+
+import json
+import math
+import pathlib
+from typing import Any
+
+
+def missing(path: pathlib.Path) -> FileNotFoundError:
+    """Returns the error for a file that is not there, which tells what is there instead."""
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    present = sorted(file.name for file in folder.iterdir())
+    listed = ", ".join(present[:20]) + ", ..." * (len(present) > 20)
+    return FileNotFoundError(f"{path} does not exist; {folder} holds {listed or 'nothing'}")
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+      FileNotFoundError: it is missing.
+      ValueError: it is no JSON; both name the file.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not whole JSON: {error}; download or write it again") from error
+
+
+def numbers(value: Any, count: int, what: str) -> list[float]:
+    """Returns a list of `count` finite numbers as it is. Raises ValueError beginning with `what` if it is none."""
+    good = isinstance(value, list) and len(value) == count
+    if not good or not all(type(item) in (int, float) and math.isfinite(item) for item in value):
+        found = f"{len(value)}: {value}" if isinstance(value, list) else repr(value)
+        raise ValueError(f"{what} must be {count} finite numbers, but is {found[:200]}")
+    return value
+
+
+def get(entry: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
+    """Returns a field of a JSON object. Raises ValueError beginning with `what` if it is missing or no `kind`."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{what} must be an object, but is {entry!r:.200}")
+    if name not in entry:
+        raise ValueError(f"{what} has no `{name}`; its fields are {', '.join(entry)}")
+    value = entry[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{what}: `{name}` (={value!r:.200}) has the wrong type")
+    return value

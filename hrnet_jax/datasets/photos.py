@@ -1,0 +1,128 @@
+"""Photos as records: writing and reading them.
+
+Records are written by a TFDS builder as ArrayRecord, encoded as they were found, in ascending order of photo id.
+The builder is TFDS's shard by shard one, since it streams: the general one holds the first gigabyte in memory
+and needs TensorFlow from there on.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import io
+import itertools
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from hrnet_jax.datasets import places
+from hrnet_jax.datasets.places import Photo, Place
+
+SPLIT = "photos"  # the only split, in TFDS's sense, of a directory of records
+SHARD_BYTES = 128 * 2**20  # TFDS keeps as much in memory while it writes
+
+
+class Photos(tfds.core.ShardBasedBuilder):
+    """Writes encoded photos as ArrayRecord, one after the other; `write` is the way to use it."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, shards: Sequence[Callable[[], Iterator[tuple[int, dict]]]], **options: Any):
+        self._shards = shards
+        super().__init__(file_format="array_record", **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "photo_id": np.int64,
+            "file_name": tfds.features.Text(),
+            "width": np.int32,
+            "height": np.int32,
+            "image": tfds.features.Image(shape=(None, None, 3)),
+        }
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _shard_iterators_per_split(self, dl_manager: object) -> dict[str, Sequence[Callable[[], Iterator]]]:
+        return {SPLIT: self._shards}
+
+
+def write(directory: pathlib.Path, photos: Sequence[Photo], place: Place, title: str) -> dict[int, str]:
+    """Writes the photos that are whole into `directory`, with a progress bar, and tells of those that are not.
+
+    Args:
+      directory: existing directory; the records go to ``photos/1.0.0`` in it.
+      photos: in the order in which to write them.
+      place: where they lie.
+      title: stands before the progress bar.
+
+    Returns:
+      What is wrong with a photo, by photo id, for those left out.
+
+    Raises:
+      ValueError: not one photo is whole, or a file name is a link that leads elsewhere.
+    """
+    problems: dict[int, str] = {}
+    with tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=None) as bar:
+        good = _examples(photos, place, problems, bar)
+        first = next(good, None)
+        if first is None:
+            worst = ", ".join(f"{photo.file_name} ({problems[photo.id]})" for photo in photos[:3])
+            raise ValueError(f"{place.path}: not one of {len(photos)} photos could be read: {worst}, ...")
+        count = 1 + sum(place.size(photo.file_name) for photo in photos) // SHARD_BYTES
+        stream = itertools.chain([first], good)
+        share = -(-len(photos) // count)
+        shards = [lambda: itertools.islice(stream, share)] * count
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's talk of downloads
+            Photos(shards=shards, data_dir=os.fspath(directory)).download_and_prepare()
+    shutil.rmtree(directory / "downloads", ignore_errors=True)  # TFDS makes it, with nothing to download
+    return problems
+
+
+def _examples(
+    photos: Sequence[Photo], place: Place, problems: dict[int, str], bar: tqdm
+) -> Iterator[tuple[int, dict]]:
+    """Yields a record for each whole photo, in order; notes what is wrong with the others in `problems`."""
+    checked = _in_order(lambda photo: places.read_checked(place, photo), photos)
+    for photo, (image, problem) in zip(photos, checked, strict=True):
+        bar.update()
+        if problem:
+            problems[photo.id] = problem
+            continue
+        fields = dataclasses.asdict(photo)
+        yield photo.id, {"photo_id": fields.pop("id"), **fields, "image": image}
+
+
+def _in_order(function: Callable, items: Sequence) -> Iterator:
+    """Maps in threads, a few items ahead of the consumer, so that memory stays small."""
+    threads = os.cpu_count() or 1
+    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def read(directory: pathlib.Path) -> Sequence[dict]:
+    """Opens the records that `write` made, for random access.
+
+    Returns:
+      A sequence of ``{"photo_id", "file_name" (bytes), "width", "height", "image" (encoded bytes)}``.
+
+    Raises:
+      FileNotFoundError: a file of records is missing.
+    """
+    builder: Any = tfds.builder_from_directory(os.fspath(directory / "photos" / "1.0.0"))
+    for file in builder.info.splits[SPLIT].filepaths:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: prepare the split again, with --force")
+    return builder.as_data_source(SPLIT, decoders={"image": tfds.decode.SkipDecoding()})

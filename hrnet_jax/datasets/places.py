@@ -1,0 +1,134 @@
+"""Where photos lie: folders, or zip files as COCO ships them; and whether a photo is what it should be."""
+
+import dataclasses
+import pathlib
+import zipfile
+import zlib
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """What an annotation file says of a photo: its id, file name, width and height."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class Place(Protocol):
+    """Where photos lie."""
+
+    path: pathlib.Path
+
+    def size(self, file_name: str) -> int:
+        """Returns the encoded photo's bytes, 0 if it is missing."""
+        ...
+
+    def read(self, file_name: str) -> bytes:
+        """Returns the encoded photo. Raises OSError, or zipfile's and zlib's errors, when it cannot be read."""
+        ...
+
+
+class Folder:
+    """Photos in a folder, which no photo's path may leave; the folder itself may be a link."""
+
+    def __init__(self, path: pathlib.Path, root: pathlib.Path):
+        self.path = path
+        self._inside = (path.resolve(), root.resolve())
+
+    def _file(self, file_name: str) -> pathlib.Path:
+        file = self.path / file_name.removeprefix(f"{self.path.name}/")
+        target = file.resolve()
+        if not any(target.is_relative_to(folder) for folder in self._inside):
+            raise ValueError(f"{file} is a link to {target}, outside {self.path}: put the photo itself there")
+        return file
+
+    def size(self, file_name: str) -> int:
+        """Returns the file's bytes, 0 if it is missing."""
+        file = self._file(file_name)
+        return file.stat().st_size if file.is_file() else 0
+
+    def read(self, file_name: str) -> bytes:
+        """Returns the file's bytes."""
+        return self._file(file_name).read_bytes()
+
+
+class Zip:
+    """Photos in a zip file as COCO ships them: ``val2017.zip`` holds ``val2017/000000000785.jpg``."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is not a whole zip file ({error}): download it again") from error
+        self._entries = {self._short(entry.filename): entry for entry in self._zip.infolist()}
+
+    def _short(self, file_name: str) -> str:
+        return file_name.removeprefix(f"{self.path.stem}/")
+
+    def size(self, file_name: str) -> int:
+        """Returns the unpacked entry's bytes, 0 if it is missing."""
+        entry = self._entries.get(self._short(file_name))
+        return entry.file_size if entry else 0
+
+    def read(self, file_name: str) -> bytes:
+        """Returns the unpacked entry."""
+        entry = self._entries.get(self._short(file_name))
+        if entry is None:
+            raise FileNotFoundError(file_name)
+        return self._zip.read(entry)
+
+
+def locate(root: pathlib.Path, name: str) -> Place:
+    """Finds the photos called `name`: root/images/NAME/, root/NAME/, root/images/NAME.zip or root/NAME.zip.
+
+    Raises:
+      FileNotFoundError: they are in none of these.
+      ValueError: the zip file is damaged.
+    """
+    parents = (root / "images", root)
+    for parent in parents:
+        if (parent / name).is_dir():
+            return Folder(parent / name, root)
+    for parent in parents:
+        if (parent / f"{name}.zip").is_file():
+            return Zip(parent / f"{name}.zip")
+    tried = [f"{parent}/{tail}" for tail in (f"{name}/", f"{name}.zip") for parent in parents]
+    raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}")
+
+
+def decode(image: bytes) -> np.ndarray | None:
+    """Decodes a photo to [height, width, 3] uint8 RGB, as stored (EXIF rotation ignored); None if it is damaged.
+
+    Annotations refer to the pixels as stored, and the original's reader ignores the rotation too.
+    """
+    return cv2.imdecode(np.frombuffer(image, np.uint8), DECODE_FLAGS) if image else None
+
+
+def read_checked(place: Place, photo: Photo) -> tuple[bytes, str]:
+    """Reads a photo and looks whether it is what the annotations speak of.
+
+    Returns:
+      The encoded photo and "", or b"" and what is wrong with it.
+    """
+    try:
+        image = place.read(photo.file_name)
+    except FileNotFoundError:
+        return b"", "missing"
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+        return b"", f"cannot be read: {error}"
+    pixels = decode(image)
+    if pixels is None:
+        return b"", "not a whole image"
+    height, width = pixels.shape[:2]
+    if (width, height) != (photo.width, photo.height):
+        return b"", f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
+    return image, ""

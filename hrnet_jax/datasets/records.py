@@ -1,0 +1,168 @@
+"""A prepared split: photos as records, the people on them as arrays, and how to read them.
+
+``OUT/<split>/`` holds ``photos/`` (see `photos`), ``people.npz`` (ground truth, in the order in which the
+original walks through the annotations), ``detections.npz`` (if a detector's boxes were given),
+``annotations.json`` (COCO ground truth for pycocotools, without outlines), ``skeleton.json`` and
+``summary.json``, which is written last.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from hrnet_jax import skeletons
+from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.skeletons import Skeleton
+
+FORMAT = 1  # in summary.json: raised when a split written before can no longer be read
+PREPARE = "`python -m hrnet_jax.prepare coco --root DIR --out {out} --splits {split}`"
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """A table of N people with K joints, a row for each.
+
+    Attributes:
+      photo_index: [N] int64 row of the photo in the split's photos.
+      photo_id: [N] int64 the annotation file's id of the photo.
+      annotation_id: [N] int64 the annotation file's id of the person, 0 for detections.
+      box: [N, 4] float64 x, y, width, height in photo pixels; cut off at the border for ground truth, as the
+        detector gave it for detections.
+      joints: [N, K, 2] float64 photo pixels; 0 for detections.
+      visible: [N, K] float64, 1 for joints that are labelled, hidden or not, else 0; 1 for detections, as in
+        the original.
+      score: [N] float64 the detector's, 1 for ground truth.
+    """
+
+    photo_index: np.ndarray
+    photo_id: np.ndarray
+    annotation_id: np.ndarray
+    box: np.ndarray
+    joints: np.ndarray
+    visible: np.ndarray
+    score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.photo_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A prepared split, opened.
+
+    Attributes:
+      name: such as ``val2017``.
+      photos: random access to ``{"photo_id", "file_name", "width", "height", "image"}``, ascending by photo id;
+        the image is encoded bytes, the file name bytes too.
+      people: ground truth.
+      detections: a detector's boxes, None if none were given.
+      annotations: COCO ground truth file of the people on these photos.
+      skeleton: what the people are made of.
+      summary: what was kept, what was dropped and why, and from which files it came.
+    """
+
+    name: str
+    photos: Sequence[dict]
+    people: People
+    detections: People | None
+    annotations: pathlib.Path
+    skeleton: Skeleton
+    summary: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonSource:
+    """People one by one, for random access by grain: a person with the encoded photo."""
+
+    photos: Sequence[dict]
+    people: People
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def __getitem__(self, index: int) -> dict:
+        """Returns image (encoded bytes), joints [K, 2], visible [K], box [4] and the row's number `index`."""
+        people = self.people
+        return {
+            "image": self.photos[int(people.photo_index[index])]["image"],
+            "joints": people.joints[index],
+            "visible": people.visible[index],
+            "box": people.box[index],
+            "index": index,
+        }
+
+
+def on_photos(people: People, photo_ids: Sequence[int]) -> People:
+    """Keeps the people whose photo is among `photo_ids` (ascending) and numbers their photos accordingly."""
+    rows = {photo_id: row for row, photo_id in enumerate(photo_ids)}
+    index = np.array([rows.get(photo_id, -1) for photo_id in people.photo_id.tolist()], np.int64)
+    kept = {name: column[index >= 0] for name, column in vars(people).items()}
+    return People(**{**kept, "photo_index": index[index >= 0]})
+
+
+def read_summary(directory: str | os.PathLike) -> dict:
+    """Reads the summary of a prepared split.
+
+    Raises:
+      FileNotFoundError: there is no such directory.
+      ValueError: it is no prepared split, or one that another version of this package wrote.
+    """
+    directory = pathlib.Path(directory)
+    command = PREPARE.format(out=directory.parent, split=directory.name)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory} does not exist: prepare the data with {command}")
+    path = directory / "summary.json"
+    if not path.is_file():
+        inside = sorted(str(found.parent) for found in directory.glob("*/summary.json"))
+        meant = f"did you mean {' or '.join(inside)}?" if inside else f"prepare it with {command}"
+        raise ValueError(f"{directory} is not a prepared split (it has no summary.json): {meant}")
+    try:
+        summary = json.loads(path.read_text())
+        found = summary["format"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): prepare the split again with {command}") from error
+    if found != FORMAT:
+        raise ValueError(f"{path}: `format` (={found}) must be {FORMAT}: prepare the split again with {command}")
+    return summary
+
+
+def open_split(directory: str | os.PathLike) -> Split:
+    """Opens a split that `hrnet_jax.prepare` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such directory.
+      ValueError: it is no prepared split, an incomplete one, or one of another version.
+    """
+    directory = pathlib.Path(directory)
+    summary = read_summary(directory)
+    people_files = ["people.npz"] + ["detections.npz"] * (summary["detections"] is not None)
+    needed = ["photos/1.0.0/dataset_info.json", "annotations.json", "skeleton.json", *people_files]
+    missing = [name for name in needed if not (directory / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{directory} is incomplete, {', '.join(missing)} is missing: prepare it again with "
+            + PREPARE.format(out=directory.parent, split=directory.name) + " --force"
+        )  # fmt: skip
+    tables = [_load_people(directory / name) for name in people_files]
+    return Split(
+        name=directory.name,
+        photos=photo_records.read(directory),
+        people=tables[0],
+        detections=tables[1] if len(tables) > 1 else None,
+        annotations=directory / "annotations.json",
+        skeleton=skeletons.load(directory / "skeleton.json"),
+        summary=summary,
+    )
+
+
+def _load_people(path: pathlib.Path) -> People:
+    try:
+        with path.open("rb") as file, np.load(file) as columns:
+            return People(**columns)
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error

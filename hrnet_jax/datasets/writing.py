@@ -1,0 +1,205 @@
+"""Writing a prepared split, or as much of it as is not there already; see `records` for what it holds.
+
+A split is written into a hidden directory beside its place and renamed when it is whole, so an interrupted run
+leaves nothing that looks finished.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+
+from hrnet_jax import skeletons
+from hrnet_jax.datasets import coco, detections, photos, records
+from hrnet_jax.datasets.places import Place
+from hrnet_jax.skeletons import Skeleton
+
+LISTED = 20  # unreadable photos named in the summary
+NO_PHOTO = "photo unreadable"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What a split is made from: annotation file, photos, and a detector's file or None."""
+
+    split: str
+    annotations: pathlib.Path
+    photos: Place
+    detections: pathlib.Path | None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the split is of a test server: photos without annotations."""
+        return self.split.startswith("test")
+
+    @property
+    def is_train(self) -> bool:
+        """Whether the split is trained on: photos without people are of no use then."""
+        return self.split.startswith("train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+    """A detector's boxes, how many were dropped and why, and the fingerprint of their file."""
+
+    people: records.People
+    dropped: dict[str, int]
+    fingerprint: dict
+
+
+def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> tuple[dict, bool]:
+    """Writes a split to `directory`, unless it is there already and comes from the same files.
+
+    Args:
+      sources: what to make it from.
+      directory: where it goes.
+      skeleton: what the people are made of.
+      force: write it again even if it is there already.
+
+    Returns:
+      The split's summary, and whether anything was written.
+
+    Raises:
+      FileNotFoundError, ValueError: what is missing or wrong, in which file and field.
+    """
+    fingerprint = _fingerprint(sources.annotations)
+    summary = None if force else _finished(directory, fingerprint, skeleton)
+    boxes_fingerprint = _fingerprint(sources.detections) if sources.detections else None
+    if summary and boxes_fingerprint in (None, summary["sources"]["detections"]):
+        return summary, False
+    annotations = coco.load(sources.annotations, skeleton, with_people=not sources.is_test)
+    boxes = None
+    if sources.detections and boxes_fingerprint:
+        boxes = Boxes(*detections.load(sources.detections, annotations, skeleton), boxes_fingerprint)
+    if summary and boxes and _have_photos(summary, directory, boxes):
+        return _add_detections(summary, directory, boxes), True
+    with replacing(directory) as partial:
+        return _write(partial, sources, annotations, boxes, skeleton, fingerprint), True
+
+
+def _fingerprint(path: pathlib.Path) -> dict:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def _finished(directory: pathlib.Path, fingerprint: dict, skeleton: Skeleton) -> dict | None:
+    """Returns the summary of a split that is there already, whole and from the same annotations."""
+    try:
+        split = records.open_split(directory)
+    except (FileNotFoundError, ValueError):
+        return None
+    same = split.summary["sources"]["annotations"]["sha256"] == fingerprint["sha256"]
+    return split.summary if same and split.skeleton == skeleton else None
+
+
+def _write(
+    directory: pathlib.Path,
+    sources: Sources,
+    annotations: coco.Annotations,
+    boxes: Boxes | None,
+    skeleton: Skeleton,
+    fingerprint: dict,
+) -> dict:
+    """Writes a whole split into an empty directory and returns its summary."""
+    people, dropped = coco.select_people(annotations, skeleton)
+    if not len(people) and not sources.is_test:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it has none"
+        raise ValueError(f"{sources.annotations}: no annotation is a person that could be used ({reasons})")
+    wanted = {*people.photo_id.tolist(), *(boxes.people.photo_id.tolist() if boxes else [])}
+    ids = sorted(wanted if sources.is_train else annotations.photos)
+    chosen = [annotations.photos[photo_id] for photo_id in ids]
+    problems = photos.write(directory, chosen, sources.photos, sources.split)
+    kept = [photo_id for photo_id in ids if photo_id not in problems]
+    there = records.on_photos(people, kept)
+    _save_people(directory / "people.npz", there)
+    _save_json(directory / "annotations.json", coco.ground_truth(annotations, kept))
+    skeletons.save(skeleton, directory / "skeleton.json")
+    named = [f"{annotations.photos[photo_id].file_name}: {problem}" for photo_id, problem in problems.items()]
+    summary = {
+        "format": records.FORMAT,
+        "split": sources.split,
+        "photos": len(kept),
+        "photos_dropped": _counted(
+            {"unreadable": len(problems), "without people": len(annotations.photos) - len(ids)}
+        ),
+        "photos_unreadable": {"count": len(problems), "examples": named[:LISTED], "ids": list(problems)},
+        "people": len(there),
+        "people_dropped": dropped | _counted({NO_PHOTO: len(people) - len(there)}),
+        "detections": None,
+        "detections_dropped": {},
+        "sources": {"annotations": fingerprint, "photos": str(sources.photos.path), "detections": None},
+    }
+    if boxes:
+        return _add_detections(summary, directory, boxes)
+    _save_json(directory / "summary.json", summary)
+    return summary
+
+
+def _have_photos(summary: dict, directory: pathlib.Path, boxes: Boxes) -> bool:
+    """Returns whether a finished split has the boxes' photos, those apart that cannot be read."""
+    known = {*_photo_ids(directory), *summary["photos_unreadable"]["ids"]}
+    return known.issuperset(boxes.people.photo_id.tolist())
+
+
+def _photo_ids(directory: pathlib.Path) -> list[int]:
+    """Returns the ids of a split's photos, in their order (ascending)."""
+    ground_truth = json.loads((directory / "annotations.json").read_text())
+    return [image["id"] for image in ground_truth["images"]]
+
+
+def _add_detections(summary: dict, directory: pathlib.Path, boxes: Boxes) -> dict:
+    """Writes a split's boxes, then its summary, and returns that."""
+    there = records.on_photos(boxes.people, _photo_ids(directory))
+    _save_people(directory / "detections.npz", there)
+    summary = summary | {
+        "detections": len(there),
+        "detections_dropped": boxes.dropped | _counted({NO_PHOTO: len(boxes.people) - len(there)}),
+        "sources": summary["sources"] | {"detections": boxes.fingerprint},
+    }
+    _save_json(directory / "summary.json", summary)
+    return summary
+
+
+def _counted(reasons: dict[str, int]) -> dict[str, int]:
+    """Returns the reasons that apply."""
+    return {reason: count for reason, count in reasons.items() if count}
+
+
+def _save_people(path: pathlib.Path, people: records.People) -> None:
+    partial = path.with_name(f".{path.name}")
+    np.savez_compressed(partial, **vars(people))
+    os.replace(partial, path)
+
+
+def _save_json(path: pathlib.Path, content: dict) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(content))
+    os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def replacing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a hidden directory to write to, and renames it to `directory` at the end if nothing went wrong.
+
+    What an earlier, interrupted run left is removed. A `directory` of before stays until the new one is whole.
+    """
+    partial, old = (directory.with_name(f".{directory.name}.{tail}") for tail in ("partial", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if directory.exists():
+        os.rename(directory, old)
+    os.rename(partial, directory)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""The command that turns a data set into records: ``python -m hrnet_jax.prepare coco --root DIR --out DIR``.
+
+The root has COCO's own layout: ``annotations/person_keypoints_<split>.json`` (``image_info_<split>.json`` for a
+test server's splits) and photos in ``images/<split>/``, ``<split>/`` or zip files of that name. A split is
+written beside its place and renamed when it is whole, so an interrupted run leaves nothing that looks finished,
+and running again does what is left to do.
+"""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Sequence
+
+from hrnet_jax import console, skeletons
+from hrnet_jax.datasets import fields, places, writing
+from hrnet_jax.datasets.writing import Sources
+from hrnet_jax.skeletons import Skeleton
+
+# The detector files that the original's authors published, in ROOT/person_detection_results/.
+DETECTION_FILES = {
+    "val2017": "COCO_val2017_detections_AP_H_56_person.json",
+    "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
+}
+SHOWN = 5  # unreadable photos named on the terminal
+
+
+def prepare_coco(
+    root: str | os.PathLike,
+    out: str | os.PathLike,
+    splits: Sequence[str] | None = None,
+    detections: str | os.PathLike | None = None,
+    skeleton: Skeleton = skeletons.COCO,
+    force: bool = False,
+) -> dict[str, dict]:
+    """Prepares splits of a data set in COCO's layout; see `records` for what is written.
+
+    Training splits keep the photos that have a person to train on or a detection, other splits keep all. A split
+    that is there already and comes from the same files is left alone; detections are added to it without
+    rewriting photos where possible.
+
+    Args:
+      root: COCO's directory.
+      out: each split becomes a directory in it.
+      splits: such as ``["val2017"]``; None for all that have a ``person_keypoints`` file.
+      detections: detector file for the one split asked for, or the only one among them that is not for training;
+        None for the authors' file in ``root/person_detection_results``, if it is there.
+      skeleton: what the people are made of.
+      force: prepare again what is there already.
+
+    Returns:
+      The summary of each split.
+
+    Raises:
+      FileNotFoundError, ValueError: what is missing or wrong, in which file and field.
+    """
+    root, out = pathlib.Path(root), pathlib.Path(out)
+    if not root.is_dir():
+        raise FileNotFoundError(f"`root` (={root}) does not exist: it must hold annotations/ and images/")
+    splits = list(splits) if splits else _found_splits(root)
+    given = {_detections_target(splits): pathlib.Path(detections)} if detections else {}
+    sources = [_sources(root, split, given.get(split)) for split in splits]
+    return {source.split: _prepare(source, out / source.split, skeleton, force) for source in sources}
+
+
+def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> dict:
+    """Prepares a split and says what came of it."""
+    summary, written = writing.prepare(sources, directory, skeleton, force)
+    what = "prepared" if written else "already prepared from these files; left as it is (--force writes it again)"
+    print(f"{directory}: {what}\n{_describe(summary)}")
+    return summary
+
+
+def _found_splits(root: pathlib.Path) -> list[str]:
+    """Returns the splits that have annotations of people."""
+    prefix = "person_keypoints_"
+    found = sorted((root / "annotations").glob(f"{prefix}*.json"))
+    if not found:
+        raise fields.missing(root / "annotations" / f"{prefix}<split>.json")
+    return [file.stem.removeprefix(prefix) for file in found]
+
+
+def _detections_target(splits: list[str]) -> str:
+    """Returns the split that a detector file is meant for."""
+    candidates = splits if len(splits) == 1 else [name for name in splits if not name.startswith("train")]
+    if len(candidates) != 1:
+        raise ValueError(f"`detections` is for one split, but `splits` is {', '.join(splits)}: give its name only")
+    return candidates[0]
+
+
+def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sources:
+    """Finds the files of a split, so that what is missing is known before any work."""
+    prefix = "image_info" if split.startswith("test") else "person_keypoints"
+    annotations = root / "annotations" / f"{prefix}_{split}.json"
+    usual = root / "person_detection_results" / DETECTION_FILES.get(split, "")
+    boxes = given or (usual if usual.is_file() else None)
+    if boxes is None and split.startswith("test"):
+        raise ValueError(f"{split} has no ground truth: give a detector's boxes with --detections FILE")
+    for file in (annotations, boxes):
+        if file and not file.is_file():
+            raise fields.missing(file)
+    # All of COCO's test splits take their photos from one folder.
+    return Sources(split, annotations, places.locate(root, split.replace("test-dev", "test")), boxes)
+
+
+def _describe(summary: dict) -> str:
+    """Returns the summary as lines for the terminal."""
+
+    def line(name: str, kept: int, dropped: dict[str, int]) -> str:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        return f"  {name:<10} {kept:>9,}{reasons and f'   dropped: {reasons}'}"
+
+    unreadable, count = summary["photos_unreadable"], summary["photos_unreadable"]["count"]
+    lines = [line("photos", summary["photos"], summary["photos_dropped"])]
+    lines += [f"    {example}" for example in unreadable["examples"][:SHOWN]]
+    lines += [f"    and {count - SHOWN:,} more; summary.json has their ids"] * (count > SHOWN)
+    lines.append(line("people", summary["people"], summary["people_dropped"]))
+    if summary["detections"] is not None:
+        lines.append(line("detections", summary["detections"], summary["detections_dropped"]))
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line and prepares."""
+    parser = argparse.ArgumentParser(prog="python -m hrnet_jax.prepare", description="Data set -> records.")
+    formats = parser.add_subparsers(dest="format", required=True)
+    command = formats.add_parser("coco", help="COCO, or any data set in its layout")
+    command.add_argument("--root", required=True, help="holds annotations/ and images/ (folders or zip files)")
+    command.add_argument("--out", required=True, help="where the splits go, such as data/coco")
+    command.add_argument("--splits", nargs="+", help="such as train2017 val2017; default: all that are there")
+    command.add_argument("--detections", help="a detector's JSON file for the split that is tested on")
+    command.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
+    command.add_argument("--force", action="store_true", help="prepare again what is there already")
+    args = parser.parse_args(arguments)
+    skeleton = skeletons.load(args.skeleton)
+    prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,335 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import made_coco
+import pytest
+
+from hrnet_jax import console, prepare, skeletons
+from hrnet_jax.datasets import places, records, writing
+
+
+def open_split(out, split="val2017"):
+    return records.open_split(out / split)
+
+
+def photo_ids(split):
+    return [split.photos[row]["photo_id"] for row in range(len(split.photos))]
+
+
+def test_prints_a_summary(tmp_path, capfd):
+    content = made_coco.content()
+    content["annotations"] += [made_coco.person(1, 10, iscrowd=1), made_coco.person(2, 10, keypoints=[0] * 51)]
+    root = made_coco.write(tmp_path / "root", content)
+    prepare.prepare_coco(root, tmp_path / "out", detections=made_coco.boxes(tmp_path, [made_coco.box(10)] * 1234))
+    out, err = capfd.readouterr()
+    assert out.splitlines() == [
+        f"{tmp_path}/out/val2017: prepared",
+        "  photos             3",
+        "  people             3   dropped: 1 crowd, 1 without joints",
+        "  detections     1,234",
+    ]
+    assert err == ""
+
+
+def test_summary_file_says_where_it_came_from(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    summary = prepare.prepare_coco(root, tmp_path / "out")["val2017"]
+    assert summary == json.loads((tmp_path / "out/val2017/summary.json").read_text())
+    assert summary["sources"]["annotations"]["file"] == "person_keypoints_val2017.json"
+    assert re.fullmatch("[0-9a-f]{64}", summary["sources"]["annotations"]["sha256"])
+    assert summary["detections"] is None
+
+
+def test_training_keeps_photos_with_people_testing_keeps_all(tmp_path):
+    content = made_coco.content([1, 2, 3])
+    del content["annotations"][1]
+    for split in ("train2017", "val2017"):
+        made_coco.write(tmp_path / "root", content, split)
+    summaries = prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
+    assert list(summaries) == ["train2017", "val2017"]
+    assert photo_ids(open_split(tmp_path / "out", "train2017")) == [1, 3]
+    assert photo_ids(open_split(tmp_path / "out", "val2017")) == [1, 2, 3]
+    assert summaries["train2017"]["photos_dropped"] == {"without people": 1}
+
+
+@pytest.mark.parametrize("below", ["", "images"])
+def test_photos_may_stay_in_their_zip_file(tmp_path, below):
+    root = made_coco.write(tmp_path / "root", zipped=True)
+    (root / below).mkdir(exist_ok=True)
+    (root / "val2017.zip").rename(root / below / "val2017.zip")
+    prepare.prepare_coco(root, tmp_path / "out")
+    assert open_split(tmp_path / "out").photos[0]["image"] == made_coco.photo(10)
+
+
+def test_photos_may_lie_beside_the_annotations_and_be_png(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    (root / "images" / "val2017").rename(root / "val2017")
+    (root / "val2017" / "000000000010.jpg").write_bytes(made_coco.photo(10, ".png"))
+    prepare.prepare_coco(root, tmp_path / "out")
+    assert open_split(tmp_path / "out").photos[0]["image"] == made_coco.photo(10, ".png")
+
+
+def test_file_names_may_begin_with_the_split(tmp_path):
+    content = made_coco.content()
+    root = made_coco.write(tmp_path / "root", content)
+    for image in content["images"]:
+        image["file_name"] = f"val2017/{image['file_name']}"
+    (root / "annotations/person_keypoints_val2017.json").write_text(json.dumps(content))
+    assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["photos"] == 3
+
+
+def test_a_bad_photo_is_left_out_with_its_people_and_boxes(tmp_path, capsys):
+    content = made_coco.content([1, 2, 3, 4, 5])
+    content["images"][4]["width"] = 80
+    root = made_coco.write(tmp_path / "root", content)
+    folder = root / "images" / "val2017"
+    (folder / "000000000001.jpg").unlink()
+    (folder / "000000000002.jpg").write_bytes(made_coco.photo(2)[:900])
+    (folder / "000000000003.jpg").write_text("<html>not found</html>")
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(number) for number in (1, 4, 4, 5)])
+    summary = prepare.prepare_coco(root, tmp_path / "out", detections=boxes)["val2017"]
+    split = open_split(tmp_path / "out")
+    assert photo_ids(split) == [4]
+    assert split.detections is not None
+    assert split.people.photo_index.tolist() == [0]
+    assert split.detections.photo_index.tolist() == [0, 0]
+    assert summary["people_dropped"] == {"photo unreadable": 4}
+    assert summary["detections_dropped"] == {"photo unreadable": 2}
+    assert summary["photos_unreadable"] == {
+        "count": 4,
+        "examples": [
+            "000000000001.jpg: missing",
+            "000000000002.jpg: not a whole image",
+            "000000000003.jpg: not a whole image",
+            "000000000005.jpg: 64x48, but 80x48 in the annotations",
+        ],
+        "ids": [1, 2, 3, 5],
+    }
+    assert "1   dropped: 4 unreadable\n    000000000001.jpg: missing\n" in capsys.readouterr().out
+    assert [image["id"] for image in json.loads(split.annotations.read_text())["images"]] == [4]
+
+
+def test_a_damaged_entry_of_a_zip_file_is_left_out(tmp_path):
+    root = made_coco.write(tmp_path / "root", zipped=True)
+    content = bytearray((root / "val2017.zip").read_bytes())
+    content[content.index(made_coco.photo(20)) + 500] ^= 0xFF
+    (root / "val2017.zip").write_bytes(content)
+    summary = prepare.prepare_coco(root, tmp_path / "out")["val2017"]
+    assert summary["photos"] == 2
+    assert "000000000020.jpg: cannot be read: Bad CRC-32" in summary["photos_unreadable"]["examples"][0]
+
+
+def test_rotation_marks_do_not_turn_photos(tmp_path):
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    plain = made_coco.photo(1)
+    turned = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    pixels = places.decode(turned)
+    assert pixels is not None
+    assert pixels.shape == (made_coco.HEIGHT, made_coco.WIDTH, 3)
+
+
+def test_no_photo_at_all_is_an_error(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    for file in (root / "images" / "val2017").iterdir():
+        file.unlink()
+    with pytest.raises(
+        ValueError, match=r"val2017: not one of 3 photos could be read: 000000000010.jpg \(missing\)"
+    ):
+        prepare.prepare_coco(root, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_links_out_of_the_photos_are_refused(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    (tmp_path / "secret.jpg").write_bytes(made_coco.photo(1))
+    link = root / "images" / "val2017" / "000000000020.jpg"
+    link.unlink()
+    link.symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(ValueError, match=r"000000000020.jpg is a link to .*secret.jpg, outside .*val2017"):
+        prepare.prepare_coco(root, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_folder_of_photos_may_be_a_link_and_photos_may_be_shared_within_the_root(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    (root / "images" / "val2017").rename(tmp_path / "disk")
+    (root / "images" / "val2017").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "000000000020.jpg").rename(root / "shared.jpg")
+    (tmp_path / "disk" / "000000000020.jpg").symlink_to(root / "shared.jpg")
+    assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["photos"] == 3
+
+
+def test_a_finished_split_is_left_alone_unless_forced_or_changed(tmp_path, capsys):
+    root = made_coco.write(tmp_path / "root")
+    first = prepare.prepare_coco(root, tmp_path / "out")
+    stamp = (tmp_path / "out/val2017").stat().st_ino
+    assert prepare.prepare_coco(root, tmp_path / "out") == first
+    assert "already prepared" in capsys.readouterr().out
+    assert (tmp_path / "out/val2017").stat().st_ino == stamp
+    prepare.prepare_coco(root, tmp_path / "out", force=True)
+    assert "already" not in capsys.readouterr().out
+    made_coco.write(root, made_coco.content([10]))
+    assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["photos"] == 1
+    assert os.listdir(tmp_path / "out") == ["val2017"]
+
+
+def test_boxes_added_later_do_not_rewrite_photos(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    prepare.prepare_coco(root, tmp_path / "out")
+    records_file = next((tmp_path / "out/val2017/photos/1.0.0").glob("*array_record*"))
+    stamp = records_file.stat().st_mtime_ns
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(20)])
+    assert prepare.prepare_coco(root, tmp_path / "out", detections=boxes)["val2017"]["detections"] == 1
+    assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["detections"] == 1
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(20), made_coco.box(30)])
+    prepare.prepare_coco(root, tmp_path / "out", detections=boxes)
+    split = open_split(tmp_path / "out")
+    assert split.detections is not None
+    assert split.detections.photo_index.tolist() == [1, 2]
+    assert records_file.stat().st_mtime_ns == stamp
+
+
+def test_boxes_on_photos_left_out_of_training_rebuild_it(tmp_path):
+    content = made_coco.content([1, 2])
+    del content["annotations"][0]
+    root = made_coco.write(tmp_path / "root", content, "train2017")
+    assert prepare.prepare_coco(root, tmp_path / "out")["train2017"]["photos"] == 1
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(1)])
+    assert prepare.prepare_coco(root, tmp_path / "out", detections=boxes)["train2017"]["photos"] == 2
+    assert photo_ids(open_split(tmp_path / "out", "train2017")) == [1, 2]
+
+
+def test_a_test_servers_split_needs_boxes_only(tmp_path):
+    content = made_coco.content()
+    del content["annotations"], content["categories"][0]["keypoints"]
+    root = made_coco.write(tmp_path / "root", content, "test-dev2017")
+    with pytest.raises(ValueError, match=r"test-dev2017 has no ground truth: .*--detections"):
+        prepare.prepare_coco(root, tmp_path / "out", ["test-dev2017"])
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(20)])
+    prepare.prepare_coco(root, tmp_path / "out", ["test-dev2017"], boxes)
+    split = open_split(tmp_path / "out", "test-dev2017")
+    assert split.detections is not None
+    assert (len(split.photos), len(split.people), len(split.detections)) == (3, 0, 1)
+
+
+def test_boxes_go_to_the_split_that_is_tested_on(tmp_path):
+    for split in ("train2017", "val2017"):
+        made_coco.write(tmp_path / "root", split=split)
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(20)])
+    summaries = prepare.prepare_coco(tmp_path / "root", tmp_path / "out", detections=boxes)
+    assert (summaries["train2017"]["detections"], summaries["val2017"]["detections"]) == (None, 1)
+    with pytest.raises(ValueError, match=r"`detections` is for one split, but `splits` is a, b"):
+        prepare.prepare_coco(tmp_path / "root", tmp_path / "out", ["a", "b"], boxes)
+
+
+def test_own_skeletons_count_their_own_joints(tmp_path):
+    stick = skeletons.Skeleton("stick", ("top", "end"), (), ((0, 1),), (0.1, 0.1), (0,))
+    content = made_coco.content([1])
+    content["categories"][0]["keypoints"] = ["top", "end"]
+    content["annotations"][0]["keypoints"] = [1, 2, 2, 0, 0, 0]
+    prepare.prepare_coco(made_coco.write(tmp_path / "root", content), tmp_path / "out", skeleton=stick)
+    split = open_split(tmp_path / "out")
+    assert split.skeleton == stick
+    assert split.people.joints.shape == (1, 2, 2)
+
+
+def remove(name):
+    return lambda root: (root / name).rename(root / "gone")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda root: root.rename(root.with_name("gone")), FileNotFoundError, r"`root` \(=.*\) does not exist"),
+        (remove("annotations"), FileNotFoundError, r"_<split>.json does not exist; .*root holds gone, images"),
+        (
+            remove("annotations/person_keypoints_val2017.json"),
+            FileNotFoundError,
+            r"_<split>.json does not exist; .*annotations holds nothing",
+        ),
+        (remove("images/val2017"), FileNotFoundError, r"no photos of val2017: looked for .*images/val2017/, "),
+        (
+            lambda root: (remove("images")(root), (root / "val2017.zip").write_text("PK")),
+            ValueError,
+            r"val2017.zip is not a whole zip file",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, change, kind, message):
+    change(made_coco.write(tmp_path / "root"))
+    with pytest.raises(kind, match=message):
+        prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_that_is_not_there_tells_which_are(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    message = r"person_keypoints_train2017.json does not exist; .* holds person_keypoints_val2017.json"
+    with pytest.raises(FileNotFoundError, match=message):
+        prepare.prepare_coco(root, tmp_path / "out", ["train2017"])
+    with pytest.raises(FileNotFoundError, match=r"nowhere.json does not exist"):
+        prepare.prepare_coco(root, tmp_path / "out", detections=tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("people", "message"),
+    [([], r"\(it has none\)"), ([made_coco.person(1, 10, iscrowd=1)], r"could be used \(1 crowd\)")],
+)
+def test_no_usable_people_is_an_error(tmp_path, people, message):
+    root = made_coco.write(tmp_path / "root", made_coco.content() | {"annotations": people})
+    with pytest.raises(ValueError, match=message):
+        prepare.prepare_coco(root, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_failure_keeps_the_split_of_before(tmp_path, monkeypatch):
+    root = made_coco.write(tmp_path / "root")
+    prepare.prepare_coco(root, tmp_path / "out")
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing.skeletons, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_coco(root, tmp_path / "out", force=True)
+    assert os.listdir(tmp_path / "out") == ["val2017"]
+    assert len(open_split(tmp_path / "out").photos) == 3
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    image = root / "images" / "val2017" / "000000000020.jpg"
+    image.unlink()
+    os.mkfifo(image)  # reading it waits for ever, in the middle of the run
+    command = [sys.executable, "-m", "hrnet_jax.prepare", "coco", "--root", root, "--out", tmp_path / "out"]
+    with subprocess.Popen(command) as process:
+        for _ in range(200):
+            time.sleep(0.1)
+            if list((tmp_path / "out").glob(".val2017.partial")):
+                break
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".val2017.partial"]
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        open_split(tmp_path / "out")
+    image.unlink()
+    image.write_bytes(made_coco.photo(20))
+    prepare.prepare_coco(root, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["val2017"]
+    assert len(open_split(tmp_path / "out").photos) == 3
+
+
+def test_command_line(tmp_path, capsys):
+    root = made_coco.write(tmp_path / "root")
+    prepare.main(["coco", "--root", str(root), "--out", str(tmp_path / "out"), "--splits", "val2017"])
+    assert len(open_split(tmp_path / "out").photos) == 3
+    with pytest.raises(SystemExit, match="2"):
+        console.run(lambda: prepare.main(["coco", "--root", "/nowhere", "--out", str(tmp_path)]))
+    assert capsys.readouterr().err == (
+        "error: `root` (=/nowhere) does not exist: it must hold annotations/ and images/\n"
+    )
