@@ -1,0 +1,104 @@
+"""Evaluates a network: a run directory or a checkpoint in, COCO's AP table, errors and pictures out.
+
+    python eval.py --config configs/coco_hrnet_w32_256x192.py --workdir runs/w32
+
+evaluates ``config.data.val_split`` on ground-truth boxes and, where the split has a detector's boxes, on those
+too. Another split: ``--config.data.val_split=test-dev2017``. Into ``OUT`` (``WORKDIR/eval``) it writes
+
+    metrics.json              flat: {"val2017/gt_boxes/AP": 0.76, ...}
+    per_joint.json            errors of each joint, on ground-truth boxes
+    results_SPLIT_BOXES.json  COCO result files; for a split without annotations under the server's own name
+    pictures/                 the best and the worst people
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from hrnet_jax import checkpoint, console, models, sharding, visualize
+from hrnet_jax.datasets import records
+from hrnet_jax.evaluation import coco, evaluate, report
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration the network was trained with.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run directory; its best checkpoint is evaluated.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A checkpoint, instead of a run directory.")
+_OUT = flags.DEFINE_string("out", None, "Where the figures go. Default: `eval` in the run directory.")
+flags.mark_flag_as_required("config")
+flags.mark_flags_as_mutual_exclusive(["workdir", "checkpoint"], required=True)
+
+
+def run() -> None:
+    """Evaluates as the command line says."""
+    if _WORKDIR.value is None and _OUT.value is None:
+        raise ValueError("`--checkpoint` needs `--out`, the directory where the figures go")
+    config = _CONFIG.value
+    source = pathlib.Path(_WORKDIR.value or _CHECKPOINT.value or "")
+    out = pathlib.Path(_OUT.value or source / "eval")
+    split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
+    found = checkpoint.find(source)
+    if jax.process_index() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        print(f"{found}\n-> {split.name}: {_boxes(split)}, on {jax.device_count()} devices", flush=True)
+
+    outcomes = predict(config, found, split)
+    if jax.process_index() == 0:
+        write(outcomes, split, out)
+
+
+def _boxes(split: records.Split) -> str:
+    counts = {source: len(people) for source, people in evaluate.box_sources(split).items()}
+    return ", ".join(f"{count} {source}" for source, count in counts.items())
+
+
+def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> list[evaluate.Outcome]:
+    """Restores the weights and evaluates them on every source of boxes that the split has."""
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
+    weights = checkpoint.load_weights(source, checkpoint.describe(config))
+    return evaluate.evaluate(
+        evaluate.build_step(models.build(config), config),
+        sharding.place_state(weights, mesh),
+        split,
+        config,
+        lambda batch: sharding.place_batch(batch, mesh),
+        progress=jax.process_index() == 0,
+    )
+
+
+def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.Path) -> None:
+    """Writes all files and prints what stands in them."""
+    written = [evaluate.write_results(outcome, out) for outcome in outcomes]
+    if metrics := evaluate.metrics(outcomes):
+        written.append(_save(out / "metrics.json", metrics))
+        print("\n" + report.ap_table(outcomes))
+    for outcome in outcomes:
+        if outcome.source == evaluate.GT_BOXES:
+            written += _write_errors(outcome, split, out)
+    print("\n" + "\n".join(map(str, written)))
+
+
+def _write_errors(outcome: evaluate.Outcome, split: records.Split, out: pathlib.Path) -> list[pathlib.Path]:
+    """Writes and prints the joints' errors, and draws the best and the worst people."""
+    areas = coco.annotated_areas(split.annotations, outcome.people.annotation_id)
+    errors = coco.per_joint_errors(outcome.joints, outcome.people, areas, split.skeleton)
+    written = [_save(out / "per_joint.json", errors)]
+    print("\n" + report.joint_table(errors))
+    pictures = report.best_and_worst(split, outcome, areas)
+    (out / "pictures").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        written.append(out / "pictures" / f"{name}.jpg")
+        written[-1].write_bytes(visualize.encode_jpeg(picture))
+    return written
+
+
+def _save(path: pathlib.Path, content: Any) -> pathlib.Path:
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    console.start(run)

@@ -1,0 +1,1 @@
+"""From predicted joints to the published figures."""

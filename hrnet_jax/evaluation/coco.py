@@ -1,0 +1,200 @@
+"""COCO's figures: predictions -> result file -> average precision, and the errors joint by joint."""
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from hrnet_jax import geometry
+from hrnet_jax.datasets import records
+from hrnet_jax.evaluation import oks
+from hrnet_jax.skeletons import Skeleton
+
+METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+MOST_PEOPLE = 20  # a photo's best results that COCO counts
+
+
+class Result(TypedDict):
+    """One person as COCO's server takes it: `keypoints` is K times x, y, score."""
+
+    image_id: int
+    category_id: int
+    keypoints: list[float]
+    score: float
+
+
+def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Returns [N]: the area in square pixels of each box as the crop sees it, which OKS-NMS measures by.
+
+    Args:
+      boxes: [N, 4] x, y, width, height in photo pixels.
+      image_size: (height, width) of the network's input, whose shape boxes are grown to (and by a quarter).
+    """
+    aspect_ratio = image_size[1] / image_size[0]
+    scales = [geometry.box_to_center_scale(box, aspect_ratio)[1] for box in boxes]
+    return np.prod(np.reshape(scales, (-1, 2)) * 200, axis=1).astype(np.float64)
+
+
+def results(
+    joints: np.ndarray,
+    joint_scores: np.ndarray,
+    people: records.People,
+    image_size: tuple[int, int],
+    skeleton: Skeleton,
+    *,
+    nms_threshold: float = 0.9,
+    soft_nms: bool = False,
+    joint_score_threshold: float = 0.2,
+    category_id: int = 1,
+) -> list[Result]:
+    """Turns predictions into COCO results: people are rescored, then near-doubles in a photo suppressed.
+
+    Args:
+      joints: [N, K, 2] in photo pixels.
+      joint_scores: [N, K].
+      people: the N boxes that were looked into.
+      image_size: (height, width) of the network's input, see `padded_areas`.
+      skeleton: for its sigmas.
+      nms_threshold: OKS above which the worse of two people goes.
+      soft_nms: keep the 20 best of a photo instead, doubles ranked down.
+      joint_score_threshold: joints below it do not enter a person's score.
+      category_id: COCO's number for a person.
+
+    Returns:
+      The content of a COCO result file, photos in order of first appearance, best people first.
+    """
+    scores = oks.rescore(people.score, joint_scores, joint_score_threshold)
+    areas = padded_areas(people.box, image_size)
+    keypoints = np.concatenate([joints, joint_scores[..., None]], axis=-1).astype(np.float64)
+    suppress = oks.soft_nms if soft_nms else oks.nms
+    found: list[Result] = []
+    for photo_id, rows in _rows_by_photo(people.photo_id).items():
+        keep = suppress(joints[rows], scores[rows], areas[rows], skeleton.sigmas, nms_threshold)
+        found += [
+            Result(
+                image_id=photo_id,
+                category_id=category_id,
+                keypoints=keypoints[row].ravel().tolist(),
+                score=float(scores[row]),
+            )
+            for row in rows[keep]
+        ]
+    return found
+
+
+def _rows_by_photo(photo_ids: np.ndarray) -> dict[int, np.ndarray]:
+    """Maps each photo to the rows of its people, both in the order they come in."""
+    rows: dict[int, list[int]] = {}
+    for row, photo_id in enumerate(photo_ids.tolist()):
+        rows.setdefault(photo_id, []).append(row)
+    return {photo_id: np.array(numbers) for photo_id, numbers in rows.items()}
+
+
+def average_precision(
+    found: Sequence[Result], annotations: str | os.PathLike, skeleton: Skeleton
+) -> dict[str, float]:
+    """Returns COCO's ten keypoint figures as pycocotools computes them, at most 20 people in a photo.
+
+    AP is averaged over OKS thresholds 0.50 to 0.95, AP50 and AP75 stand at one; M and L are people of 32^2 to
+    96^2 square pixels and above. A figure for which there are no people is -1, as pycocotools has it; with no
+    results all are 0.
+
+    Args:
+      found: from `results`, or a COCO result file's content.
+      annotations: COCO annotation file.
+      skeleton: for its sigmas; any number of joints.
+
+    Raises:
+      ValueError: a result belongs to a photo that `annotations` does not have.
+    """
+    if not found:
+        return dict.fromkeys(METRICS, 0.0)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+        truth = COCO(os.fspath(annotations))
+        _check_photos(found, truth, annotations)
+        copies = [dict(result) for result in found]  # pycocotools writes into what it is given
+        predictions = truth.loadRes(copies)  # pyright: ignore[reportArgumentType]
+        evaluation = COCOeval(truth, predictions, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
+        evaluation.params.maxDets = [MOST_PEOPLE]
+        evaluation.params.catIds = sorted({result["category_id"] for result in found})
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(METRICS, map(float, evaluation.stats), strict=True))
+
+
+def _check_photos(found: Sequence[Result], truth: COCO, annotations: str | os.PathLike) -> None:
+    unknown = sorted({result["image_id"] for result in found} - set(truth.imgs))
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} photos of the results (image_id={unknown[0]}, ...) are not in {annotations}:"
+            " evaluate on the split that the results were made from"
+        )
+
+
+def per_joint_errors(
+    joints: np.ndarray, people: records.People, areas: np.ndarray, skeleton: Skeleton
+) -> dict[str, dict[str, float | None]]:
+    """Says for each joint how far predictions on ground-truth boxes are off, over the labelled ones.
+
+    Args:
+      joints: [N, K, 2] predictions in photo pixels.
+      people: the N annotated people.
+      areas: [N] their annotated areas in square pixels, see `annotated_areas`.
+      skeleton: for names, mirror pairs and sigmas.
+
+    Returns:
+      For each joint's name: `count` of labelled ones; `mean_error` and `median_error`, the distance from the
+      truth in units of the person's size (the square root of its area); `oks`, the mean of the joint's part
+      in OKS; `swapped`, the share that lies nearer to the labelled mirror joint (the left wrist where the
+      right one is) than to its own. None where there is nothing to average.
+    """
+    labelled = people.visible > 0
+    distance = np.linalg.norm(joints - people.joints, axis=-1)
+    to_mirror = np.linalg.norm(joints - people.joints[:, skeleton.flip_order], axis=-1)
+    paired = labelled & labelled[:, skeleton.flip_order] & (skeleton.flip_order != np.arange(joints.shape[1]))
+    error = distance / np.sqrt(areas)[:, None]
+    similarity = oks.joint_similarity(joints, people.joints, areas, skeleton.sigmas)
+    return {
+        name: {
+            "count": int(labelled[:, k].sum()),
+            "mean_error": _mean(error[labelled[:, k], k]),
+            "median_error": _mean(error[labelled[:, k], k], np.median),
+            "oks": _mean(similarity[labelled[:, k], k]),
+            "swapped": _mean((to_mirror < distance)[paired[:, k], k]),
+        }
+        for k, name in enumerate(skeleton.joints)
+    }
+
+
+def _mean(values: np.ndarray, average: Callable = np.mean) -> float | None:
+    return float(average(values)) if values.size else None
+
+
+def person_category(annotations: str | os.PathLike) -> int:
+    """Returns the number of the category ``person`` in a COCO annotation file; of its first, if none is."""
+    with open(annotations) as file:
+        categories = json.load(file)["categories"]
+    named = [category["id"] for category in categories if category["name"] == "person"]
+    return (named or [category["id"] for category in categories])[0]
+
+
+def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
+    """Returns [N]: the areas in square pixels that a COCO annotation file gives for these annotations.
+
+    Raises:
+      ValueError: an annotation is not in the file.
+    """
+    with open(annotations) as file:
+        areas = {annotation["id"]: annotation["area"] for annotation in json.load(file)["annotations"]}
+    missing = [number for number in annotation_ids.tolist() if number not in areas]
+    if missing:
+        raise ValueError(f"{annotations} has no annotation {missing[0]}: was the split prepared from it?")
+    return np.array([areas[number] for number in annotation_ids.tolist()], np.float64)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from hrnet_jax import skeletons, visualize
+
+TRIANGLE = skeletons.Skeleton(
+    name="triangle",
+    joints=("top", "left", "right"),
+    flip_pairs=((1, 2),),
+    limbs=((0, 1), (1, 2), (2, 0)),
+    sigmas=(0.05, 0.1, 0.1),
+    upper_body=(0,),
+)
+JOINTS = np.array([[100.0, 20.0], [20.0, 150.0], [180.0, 150.0]])
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_drawing_leaves_its_input_alone():
+    picture, joints, heatmaps = noise(200, 200, 3), JOINTS.copy(), np.ones((50, 50, 3), np.float32)
+    before = [array.copy() for array in (picture, joints, heatmaps)]
+    visualize.draw_person(picture, joints, TRIANGLE)
+    visualize.draw_heatmap(picture, heatmaps, 4)
+    visualize.caption(picture, "text")
+    visualize.grid([picture, picture], 2)
+    visualize.enlarge(picture, joints, 2.0)
+    for array, old in zip((picture, joints, heatmaps), before, strict=True):
+        np.testing.assert_array_equal(array, old)
+
+
+def test_joints_and_limbs_have_the_colour_of_their_side():
+    drawn = visualize.draw_person(np.zeros((200, 200, 3), np.uint8), JOINTS, TRIANGLE)
+    assert tuple(drawn[20, 100]) == visualize.MIDDLE
+    assert tuple(drawn[150, 20]) == visualize.LEFT
+    assert tuple(drawn[150, 180]) == visualize.RIGHT
+    assert tuple(drawn[85, 60]) == visualize.LEFT  # halfway from the top to the left
+    assert tuple(drawn[85, 140]) == visualize.RIGHT
+    assert tuple(drawn[150, 100]) == visualize.MIDDLE  # from side to side
+
+
+@pytest.mark.parametrize("background", [0, 255])
+def test_lines_have_a_dark_outline_on_any_background(background):
+    drawn = visualize.draw_person(np.full((200, 200, 3), background, np.uint8), JOINTS, TRIANGLE)
+    column = drawn[140:161, 100].astype(int)
+    dark = np.abs(column - visualize.OUTLINE).max(axis=1) == 0
+    assert dark[:10].any() and dark[11:].any()
+
+
+def test_invisible_joints_and_their_limbs_are_not_drawn():
+    empty = np.zeros((200, 200, 3), np.uint8)
+    drawn = visualize.draw_person(empty, JOINTS, TRIANGLE, visible=np.array([1, 0, 2]))
+    assert not drawn[140:160, :60].any()
+    assert drawn[150, 180].any() and drawn[20, 100].any()
+    assert not visualize.draw_person(empty, JOINTS, TRIANGLE, visible=np.zeros(3)).any()
+
+
+@pytest.mark.parametrize("place", [-50.0, 250.0, 1e3, 1e9, -np.inf, np.nan])
+def test_joints_off_the_picture_are_safe(place):
+    joints = JOINTS.copy()
+    joints[1] = place
+    drawn = visualize.draw_person(np.zeros((200, 200, 3), np.uint8), joints, TRIANGLE)
+    assert tuple(drawn[150, 180]) == visualize.RIGHT
+
+
+def test_heatmaps_glow_where_they_are_high():
+    heatmaps = np.zeros((16, 12, 3), np.float32)
+    heatmaps[5, 3, 0] = heatmaps[10, 8, 2] = 1.0
+    drawn = visualize.draw_heatmap(np.full((64, 48, 3), 100, np.uint8), heatmaps, 4)
+    assert drawn.shape == (64, 48, 3) and drawn.dtype == np.uint8
+    brightness = drawn.sum(axis=-1)
+    assert brightness[20, 12] == brightness[40, 32] == brightness.max() > 600
+    assert (drawn[0, :] == 60).all()  # elsewhere the picture, darkened
+
+
+def test_heatmaps_above_one_and_below_zero_are_safe():
+    heatmaps = np.linspace(-3, 5, 16 * 12, dtype=np.float32).reshape(16, 12, 1)
+    drawn = visualize.draw_heatmap(np.full((64, 48, 3), 100, np.uint8), heatmaps, 4)
+    assert (drawn[0, 0] == 60).all() and drawn[60, 44].sum() > 600
+
+
+def test_captions_stand_above_and_stay_inside():
+    picture = noise(40, 90, 3)
+    for text in ("a", "a" * 12, "a" * 200):
+        captioned = visualize.caption(picture, text)
+        assert captioned.shape == visualize.caption(picture, "").shape
+        np.testing.assert_array_equal(captioned[-40:], picture)
+        strip = captioned[:-40]
+        assert (strip != visualize.PAPER).any()
+        assert (strip[:, -5:] == visualize.PAPER).all() or len(text) == 200
+
+
+def test_a_grid_shows_every_picture_whole():
+    pictures = [noise(20 + 5 * i, 30 - 2 * i, 3, seed=i) for i in range(5)]
+    sheet = visualize.grid(pictures, columns=3, gap=2)
+    assert sheet.shape == (2 * (40 + 2) + 2, 3 * (30 + 2) + 2, 3)
+    for i, picture in enumerate(pictures):
+        top, left = 2 + i // 3 * 42, 2 + i % 3 * 32
+        np.testing.assert_array_equal(sheet[top:, left:][: picture.shape[0], : picture.shape[1]], picture)
+    with pytest.raises(ValueError, match="pictures"):
+        visualize.grid([], 3)
+
+
+def test_enlarging_keeps_joints_on_their_pixels():
+    picture = np.zeros((20, 30, 3), np.uint8)
+    picture[8, 12] = 255
+    bigger, joints = visualize.enlarge(picture, np.array([[12.0, 8.0]]), 3.0)
+    assert bigger.shape == (60, 90, 3)
+    y, x = np.unravel_index(bigger[..., 0].argmax(), bigger.shape[:2])
+    np.testing.assert_allclose(joints, [[x, y]])
+
+
+@pytest.mark.parametrize("people", [1, 9])
+def test_a_training_picture_has_a_row_for_each_of_six_people(people):
+    images, heatmaps = noise(people, 64, 48, 3), np.zeros((people, 16, 12, 3), np.float32)
+    joints = np.tile(JOINTS / 4, (people, 1, 1))
+    scores = visible = np.ones((people, 3))
+    sheet = visualize.training_picture(images, joints, visible, joints + 1, scores, heatmaps, heatmaps, TRIANGLE)
+    cell = visualize.caption(np.zeros((visualize.ROW_HEIGHT, 192, 3), np.uint8), "")
+    rows = min(people, visualize.MOST_PEOPLE)
+    assert sheet.shape == (rows * (cell.shape[0] + 6) + 6, 4 * (192 + 6) + 6, 3)
