@@ -1,0 +1,156 @@
+"""Saving and restoring a run with orbax: ``checkpoints/last`` to go on from, ``checkpoints/best`` by AP.
+
+A checkpoint is a folder named by its step. It holds the whole state and a ``meta`` file that says what the
+network is, so that weights are never put into another one.
+"""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+ARCHITECTURE = ("width", "stem", "units", "blocks")
+"""The fields of ``config.model`` that decide the shapes of the weights."""
+
+
+def describe(config: ConfigDict) -> dict[str, Any]:
+    """Returns what a network is: architecture, skeleton and the order of colours it was trained with."""
+    described = {name: config.model[name] for name in ARCHITECTURE}
+    return json.loads(json.dumps({**described, "skeleton": config.skeleton, "colors": "RGB"}))
+
+
+class Checkpoints:
+    """The checkpoints of one run; saving happens in the background.
+
+    Args:
+      workdir: the run directory.
+      description: what `describe` returns; stands in each checkpoint and is checked when restoring.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, description: dict[str, Any]):
+        root = pathlib.Path(workdir).resolve() / "checkpoints"
+        self._description = description
+        # Two of the last: should the newest turn out damaged, there is one before it.
+        self._last, self._best = _manager(root / "last", keep=2), _manager(root / "best", keep=1)
+
+    def save(self, state: Any, step: int) -> None:
+        """Saves the state to go on from; does nothing if this step is saved already."""
+        if step not in self._last.all_steps():
+            self._save(self._last, state, step, {})
+
+    def save_best(self, state: Any, step: int, average_precision: float) -> bool:
+        """Saves the state if its AP is above that of the best so far; says whether it did."""
+        best = self.best_average_precision()
+        if best is not None and average_precision <= best:
+            return False
+        self._save(self._best, state, step, {"AP": average_precision})
+        return True
+
+    def best_average_precision(self) -> float | None:
+        """Returns the AP of the best checkpoint, None if there is none."""
+        self._best.wait_until_finished()
+        step = self._best.latest_step()
+        return None if step is None else _meta(pathlib.Path(self._best.directory) / str(step))["AP"]
+
+    def restore(self, like: Any) -> Any | None:
+        """Returns the last state, shaped and placed as `like`; None if nothing is saved.
+
+        Raises:
+          ValueError: it belongs to another network.
+        """
+        step = self._last.latest_step()
+        if step is None:
+            return None
+        _check(pathlib.Path(self._last.directory) / str(step), self._description)
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        return self._last.restore(step, args=args)["state"]
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        for manager in (self._last, self._best):
+            manager.wait_until_finished()
+            manager.close()
+
+    def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, figures: dict[str, float]) -> None:
+        meta = {**self._description, **figures}
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+        manager.save(step, args=args)
+
+
+def _manager(directory: pathlib.Path, keep: int) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=preservation_policy.LatestN(keep), cleanup_tmp_directories=True
+    )
+    return ocp.CheckpointManager(directory, options=options)
+
+
+def _meta(step_directory: pathlib.Path) -> dict[str, Any]:
+    return json.loads((step_directory / "meta" / "metadata").read_text())
+
+
+def _check(step_directory: pathlib.Path, description: dict[str, Any]) -> None:
+    """Raises ValueError unless the checkpoint is of the network described."""
+    meta = _meta(step_directory)
+    different = [
+        f"{name} is {meta.get(name)!r} there and {value!r} here"
+        for name, value in description.items()
+        if meta.get(name) != value
+    ]
+    if different:
+        raise ValueError(
+            f"the checkpoint {step_directory} is of another network: {'; '.join(different)};"
+            " choose the config it was trained with, or another checkpoint"
+        )
+
+
+def find(path: str | os.PathLike) -> pathlib.Path:
+    """Returns the folder of one checkpoint, given it, a folder of checkpoints, or a run directory.
+
+    In a run directory the best comes before the last; among several the newest is taken.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+    """
+    path = pathlib.Path(path).resolve()
+    if (path / "meta" / "metadata").is_file():
+        return path
+    for folder in (path / "checkpoints" / "best", path / "checkpoints" / "last", path):
+        steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit() and (p / "meta" / "metadata").is_file()]
+        if steps:
+            return folder / str(max(steps))
+    raise FileNotFoundError(
+        f"there is no checkpoint in {path}: give a run directory of train.py, or a folder below its `checkpoints`"
+    )
+
+
+def load_weights(path: str | os.PathLike, description: dict[str, Any]) -> dict[str, Any]:
+    """Reads only the weights and running statistics of a checkpoint, as numpy arrays.
+
+    Args:
+      path: anything that `find` takes.
+      description: what `describe` returns for the network that will get the weights.
+
+    Returns:
+      ``{"params": ..., "batch_stats": ...}``.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: it belongs to another network.
+    """
+    directory = find(path)
+    _check(directory, description)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(directory / "state").item_metadata.tree
+        wanted = {name: metadata[name] for name in ("params", "batch_stats")}
+        restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        return checkpointer.restore(
+            directory / "state",
+            args=ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True),
+        )

@@ -1,0 +1,145 @@
+"""One training step as a pure function: the state and a batch in, the next state and its figures out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from hrnet_jax import heatmap, losses, models
+from hrnet_jax.models import hrnet, layers
+
+INITIAL_DEVIATION = 0.001
+"""Standard deviation of the convolutions at the start, as in the original."""
+
+Metrics = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a run must remember: number of steps done, weights, running statistics, Adam's moments."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+
+def init_variables(model: nn.Module, image_size: tuple[int, int], seed: int) -> dict[str, Any]:
+    """Draws a network's weights on the host: convolutions from N(0, 0.001), the rest as PyTorch starts it.
+
+    Each weight has a random stream of its own, so that it is the same whatever else the network has. (Compiling
+    the network's own `init` would take a minute.)
+    """
+
+    def draw(path: tuple[str, ...], leaf: Any) -> np.ndarray:
+        if path[-1] in ("running_var", "weight") and len(leaf.shape) == 1:
+            return np.ones(leaf.shape, np.float32)
+        if path[-1] != "weight":
+            return np.zeros(leaf.shape, np.float32)
+        name = np.frombuffer(".".join(path).encode(), np.uint8)
+        random = np.random.default_rng([seed, *name])
+        return INITIAL_DEVIATION * random.standard_normal(leaf.shape, np.float32)
+
+    flat = traverse_util.flatten_dict(models.shapes(model, image_size))
+    return traverse_util.unflatten_dict({path: draw(path, leaf) for path, leaf in flat.items()})
+
+
+def init_state(variables: dict[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+    )
+
+
+def target_drawer(config: ConfigDict) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Returns the function from joints and visibility to heatmaps and weights that a configuration asks for."""
+    height, width = config.image_size
+
+    def draw(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return heatmap.render(
+            joints,
+            visible,
+            image_size=(height, width),
+            heatmap_size=(height // hrnet.STRIDE, width // hrnet.STRIDE),
+            sigma=config.heatmap.sigma,
+            unbiased=config.heatmap.unbiased,
+        )
+
+    return draw
+
+
+def _parts(batch: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
+    """Splits ``[B, ...]`` into ``[count, B / count, ...]``, each part with its share of every device's people."""
+
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)
+
+
+def make_train_step(
+    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]:
+    """Returns the training step that a configuration describes: pure, to be compiled by the caller.
+
+    The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the
+    next state, the ``loss`` and the share of joints found, ``pck``, both before the update. With `accumulation`
+    the batch is worked through in parts, one after the other: batch normalisation sees a part at a time, and
+    the update is made once with the mean gradient.
+
+    Raises:
+      ValueError: the loss is not one of `losses.LOSSES`.
+    """
+    if config.loss not in losses.LOSSES:
+        raise ValueError(f"`loss` (={config.loss!r}) must be one of {', '.join(losses.LOSSES)}")
+    loss_function = losses.LOSSES[config.loss]
+    draw = target_drawer(config)
+
+    def loss_and_updates(params, batch_stats, batch):
+        targets, weights = draw(batch["joints"], batch["visible"])
+        heatmaps, updates = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            layers.normalize(batch["image"]),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        loss = loss_function(heatmaps, targets, weights)
+        return loss, (updates["batch_stats"], {"loss": loss, "pck": heatmap.pck(heatmaps, targets)})
+
+    gradients_of = jax.grad(loss_and_updates, has_aux=True)
+
+    def accumulated(params, batch_stats, batch):
+        """As `gradients_of`, but worked through in parts."""
+
+        def add(carry, part):
+            total, batch_stats = carry
+            gradients, (batch_stats, metrics) = gradients_of(params, batch_stats, part)
+            return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
+
+        start = (jax.tree.map(jnp.zeros_like, params), batch_stats)
+        (total, batch_stats), metrics = jax.lax.scan(add, start, _parts(batch, config.accumulation))
+        mean = jax.tree.map(lambda g: g / config.accumulation, total)
+        return mean, (batch_stats, jax.tree.map(jnp.mean, metrics))
+
+    # Even a loop of one round stays a loop for XLA, which compiles loops less well, on CPUs far less.
+    step_gradients = gradients_of if config.accumulation == 1 else accumulated
+
+    def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        batch = {name: batch[name] for name in ("image", "joints", "visible")}
+        gradients, (batch_stats, metrics) = step_gradients(state.params, state.batch_stats, batch)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes precisions
+            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return train_step

@@ -1,0 +1,85 @@
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from hrnet_jax import checkpoint, models, optimizer, sharding, training
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = default.get_config()
+    config.image_size = (32, 32)
+    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    return config
+
+
+@pytest.fixture
+def state(config):
+    model = models.build(config)
+    variables = training.init_variables(model, config.image_size, seed=3)
+    adam = optimizer.adam(optimizer.schedule(1e-3, (), 1), 0.0)
+    with jax.numpy_dtype_promotion("standard"):
+        return sharding.place_state(training.init_state(variables, adam), sharding.make_mesh())
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_restores_the_whole_state(config, state, tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    assert saved.restore(state) is None
+    changed = jax.tree.map(lambda x: x + 1, state)
+    saved.save(changed, 5)
+    saved.close()
+    again = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    restored = again.restore(state)
+    assert_equal(restored, changed)
+    assert jax.tree.leaves(restored)[0].sharding == jax.tree.leaves(state)[0].sharding
+    again.close()
+
+
+def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    assert [saved.save_best(state, step, ap) for step, ap in [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.3)]] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    for step in (2, 4, 6):
+        saved.save(state, step)
+    assert saved.best_average_precision() == 0.5
+    saved.close()
+    assert [p.name for p in (tmp_path / "checkpoints/best").iterdir()] == ["2"]
+    assert sorted(p.name for p in (tmp_path / "checkpoints/last").iterdir()) == ["4", "6"]
+    assert checkpoint.find(tmp_path) == tmp_path / "checkpoints/best/2"
+    assert checkpoint.find(tmp_path / "checkpoints/last") == tmp_path / "checkpoints/last/6"
+
+
+def test_loads_only_the_weights(config, state, tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved.save(state, 1)
+    saved.close()
+    weights = checkpoint.load_weights(tmp_path, checkpoint.describe(config))
+    assert set(weights) == {"params", "batch_stats"}
+    assert_equal(weights["params"], state.params)
+    assert_equal(weights["batch_stats"], state.batch_stats)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(weights))
+
+
+def test_another_architecture_is_refused(config, state, tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved.save(state, 1)
+    saved.close()
+    other = config.copy_and_resolve_references()
+    other.model.width = 8
+    with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
+        checkpoint.load_weights(tmp_path, checkpoint.describe(other))
+    again = checkpoint.Checkpoints(tmp_path, checkpoint.describe(other))
+    with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
+        again.restore(state)
+    again.close()
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
+        checkpoint.find(tmp_path)

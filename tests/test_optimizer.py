@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hrnet_jax import optimizer
+
+
+@pytest.fixture(autouse=True)
+def _optax_mixes_types():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_rate_drops_to_a_tenth_after_each_epoch_named():
+    rate = optimizer.schedule(1e-3, (170, 200), steps_per_epoch=7)
+    steps = [0, 170 * 7 - 1, 170 * 7, 200 * 7 - 1, 200 * 7, 209 * 7]
+    np.testing.assert_allclose([rate(step) for step in steps], [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
+
+
+def test_warm_up_grows_to_the_full_rate_and_leaves_the_drops():
+    rate = optimizer.schedule(1e-3, (100,), steps_per_epoch=1, warmup_steps=10)
+    np.testing.assert_allclose([rate(s) for s in (0, 4, 9, 50, 100)], [1e-4, 5e-4, 1e-3, 1e-3, 1e-4], rtol=1e-6)
+
+
+def test_adam_is_pytorchs():
+    """Adam's formula (Kingma & Ba 2015, algorithm 1) with epsilon 1e-8 outside the root, in float64."""
+    gradients = np.random.default_rng(0).standard_normal((5, 3))
+    transform = optimizer.adam(optax.constant_schedule(1e-3), 0.0)
+    weights = jnp.zeros(3)
+    state = transform.init(weights)
+    expected, first, second = np.zeros(3), np.zeros(3), np.zeros(3)
+    for step, gradient in enumerate(gradients, start=1):
+        updates, state = transform.update(jnp.asarray(gradient, jnp.float32), state, weights)
+        weights = optax.apply_updates(weights, updates)
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        expected -= 1e-3 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+
+
+def test_weight_decay_is_added_to_the_gradient_and_warns():
+    with pytest.warns(UserWarning, match="60 AP"):
+        transform = optimizer.adam(optax.constant_schedule(1e-3), 0.5)
+    weights = jnp.full(2, 3.0)
+    updates, _ = transform.update(jnp.zeros(2), transform.init(weights), weights)
+    np.testing.assert_allclose(updates, [-1e-3, -1e-3], rtol=1e-4)

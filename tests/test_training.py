@@ -1,0 +1,116 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import default
+from hrnet_jax import models, optimizer, sharding, training
+from hrnet_jax.models import layers
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = default.get_config()
+    config.image_size = (64, 32)
+    config.batch_size = 8
+    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    return config
+
+
+def make_batch(size: int, joints: int = 17, seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {
+        "image": random.integers(0, 256, (size, 64, 32, 3), np.uint8),
+        "joints": random.uniform(0, 32, (size, joints, 2)).astype(np.float32),
+        "visible": (random.random((size, joints)) < 0.8).astype(np.float32),
+    }
+
+
+def run_steps(config, batches, devices=1, seed=0):
+    """Takes a step a batch; returns the last state and the losses."""
+    model = models.build(config)
+    adam = optimizer.adam(lambda _: 1e-3, 0.0)
+    mesh = sharding.make_mesh(jax.devices()[:devices])
+    with jax.numpy_dtype_promotion("standard"):
+        state = training.init_state(training.init_variables(model, tuple(config.image_size), seed), adam)
+    state = sharding.place_state(state, mesh)
+    step = jax.jit(training.make_train_step(config, model, adam), donate_argnums=0)
+    found = []
+    for batch in batches:
+        state, metrics = step(state, sharding.place_batch(batch, mesh))
+        found.append(metrics)
+    return state, np.array([metrics["loss"] for metrics in found])
+
+
+def test_weights_start_as_the_originals(config):
+    model = models.build(config)
+    variables = training.init_variables(model, (64, 32), seed=1)
+    params, stats = variables["params"], variables["batch_stats"]
+    kernel = params["stage4.0"]["branches.3.0"]["conv1"]["weight"]
+    assert abs(kernel.std() / 0.001 - 1) < 0.05 and abs(kernel.mean()) < 1e-4
+    assert not params["final_layer"]["bias"].any()
+    assert (params["bn1"]["weight"] == 1).all() and not params["bn1"]["bias"].any()
+    assert (stats["bn1"]["running_var"] == 1).all() and not stats["bn1"]["running_mean"].any()
+    again = training.init_variables(model, (64, 32), seed=1)
+    other = training.init_variables(model, (64, 32), seed=2)
+    np.testing.assert_array_equal(again["params"]["conv1"]["weight"], params["conv1"]["weight"])
+    assert (other["params"]["conv1"]["weight"] != params["conv1"]["weight"]).all()
+
+
+def test_layers_of_one_shape_start_differently(config):
+    params = training.init_variables(models.build(config), (64, 32), seed=1)["params"]["stage4.0"]
+    one, other = (params["branches.0.0"][conv]["weight"] for conv in ("conv1", "conv2"))
+    assert (one != other).all()
+
+
+def test_a_repeated_batch_is_learnt_and_steps_are_counted(config):
+    state, losses = run_steps(config, [make_batch(8)] * 30)
+    assert int(state.step) == 30
+    assert losses[-1] < 0.75 * losses[0]
+    assert (np.asarray(state.batch_stats["bn1"]["running_var"]) != 1).all()
+
+
+def test_the_same_seed_gives_the_same_bits(config):
+    batches = [make_batch(8, seed=seed) for seed in range(3)]
+    (one, _), (other, _) = run_steps(config, batches), run_steps(config, batches)
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_four_devices_give_the_losses_of_one(config):
+    batches = [make_batch(8, seed=seed) for seed in range(10)]
+    one, four = (run_steps(config, batches, devices)[1] for devices in (1, 4))
+    np.testing.assert_allclose(four, one, atol=1e-5, rtol=1e-5)
+
+
+def test_accumulated_gradients_are_the_mean_of_the_parts(config):
+    """With frozen statistics the parts do not see each other, so the step must be that of the whole batch."""
+    frozen = config.copy_and_resolve_references()
+    frozen.model.norm_frozen = True
+    in_parts = frozen.copy_and_resolve_references()
+    in_parts.accumulation = 4
+    (whole, whole_losses), (parts, parts_losses) = (run_steps(c, [make_batch(8)]) for c in (frozen, in_parts))
+    np.testing.assert_allclose(parts_losses, whole_losses, rtol=1e-6)
+    first_moment = [optimizer_state[0].mu for optimizer_state in (whole.opt_state, parts.opt_state)]
+    for a, b in zip(*map(jax.tree.leaves, first_moment), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-12)
+
+
+def test_accumulation_updates_statistics_part_by_part(config):
+    in_parts = config.copy_and_resolve_references()
+    in_parts.accumulation = 2
+    state, _ = run_steps(in_parts, [make_batch(8)])
+    assert int(state.step) == 1
+    weight = training.init_variables(models.build(config), (64, 32), 0)["params"]["conv1"]["weight"]
+    images = jnp.asarray(make_batch(8)["image"])
+
+    x = layers.Conv(64, stride=2).apply({"params": {"weight": weight}}, layers.normalize(images))
+    halves = [np.asarray(x[start::2]).mean((0, 1, 2)) for start in (0, 1)]
+    expected = 0.9 * (0.1 * halves[0]) + 0.1 * halves[1]
+    np.testing.assert_allclose(state.batch_stats["bn1"]["running_mean"], expected, atol=1e-6)
+
+
+def test_unknown_loss_is_refused(config):
+    other = config.copy_and_resolve_references()
+    other.loss = "wing"
+    with pytest.raises(ValueError, match=r"'wing'.*mse, ohkm"):
+        training.make_train_step(other, models.build(other), optimizer.adam(lambda _: 1e-3, 0.0))

@@ -1,0 +1,275 @@
+"""Trains a network and keeps what it learns in a run directory.
+
+    python train.py --config configs/coco_hrnet_w32_256x192.py --workdir runs/w32 [--config.batch_size=64 ...]
+
+The same command again goes on where the run stopped; Ctrl-C stops it after a checkpoint.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import tqdm
+from absl import flags
+from flax import linen as nn
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, config_flags
+
+from hrnet_jax import (
+    augment,
+    checkpoint,
+    console,
+    heatmap,
+    inference,
+    logbook,
+    models,
+    optimizer,
+    pipeline,
+    sharding,
+    skeletons,
+    training,
+    visualize,
+)  # fmt: skip
+from hrnet_jax.datasets import records
+from hrnet_jax.evaluation import evaluate
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "What to train: a file in configs/.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run directory: checkpoints, logs and pictures.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same from the first step to the last."""
+
+    config: ConfigDict
+    mesh: Mesh
+    model: nn.Module
+    train_split: records.Split
+    val_split: records.Split
+    schedule: optimizer.Schedule
+    optimizer: optax.GradientTransformation
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.steps_per_epoch
+
+
+def prepare_run(config: ConfigDict) -> Run:
+    """Opens the data and builds everything that a configuration describes.
+
+    Raises:
+      ValueError, FileNotFoundError: something in the configuration or the data does not fit.
+    """
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
+    sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
+    model = models.build(config)
+    train_split, val_split = (
+        records.open_split(pathlib.Path(config.data.dir) / name)
+        for name in (config.data.train_split, config.data.val_split)
+    )
+    evaluate.check_skeleton(train_split, config)
+    steps_per_epoch = pipeline.steps_per_epoch(len(train_split.people), config.batch_size)
+    schedule = optimizer.schedule(
+        config.learning_rate, config.learning_rate_drops, steps_per_epoch, config.warmup_steps
+    )
+    adam = optimizer.adam(schedule, config.weight_decay)
+    return Run(config, mesh, model, train_split, val_split, schedule, adam, steps_per_epoch)
+
+
+def initial_state(run: Run) -> training.TrainState:
+    """Returns the state before the first step: random weights, or those of ``init_from``."""
+    config = run.config
+    if config.init_from:
+        variables = checkpoint.load_weights(config.init_from, checkpoint.describe(config))
+    else:
+        variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
+    return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
+
+
+def announce(run: Run, workdir: pathlib.Path, start: int) -> None:
+    """Says what is about to happen, before anything that takes long."""
+    config, size = run.config, tuple(run.config.image_size)
+    people, val_people = len(run.train_split.people), len(run.val_split.people)
+    giga = models.count_multiply_adds(run.model, size) / 1024**3
+    lines = {
+        "devices": f"{run.mesh.size} x {run.mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)",
+        "network": f"HRNet-W{config.model.width}, {models.count_parameters(run.model, size):,} parameters,"
+        f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}",
+        "data": f"{config.data.dir}: {people:,} people in {config.data.train_split} to train on,"
+        f" {val_people:,} in {config.data.val_split} to evaluate on",
+        "batch": f"{config.batch_size} people a step, worked through in {config.accumulation} part(s),"
+        f" {config.batch_size // run.mesh.size // config.accumulation} at a time on each device",
+        "length": f"{config.epochs} epochs of {run.steps_per_epoch:,} steps, {run.steps:,} in all"
+        + (f"; {start:,} are done" if start else ""),
+        "run": f"{workdir}: checkpoints/, metrics.jsonl, TensorBoard events, pictures/",
+    }
+    print("\n".join(f"{name:>8}  {text}" for name, text in lines.items()), flush=True)
+
+
+def load_batches(run: Run, start: int) -> Any:
+    """Returns the endless iterator of this process's share of the training batches, from a step on."""
+    config = run.config
+    return pipeline.train_batches(
+        run.train_split,
+        image_size=tuple(config.image_size),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        policy=augment.Policy(**config.augment),
+        start_step=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=config.loader.threads,
+        workers=config.loader.workers,
+    )
+
+
+@contextlib.contextmanager
+def interruption() -> Iterator[list[int]]:
+    """Notes Ctrl-C in the list it gives instead of raising; a second one stops at once."""
+    noted: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def mean_figures(metrics: list[training.Metrics]) -> dict[str, float]:
+    """Averages what the devices reported over some steps."""
+    fetched = jax.device_get(metrics)
+    return {name: float(np.mean([entry[name] for entry in fetched])) for name in fetched[0]}
+
+
+def make_picture(run: Run):
+    """Returns the function that draws, for a batch and the weights, what the network sees and says."""
+    skeleton, decoder = skeletons.load(run.config.skeleton), run.config.eval.decoder
+    draw_targets = training.target_drawer(run.config)
+
+    @jax.jit
+    def look(variables, image, joints, visible):
+        heatmaps = inference.predict_heatmaps(run.model, variables, image, flip_order=None, shift=False)
+        found, scores = heatmap.decode(heatmaps, decoder)
+        stride = image.shape[1] / heatmaps.shape[1]
+        return found * stride, scores, heatmaps, draw_targets(joints, visible)[0]
+
+    def picture(state: training.TrainState, batch: pipeline.Batch) -> np.ndarray:
+        shown = {name: batch[name][: visualize.MOST_PEOPLE] for name in ("image", "joints", "visible")}
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        found, scores, heatmaps, targets = jax.device_get(look(variables, **shown))
+        return visualize.training_picture(
+            shown["image"], shown["joints"], shown["visible"], found, scores, heatmaps, targets, skeleton
+        )
+
+    return picture
+
+
+def evaluate_state(run: Run, step: inference.Step, state: training.TrainState) -> dict[str, float]:
+    """Returns the figures on the validation split's ground-truth boxes."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    place = functools.partial(sharding.place_batch, mesh=run.mesh)
+    sources = (evaluate.GT_BOXES,)
+    return evaluate.metrics(evaluate.evaluate(step, variables, run.val_split, run.config, place, sources=sources))
+
+
+def loop(
+    run: Run,
+    state: training.TrainState,
+    saved: checkpoint.Checkpoints,
+    log: logbook.Logbook,
+    interrupted: list[int],
+) -> training.TrainState:
+    """Steps; and figures, pictures, evaluations and checkpoints, each when its turn comes."""
+    config = run.config
+    everywhere, by_person = sharding.replicated(run.mesh), sharding.by_person(run.mesh)
+    train_step = jax.jit(
+        training.make_train_step(config, run.model, run.optimizer),
+        donate_argnums=0,
+        in_shardings=(everywhere, by_person),
+        out_shardings=everywhere,
+    )
+    predict_step, draw_picture = evaluate.build_step(run.model, config), make_picture(run)
+    start, watch, unread = int(state.step), logbook.Watch(config.batch_size), []
+    bar = tqdm.tqdm(range(start, run.steps), initial=start, total=run.steps, unit="step", dynamic_ncols=True)
+    with contextlib.closing(load_batches(run, start)) as batches:
+        for step in bar:
+            batch = watch.next(batches, unread[-1]["loss"] if unread else None)
+            state, metrics = train_step(state, sharding.place_batch(batch, run.mesh))
+            unread.append(metrics)
+            done = step + 1
+            stop = bool(interrupted)
+
+            def due(interval: int, at: int = done, stop: bool = stop) -> bool:
+                return at % interval == 0 or at == run.steps or stop
+
+            if due(config.log_every):
+                figures = mean_figures(unread) | watch.read() | {"learning_rate": float(run.schedule(step))}
+                unread.clear()
+                log.figures(done, figures)
+                bar.set_postfix_str(progress(figures))
+            if due(config.picture_every) and not stop:
+                log.picture(done, draw_picture(state, batch))
+                watch.restart()
+            if due(config.eval_every * run.steps_per_epoch) and not stop:
+                figures = evaluate_state(run, predict_step, state)
+                log.figures(done, figures)
+                average_precision = figures[f"{run.val_split.name}/{evaluate.GT_BOXES}/AP"]
+                tqdm.tqdm.write(f"step {done:,}: AP {average_precision:.3f}, {run.val_split.name}, gt boxes")
+                saved.save_best(state, done, average_precision)
+                watch.restart()
+            if due(config.checkpoint_every):
+                saved.save(state, done)
+                watch.restart()
+            if stop:
+                break
+    return state
+
+
+def progress(figures: dict[str, float]) -> str:
+    """What the progress bar says besides steps and time left."""
+    return (
+        "{loss:.2e} loss, {pck:.3f} pck, {learning_rate:.0e} lr, "
+        "{images_per_second:.0f} img/s, {data_wait:.0%} waiting for data".format(**figures)
+    )
+
+
+def train(config: ConfigDict, workdir: str) -> None:
+    """Trains from where the run directory stands to the last epoch, or until Ctrl-C."""
+    run = prepare_run(config)
+    state = initial_state(run)
+    directory = logbook.claim(workdir, config)
+    saved = checkpoint.Checkpoints(directory, checkpoint.describe(config))
+    state = saved.restore(state) or state
+    start = int(state.step)
+    announce(run, directory, start)
+    log = logbook.Logbook(directory, start)
+    try:
+        with interruption() as interrupted:
+            state = loop(run, state, saved, log, interrupted)
+        best = saved.best_average_precision()
+    finally:
+        saved.close()
+        log.close()
+    if int(state.step) < run.steps:
+        print(f"stopped after step {int(state.step):,}; the same command goes on from there")
+    else:
+        print(f"done: AP {best:.3f} at best, {run.val_split.name}, gt boxes; all is in {directory}")
+
+
+if __name__ == "__main__":
+    console.start(lambda: train(CONFIG.value, WORKDIR.value))  # pyright: ignore[reportArgumentType]
