@@ -1,0 +1,41 @@
+"""The full HRNet-W32 learns a few dozen real people by heart: does everything work together?
+
+    python train.py --config configs/coco_mini_overfit.py --workdir runs/coco_mini_overfit
+    python eval.py --config configs/coco_mini_overfit.py --workdir runs/coco_mini_overfit \
+        --config.data.val_split=train2017
+
+`data/coco_mini` is a small part of COCO in COCO's own layout, prepared with
+``python -m hrnet_jax.prepare coco --root PHOTOS --out data/coco_mini``. The second command evaluates on the
+people it was trained on.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """Returns the settings for learning by heart on two CPU cores."""
+    config = default.get_config()
+    config.data.dir = "data/coco_mini"
+    config.image_size = (128, 96)
+    config.model.norm_group_size = 0
+    config.model.remat = True  # CPUs are faster computing activations again than fetching them
+    # A pixel of these small heatmaps is a large part of a person: keep its fractions.
+    config.heatmap.sigma = 1.5
+    config.heatmap.unbiased = True
+    config.eval.decoder = "dark"
+    # By heart means as they are, and nothing else.
+    config.augment.update(scale=0.0, rotation=0.0, flip=0.0, half_body=0.0)
+    config.eval.flip_test = False
+    config.batch_size = 16
+    config.eval.batch_size = 16
+    config.epochs = 200
+    config.warmup_steps = 100
+    config.learning_rate_drops = (140, 180)
+    config.log_every = 10
+    config.eval_every = 50
+    config.checkpoint_every = 300
+    config.picture_every = 300
+    config.loader.threads = 1
+    return config
