@@ -20,7 +20,6 @@ def get_config() -> ConfigDict:
     config.data.dir = "data/coco_mini"
     config.image_size = (128, 96)
     config.model.norm_group_size = 0
-    config.model.remat = True  # CPUs are faster computing activations again than fetching them
     # A pixel of these small heatmaps is a large part of a person: keep its fractions.
     config.heatmap.sigma = 1.5
     config.heatmap.unbiased = True
@@ -30,12 +29,12 @@ def get_config() -> ConfigDict:
     config.eval.flip_test = False
     config.batch_size = 16
     config.eval.batch_size = 16
-    config.epochs = 200
+    config.epochs = 140
     config.warmup_steps = 100
-    config.learning_rate_drops = (140, 180)
+    config.learning_rate_drops = (110, 130)
     config.log_every = 10
-    config.eval_every = 50
-    config.checkpoint_every = 300
-    config.picture_every = 300
+    config.eval_every = 70
+    config.checkpoint_every = 200
+    config.picture_every = 200
     config.loader.threads = 1
     return config
