@@ -211,6 +211,7 @@ def loop(
             batch = watch.next(batches, unread[-1]["loss"] if unread else None)
             state, metrics = train_step(state, sharding.place_batch(batch, run.mesh))
             unread.append(metrics)
+            jax.block_until_ready(unread[-2:-1])  # one step ahead keeps the devices busy and the bar honest
             done = step + 1
             stop = bool(interrupted)
 
