@@ -26,6 +26,7 @@ from hrnet_jax import (
     augment,
     checkpoint,
     console,
+    convert,
     heatmap,
     inference,
     logbook,
@@ -90,10 +91,13 @@ def prepare_run(config: ConfigDict) -> Run:
 def initial_state(run: Run) -> training.TrainState:
     """Returns the state before the first step: random weights, or those of ``init_from``."""
     config = run.config
-    if config.init_from:
+    variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
+    if config.init_from.endswith(".pth"):
+        tensors = convert.read_pytorch(config.init_from)
+        variables, report = convert.initialize(variables, tensors, config.init_from)
+        print(f"{config.init_from}: {report}")
+    elif config.init_from:
         variables = checkpoint.load_weights(config.init_from, checkpoint.describe(config))
-    else:
-        variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
 
 

@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
     config.augment.half_body = 0.3  # probability
     config.augment.half_body_min_joints = 8  # only people with more visible joints
 
-    config.init_from = ""  # a run or checkpoint whose weights to start from; "": N(0, 0.001)
+    config.init_from = ""  # weights to start from: a run, a checkpoint or a PyTorch .pth; "": N(0, 0.001)
     config.batch_size = 128  # people in an optimiser step, on all devices together
     config.accumulation = 1  # parts a batch is worked through in, to save memory
     config.epochs = 210

@@ -15,26 +15,25 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.data.dir = "data/made_up/records"
     config.image_size = (128, 96)
-    config.model.width = 16
-    config.model.stem = 32
+    config.model.width = 24
+    config.model.stem = 16
     config.model.units = (1, 1, 1)
     config.model.blocks = 2
     config.model.norm_group_size = 0
     # A pixel of these small heatmaps is a large part of a person: keep its fractions.
-    config.heatmap.sigma = 1.5
     config.heatmap.unbiased = True
     config.eval.decoder = "dark"
-    # In ten minutes only so much variety can be learnt.
-    config.augment.rotation = 20.0
-    config.augment.half_body = 0.0
-    config.batch_size = 32
-    config.epochs = 8
-    config.warmup_steps = 50
+    # In a few minutes only so much variety can be learnt.
+    config.augment.update(scale=0.15, rotation=10.0, half_body=0.0)
+    # Many small steps: what a small batch needs stays in a CPU's cache.
+    config.batch_size = 16
+    config.epochs = 10
+    config.warmup_steps = 100
     config.learning_rate = 2e-3
-    config.learning_rate_drops = (6, 7)
-    config.log_every = 10
-    config.eval_every = 4
-    config.eval.batch_size = 32
-    config.picture_every = 200
+    config.learning_rate_drops = (6, 9)
+    config.log_every = 20
+    config.eval_every = 5
+    config.eval.batch_size = 16
+    config.picture_every = 500
     config.loader.threads = 1
     return config

@@ -19,7 +19,7 @@ def _ours(error: BaseException) -> bool:
 
 
 def start(main: Callable[[], int | None]) -> None:
-    """Starts a program whose flags absl reads; a configuration that cannot be read is told without a traceback, too."""
+    """Starts a program whose flags absl reads; a configuration that cannot be read has no traceback either."""
     logging.set_verbosity(logging.ERROR)  # orbax and grain tell at length what they are doing
     try:
         app.run(lambda _: run(main))

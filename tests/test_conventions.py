@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
-    *("sharding", "checkpoint", "logbook", "inference", "visualize", "prepare"),
+    *("sharding", "checkpoint", "convert", "logbook", "inference", "visualize", "prepare"),
 ]
 FOLDERS = ("datasets", "evaluation", "models")
 MODULES = sorted(PACKAGE.rglob("*.py"))

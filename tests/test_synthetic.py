@@ -9,7 +9,8 @@ import pytest
 from pycocotools import coco, cocoeval
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets import bodies, figures, labels, outfits, poses, scenes, synthetic
+from hrnet_jax.datasets import synthetic
+from hrnet_jax.datasets.made_up import bodies, figures, labels, outfits, poses, scenes
 
 COUNTS = {"train_photos": 18, "val_photos": 10}
 SIDES = (("left_", 1), ("right_", -1))

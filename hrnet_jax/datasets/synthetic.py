@@ -4,7 +4,7 @@
 boxes. A photo depends on (seed, split, number) alone: the files are the same, byte for byte, for any number of
 worker processes, and the splits never share a random number.
 
-Reading order: `poses` and `bodies` (the bones), `outfits` and `fabrics` (the looks), `figures` (the picture of a
+Reading order of ``made_up``: `poses` and `bodies` (the bones), `outfits` and `fabrics` (the looks), `figures` (the picture of a
 person), `scenery` and `scenes` (the photo), `labels` (what is said of it), and here the files.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import tqdm
 
 from hrnet_jax import console
-from hrnet_jax.datasets import labels, scenes
+from hrnet_jax.datasets.made_up import labels, scenes
 
 SPLITS = ("train2017", "val2017")
 DETECTIONS = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"

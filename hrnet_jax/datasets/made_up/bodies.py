@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from hrnet_jax.datasets import poses
+from hrnet_jax.datasets.made_up import poses
 
 # How far in front of a joint its own flesh may reach, in heights; what is farther in front hides the joint.
 DEPTHS = {

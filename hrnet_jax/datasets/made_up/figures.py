@@ -9,7 +9,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from hrnet_jax.datasets import bodies, fabrics, outfits
+from hrnet_jax.datasets.made_up import bodies, fabrics, outfits
 
 NOTHING = np.float32(-1e8)  # the depth where nobody is
 MISS = np.float32(-1e9)  # the height of a ray that misses; well below `NOTHING`, so that rounding cannot lift it

@@ -6,7 +6,7 @@ because nothing else tells a picture's left arm from its right one.
 
 import numpy as np
 
-from hrnet_jax.datasets import bodies, outfits
+from hrnet_jax.datasets.made_up import bodies, outfits
 
 SKIN, SHIRT, TROUSERS, SHOES, HAIR, EXTRA = range(6)
 TORSO = ("pelvis", "waist", "chest", "yoke")

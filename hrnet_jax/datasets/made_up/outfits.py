@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from hrnet_jax.datasets import bodies
+from hrnet_jax.datasets.made_up import bodies
 
 PATTERNS = ("plain", "plain", "plain", "stripes", "bars", "checks", "plaid", "dots", "mottled", "fade", "blocks")
 QUIET = ("plain", "plain", "plain", "plain", "mottled", "bars", "plaid")

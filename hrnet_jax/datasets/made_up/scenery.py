@@ -6,7 +6,7 @@ Photos are [height, width, 3] uint8 BGR; a thing is a list of filled polygons, s
 import cv2
 import numpy as np
 
-from hrnet_jax.datasets import outfits
+from hrnet_jax.datasets.made_up import outfits
 
 Thing = list[tuple[np.ndarray, np.ndarray]]  # polygons [n, 2] in pixels and their colours [3] in 0..1
 FRACTION_BITS = 3  # of a pixel, in OpenCV's drawing

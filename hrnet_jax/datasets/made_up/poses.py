@@ -79,7 +79,10 @@ POSES = {
         "left_hip_swing": (30, 20), "left_knee": (35, 22), "spine_side": (0, 11), "shoulder_twist": (0, 25),
     },
 }  # fmt: skip
-POSE_WEIGHTS = {"standing": 4.0, "walking": 4.0, "talking": 2.0, "sitting": 1.5}  # the others 1
+POSE_WEIGHTS = {  # the others 1
+    "standing": 8.0, "walking": 8.0, "talking": 4.0, "waving": 4.0, "hands_on_hips": 4.0, "arms_out": 4.0,
+    "cheering": 3.0, "running": 2.0, "sitting": 2.0,
+}  # fmt: skip
 
 
 def sample(rng: np.random.Generator) -> tuple[str, dict[str, float]]:

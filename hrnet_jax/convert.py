@@ -1,0 +1,106 @@
+"""PyTorch's weights in our layout.
+
+Names are the same on both sides (see ``models/layers.py``); only convolutions are laid out differently:
+``[out, in, height, width]`` there, ``[height, width, in, out]`` here. Reading a ``.pth`` file needs torch.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+HEAD = "final_layer."
+"""What a network trained for something else does not have to bring along."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of a checkpoint: the names loaded, kept as they were, and found in the file only."""
+
+    loaded: list[str]
+    kept: list[str]
+    extra: list[str]
+
+    def __str__(self) -> str:
+        kept = f"; newly initialised: {', '.join(self.kept)}" if self.kept else ""
+        extra = f"; {len(self.extra)} more in the file are of no use here" if self.extra else ""
+        return f"{len(self.loaded)} of {len(self.loaded) + len(self.kept)} tensors loaded{kept}{extra}"
+
+
+def read_pytorch(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the tensors of a ``.pth`` file by name; no code in the file is run.
+
+    Takes a bare state dict, one inside a training checkpoint (``state_dict``), and names that begin with
+    ``module.``, as the original's training script writes them.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: torch is not installed, or the file is no such checkpoint.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
+    try:
+        import torch
+    except ImportError as error:
+        raise ValueError(f"reading {os.fspath(path)!r} needs PyTorch: pip install torch") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises several kinds, pickle's among them
+        raise ValueError(f"{os.fspath(path)!r} is not a PyTorch checkpoint of plain tensors: {error}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    tensors = {
+        name.removeprefix("module."): np.array(tensor)
+        for name, tensor in content.items()
+        if isinstance(tensor, torch.Tensor)
+    }
+    if not tensors:
+        raise ValueError(f"{os.fspath(path)!r} holds no state dict")
+    return tensors
+
+
+def initialize(
+    variables: dict[str, Any], tensors: Mapping[str, np.ndarray], source: str
+) -> tuple[dict[str, Any], Report]:
+    """Puts PyTorch's weights in place of a network's own; the head may be missing or of another shape.
+
+    Args:
+      variables: ``params`` and ``batch_stats`` of the network, as initialised.
+      tensors: by name, in PyTorch's layout.
+      source: what to call them in errors.
+
+    Returns:
+      The variables, and what was loaded.
+
+    Raises:
+      ValueError: something other than the head is missing or has another shape.
+    """
+    flat = traverse_util.flatten_dict(variables)
+    names = {path: ".".join(path[1:]) for path in flat}
+    theirs = {
+        name: tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor
+        for name, tensor in tensors.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    fitting = {path for path, own in flat.items() if np.shape(theirs.get(names[path])) == np.shape(own)}
+    unfit = sorted(name for path, name in names.items() if path not in fitting and not name.startswith(HEAD))
+    if unfit:
+        shown = [
+            f"{name} ({'missing' if name not in theirs else 'shape ' + str(tensors[name].shape)})"
+            for name in unfit[:5]
+        ]
+        raise ValueError(
+            f"{source!r} does not fit this network: {len(unfit)} of {len(flat)} tensors differ, first"
+            f" {', '.join(shown)}; choose the config of the same width"
+        )
+    merged = {
+        path: theirs[names[path]].astype(np.float32) if path in fitting else own for path, own in flat.items()
+    }
+    report = Report(
+        loaded=sorted(names[path] for path in fitting),
+        kept=sorted(names[path] for path in flat.keys() - fitting),
+        extra=sorted(theirs.keys() - {names[path] for path in fitting}),
+    )
+    return traverse_util.unflatten_dict(merged), report

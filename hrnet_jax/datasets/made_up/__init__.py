@@ -1,0 +1,1 @@
+"""How made-up people are drawn: bones and poses, clothes, pictures, scenes, and what annotators say of them."""
