@@ -182,7 +182,7 @@ def test_labels_are_mixed_and_faces_turned_away_are_not_visible(photos):
                 turned_away += 1
                 assert labels.VISIBLE not in label[[0, 1, 2]]
     shares = np.bincount(np.array(marks, int), minlength=3) / len(marks)
-    assert turned_away > 1
+    assert turned_away > 0
     assert 0.45 < shares[2] < 0.9 and shares[1] > 0.05 and shares[0] > 0.05
 
 

@@ -4,8 +4,8 @@
 boxes. A photo depends on (seed, split, number) alone: the files are the same, byte for byte, for any number of
 worker processes, and the splits never share a random number.
 
-Reading order of ``made_up``: `poses` and `bodies` (the bones), `outfits` and `fabrics` (the looks), `figures` (the picture of a
-person), `scenery` and `scenes` (the photo), `labels` (what is said of it), and here the files.
+Reading order in ``made_up``: `poses` and `bodies` (the bones), `outfits` and `fabrics` (the looks), `figures`
+(the picture of a person), `scenery` and `scenes` (the photo), `labels` (what is said of it); here are the files.
 """
 
 import argparse

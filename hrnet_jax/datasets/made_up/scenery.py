@@ -32,7 +32,7 @@ def _pattern(rng: np.random.Generator, kind: str, u: np.ndarray, v: np.ndarray) 
     u = u + 0.5 * (row % 2) if kind == "bricks" else u + 0.37 * row if kind == "planks" else u
     column = np.floor(u)
     tints = rng.uniform(0.86, 1.08, 256).astype(np.float32)
-    tint = tints[(row * 31 + column * 17).astype(np.int32) & 255]
+    tint = tints[(row * 31 + column * 19).astype(np.int32) & 255]
     if kind == "chequers":
         tint = np.where((row + column) % 2 == 0, np.float32(0.72), tint)
     if kind == "stripes":

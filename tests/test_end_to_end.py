@@ -1,0 +1,156 @@
+"""The programs as a user runs them, on a handful of made-up people: train, stop, go on, evaluate."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hrnet_jax import checkpoint, prepare
+from hrnet_jax.datasets import synthetic
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TINY = {
+    "image_size": "(64,32)",
+    "model.width": 4,
+    "model.stem": 4,
+    "model.blocks": 1,
+    "batch_size": 4,
+    "eval.batch_size": 4,
+    "epochs": 2,
+    "log_every": 1,
+    "eval_every": 1,
+    "checkpoint_every": 3,
+    "picture_every": 4,
+    "warmup_steps": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> pathlib.Path:
+    root = tmp_path_factory.mktemp("made_up")
+    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
+    prepare.prepare_coco(root / "photos", root / "records")
+    return root / "records"
+
+
+def command(program: str, data: pathlib.Path, *flags: str, **changes) -> list[str]:
+    fields = {**TINY, "data.dir": data, **changes}
+    settings = [f"--config.{name}={value}" for name, value in fields.items()]
+    return [sys.executable, program, "--config", "configs/demo.py", *flags, *settings]
+
+
+def start(arguments: list[str], devices: int = 1) -> subprocess.Popen:
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(arguments, cwd=ROOT, env=environment, text=True, **pipes)
+
+
+def finish(process: subprocess.Popen, status: int = 0) -> str:
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == status, errors[-3000:]
+    return output + errors
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> tuple[pathlib.Path, str]:
+    """A run that nothing stopped, and what it said."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    return workdir, finish(start(command("train.py", data, f"--workdir={workdir}")))
+
+
+def logged(workdir: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_training_says_what_it_does_and_leaves_everything(trained):
+    workdir, output = trained
+    for said in (
+        "1 x cpu",
+        "parameters",
+        "multiply-adds",
+        "4 people a step",
+        "2 epochs",
+        "waiting for data",
+        "AP",
+    ):
+        assert said in output
+    assert (workdir / "config.json").is_file() and list(workdir.glob("events.*"))
+    assert len(list((workdir / "pictures").glob("*.png"))) >= 2
+    steps = [line["step"] for line in logged(workdir) if "loss" in line]
+    assert steps == list(range(1, steps[-1] + 1)) and len(steps) >= 6
+    assert {"loss", "pck", "learning_rate", "images_per_second", "data_wait"} <= set(logged(workdir)[0])
+    assert [line for line in logged(workdir) if "val2017/gt_boxes/AP" in line]
+    assert checkpoint.find(workdir / "checkpoints" / "last").name == str(steps[-1])
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_path):
+    whole, _ = trained
+    workdir = tmp_path / "stopped"
+    arguments = command("train.py", data, f"--workdir={workdir}")
+    process = start(arguments)
+    metrics = workdir / "metrics.jsonl"
+    while process.poll() is None and not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
+        pass
+    process.send_signal(signal.SIGINT)
+    assert "the same command goes on from there" in finish(process)
+    stopped_at = logged(workdir)[-1]["step"]
+    assert stopped_at < logged(whole)[-1]["step"]
+
+    finish(start([*arguments, "--config.loader.threads=3"]))
+    described = {"width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "skeleton": "coco", "colors": "RGB"}
+    ours, theirs = (checkpoint.load_weights(run / "checkpoints" / "last", described) for run in (workdir, whole))
+    for (path, a), (_, b) in zip(leaves(ours), leaves(theirs), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=path)
+    for name in ("step", "loss", "learning_rate"):
+        assert [line.get(name) for line in logged(workdir)] == [line.get(name) for line in logged(whole)]
+
+
+def leaves(tree: dict, path: str = "") -> list[tuple[str, np.ndarray]]:
+    if not isinstance(tree, dict):
+        return [(path, tree)]
+    return [leaf for name in sorted(tree) for leaf in leaves(tree[name], f"{path}/{name}")]
+
+
+def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_path):
+    workdir, _ = trained
+    figures = []
+    for devices, batch in ((1, 4), (4, 8)):
+        out = tmp_path / str(devices)
+        arguments = command("eval.py", data, f"--workdir={workdir}", f"--out={out}", **{"eval.batch_size": batch})
+        output = finish(start(arguments, devices))
+        assert "AP50" in output and str(out / "metrics.json") in output
+        figures.append(json.loads((out / "metrics.json").read_text()))
+        for name in ("results_val2017_gt_boxes.json", "results_val2017_detector_boxes.json", "per_joint.json"):
+            assert json.loads((out / name).read_text())
+        assert len(list((out / "pictures").iterdir())) == 2
+    assert figures[0] == figures[1]
+    assert {"val2017/gt_boxes/AP", "val2017/detector_boxes/AP"} <= set(figures[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image_size": "(60,32)"}, "must be multiples of 32: nearest are (64, 32)"),
+        ({"batch_size": 0}, "`batch_size` (=0) must be a multiple of 1"),
+        ({"data.val_split": "val2018"}, "val2018 does not exist: prepare the data with"),
+        ({"init_from": "weights.pth"}, "there is no checkpoint 'weights.pth'"),
+        ({"skeleton": "centaur"}, "`skeleton` (='centaur') is neither a file nor one of: coco"),
+        ({"eval.decoder": "best"}, "`decoder` (='best') must be one of argmax, quarter, dark"),
+        ({"model.width": 8}, "belongs to another config: `model.width` is 4 there and 8 here"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(trained, data, changes, said):
+    workdir, _ = trained
+    output = finish(start(command("train.py", data, f"--workdir={workdir}", **changes)), status=2)
+    assert said in output and "Traceback" not in output
+
+
+def test_evaluating_another_network_is_refused(trained, data):
+    workdir, _ = trained
+    output = finish(start(command("eval.py", data, f"--workdir={workdir}", **{"model.width": 8})), status=2)
+    assert "is of another network: width is 4 there and 8 here" in output and "Traceback" not in output
