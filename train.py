@@ -167,7 +167,7 @@ def make_picture(run: Run):
 
     @jax.jit
     def look(variables, image, joints, visible):
-        heatmaps = inference.predict_heatmaps(run.model, variables, image, flip_order=None, shift=False)
+        heatmaps = inference.predict_heatmaps(run.model, variables, image, flip_order=None, shift=0.0)
         found, scores = heatmap.decode(heatmaps, decoder)
         stride = image.shape[1] / heatmaps.shape[1]
         return found * stride, scores, heatmaps, draw_targets(joints, visible)[0]

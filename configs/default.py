@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.batch_size = 128  # people, on all devices together
     config.eval.flip_test = True  # average with the heatmaps of the mirrored image
-    config.eval.flip_shift = True  # move those one pixel to the right first
+    config.eval.flip_shift = 1.0  # heatmap pixels to move those to the right: 1 originally; 0.75 is exact
     config.eval.decoder = "quarter"  # "argmax", "quarter" (the original) or "dark"
     config.eval.nms_threshold = 0.9  # object keypoint similarity above which a person is a duplicate
     config.eval.soft_nms = False

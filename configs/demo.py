@@ -23,16 +23,17 @@ def get_config() -> ConfigDict:
     # A pixel of these small heatmaps is a large part of a person: keep its fractions.
     config.heatmap.unbiased = True
     config.eval.decoder = "dark"
+    config.eval.flip_shift = 0.75
     # In a few minutes only so much variety can be learnt.
-    config.augment.update(scale=0.15, rotation=10.0, half_body=0.0)
+    config.augment.update(scale=0.1, rotation=0.0, half_body=0.0)
     # Many small steps: what a small batch needs stays in a CPU's cache.
     config.batch_size = 16
-    config.epochs = 10
+    config.epochs = 12
     config.warmup_steps = 100
     config.learning_rate = 2e-3
-    config.learning_rate_drops = (6, 9)
+    config.learning_rate_drops = (9,)
     config.log_every = 20
-    config.eval_every = 5
+    config.eval_every = 6
     config.eval.batch_size = 16
     config.picture_every = 500
     config.loader.threads = 1

@@ -171,19 +171,20 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
     return DECODERS[method](heatmaps)
 
 
-def flip(heatmaps: jax.Array, flip_order: np.ndarray, shift: bool) -> jax.Array:
+def flip(heatmaps: jax.Array, flip_order: np.ndarray, shift: float) -> jax.Array:
     """Turns the heatmaps of a mirrored image into those of the image.
+
+    Crop pixel x of a mirrored image of width W is W - 1 - x. Turned back, its heatmap therefore lies 3/4 of a
+    pixel too far to the left (at stride 4). The original moves it a whole pixel to the right.
 
     Args:
       heatmaps: ``[B, h, w, K]``.
       flip_order: [K] each joint's mirror (`Skeleton.flip_order`).
-      shift: also move them one pixel to the right, all but the first column, as the original's flip test does:
-        strided convolutions look at other pixels of a mirrored image.
+      shift: heatmap pixels to move to the right, 0 to 1: between the pixels, linearly; the first column stays.
     """
     mirrored = heatmaps[:, :, ::-1][..., flip_order]
-    if not shift:
-        return mirrored
-    return jnp.concatenate([mirrored[:, :, :1], mirrored[:, :, :-1]], 2)
+    moved = jnp.concatenate([mirrored[:, :, :1], mirrored[:, :, :-1]], 2)
+    return (1 - shift) * mirrored + shift * moved
 
 
 def pck(heatmaps: jax.Array, targets: jax.Array, threshold: float = 0.5) -> jax.Array:

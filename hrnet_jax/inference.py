@@ -27,7 +27,7 @@ def predict_heatmaps(
     image: jax.Array,
     *,
     flip_order: np.ndarray | None,
-    shift: bool,
+    shift: float,
 ) -> jax.Array:
     """Returns ``[B, h, w, K]`` heatmaps of ``[B, H, W, 3]`` uint8 images, as `predict_step` has them."""
     normal = layers.normalize(image)
@@ -48,7 +48,7 @@ def predict_step(
     photo_to_crop: jax.Array,
     *,
     flip_order: np.ndarray | None,
-    shift: bool,
+    shift: float,
     decoder: str,
 ) -> tuple[jax.Array, jax.Array]:
     """Finds the joints of a batch of people.
@@ -60,7 +60,7 @@ def predict_step(
       photo_to_crop: ``[B, 2, 3]`` the map that each crop was cut out by.
       flip_order: ``[K]`` each joint's mirror joint; the heatmaps are then the mean of those of the image and
         of its mirror image, turned back (flip test). None: of the image alone.
-      shift: move the turned-back heatmaps one pixel to the right, as the original does to align them.
+      shift: heatmap pixels to move the turned-back heatmaps to the right, see `heatmap.flip`.
       decoder: one of `heatmap.DECODERS`.
 
     Returns:
@@ -83,7 +83,7 @@ def _to_photo(points: jax.Array, photo_to_crop: jax.Array) -> jax.Array:
     return jnp.stack([(d * x - b * y) / area, (a * y - c * x) / area], axis=-1)
 
 
-def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: bool, decoder: str) -> Step:
+def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> Step:
     """Returns `predict_step` of a network, compiled: a function of variables, images and crop matrices."""
     return jax.jit(functools.partial(predict_step, model, flip_order=flip_order, shift=shift, decoder=decoder))
 

@@ -84,11 +84,21 @@ def test_decoding_survives_heatmaps_without_a_peak(method):
     np.testing.assert_array_equal(scores, [[0, -1, 1]])
 
 
-@pytest.mark.parametrize(("shift", "name"), [(False, "flip_back"), (True, "flip_back_shifted")])
+@pytest.mark.parametrize(("shift", "name"), [(0, "flip_back"), (1, "flip_back_shifted")])
 def test_flipping_is_the_originals(codec, shift, name):
     maps = nhwc(codec["decode/heatmaps"])[: len(codec[f"decode/{name}"])]
     flipped = heatmap.flip(jnp.asarray(maps), skeletons.COCO.flip_order, shift)
     np.testing.assert_array_equal(flipped, nhwc(codec[f"decode/{name}"]))
+
+
+def test_three_quarters_of_a_pixel_bring_a_mirrored_image_into_place():
+    joints = np.random.default_rng(0).uniform(40, 80, (4, 3, 2)).astype(np.float32)
+    mirrored = joints.copy()
+    mirrored[..., 0] = 127 - joints[..., 0]
+    maps, _ = render(mirrored, np.ones((4, 3)), (32, 32), 2, unbiased=True)
+    for shift, bias in ((0, -0.75), (0.75, 0), (1, 0.25)):
+        found, _ = heatmap.decode(heatmap.flip(maps, np.arange(3), shift), "dark")
+        np.testing.assert_allclose((found - joints / 4)[..., 0], bias, atol=0.03)
 
 
 def test_pck_is_the_originals(codec):

@@ -48,7 +48,7 @@ def maps(count, seed=0):
 
 
 @functools.cache  # so that each is compiled once
-def step(decoder="quarter", flip=True, shift=True):
+def step(decoder="quarter", flip=True, shift=1.0):
     return inference.compile_step(Pooled(), flip_order=FLIP_ORDER if flip else None, shift=shift, decoder=decoder)
 
 
@@ -62,7 +62,7 @@ def heatmaps_of(images) -> jax.Array:
     return heatmaps
 
 
-@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("shift", [0.0, 0.75, 1.0])
 def test_flip_test_is_the_mean_of_both_ways(shift):
     images = crops(5)
     mirrored = heatmap.flip(heatmaps_of(images[:, :, ::-1]), FLIP_ORDER, shift)
@@ -76,7 +76,7 @@ def test_flip_test_is_the_mean_of_both_ways(shift):
 def test_a_mirrored_crop_gives_mirrored_joints_with_sides_exchanged():
     """Without the shift the flip test treats both directions alike."""
     images, identity = crops(4), np.tile(np.eye(2, 3, dtype=np.float32), (4, 1, 1))
-    predict = step("argmax", shift=False)
+    predict = step("argmax", shift=0.0)
     joints, scores = predict(VARIABLES, images, identity)
     mirrored, mirrored_scores = predict(VARIABLES, images[:, :, ::-1], identity)
     width = SIZE[1] // 4

@@ -80,8 +80,8 @@ POSES = {
     },
 }  # fmt: skip
 POSE_WEIGHTS = {  # the others 1
-    "standing": 8.0, "walking": 8.0, "talking": 4.0, "waving": 4.0, "hands_on_hips": 4.0, "arms_out": 4.0,
-    "cheering": 3.0, "running": 2.0, "sitting": 2.0,
+    "standing": 20.0, "walking": 20.0, "talking": 10.0, "waving": 10.0, "hands_on_hips": 10.0, "arms_out": 10.0,
+    "cheering": 8.0, "running": 3.0, "sitting": 3.0,
 }  # fmt: skip
 
 

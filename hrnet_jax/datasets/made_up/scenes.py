@@ -52,7 +52,7 @@ def _make_person(rng: np.random.Generator, height: float, pitch: float, light: f
     pose, angles = poses.sample(rng)
     outfit = outfits.sample(rng)
     body = outfits.dress(bodies.build(bodies.sample_shape(rng), angles, pose), outfit)
-    yaw = rng.normal(0, 30) if rng.random() < 0.8 else rng.uniform(-180, 180)
+    yaw = rng.normal(0, 25) if rng.random() < 0.88 else rng.uniform(-180, 180)
     distance = np.inf if rng.random() < 0.3 else rng.uniform(2.5, 7.0)
     body = bodies.place(body, bodies.turn(0, pitch) @ bodies.turn(1, yaw), distance, height)
     picture = figures.paint(body, outfit, height, light, fineness=2 if height < 130 else 1)
@@ -61,9 +61,9 @@ def _make_person(rng: np.random.Generator, height: float, pitch: float, light: f
 
 def _heights(rng: np.random.Generator, room: float) -> np.ndarray:
     """Draws how tall the one to four people of a photo are; `room` pixels show one from head to foot."""
-    count = rng.choice(4, p=[0.62, 0.26, 0.09, 0.03]) + 1
-    tallest = room if rng.random() < 0.85 else 400.0
-    middle = 60.0 * (tallest / 60.0) ** (rng.random() ** 0.6)
+    count = rng.choice(4, p=[0.68, 0.23, 0.07, 0.02]) + 1
+    tallest = room if rng.random() < 0.9 else 400.0
+    middle = 60.0 * (tallest / 60.0) ** (rng.random() ** 0.4)
     return np.sort(np.clip(middle * rng.uniform(0.75, 1.25, count), 60.0, 400.0))
 
 
@@ -92,7 +92,7 @@ def compose(rng: np.random.Generator) -> Scene:
         near = rng.random() < 0.6
         x = x + rng.choice([-1, 1]) * tall * rng.uniform(0.25, 0.55) if near else rng.uniform(0.05, 0.95) * width
         x = float(np.clip(x, 0.0, width))
-    if rng.random() < 0.2:
+    if rng.random() < 0.15:
         _cover(photo, owner, people, rng)
     return Scene(scenery.expose(rng, photo), people, owner)
 
