@@ -6,7 +6,7 @@ evaluates ``config.data.val_split`` on ground-truth boxes and, where the split h
 too. Another split: ``--config.data.val_split=test-dev2017``. Into ``OUT`` (``WORKDIR/eval``) it writes
 
     metrics.json              flat: {"val2017/gt_boxes/AP": 0.76, ...}
-    per_joint.json            errors of each joint, on ground-truth boxes
+    per_joint_SPLIT.json      errors of each joint, on ground-truth boxes
     results_SPLIT_BOXES.json  COCO result files; for a split without annotations under the server's own name
     pictures/                 the best and the worst people
 """
@@ -17,9 +17,10 @@ from typing import Any
 
 import jax
 from absl import flags
+from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import checkpoint, console, models, sharding, visualize
+from hrnet_jax import checkpoint, console, convert, logbook, models, sharding, training, visualize
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import coco, evaluate, report
 
@@ -30,6 +31,9 @@ _OUT = flags.DEFINE_string("out", None, "Where the figures go. Default: `eval` i
 flags.mark_flag_as_required("config")
 flags.mark_flags_as_mutual_exclusive(["workdir", "checkpoint"], required=True)
 
+DECIDE = ("skeleton", "image_size", *(f"model.{name}" for name in checkpoint.ARCHITECTURE))
+"""Fields in which the configuration given must agree with the run's."""
+
 
 def run() -> None:
     """Evaluates as the command line says."""
@@ -39,7 +43,9 @@ def run() -> None:
     source = pathlib.Path(_WORKDIR.value or _CHECKPOINT.value or "")
     out = pathlib.Path(_OUT.value or source / "eval")
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
-    found = checkpoint.find(source)
+    if _WORKDIR.value and (source / "config.json").is_file():
+        logbook.check(source, config, lambda name: name in DECIDE)
+    found = source if source.suffix == ".pth" else checkpoint.find(source)
     if jax.process_index() == 0:
         out.mkdir(parents=True, exist_ok=True)
         print(f"{found}\n-> {split.name}: {_boxes(split)}, on {jax.device_count()} devices", flush=True)
@@ -58,10 +64,10 @@ def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> l
     """Restores the weights and evaluates them on every source of boxes that the split has."""
     mesh = sharding.make_mesh()
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
-    weights = checkpoint.load_weights(source, checkpoint.describe(config))
+    model = models.build(config)
     return evaluate.evaluate(
-        evaluate.build_step(models.build(config), config),
-        sharding.place_state(weights, mesh),
+        evaluate.build_step(model, config),
+        sharding.place_state(load_weights(config, model, source), mesh),
         split,
         config,
         lambda batch: sharding.place_batch(batch, mesh),
@@ -69,11 +75,22 @@ def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> l
     )
 
 
+def load_weights(config: ConfigDict, model: nn.Module, source: pathlib.Path) -> dict[str, Any]:
+    """Returns the weights of one of our checkpoints, or of a PyTorch one with all that the network has."""
+    if source.suffix != ".pth":
+        return checkpoint.load_weights(source, checkpoint.describe(config))
+    variables = training.init_variables(model, tuple(config.image_size), config.seed)
+    variables, report = convert.initialize(variables, convert.read_pytorch(source), str(source), need_head=True)
+    print(report)
+    return variables
+
+
 def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.Path) -> None:
     """Writes all files and prints what stands in them."""
     written = [evaluate.write_results(outcome, out) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
-        written.append(_save(out / "metrics.json", metrics))
+        path = out / "metrics.json"  # figures of other splits stay
+        written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
         print("\n" + report.ap_table(outcomes))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES:
@@ -85,12 +102,12 @@ def _write_errors(outcome: evaluate.Outcome, split: records.Split, out: pathlib.
     """Writes and prints the joints' errors, and draws the best and the worst people."""
     areas = coco.annotated_areas(split.annotations, outcome.people.annotation_id)
     errors = coco.per_joint_errors(outcome.joints, outcome.people, areas, split.skeleton)
-    written = [_save(out / "per_joint.json", errors)]
+    written = [_save(out / f"per_joint_{split.name}.json", errors)]
     print("\n" + report.joint_table(errors))
     pictures = report.best_and_worst(split, outcome, areas)
     (out / "pictures").mkdir(exist_ok=True)
     for name, picture in pictures.items():
-        written.append(out / "pictures" / f"{name}.jpg")
+        written.append(out / "pictures" / f"{split.name}_{name}.jpg")
         written[-1].write_bytes(visualize.encode_jpeg(picture))
     return written
 

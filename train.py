@@ -53,10 +53,12 @@ class Run:
     config: ConfigDict
     mesh: Mesh
     model: nn.Module
+    policy: augment.Policy
     train_split: records.Split
     val_split: records.Split
     schedule: optimizer.Schedule
     optimizer: optax.GradientTransformation
+    train_step: training.Step
     steps_per_epoch: int
 
     @property
@@ -66,29 +68,51 @@ class Run:
 
 
 def prepare_run(config: ConfigDict) -> Run:
-    """Opens the data and builds everything that a configuration describes.
+    """Opens the data and builds everything that a configuration describes, so that mistakes come out now.
 
     Raises:
       ValueError, FileNotFoundError: something in the configuration or the data does not fit.
     """
+    for name in ("epochs", "log_every", "eval_every", "checkpoint_every", "picture_every", "accumulation"):
+        if config[name] < 1:
+            raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
+    heatmap.check_decoder(config.eval.decoder)
     model = models.build(config)
     train_split, val_split = (
-        records.open_split(pathlib.Path(config.data.dir) / name)
-        for name in (config.data.train_split, config.data.val_split)
+        open_split(config, name) for name in (config.data.train_split, config.data.val_split)
     )
-    evaluate.check_skeleton(train_split, config)
     steps_per_epoch = pipeline.steps_per_epoch(len(train_split.people), config.batch_size)
     schedule = optimizer.schedule(
         config.learning_rate, config.learning_rate_drops, steps_per_epoch, config.warmup_steps
     )
     adam = optimizer.adam(schedule, config.weight_decay)
-    return Run(config, mesh, model, train_split, val_split, schedule, adam, steps_per_epoch)
+    return Run(
+        config=config,
+        mesh=mesh,
+        model=model,
+        policy=augment.Policy(**config.augment),
+        train_split=train_split,
+        val_split=val_split,
+        schedule=schedule,
+        optimizer=adam,
+        train_step=training.make_train_step(config, model, adam),
+        steps_per_epoch=steps_per_epoch,
+    )
 
 
-def initial_state(run: Run) -> training.TrainState:
+def open_split(config: ConfigDict, name: str) -> records.Split:
+    """Opens a split with people in it, of the skeleton that the network is for."""
+    split = records.open_split(pathlib.Path(config.data.dir) / name)
+    evaluate.check_skeleton(split, config)
+    if not len(split.people):
+        raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
+    return split
+
+
+def first_state(run: Run) -> training.TrainState:
     """Returns the state before the first step: random weights, or those of ``init_from``."""
     config = run.config
     variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
@@ -99,6 +123,16 @@ def initial_state(run: Run) -> training.TrainState:
     elif config.init_from:
         variables = checkpoint.load_weights(config.init_from, checkpoint.describe(config))
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
+
+
+def last_state(run: Run, saved: checkpoint.Checkpoints) -> training.TrainState | None:
+    """Returns the state to go on from, None if the run is new."""
+    shapes = models.shapes(run.model, tuple(run.config.image_size))
+    empty = jax.eval_shape(lambda variables: training.init_state(variables, run.optimizer), shapes)
+    everywhere = sharding.replicated(run.mesh)
+    return saved.restore(
+        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), empty)
+    )
 
 
 def announce(run: Run, workdir: pathlib.Path, start: int) -> None:
@@ -129,7 +163,7 @@ def load_batches(run: Run, start: int) -> Any:
         image_size=tuple(config.image_size),
         batch_size=config.batch_size,
         seed=config.seed,
-        policy=augment.Policy(**config.augment),
+        policy=run.policy,
         start_step=start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -144,6 +178,7 @@ def interruption() -> Iterator[list[int]]:
     noted: list[int] = []
 
     def note(number: int, _: Any) -> None:
+        tqdm.tqdm.write("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
         noted.append(number)
         signal.signal(signal.SIGINT, before)
 
@@ -202,42 +237,42 @@ def loop(
     config = run.config
     everywhere, by_person = sharding.replicated(run.mesh), sharding.by_person(run.mesh)
     train_step = jax.jit(
-        training.make_train_step(config, run.model, run.optimizer),
+        run.train_step,
         donate_argnums=0,
         in_shardings=(everywhere, by_person),
         out_shardings=everywhere,
     )
     predict_step, draw_picture = evaluate.build_step(run.model, config), make_picture(run)
-    start, watch, unread = int(state.step), logbook.Watch(config.batch_size), []
+    start, watch, unread, newest = int(state.step), logbook.Watch(config.batch_size), [], None
     bar = tqdm.tqdm(range(start, run.steps), initial=start, total=run.steps, unit="step", dynamic_ncols=True)
     with contextlib.closing(load_batches(run, start)) as batches:
         for step in bar:
-            batch = watch.next(batches, unread[-1]["loss"] if unread else None)
+            batch = watch.next(batches, newest)
             state, metrics = train_step(state, sharding.place_batch(batch, run.mesh))
+            jax.block_until_ready(newest)  # one step ahead keeps the devices busy and the bar honest
+            newest = metrics["loss"]
             unread.append(metrics)
-            jax.block_until_ready(unread[-2:-1])  # one step ahead keeps the devices busy and the bar honest
-            done = step + 1
-            stop = bool(interrupted)
+            done, stop = step + 1, bool(interrupted)
 
-            def due(interval: int, at: int = done, stop: bool = stop) -> bool:
-                return at % interval == 0 or at == run.steps or stop
+            def due(interval: int, done: int = done) -> bool:
+                return done % interval == 0 or done == run.steps
 
-            if due(config.log_every):
+            if due(config.log_every) or stop:
                 figures = mean_figures(unread) | watch.read() | {"learning_rate": float(run.schedule(step))}
                 unread.clear()
                 log.figures(done, figures)
                 bar.set_postfix_str(progress(figures))
-            if due(config.picture_every) and not stop:
+            if due(config.picture_every):
                 log.picture(done, draw_picture(state, batch))
                 watch.restart()
-            if due(config.eval_every * run.steps_per_epoch) and not stop:
+            if due(config.eval_every * run.steps_per_epoch):
                 figures = evaluate_state(run, predict_step, state)
                 log.figures(done, figures)
                 average_precision = figures[f"{run.val_split.name}/{evaluate.GT_BOXES}/AP"]
                 tqdm.tqdm.write(f"step {done:,}: AP {average_precision:.3f}, {run.val_split.name}, gt boxes")
                 saved.save_best(state, done, average_precision)
                 watch.restart()
-            if due(config.checkpoint_every):
+            if due(config.checkpoint_every) or stop:
                 saved.save(state, done)
                 watch.restart()
             if stop:
@@ -256,10 +291,9 @@ def progress(figures: dict[str, float]) -> str:
 def train(config: ConfigDict, workdir: str) -> None:
     """Trains from where the run directory stands to the last epoch, or until Ctrl-C."""
     run = prepare_run(config)
-    state = initial_state(run)
     directory = logbook.claim(workdir, config)
     saved = checkpoint.Checkpoints(directory, checkpoint.describe(config))
-    state = saved.restore(state) or state
+    state = last_state(run, saved) or first_state(run)
     start = int(state.step)
     announce(run, directory, start)
     log = logbook.Logbook(directory, start)

@@ -104,7 +104,12 @@ def sample(rng: np.random.Generator, visible: np.ndarray, policy: Policy, skelet
 def _sample_half(
     rng: np.random.Generator, visible: np.ndarray, skeleton: Skeleton
 ) -> Literal["upper", "lower"] | None:
-    """Prefers the upper body; a half needs more than two joints, the upper as the last resort just two."""
+    """Prefers the upper body; a half needs more than two joints, the upper as the last resort just two.
+
+    A skeleton all of whose joints are on one side has no halves.
+    """
+    if len(set(skeleton.upper_body)) in (0, skeleton.num_joints):
+        return None
     upper = np.sum(half_joints("upper", visible, skeleton))
     lower = np.sum(half_joints("lower", visible, skeleton))
     if rng.standard_normal() < _UPPER_BODY_QUANTILE and upper > _ENOUGH_JOINTS:

@@ -15,6 +15,8 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from hrnet_jax import skeletons
+
 ARCHITECTURE = ("width", "stem", "units", "blocks")
 """The fields of ``config.model`` that decide the shapes of the weights."""
 
@@ -22,7 +24,8 @@ ARCHITECTURE = ("width", "stem", "units", "blocks")
 def describe(config: ConfigDict) -> dict[str, Any]:
     """Returns what a network is: architecture, skeleton and the order of colours it was trained with."""
     described = {name: config.model[name] for name in ARCHITECTURE}
-    return json.loads(json.dumps({**described, "skeleton": config.skeleton, "colors": "RGB"}))
+    joints = skeletons.load(config.skeleton).joints
+    return json.loads(json.dumps({**described, "joints": joints, "colors": "RGB"}))
 
 
 class Checkpoints:
@@ -36,7 +39,7 @@ class Checkpoints:
     def __init__(self, workdir: str | os.PathLike, description: dict[str, Any]):
         root = pathlib.Path(workdir).resolve() / "checkpoints"
         self._description = description
-        # Two of the last: should the newest turn out damaged, there is one before it.
+        # Two of the last, for whoever finds the newest damaged and deletes it.
         self._last, self._best = _manager(root / "last", keep=2), _manager(root / "best", keep=1)
 
     def save(self, state: Any, step: int) -> None:
@@ -49,6 +52,8 @@ class Checkpoints:
         best = self.best_average_precision()
         if best is not None and average_precision <= best:
             return False
+        for later in (kept for kept in self._best.all_steps() if kept >= step):
+            self._best.delete(later)  # of a run that went on from an older checkpoint; orbax only goes forward
         self._save(self._best, state, step, {"AP": average_precision})
         return True
 

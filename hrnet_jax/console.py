@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from absl import app, logging
+from absl import app, flags, logging
 
 USAGE_ERROR = 2
 
@@ -13,25 +13,35 @@ _PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
 def _ours(error: BaseException) -> bool:
-    """Whether an error was raised by this project's own code, and so was written for the user."""
-    raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
-    return raised_in.is_relative_to(_PACKAGE) or raised_in.parent == _PACKAGE.parent
+    """Whether this project's own code raised an error by a `raise`, and so wrote it for the user."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file = pathlib.Path(last.filename).resolve()
+    return (last.line or "").startswith("raise") and (
+        file.is_relative_to(_PACKAGE) or file.parent == _PACKAGE.parent
+    )
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    """As absl does; a configuration that is missing, or a field that it does not have, is the user's mistake."""
+    try:
+        rest = app.parse_flags_with_usage(arguments)
+        getattr(flags.FLAGS["config"].value, "to_dict")  # noqa: B009  (ml_collections tells only on first use)
+        return rest
+    except (OSError, AttributeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
 
 
 def start(main: Callable[[], int | None]) -> None:
-    """Starts a program whose flags absl reads; a configuration that cannot be read has no traceback either."""
+    """Starts a program whose flags absl reads, and `run`s it."""
     logging.set_verbosity(logging.ERROR)  # orbax and grain tell at length what they are doing
-    try:
-        app.run(lambda _: run(main))
-    except OSError as error:  # of ml_collections, while reading the flags
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+    app.run(lambda _: run(main), flags_parser=_parse_flags)
 
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command and ends the program: status 0, or 2 after printing a mistake the user can mend.
 
-    A ValueError or OSError that this project raised is such a mistake, since that is how it reports bad input;
+    A ValueError or OSError that this project raises is such a mistake, since that is how it reports bad input;
     anything else is a fault in the program and keeps its traceback.
     """
     try:

@@ -43,7 +43,7 @@ def read_pytorch(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(f"reading {os.fspath(path)!r} needs PyTorch: pip install torch") from error
     try:
@@ -62,30 +62,34 @@ def read_pytorch(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def initialize(
-    variables: dict[str, Any], tensors: Mapping[str, np.ndarray], source: str
+    variables: dict[str, Any], tensors: Mapping[str, np.ndarray], source: str, need_head: bool = False
 ) -> tuple[dict[str, Any], Report]:
-    """Puts PyTorch's weights in place of a network's own; the head may be missing or of another shape.
+    """Puts PyTorch's weights in place of a network's own.
 
     Args:
       variables: ``params`` and ``batch_stats`` of the network, as initialised.
       tensors: by name, in PyTorch's layout.
       source: what to call them in errors.
+      need_head: whether the head must be among them, too, and of the right shape.
 
     Returns:
       The variables, and what was loaded.
 
     Raises:
-      ValueError: something other than the head is missing or has another shape.
+      ValueError: something is missing or has another shape, other than the head.
     """
-    flat = traverse_util.flatten_dict(variables)
+    flat: dict[Any, Any] = traverse_util.flatten_dict(variables)
     names = {path: ".".join(path[1:]) for path in flat}
     theirs = {
         name: tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor
         for name, tensor in tensors.items()
         if not name.endswith("num_batches_tracked")
     }
-    fitting = {path for path, own in flat.items() if np.shape(theirs.get(names[path])) == np.shape(own)}
-    unfit = sorted(name for path, name in names.items() if path not in fitting and not name.startswith(HEAD))
+    fitting = {
+        path for path, own in flat.items() if names[path] in theirs and theirs[names[path]].shape == own.shape
+    }
+    needed = {path for path, name in names.items() if need_head or not name.startswith(HEAD)}
+    unfit = sorted(names[path] for path in needed - fitting)
     if unfit:
         shown = [
             f"{name} ({'missing' if name not in theirs else 'shape ' + str(tensors[name].shape)})"
@@ -93,7 +97,7 @@ def initialize(
         ]
         raise ValueError(
             f"{source!r} does not fit this network: {len(unfit)} of {len(flat)} tensors differ, first"
-            f" {', '.join(shown)}; choose the config of the same width"
+            f" {', '.join(shown)}; choose the config of the same network"
         )
     merged = {
         path: theirs[names[path]].astype(np.float32) if path in fitting else own for path, own in flat.items()

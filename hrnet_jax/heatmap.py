@@ -152,6 +152,12 @@ DECODERS: dict[str, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
 }
 
 
+def check_decoder(method: str) -> None:
+    """Raises ValueError unless there is such a decoder."""
+    if method not in DECODERS:
+        raise ValueError(f"`decoder` (={method!r}) must be one of {', '.join(DECODERS)}")
+
+
 def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax.Array]:
     """Reads joints off heatmaps.
 
@@ -166,8 +172,7 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
     Raises:
       ValueError: there is no such method.
     """
-    if method not in DECODERS:
-        raise ValueError(f"`decoder` (={method!r}) must be one of {', '.join(DECODERS)}")
+    check_decoder(method)
     return DECODERS[method](heatmaps)
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -29,33 +29,54 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
+    """Makes sure that a run directory's configuration is the one given, as far as it matters.
+
+    Args:
+      workdir: a run directory.
+      config: the configuration to compare.
+      matters: which fields (``"model.width"``) must not differ.
+
+    Raises:
+      ValueError: fields differ, or the directory's configuration cannot be read.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    try:
+        theirs = _flat(json.loads(path.read_text()))
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): write it again, or give another --workdir") from error
+    ours = _flat(json.loads(config.to_json_best_effort()))
+    different = [
+        f"`{name}` is {theirs.get(name)!r} there and {ours.get(name)!r} here"
+        for name in sorted(theirs.keys() | ours.keys())
+        if theirs.get(name) != ours.get(name) and matters(name)
+    ]
+    if different:
+        raise ValueError(
+            f"the run directory {workdir} belongs to another config: {'; '.join(different)};"
+            " give the config it was started with, or another --workdir"
+        )
+
+
 def claim(workdir: str | os.PathLike, config: ConfigDict) -> pathlib.Path:
     """Makes a run directory for a configuration, or makes sure that an existing one belongs to it.
 
     Raises:
-      ValueError: the directory belongs to a run with another configuration, or holds something else.
+      ValueError: the directory belongs to a run with another configuration, or is none.
     """
     workdir = pathlib.Path(workdir)
     path = workdir / "config.json"
-    ours = json.loads(config.to_json_best_effort())
-    if path.is_file():
-        theirs, flat = _flat(json.loads(path.read_text())), _flat(ours)
-        different = [
-            f"`{name}` is {theirs.get(name)!r} there and {flat.get(name)!r} here"
-            for name in sorted(theirs.keys() | flat.keys())
-            if theirs.get(name) != flat.get(name) and not name.startswith(FREE_FIELDS)
-        ]
-        if different:
-            raise ValueError(
-                f"the run directory {workdir} belongs to another config: {'; '.join(different)};"
-                " give the same config to go on with it, or another --workdir"
-            )
-    elif workdir.is_dir() and any(workdir.iterdir()):
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir (={workdir}) is a file: give a directory")
+    if not path.is_file() and workdir.is_dir() and any(workdir.iterdir()):
         raise ValueError(
             f"the run directory {workdir} is not empty and has no config.json: give another --workdir"
         )
+    if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
+        check(workdir, config, lambda name: not name.startswith(FREE_FIELDS))
     workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(ours, indent=1))
+    path.with_suffix(".new").write_text(config.to_json_best_effort(indent=1))
+    path.with_suffix(".new").replace(path)
     return workdir
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from absl import flags
 
 from hrnet_jax import augment, geometry
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import places, records
 from hrnet_jax.skeletons import Skeleton
 
 Batch = dict[str, np.ndarray]
@@ -176,7 +176,7 @@ def _cutter(
 def _cut(person: Person, *, photo_ids: np.ndarray, skeleton: Skeleton, image_size: tuple[int, int]) -> Batch:
     """One row of a batch: the person, seen as drawn."""
     height, width = image_size
-    photo = decode(person["image"], photo_id=int(photo_ids[person["index"]]))
+    photo = places.decode(person["image"], photo_id=int(photo_ids[person["index"]]))
     view = augment.apply(
         person["draw"],
         person["joints"],
@@ -198,27 +198,3 @@ def _cut(person: Person, *, photo_ids: np.ndarray, skeleton: Skeleton, image_siz
         "index": np.array(person["index"], np.int32),
         "valid": np.array(person["valid"], np.float32),
     }
-
-
-def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
-    """Turns a JPEG or PNG file's bytes into a photo.
-
-    Args:
-      encoded: the file.
-      photo_id: to name the photo by if it cannot be read.
-
-    Returns:
-      [height, width, 3] uint8, RGB. A camera's orientation mark is ignored: annotations count pixels as
-      stored.
-
-    Raises:
-      ValueError: OpenCV cannot read it.
-    """
-    data = np.frombuffer(encoded, np.uint8)
-    photo = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    if photo is None:
-        raise ValueError(
-            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded: mend or remove it, then prepare the"
-            " data again with --force"
-        )
-    return photo

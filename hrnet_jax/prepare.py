@@ -1,9 +1,9 @@
 """The command that turns a data set into records: ``python -m hrnet_jax.prepare coco --root DIR --out DIR``.
 
-The root has COCO's own layout: ``annotations/person_keypoints_<split>.json`` (``image_info_<split>.json`` for a
-test server's splits) and photos in ``images/<split>/``, ``<split>/`` or zip files of that name. A split is
-written beside its place and renamed when it is whole, so an interrupted run leaves nothing that looks finished,
-and running again does what is left to do.
+The root has COCO's own layout: ``annotations/person_keypoints_<split>.json`` (or ``image_info_<split>.json``,
+photos without ground truth, for a test server's splits) and photos in ``images/<split>/``, ``<split>/`` or zip
+files of that name. A split is written beside its place and renamed when it is whole, so an interrupted run
+leaves nothing that looks finished, and running again does what is left to do.
 """
 
 import argparse
@@ -36,12 +36,13 @@ def prepare_coco(
 
     Training splits keep the photos that have a person to train on or a detection, other splits keep all. A split
     that is there already and comes from the same files is left alone; detections are added to it without
-    rewriting photos where possible.
+    rewriting photos where possible. Nothing but a prepared split is ever replaced.
 
     Args:
       root: COCO's directory.
       out: each split becomes a directory in it.
-      splits: such as ``["val2017"]``; None for all that have a ``person_keypoints`` file.
+      splits: such as ``["val2017"]``; None for all that have a ``person_keypoints`` file. One without, but with
+        an ``image_info`` file, has no ground truth and needs detections.
       detections: detector file for the one split asked for, or the only one among them that is not for training;
         None for the authors' file in ``root/person_detection_results``, if it is there.
       skeleton: what the people are made of.
@@ -89,17 +90,21 @@ def _detections_target(splits: list[str]) -> str:
 
 def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sources:
     """Finds the files of a split, so that what is missing is known before any work."""
-    prefix = "image_info" if split.startswith("test") else "person_keypoints"
-    annotations = root / "annotations" / f"{prefix}_{split}.json"
+    annotations, photos_only = (
+        root / "annotations" / f"{prefix}_{split}.json" for prefix in ("person_keypoints", "image_info")
+    )
+    with_people = annotations.is_file() or not photos_only.is_file()
+    annotations = annotations if with_people else photos_only
     usual = root / "person_detection_results" / DETECTION_FILES.get(split, "")
     boxes = given or (usual if usual.is_file() else None)
-    if boxes is None and split.startswith("test"):
+    if boxes is None and not with_people:
         raise ValueError(f"{split} has no ground truth: give a detector's boxes with --detections FILE")
     for file in (annotations, boxes):
         if file and not file.is_file():
             raise fields.missing(file)
     # All of COCO's test splits take their photos from one folder.
-    return Sources(split, annotations, places.locate(root, split.replace("test-dev", "test")), boxes)
+    folder = split if with_people else split.replace("test-dev", "test")
+    return Sources(split, annotations, with_people, places.locate(root, folder), boxes)
 
 
 def _describe(summary: dict) -> str:

@@ -1,6 +1,6 @@
 """Where arrays live: the batch split over all devices of all machines, the state on each of them.
 
-The same compiled program serves one CPU, eight chips or a pod: only the mesh differs.
+The same program serves one CPU or eight chips: only the mesh differs.
 """
 
 from collections.abc import Sequence

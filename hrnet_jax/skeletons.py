@@ -81,6 +81,8 @@ def _named(
         return names.index(joint)
 
     def pairs(named: list[list[str]]) -> tuple[tuple[int, int], ...]:
+        if any(len(pair) != 2 for pair in named):
+            raise ValueError(f"skeleton {name!r}: flip pairs and limbs must be of two joints each (found {named})")
         return tuple((number(a), number(b)) for a, b in named)
 
     return Skeleton(
@@ -147,7 +149,7 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
     try:
         fields = json.loads(path.read_text())
         return _named(**fields)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     except TypeError as error:
         wanted = ", ".join(field.name for field in dataclasses.fields(Skeleton))

@@ -31,6 +31,9 @@ class TrainState:
     opt_state: optax.OptState
 
 
+Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
+
+
 def init_variables(model: nn.Module, image_size: tuple[int, int], seed: int) -> dict[str, Any]:
     """Draws a network's weights on the host: convolutions from N(0, 0.001), the rest as PyTorch starts it.
 
@@ -87,9 +90,7 @@ def _parts(batch: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
     return jax.tree.map(split, batch)
 
 
-def make_train_step(
-    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
-) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]:
+def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
     The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the

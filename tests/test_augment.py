@@ -5,8 +5,8 @@ import statistics
 import numpy as np
 import pytest
 
-from hrnet_jax import augment, geometry, pipeline
-from hrnet_jax.datasets import records
+from hrnet_jax import augment, geometry
+from hrnet_jax.datasets import places, records
 from hrnet_jax.skeletons import COCO, Skeleton
 
 SEEDS = range(5)
@@ -82,7 +82,7 @@ def test_augmented_crops_of_real_photos_are_the_originals_in_every_pixel(shared,
     person, factor, rotation, flip = expected["aug/instance_scalefactor_rot_flip"][case]
     split = records.open_split(coco_data / "val2017")
     person = records.PersonSource(split.photos, split.people)[int(person)]
-    photo = pipeline.decode(person["image"], photo_id=0)
+    photo = places.decode(person["image"], photo_id=0)
     draw = augment.Draw(scale_factor=float(factor), rotation=float(rotation), flip=bool(flip))
     view = apply(draw, person["joints"], person["visible"], person["box"], photo_width=photo.shape[1])
     matrix = geometry.photo_to_crop(view.center, view.scale, view.rotation, (256, 192))
@@ -146,6 +146,13 @@ def test_half_body_needs_enough_joints(upper, lower, halves):
 def test_half_body_of_people_with_few_joints(upper, lower, halves):
     policy = augment.Policy(half_body=1, half_body_min_joints=0)
     assert {draw.half_body for draw in draws(policy, with_visible(upper, lower), count=200)} == halves
+
+
+@pytest.mark.parametrize("upper_body", [(), tuple(range(COCO.num_joints))])
+def test_no_half_body_where_the_skeleton_has_no_halves(upper_body):
+    skeleton, policy = dataclasses.replace(COCO, upper_body=upper_body), augment.Policy(half_body=1)
+    rng = np.random.default_rng(0)
+    assert {augment.sample(rng, ALL_VISIBLE, policy, skeleton).half_body for _ in range(200)} == {None}
 
 
 def test_a_policy_of_zeros_does_nothing():

@@ -55,6 +55,14 @@ def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
     assert checkpoint.find(tmp_path / "checkpoints/last") == tmp_path / "checkpoints/last/6"
 
 
+def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, state, tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    assert saved.save_best(state, 10, 0.3) and saved.save_best(state, 6, 0.5)
+    assert saved.best_average_precision() == 0.5
+    saved.close()
+    assert checkpoint.find(tmp_path).name == "6"
+
+
 def test_loads_only_the_weights(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
     saved.save(state, 1)

@@ -54,6 +54,11 @@ def test_a_head_of_other_joints_is_kept_and_named():
     assert loaded["params"]["final_layer"]["weight"].shape[-1] == 3
 
 
+def test_a_head_that_is_needed_must_fit():
+    with pytest.raises(ValueError, match=r"final_layer\.bias \(shape \(5,\)\)"):
+        convert.initialize(small(joints=3), as_pytorch(small(joints=5)), "x.pth", need_head=True)
+
+
 def test_another_width_is_refused():
     tensors = as_pytorch(small())
     tensors["stage2.0.branches.0.0.conv1.weight"] = np.zeros((8, 8, 3, 3))

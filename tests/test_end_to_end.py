@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, prepare
+from hrnet_jax import checkpoint, prepare, skeletons
 from hrnet_jax.datasets import synthetic
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -102,7 +102,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_pa
     assert stopped_at < logged(whole)[-1]["step"]
 
     finish(start([*arguments, "--config.loader.threads=3"]))
-    described = {"width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "skeleton": "coco", "colors": "RGB"}
+    joints = list(skeletons.COCO.joints)
+    described = {"width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "joints": joints, "colors": "RGB"}
     ours, theirs = (checkpoint.load_weights(run / "checkpoints" / "last", described) for run in (workdir, whole))
     for (path, a), (_, b) in zip(leaves(ours), leaves(theirs), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=path)
@@ -125,7 +126,11 @@ def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_pat
         output = finish(start(arguments, devices))
         assert "AP50" in output and str(out / "metrics.json") in output
         figures.append(json.loads((out / "metrics.json").read_text()))
-        for name in ("results_val2017_gt_boxes.json", "results_val2017_detector_boxes.json", "per_joint.json"):
+        for name in (
+            "results_val2017_gt_boxes.json",
+            "results_val2017_detector_boxes.json",
+            "per_joint_val2017.json",
+        ):
             assert json.loads((out / name).read_text())
         assert len(list((out / "pictures").iterdir())) == 2
     assert figures[0] == figures[1]
@@ -140,6 +145,9 @@ def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_pat
         ({"data.val_split": "val2018"}, "val2018 does not exist: prepare the data with"),
         ({"init_from": "weights.pth"}, "there is no checkpoint 'weights.pth'"),
         ({"skeleton": "centaur"}, "`skeleton` (='centaur') is neither a file nor one of: coco"),
+        ({"image_size": "(64,)"}, "must be two numbers, height and width"),
+        ({"log_every": 0}, "`log_every` (=0) must be at least 1"),
+        ({"batchsize": 3}, "batchsize"),
         ({"eval.decoder": "best"}, "`decoder` (='best') must be one of argmax, quarter, dark"),
         ({"model.width": 8}, "belongs to another config: `model.width` is 4 there and 8 here"),
     ],
@@ -150,7 +158,21 @@ def test_mistakes_are_named_in_one_line(trained, data, changes, said):
     assert said in output and "Traceback" not in output
 
 
-def test_evaluating_another_network_is_refused(trained, data):
+def test_evaluating_another_network_is_refused(trained, data, tmp_path):
     workdir, _ = trained
-    output = finish(start(command("eval.py", data, f"--workdir={workdir}", **{"model.width": 8})), status=2)
+    arguments = (f"--checkpoint={workdir}", f"--out={tmp_path}")
+    output = finish(start(command("eval.py", data, *arguments, **{"model.width": 8})), status=2)
     assert "is of another network: width is 4 there and 8 here" in output and "Traceback" not in output
+
+
+def test_evaluating_a_run_as_another_row_is_refused(trained, data):
+    workdir, _ = trained
+    output = finish(start(command("eval.py", data, f"--workdir={workdir}", image_size="(96,64)")), status=2)
+    assert "`image_size` is [64, 32] there and [96, 64] here" in output and "Traceback" not in output
+
+
+def test_a_start_that_failed_leaves_the_directory_free(data, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    finish(start(command("train.py", data, workdir, **{"augment.flip": 2.0})), status=2)
+    finish(start(command("train.py", data, workdir, init_from="gone.pth", seed=1)), status=2)
+    assert "done: AP" in finish(start(command("train.py", data, workdir, epochs=1)))

@@ -12,12 +12,30 @@ def test_a_run_directory_belongs_to_its_config(tmp_path):
     config = default.get_config()
     workdir = logbook.claim(tmp_path / "run", config)
     assert json.loads((workdir / "config.json").read_text())["model"]["width"] == 32
+    (workdir / "checkpoints/last/1").mkdir(parents=True)
     config.loader.threads = 7
     config.eval.decoder = "dark"
     logbook.claim(workdir, config)
     config.model.width = 48
     with pytest.raises(ValueError, match=r"belongs to another config: `model\.width` is 32 there and 48 here"):
         logbook.claim(workdir, config)
+
+
+def test_a_run_that_never_got_anywhere_is_free(tmp_path):
+    config = default.get_config()
+    logbook.claim(tmp_path, config)
+    config.model.width = 48
+    logbook.claim(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text())["model"]["width"] == 48
+
+
+def test_a_damaged_config_and_a_file_are_named(tmp_path):
+    (tmp_path / "checkpoints/last/1").mkdir(parents=True)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        logbook.claim(tmp_path, default.get_config())
+    with pytest.raises(ValueError, match=r"is a file: give a directory"):
+        logbook.claim(tmp_path / "config.json", default.get_config())
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):

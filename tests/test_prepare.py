@@ -10,7 +10,7 @@ import made_coco
 import pytest
 
 from hrnet_jax import console, prepare, skeletons
-from hrnet_jax.datasets import places, records, writing
+from hrnet_jax.datasets import records, writing
 
 
 def open_split(out, split="val2017"):
@@ -124,15 +124,6 @@ def test_a_damaged_entry_of_a_zip_file_is_left_out(tmp_path):
     assert "000000000020.jpg: cannot be read: Bad CRC-32" in summary["photos_unreadable"]["examples"][0]
 
 
-def test_rotation_marks_do_not_turn_photos(tmp_path):
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    plain = made_coco.photo(1)
-    turned = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
-    pixels = places.decode(turned)
-    assert pixels is not None
-    assert pixels.shape == (made_coco.HEIGHT, made_coco.WIDTH, 3)
-
-
 def test_no_photo_at_all_is_an_error(tmp_path):
     root = made_coco.write(tmp_path / "root")
     for file in (root / "images" / "val2017").iterdir():
@@ -217,6 +208,24 @@ def test_a_test_servers_split_needs_boxes_only(tmp_path):
     assert (len(split.photos), len(split.people), len(split.detections)) == (3, 0, 1)
 
 
+def test_a_split_called_test_may_have_ground_truth(tmp_path):
+    root = made_coco.write(tmp_path / "root", split="test")
+    (root / "annotations/image_info_test.json").rename(root / "annotations/person_keypoints_test.json")
+    made_coco.write(root, made_coco.content([1]), "test-dev2017")  # photos only, and no boxes: not asked for
+    assert list(prepare.prepare_coco(root, tmp_path / "out")) == ["test"]
+    split = open_split(tmp_path / "out", "test")
+    assert (len(split.photos), len(split.people), split.detections) == (3, 3, None)
+
+
+def test_a_split_of_any_name_may_be_photos_only(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    (root / "annotations/person_keypoints_val2017.json").rename(root / "annotations/image_info_val2017.json")
+    with pytest.raises(ValueError, match=r"val2017 has no ground truth: .*--detections"):
+        prepare.prepare_coco(root, tmp_path / "out", ["val2017"])
+    boxes = made_coco.boxes(tmp_path, [made_coco.box(20)])
+    assert prepare.prepare_coco(root, tmp_path / "out", ["val2017"], boxes)["val2017"]["people"] == 0
+
+
 def test_boxes_go_to_the_split_that_is_tested_on(tmp_path):
     for split in ("train2017", "val2017"):
         made_coco.write(tmp_path / "root", split=split)
@@ -285,6 +294,31 @@ def test_no_usable_people_is_an_error(tmp_path, people, message):
     with pytest.raises(ValueError, match=message):
         prepare.prepare_coco(root, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_no_usable_people_on_readable_photos_is_an_error(tmp_path):
+    content = made_coco.content([1, 2])
+    del content["annotations"][1]
+    root = made_coco.write(tmp_path / "root", content)
+    (root / "images" / "val2017" / "000000000001.jpg").unlink()
+    with pytest.raises(ValueError, match=r"could be used \(1 photo unreadable\)"):
+        prepare.prepare_coco(root, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_photos_themselves_are_never_replaced(tmp_path, force):
+    root = made_coco.write(tmp_path / "root")
+    (root / "images" / "val2017").rename(root / "val2017")
+    before = sorted(root.rglob("*"))
+    with pytest.raises(ValueError, match=r"root/val2017 is there already and is not a prepared .*another --out"):
+        prepare.prepare_coco(root, root, force=force)
+    assert sorted(root.rglob("*")) == before
+
+
+def test_an_empty_directory_is_no_hindrance(tmp_path):
+    (tmp_path / "out" / "val2017").mkdir(parents=True)
+    assert prepare.prepare_coco(made_coco.write(tmp_path / "root"), tmp_path / "out")["val2017"]["photos"] == 3
 
 
 def test_a_failure_keeps_the_split_of_before(tmp_path, monkeypatch):

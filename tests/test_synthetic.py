@@ -25,7 +25,7 @@ def root(tmp_path_factory):
 def photos():
     """Scenes with their annotations, for what the files no longer say."""
     made = []
-    for number in range(24):
+    for number in range(60):
         rng = np.random.default_rng([5, number])
         scene = scenes.compose(rng)
         made.append((scene, labels.annotate(scene, number + 1, rng)))
@@ -183,7 +183,7 @@ def test_labels_are_mixed_and_faces_turned_away_are_not_visible(photos):
                 assert labels.VISIBLE not in label[[0, 1, 2]]
     shares = np.bincount(np.array(marks, int), minlength=3) / len(marks)
     assert turned_away > 0
-    assert 0.45 < shares[2] < 0.9 and shares[1] > 0.05 and shares[0] > 0.05
+    assert 0.45 < shares[2] < 0.9 and shares[1] > 0.03 and shares[0] > 0.05
 
 
 def test_photos_hold_one_to_four_people_of_many_sizes(photos):
@@ -290,6 +290,25 @@ def test_contact_sheet_is_a_picture_of_the_asked_size(root, tmp_path):
     assert sheet is not None and sheet.shape == (2 * synthetic.TILE, 4 * synthetic.TILE, 3)
     with pytest.raises(FileNotFoundError, match="person_keypoints_val2017"):
         synthetic.contact_sheet(tmp_path, "val2017", path)
+
+
+@pytest.mark.parametrize("info", [{"description": "COCO 2017 Dataset"}, None])
+@pytest.mark.parametrize("split", synthetic.SPLITS)
+def test_another_data_set_is_not_overwritten(tmp_path, split, info):
+    for name in (f"annotations/person_keypoints_{split}.json", synthetic.DETECTIONS):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(json.dumps({"info": info, "images": []}))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=rf"person_keypoints_{split}.json is of another data set.*another --out"):
+        synthetic.write(tmp_path, **COUNTS, workers=1)
+    assert contents(tmp_path) == before
+
+
+def test_files_of_an_earlier_call_are_replaced(tmp_path):
+    for seed in (1, 2):
+        synthetic.write(tmp_path, train_photos=1, val_photos=1, seed=seed, workers=1)
+    fresh = synthetic.write(tmp_path / "fresh", train_photos=1, val_photos=1, seed=2, workers=1)
+    assert load(tmp_path, "val2017") == load(fresh, "val2017")
 
 
 @pytest.mark.parametrize("bad", [{"train_photos": 0}, {"val_photos": -1}, {"seed": -1}])

@@ -5,6 +5,14 @@ import math
 import pathlib
 from typing import Any
 
+# What `get` can ask for.
+KINDS: dict[type | tuple[type, ...], str] = {
+    int: "an integer",
+    (int, float): "a number",
+    str: "a string",
+    list: "a list",
+}
+
 
 def missing(path: pathlib.Path) -> FileNotFoundError:
     """Returns the error for a file that is not there, which tells what is there instead."""
@@ -41,12 +49,16 @@ def numbers(value: Any, count: int, what: str) -> list[float]:
 
 
 def get(entry: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
-    """Returns a field of a JSON object. Raises ValueError beginning with `what` if it is missing or no `kind`."""
+    """Returns a field of a JSON object, of one of the `KINDS`.
+
+    Raises:
+      ValueError: beginning with `what`, if the field is missing or of another kind.
+    """
     if not isinstance(entry, dict):
         raise ValueError(f"{what} must be an object, but is {entry!r:.200}")
     if name not in entry:
         raise ValueError(f"{what} has no `{name}`; its fields are {', '.join(entry)}")
     value = entry[name]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{what}: `{name}` (={value!r:.200}) has the wrong type")
+        raise ValueError(f"{what}: `{name}` (={value!r:.200}) must be {KINDS[kind]}, not {type(value).__name__}")
     return value

@@ -105,12 +105,27 @@ def locate(root: pathlib.Path, name: str) -> Place:
     raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}")
 
 
-def decode(image: bytes) -> np.ndarray | None:
-    """Decodes a photo to [height, width, 3] uint8 RGB, as stored (EXIF rotation ignored); None if it is damaged.
+def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
+    """Turns a JPEG or PNG file's bytes into a photo.
 
-    Annotations refer to the pixels as stored, and the original's reader ignores the rotation too.
+    Args:
+      encoded: the file.
+      photo_id: to name the photo by if it cannot be read.
+
+    Returns:
+      [height, width, 3] uint8, RGB. A camera's orientation mark is ignored, as in the original: annotations
+      count pixels as stored.
+
+    Raises:
+      ValueError: OpenCV cannot read it.
     """
-    return cv2.imdecode(np.frombuffer(image, np.uint8), DECODE_FLAGS) if image else None
+    photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS) if encoded else None
+    if photo is None:
+        raise ValueError(
+            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded: mend or remove it, then prepare the"
+            " data again with --force"
+        )
+    return photo
 
 
 def read_checked(place: Place, photo: Photo) -> tuple[bytes, str]:
@@ -125,10 +140,10 @@ def read_checked(place: Place, photo: Photo) -> tuple[bytes, str]:
         return b"", "missing"
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
         return b"", f"cannot be read: {error}"
-    pixels = decode(image)
-    if pixels is None:
+    try:
+        height, width = decode(image, photo_id=photo.id).shape[:2]
+    except ValueError:
         return b"", "not a whole image"
-    height, width = pixels.shape[:2]
     if (width, height) != (photo.width, photo.height):
         return b"", f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
     return image, ""

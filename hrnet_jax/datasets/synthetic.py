@@ -24,10 +24,12 @@ import numpy as np
 import tqdm
 
 from hrnet_jax import console
+from hrnet_jax.datasets import fields, places
 from hrnet_jax.datasets.made_up import labels, scenes
 
 SPLITS = ("train2017", "val2017")
 DETECTIONS = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
+DESCRIPTION = "Made-up people of hrnet_jax"  # by which an annotation file is known to be of an earlier call
 PHOTOS_PER_TASK = 8
 TILE = 320  # pixels, the side of a photo's square on the contact sheet
 
@@ -97,7 +99,7 @@ def write(
     The annotation files come last, each in one step: where they are, their photos are complete.
 
     Args:
-      root: folder to write to; files of an earlier call are replaced.
+      root: folder to write to; files of an earlier call are replaced, those of another data set never.
       train_photos: how many photos the training split gets, 1 to 999,999.
       val_photos: the same of the validation split.
       seed: another seed gives other people.
@@ -109,7 +111,7 @@ def write(
       the val photos' person_detection_results/COCO_val2017_detections_AP_H_56_person.json.
 
     Raises:
-      ValueError: a count or the seed is out of range.
+      ValueError: a count or the seed is out of range, or another data set's annotations are in `root`.
     """
     counts = {"train_photos": train_photos, "val_photos": val_photos}
     for name, count in counts.items():
@@ -120,6 +122,8 @@ def write(
     root = pathlib.Path(root)
     workers = os.cpu_count() or 1 if workers is None else workers
     files = [root / "annotations" / f"person_keypoints_{split}.json" for split in SPLITS]
+    for file in files:
+        _refuse_others(file)
     for file in (*files, root / DETECTIONS):
         file.unlink(missing_ok=True)  # of an earlier call: no file may speak of photos that are being replaced
     with _mapping(workers) as mapping:
@@ -133,6 +137,16 @@ def write(
     return root
 
 
+def _refuse_others(file: pathlib.Path) -> None:
+    """Raises ValueError if an annotation file is there that `write` has not written."""
+    if not file.exists():
+        return
+    content = fields.read_json(file)
+    info = content.get("info") if isinstance(content, dict) else None
+    if not isinstance(info, dict) or info.get("description") != DESCRIPTION:
+        raise ValueError(f"{file} is of another data set, which is not overwritten: give another --out (`root`)")
+
+
 def _dataset(made: list[Made]) -> dict[str, Any]:
     """COCO's annotation file as a dictionary."""
     category = {
@@ -143,7 +157,7 @@ def _dataset(made: list[Made]) -> dict[str, Any]:
         "skeleton": [[a + 1, b + 1] for a, b in labels.SKELETON.limbs],
     }
     return {
-        "info": {"description": "Made-up people of hrnet_jax", "version": "1.0"},
+        "info": {"description": DESCRIPTION, "version": "1.0"},
         "licenses": [{"id": 1, "name": "No rights: nobody is in these pictures", "url": ""}],
         "images": [photo for photo, _, _ in made],
         "annotations": [annotation for _, annotations, _ in made for annotation in annotations],
@@ -175,7 +189,7 @@ def contact_sheet(
     dataset = json.loads(file.read_text())
     tiles = []
     for photo in dataset["images"][: columns * rows]:
-        picture = cv2.imread(str(root / "images" / split / photo["file_name"]))
+        picture = cv2.imread(str(root / "images" / split / photo["file_name"]), places.DECODE_FLAGS)
         if picture is None:
             raise FileNotFoundError(
                 f"{root / 'images' / split / photo['file_name']} is missing or no picture: write again"
@@ -185,16 +199,16 @@ def contact_sheet(
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     sheet = np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), sheet)
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
 
 
 def _tile(picture: np.ndarray, people: list[dict[str, Any]], size: int) -> np.ndarray:
-    """A photo made to fit a white square of `size` pixels, with its people marked."""
+    """An RGB photo made to fit a white square of `size` pixels, with its people marked."""
     growth = (size - 8) / max(picture.shape[:2])
     picture = cv2.resize(picture, None, fx=growth, fy=growth, interpolation=cv2.INTER_AREA)
     for person in people:
         x, y, width, height = np.array(person["bbox"]) * growth
-        cv2.rectangle(picture, (round(x), round(y)), (round(x + width), round(y + height)), (255, 200, 60), 1)
+        cv2.rectangle(picture, (round(x), round(y)), (round(x + width), round(y + height)), (60, 200, 255), 1)
         joints = np.array(person["keypoints"]).reshape(-1, 3)
         places = [(round(float(x)), round(float(y))) for x, y in joints[:, :2] * growth]
         for a, b in labels.SKELETON.limbs:
@@ -202,7 +216,7 @@ def _tile(picture: np.ndarray, people: list[dict[str, Any]], size: int) -> np.nd
                 cv2.line(picture, places[a], places[b], (225, 225, 225), 1, cv2.LINE_AA)
         for name, place, visible in zip(labels.SKELETON.joints, places, joints[:, 2], strict=True):
             side = name.split("_")[0]
-            colour = {"left": (80, 220, 80), "right": (40, 120, 255)}.get(side, (255, 255, 255))
+            colour = {"left": (80, 220, 80), "right": (255, 120, 40)}.get(side, (255, 255, 255))
             if visible:
                 cv2.circle(picture, place, 2, colour, -1 if visible == labels.VISIBLE else 1, cv2.LINE_AA)
     tile = np.full((size, size, 3), 255, np.uint8)

@@ -26,17 +26,13 @@ NO_PHOTO = "photo unreadable"
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """What a split is made from: annotation file, photos, and a detector's file or None."""
+    """What a split is made from: annotation file (with people or photos only), photos, detector's file or None."""
 
     split: str
     annotations: pathlib.Path
+    with_people: bool
     photos: Place
     detections: pathlib.Path | None
-
-    @property
-    def is_test(self) -> bool:
-        """Whether the split is of a test server: photos without annotations."""
-        return self.split.startswith("test")
 
     @property
     def is_train(self) -> bool:
@@ -68,12 +64,13 @@ def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force
     Raises:
       FileNotFoundError, ValueError: what is missing or wrong, in which file and field.
     """
+    _refuse_others(directory)
     fingerprint = _fingerprint(sources.annotations)
     summary = None if force else _finished(directory, fingerprint, skeleton)
     boxes_fingerprint = _fingerprint(sources.detections) if sources.detections else None
     if summary and boxes_fingerprint in (None, summary["sources"]["detections"]):
         return summary, False
-    annotations = coco.load(sources.annotations, skeleton, with_people=not sources.is_test)
+    annotations = coco.load(sources.annotations, skeleton, with_people=sources.with_people)
     boxes = None
     if sources.detections and boxes_fingerprint:
         boxes = Boxes(*detections.load(sources.detections, annotations, skeleton), boxes_fingerprint)
@@ -81,6 +78,16 @@ def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force
         return _add_detections(summary, directory, boxes), True
     with replacing(directory) as partial:
         return _write(partial, sources, annotations, boxes, skeleton, fingerprint), True
+
+
+def _refuse_others(directory: pathlib.Path) -> None:
+    """Raises ValueError if what is at `directory` was not written here: it may be the photos themselves."""
+    empty = directory.is_dir() and not any(directory.iterdir())
+    if directory.exists() and not empty and not (directory / "summary.json").is_file():
+        raise ValueError(
+            f"{directory} is there already and is not a prepared split (it has no summary.json), so it is not"
+            " replaced: give another --out, or move it away"
+        )
 
 
 def _fingerprint(path: pathlib.Path) -> dict:
@@ -109,15 +116,15 @@ def _write(
 ) -> dict:
     """Writes a whole split into an empty directory and returns its summary."""
     people, dropped = coco.select_people(annotations, skeleton)
-    if not len(people) and not sources.is_test:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it has none"
-        raise ValueError(f"{sources.annotations}: no annotation is a person that could be used ({reasons})")
+    _require_people(people, dropped, sources)
     wanted = {*people.photo_id.tolist(), *(boxes.people.photo_id.tolist() if boxes else [])}
     ids = sorted(wanted if sources.is_train else annotations.photos)
     chosen = [annotations.photos[photo_id] for photo_id in ids]
     problems = photos.write(directory, chosen, sources.photos, sources.split)
     kept = [photo_id for photo_id in ids if photo_id not in problems]
     there = records.on_photos(people, kept)
+    dropped |= _counted({NO_PHOTO: len(people) - len(there)})
+    _require_people(there, dropped, sources)
     _save_people(directory / "people.npz", there)
     _save_json(directory / "annotations.json", coco.ground_truth(annotations, kept))
     skeletons.save(skeleton, directory / "skeleton.json")
@@ -131,7 +138,7 @@ def _write(
         ),
         "photos_unreadable": {"count": len(problems), "examples": named[:LISTED], "ids": list(problems)},
         "people": len(there),
-        "people_dropped": dropped | _counted({NO_PHOTO: len(people) - len(there)}),
+        "people_dropped": dropped,
         "detections": None,
         "detections_dropped": {},
         "sources": {"annotations": fingerprint, "photos": str(sources.photos.path), "detections": None},
@@ -140,6 +147,13 @@ def _write(
         return _add_detections(summary, directory, boxes)
     _save_json(directory / "summary.json", summary)
     return summary
+
+
+def _require_people(people: records.People, dropped: dict[str, int], sources: Sources) -> None:
+    """Raises ValueError if no people are left of annotations that should have some."""
+    if sources.with_people and not len(people):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it has none"
+        raise ValueError(f"{sources.annotations}: no annotation is a person that could be used ({reasons})")
 
 
 def _have_photos(summary: dict, directory: pathlib.Path, boxes: Boxes) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from hrnet_jax import geometry, pipeline, visualize
-from hrnet_jax.datasets import records
+from hrnet_jax import geometry, visualize
+from hrnet_jax.datasets import places, records
 from hrnet_jax.evaluation import evaluate, oks
 
 FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
@@ -80,7 +80,7 @@ def _truth_and_prediction(split, outcome, row) -> list[np.ndarray]:
     """Draws one person twice, on the part of the photo around its box."""
     people = outcome.people
     encoded = split.photos[int(people.photo_index[row])]["image"]
-    photo = pipeline.decode(encoded, photo_id=int(people.photo_id[row]))
+    photo = places.decode(encoded, photo_id=int(people.photo_id[row]))
     center, scale = geometry.box_to_center_scale(people.box[row], PICTURE_SIZE[1] / PICTURE_SIZE[0])
     to_picture = geometry.photo_to_crop(center, scale, 0.0, PICTURE_SIZE)
     picture = geometry.warp(photo, to_picture, PICTURE_SIZE)

@@ -21,7 +21,7 @@ def build(config: ConfigDict) -> hrnet.HRNet:
       ValueError: the image size does not fit the network, or the precision is not one of `DTYPES`.
     """
     fields = config.model
-    hrnet.check_image_size(config.image_size)
+    hrnet.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()))
     if fields.dtype not in DTYPES:
         raise ValueError(f"`model.dtype` (={fields.dtype!r}) must be one of {', '.join(DTYPES)}")
     return hrnet.HRNet(

@@ -156,6 +156,8 @@ class HRNet(nn.Module):
 
 def check_image_size(image_size: Sequence[int]) -> None:
     """Raises ValueError unless both sides of the (height, width) are positive multiples of 32."""
+    if len(image_size) != 2:
+        raise ValueError(f"`image_size` (={tuple(image_size)}) must be two numbers, height and width")
     if any(side <= 0 or side % MULTIPLE for side in image_size):
         nearest = tuple(max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in image_size)
         raise ValueError(
