@@ -107,13 +107,14 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
     draw = target_drawer(config)
 
     def loss_and_updates(params, batch_stats, batch):
-        targets, weights = draw(batch["joints"], batch["visible"])
         heatmaps, updates = model.apply(
             {"params": params, "batch_stats": batch_stats},
             layers.normalize(batch["image"]),
             train=True,
             mutable=["batch_stats"],
         )
+        drawn = draw(batch["joints"], batch["visible"])
+        targets, weights = (x.astype(heatmaps.dtype) for x in drawn)
         loss = loss_function(heatmaps, targets, weights)
         return loss, (updates["batch_stats"], {"loss": loss, "pck": heatmap.pck(heatmaps, targets)})
 

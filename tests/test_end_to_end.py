@@ -149,13 +149,18 @@ def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_pat
         ({"log_every": 0}, "`log_every` (=0) must be at least 1"),
         ({"batchsize": 3}, "batchsize"),
         ({"eval.decoder": "best"}, "`decoder` (='best') must be one of argmax, quarter, dark"),
-        ({"model.width": 8}, "belongs to another config: `model.width` is 4 there and 8 here"),
     ],
 )
-def test_mistakes_are_named_in_one_line(trained, data, changes, said):
-    workdir, _ = trained
-    output = finish(start(command("train.py", data, f"--workdir={workdir}", **changes)), status=2)
+def test_mistakes_are_named_in_one_line(data, tmp_path, changes, said):
+    output = finish(start(command("train.py", data, f"--workdir={tmp_path}", **changes)), status=2)
     assert said in output and "Traceback" not in output
+
+
+def test_a_run_directory_of_another_config_is_refused(trained, data):
+    workdir, _ = trained
+    output = finish(start(command("train.py", data, f"--workdir={workdir}", **{"model.width": 8})), status=2)
+    assert "belongs to another config: `model.width` is 4 there and 8 here" in output
+    assert "Traceback" not in output
 
 
 def test_evaluating_another_network_is_refused(trained, data, tmp_path):

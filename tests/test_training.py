@@ -90,21 +90,19 @@ def test_the_same_seed_gives_the_same_bits(config):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def test_four_devices_give_the_losses_of_one(config):
-    """Ten steps as `configs/coco_mini_overfit.py` takes them, in float32."""
-    batches = [make_batch(8, seed=seed) for seed in range(10)]
-    warmed = config.copy_and_resolve_references()
-    warmed.warmup_steps = 100
-    one, four = (run_steps(warmed, batches, devices)[1] for devices in (1, 4))
-    np.testing.assert_allclose(four, one, rtol=1e-5)
-
-
-def test_devices_differ_by_nothing_but_rounding(config):
-    """Adam's first steps at the full rate turn rounding into visible differences; in float64 none are left."""
+def test_four_devices_do_what_one_does(config):
+    """Ten steps in float64. In float32 the two agree to rounding at first (below), but a step later the hundreds
+    of normalisations and Adam's division have made that rounding visible, as they do between any two machines."""
     with jax.enable_x64(True):
         batches = [make_batch(8, seed=seed) for seed in range(10)]
         one, four = (run_steps(config, batches, devices, double=True)[1] for devices in (1, 4))
     np.testing.assert_allclose(four, one, rtol=1e-7)
+
+
+def test_four_devices_see_the_loss_of_one(config):
+    for seed in range(3):
+        one, four = (run_steps(config, [make_batch(8, seed=seed)], devices)[1] for devices in (1, 4))
+        np.testing.assert_allclose(four, one, rtol=1e-6)
 
 
 def test_accumulated_gradients_are_the_mean_of_the_parts(config):
