@@ -52,7 +52,7 @@ def read_pytorch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise ValueError(f"{os.fspath(path)!r} is not a PyTorch checkpoint of plain tensors: {error}") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else {}
     tensors = {
-        name.removeprefix("module."): np.array(tensor)
+        name.removeprefix("module."): tensor.detach().numpy().copy()
         for name, tensor in content.items()
         if isinstance(tensor, torch.Tensor)
     }
