@@ -1,13 +1,15 @@
-"""Evaluates a network: a run directory or a checkpoint in, COCO's AP table, errors and pictures out.
+"""Evaluates a network: a run directory or a checkpoint in, the table of AP or PCKh, errors and pictures out.
 
     python eval.py --config configs/coco_hrnet_w32_256x192.py --workdir runs/w32
 
 evaluates ``config.data.val_split`` on ground-truth boxes and, where the split has a detector's boxes, on those
-too. Another split: ``--config.data.val_split=test-dev2017``. Into ``OUT`` (``WORKDIR/eval``) it writes
+too: COCO's AP, or for a split of MPII its PCKh. Another split: ``--config.data.val_split=test-dev2017``. Into
+``OUT`` (``WORKDIR/eval``) it writes
 
     metrics.json              flat: {"val2017/gt_boxes/AP": 0.76, ...}
     per_joint_SPLIT.json      errors of each joint, on ground-truth boxes
     results_SPLIT_BOXES.json  COCO result files; for a split without annotations under the server's own name
+    SPLIT/pred.mat            MPII's predictions, as its server takes them
     pictures/                 the best and the worst people
 """
 
@@ -20,9 +22,9 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import checkpoint, console, convert, logbook, models, sharding, training, visualize
+from hrnet_jax import checkpoint, console, convert, logbook, models, sharding, state_dict, training, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import coco, evaluate, report
+from hrnet_jax.evaluation import benchmarks, evaluate, report
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration the network was trained with.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory; its best checkpoint is evaluated.")
@@ -31,8 +33,11 @@ _OUT = flags.DEFINE_string("out", None, "Where the figures go. Default: `eval` i
 flags.mark_flag_as_required("config")
 flags.mark_flags_as_mutual_exclusive(["workdir", "checkpoint"], required=True)
 
-DECIDE = ("skeleton", "image_size", *(f"model.{name}" for name in checkpoint.ARCHITECTURE))
-"""Fields in which the configuration given must agree with the run's."""
+
+def _decides(name: str) -> bool:
+    """Whether the configuration given must agree with the run's in a field."""
+    network = name.startswith("model.") and name.removeprefix("model.") not in models.TRAINING_FIELDS
+    return network or name in ("skeleton", "image_size")
 
 
 def run() -> None:
@@ -44,8 +49,8 @@ def run() -> None:
     out = pathlib.Path(_OUT.value or source / "eval")
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
     if _WORKDIR.value and (source / "config.json").is_file():
-        logbook.check(source, config, lambda name: name in DECIDE)
-    found = source if source.suffix == ".pth" else checkpoint.find(source)
+        logbook.check(source, config, _decides)
+    found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
     if jax.process_index() == 0:
         out.mkdir(parents=True, exist_ok=True)
         print(f"{found}\n-> {split.name}: {_boxes(split)}, on {jax.device_count()} devices", flush=True)
@@ -76,35 +81,33 @@ def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> l
 
 
 def load_weights(config: ConfigDict, model: nn.Module, source: pathlib.Path) -> dict[str, Any]:
-    """Returns the weights of one of our checkpoints, or of a PyTorch one with all that the network has."""
-    if source.suffix != ".pth":
-        return checkpoint.load_weights(source, checkpoint.describe(config))
+    """Returns the weights of one of our checkpoints, or of a PyTorch one, with all that the network has."""
     variables = training.init_variables(model, tuple(config.image_size), config.seed)
-    variables, report = convert.initialize(variables, convert.read_pytorch(source), str(source), need_head=True)
-    print(report)
+    variables, report = convert.initialize(variables, convert.read(source), checkpoint.describe(config))
+    if jax.process_index() == 0:
+        print(report, flush=True)
     return variables
 
 
 def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.Path) -> None:
     """Writes all files and prints what stands in them."""
-    written = [evaluate.write_results(outcome, out) for outcome in outcomes]
+    written = [evaluate.write_results(split, outcome, out) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
         path = out / "metrics.json"  # figures of other splits stay
         written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
-        print("\n" + report.ap_table(outcomes))
+        print("\n" + report.figure_table(outcomes, benchmarks.of(split).columns))
     for outcome in outcomes:
-        if outcome.source == evaluate.GT_BOXES:
+        if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, out)
     print("\n" + "\n".join(map(str, written)))
 
 
 def _write_errors(outcome: evaluate.Outcome, split: records.Split, out: pathlib.Path) -> list[pathlib.Path]:
     """Writes and prints the joints' errors, and draws the best and the worst people."""
-    areas = coco.annotated_areas(split.annotations, outcome.people.annotation_id)
-    errors = coco.per_joint_errors(outcome.joints, outcome.people, areas, split.skeleton)
-    written = [_save(out / f"per_joint_{split.name}.json", errors)]
-    print("\n" + report.joint_table(errors))
-    pictures = report.best_and_worst(split, outcome, areas)
+    review = benchmarks.of(split).review(split, outcome)
+    written = [_save(out / f"per_joint_{split.name}.json", review.per_joint)]
+    print("\n" + report.joint_table(review.per_joint))
+    pictures = report.best_and_worst(split, outcome, review)
     (out / "pictures").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         written.append(out / "pictures" / f"{split.name}_{name}.jpg")

@@ -39,7 +39,7 @@ from hrnet_jax import (
     visualize,
 )  # fmt: skip
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate
+from hrnet_jax.evaluation import benchmarks, evaluate
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "What to train: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run directory: checkpoints, logs and pictures.")
@@ -65,6 +65,11 @@ class Run:
     def steps(self) -> int:
         """Steps of the whole run."""
         return self.config.epochs * self.steps_per_epoch
+
+    @property
+    def score(self) -> str:
+        """The figure that decides which checkpoint is the best."""
+        return benchmarks.of(self.val_split).score
 
 
 def prepare_run(config: ConfigDict) -> Run:
@@ -107,7 +112,7 @@ def open_split(config: ConfigDict, name: str) -> records.Split:
     """Opens a split with people in it, of the skeleton that the network is for."""
     split = records.open_split(pathlib.Path(config.data.dir) / name)
     evaluate.check_skeleton(split, config)
-    if not len(split.people):
+    if not split.people.visible.any():
         raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
     return split
 
@@ -116,12 +121,10 @@ def first_state(run: Run) -> training.TrainState:
     """Returns the state before the first step: random weights, or those of ``init_from``."""
     config = run.config
     variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
-    if config.init_from.endswith(".pth"):
-        tensors = convert.read_pytorch(config.init_from)
-        variables, report = convert.initialize(variables, tensors, config.init_from)
+    if config.init_from:
+        weights, description = convert.read(config.init_from), checkpoint.describe(config)
+        variables, report = convert.initialize(variables, weights, description, spare=convert.HEADS)
         print(f"{config.init_from}: {report}")
-    elif config.init_from:
-        variables = checkpoint.load_weights(config.init_from, checkpoint.describe(config))
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
 
 
@@ -142,7 +145,7 @@ def announce(run: Run, workdir: pathlib.Path, start: int) -> None:
     giga = models.count_multiply_adds(run.model, size) / 1024**3
     lines = {
         "devices": f"{run.mesh.size} x {run.mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)",
-        "network": f"HRNet-W{config.model.width}, {models.count_parameters(run.model, size):,} parameters,"
+        "network": f"{models.title(config.model)}, {models.count_parameters(run.model, size):,} parameters,"
         f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}",
         "data": f"{config.data.dir}: {people:,} people in {config.data.train_split} to train on,"
         f" {val_people:,} in {config.data.val_split} to evaluate on",
@@ -153,6 +156,18 @@ def announce(run: Run, workdir: pathlib.Path, start: int) -> None:
         "run": f"{workdir}: checkpoints/, metrics.jsonl, TensorBoard events, pictures/",
     }
     print("\n".join(f"{name:>8}  {text}" for name, text in lines.items()), flush=True)
+
+
+def warn_without_score(run: Run) -> None:
+    """Says in time that nothing will tell good weights from bad."""
+    if not benchmarks.scored(run.val_split):
+        split = run.val_split.name
+        print(
+            f"note: split {split!r} was prepared without annot/gt_{split}.mat, so there is no"
+            f" {run.score}: nothing is evaluated while training, and the last checkpoint is"
+            " kept, but no best one; to have them, put the file there and prepare the split again",
+            flush=True,
+        )
 
 
 def load_batches(run: Run, start: int) -> Any:
@@ -243,6 +258,7 @@ def loop(
         out_shardings=everywhere,
     )
     predict_step, draw_picture = evaluate.build_step(run.model, config), make_picture(run)
+    scored = benchmarks.scored(run.val_split)
     start, watch, unread, newest = int(state.step), logbook.Watch(config.batch_size), [], None
     bar = tqdm.tqdm(range(start, run.steps), initial=start, total=run.steps, unit="step", dynamic_ncols=True)
     with contextlib.closing(load_batches(run, start)) as batches:
@@ -265,12 +281,12 @@ def loop(
             if due(config.picture_every):
                 log.picture(done, draw_picture(state, batch))
                 watch.restart()
-            if due(config.eval_every * run.steps_per_epoch):
+            if due(config.eval_every * run.steps_per_epoch) and scored:
                 figures = evaluate_state(run, predict_step, state)
                 log.figures(done, figures)
-                average_precision = figures[f"{run.val_split.name}/{evaluate.GT_BOXES}/AP"]
-                tqdm.tqdm.write(f"step {done:,}: AP {average_precision:.3f}, {run.val_split.name}, gt boxes")
-                saved.save_best(state, done, average_precision)
+                score = figures[f"{run.val_split.name}/{evaluate.GT_BOXES}/{run.score}"]
+                tqdm.tqdm.write(f"step {done:,}: {run.score} {score:.3f}, {run.val_split.name}, gt boxes")
+                saved.save_best(state, done, score)
                 watch.restart()
             if due(config.checkpoint_every) or stop:
                 saved.save(state, done)
@@ -292,22 +308,24 @@ def train(config: ConfigDict, workdir: str) -> None:
     """Trains from where the run directory stands to the last epoch, or until Ctrl-C."""
     run = prepare_run(config)
     directory = logbook.claim(workdir, config)
-    saved = checkpoint.Checkpoints(directory, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(directory, checkpoint.describe(config), run.score)
     state = last_state(run, saved) or first_state(run)
     start = int(state.step)
     announce(run, directory, start)
+    warn_without_score(run)
     log = logbook.Logbook(directory, start)
     try:
         with interruption() as interrupted:
             state = loop(run, state, saved, log, interrupted)
-        best = saved.best_average_precision()
+        best = saved.best_score()
     finally:
         saved.close()
         log.close()
     if int(state.step) < run.steps:
         print(f"stopped after step {int(state.step):,}; the same command goes on from there")
     else:
-        print(f"done: AP {best:.3f} at best, {run.val_split.name}, gt boxes; all is in {directory}")
+        at_best = "" if best is None else f"{run.score} {best:.3f} at best, {run.val_split.name}, gt boxes; "
+        print(f"done: {at_best}all is in {directory}")
 
 
 if __name__ == "__main__":

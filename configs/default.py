@@ -19,15 +19,7 @@ def get_config() -> ConfigDict:
     config.data.train_split = "train2017"
     config.data.val_split = "val2017"
 
-    config.model = ConfigDict()
-    config.model.width = 32  # channels of the finest branch: 32 or 48 in the paper
-    config.model.stem = 64  # channels of the stem, a quarter of stage 1's
-    config.model.units = (1, 4, 3)  # exchange units in stages 2, 3, 4
-    config.model.blocks = 4  # residual blocks in each branch of a unit
-    config.model.dtype = "float32"  # of activations: "float32" or "bfloat16"; weights are float32
-    config.model.norm_group_size = 32  # people normalised together (original: those of a GPU); 0: all
-    config.model.norm_frozen = False  # keep the running statistics as they are (fine-tuning)
-    config.model.remat = False  # less memory for a third more arithmetic
+    config.model = hrnet()
 
     config.heatmap = ConfigDict()
     config.heatmap.sigma = 2.0  # heatmap pixels; the release uses 2 (3 at 384x288), the paper's text says 1
@@ -65,7 +57,37 @@ def get_config() -> ConfigDict:
     config.loader.workers = 0  # processes doing so; for hosts of many cores
 
     config.log_every = 100  # steps
-    config.eval_every = 10  # epochs; the best AP decides which checkpoint is kept
+    config.eval_every = 10  # epochs; the best AP (MPII: PCKh) decides which checkpoint is kept
     config.checkpoint_every = 1000  # steps
     config.picture_every = 2000  # steps
     return config
+
+
+def hrnet() -> ConfigDict:
+    """Returns the fields of an HRNet: W32."""
+    model = _network("hrnet")
+    model.width = 32  # channels of the finest branch: 32 or 48 in the paper
+    model.stem = 64  # channels of the stem, a quarter of stage 1's
+    model.units = (1, 4, 3)  # exchange units in stages 2, 3, 4
+    model.blocks = 4  # residual blocks in each branch of a unit
+    return model
+
+
+def simple_baseline() -> ConfigDict:
+    """Returns the fields of a SimpleBaseline: with ResNet-50."""
+    model = _network("simple_baseline")
+    model.depth = 50  # of the ResNet: 50, 101 or 152
+    model.colors = "BGR"  # the authors trained these so
+    return model
+
+
+def _network(name: str) -> ConfigDict:
+    """Returns the fields that all networks have."""
+    model = ConfigDict()
+    model.name = name  # in hrnet_jax/models/__init__.py
+    model.colors = "RGB"  # the order in which the network reads an image's colours, "RGB" or "BGR"
+    model.dtype = "float32"  # of activations: "float32" or "bfloat16"; weights are float32
+    model.norm_group_size = 32  # people normalised together (original: those of a GPU); 0: all
+    model.norm_frozen = False  # keep the running statistics as they are (fine-tuning)
+    model.remat = False  # less memory for a third more arithmetic
+    return model

@@ -72,8 +72,8 @@ class View:
     Attributes:
       joints: [K, 2] float64 in pixels of the (mirrored) photo.
       visible: [K] float64, 1 for labelled joints, else 0.
-      center: [2] float32, middle of the crop in the (mirrored) photo.
-      scale: [2] float32, size of the crop in photo pixels / 200.
+      center: [2] middle of the crop in the (mirrored) photo.
+      scale: [2] size of the crop in photo pixels / 200.
       rotation: degrees.
       flip: whether the photo has to be mirrored.
     """
@@ -134,6 +134,7 @@ def apply(
     photo_width: int,
     aspect_ratio: float,
     skeleton: Skeleton,
+    precision: type[np.floating] = np.float32,
 ) -> View:
     """Looks at a person as drawn, in the original's order: half body, scale, rotation, flip.
 
@@ -145,6 +146,7 @@ def apply(
       photo_width: in pixels, to mirror about.
       aspect_ratio: width / height of the image.
       skeleton: tells which joints change places, and which are the upper body.
+      precision: of centre and scale, see `geometry`.
 
     Returns:
       The view. Unlabelled joints keep their place, or move to 0 if mirrored, as in the original.
@@ -153,11 +155,11 @@ def apply(
         selected = joints[half_joints(draw.half_body, visible, skeleton)]
         center, scale = _around(selected.astype(np.float32), aspect_ratio)
     else:
-        center, scale = geometry.box_to_center_scale(box, aspect_ratio)
-    scale = scale * np.float32(draw.scale_factor)
+        center, scale = geometry.box_to_center_scale(box, aspect_ratio, precision)
+    scale = scale * scale.dtype.type(draw.scale_factor)
     if draw.flip:
         joints, visible = flip(joints, visible, photo_width, skeleton)
-        center = np.array([photo_width - center[0] - 1, center[1]], np.float32)
+        center = np.array([photo_width - center[0] - 1, center[1]], center.dtype)
     return View(joints, visible, center, scale, draw.rotation, draw.flip)
 
 

@@ -1,4 +1,4 @@
-"""Saving and restoring a run with orbax: ``checkpoints/last`` to go on from, ``checkpoints/best`` by AP.
+"""Saving and restoring a run with orbax: ``checkpoints/last`` to go on from, ``checkpoints/best`` by score.
 
 A checkpoint is a folder named by its step. It holds the whole state and a ``meta`` file that says what the
 network is, so that weights are never put into another one.
@@ -7,6 +7,7 @@ network is, so that weights are never put into another one.
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,17 +16,13 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from hrnet_jax import skeletons
-
-ARCHITECTURE = ("width", "stem", "units", "blocks")
-"""The fields of ``config.model`` that decide the shapes of the weights."""
+from hrnet_jax import models, skeletons
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:
     """Returns what a network is: architecture, skeleton and the order of colours it was trained with."""
-    described = {name: config.model[name] for name in ARCHITECTURE}
     joints = skeletons.load(config.skeleton).joints
-    return json.loads(json.dumps({**described, "joints": joints, "colors": "RGB"}))
+    return json.loads(json.dumps({**models.architecture(config), "joints": joints}))
 
 
 class Checkpoints:
@@ -34,11 +31,12 @@ class Checkpoints:
     Args:
       workdir: the run directory.
       description: what `describe` returns; stands in each checkpoint and is checked when restoring.
+      score: the name of the figure that decides which is the best, such as ``PCKh@0.5/Mean``.
     """
 
-    def __init__(self, workdir: str | os.PathLike, description: dict[str, Any]):
+    def __init__(self, workdir: str | os.PathLike, description: dict[str, Any], score: str = "AP"):
         root = pathlib.Path(workdir).resolve() / "checkpoints"
-        self._description = description
+        self._description, self._score = description, score
         # Two of the last, for whoever finds the newest damaged and deletes it.
         self._last, self._best = _manager(root / "last", keep=2), _manager(root / "best", keep=1)
 
@@ -47,21 +45,25 @@ class Checkpoints:
         if step not in self._last.all_steps():
             self._save(self._last, state, step, {})
 
-    def save_best(self, state: Any, step: int, average_precision: float) -> bool:
-        """Saves the state if its AP is above that of the best so far; says whether it did."""
-        best = self.best_average_precision()
-        if best is not None and average_precision <= best:
+    def save_best(self, state: Any, step: int, score: float) -> bool:
+        """Saves the state if its score is above that of the best so far; says whether it did."""
+        best = self.best_score()
+        if best is not None and score <= best:
             return False
         for later in (kept for kept in self._best.all_steps() if kept >= step):
             self._best.delete(later)  # of a run that went on from an older checkpoint; orbax only goes forward
-        self._save(self._best, state, step, {"AP": average_precision})
+        self._save(self._best, state, step, {self._score: score})
         return True
 
-    def best_average_precision(self) -> float | None:
-        """Returns the AP of the best checkpoint, None if there is none."""
+    def best_score(self) -> float | None:
+        """Returns the score of the best checkpoint, None if there is none."""
         self._best.wait_until_finished()
         step = self._best.latest_step()
-        return None if step is None else _meta(pathlib.Path(self._best.directory) / str(step))["AP"]
+        return (
+            None
+            if step is None
+            else _meta(pathlib.Path(self._best.directory) / str(step))["figures"].get(self._score)
+        )
 
     def restore(self, like: Any) -> Any | None:
         """Returns the last state, shaped and placed as `like`; None if nothing is saved.
@@ -84,7 +86,7 @@ class Checkpoints:
             manager.close()
 
     def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, figures: dict[str, float]) -> None:
-        meta = {**self._description, **figures}
+        meta = {"network": self._description, "figures": figures}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
         manager.save(step, args=args)
 
@@ -97,12 +99,17 @@ def _manager(directory: pathlib.Path, keep: int) -> ocp.CheckpointManager:
 
 
 def _meta(step_directory: pathlib.Path) -> dict[str, Any]:
-    return json.loads((step_directory / "meta" / "metadata").read_text())
+    path = step_directory / "meta" / "metadata"
+    try:
+        meta = json.loads(path.read_text())
+        return {"figures": {}, "counters": {}, "network": dict(meta["network"])} | meta
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not say what the network is ({error!r}): use another checkpoint") from error
 
 
 def _check(step_directory: pathlib.Path, description: dict[str, Any]) -> None:
     """Raises ValueError unless the checkpoint is of the network described."""
-    meta = _meta(step_directory)
+    meta = _meta(step_directory)["network"]
     different = [
         f"{name} is {meta.get(name)!r} there and {value!r} here"
         for name, value in description.items()
@@ -135,27 +142,49 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     )
 
 
-def load_weights(path: str | os.PathLike, description: dict[str, Any]) -> dict[str, Any]:
+def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
     """Reads only the weights and running statistics of a checkpoint, as numpy arrays.
 
     Args:
       path: anything that `find` takes.
-      description: what `describe` returns for the network that will get the weights.
 
     Returns:
-      ``{"params": ..., "batch_stats": ...}``.
+      ``{"params": ..., "batch_stats": ...}``; what `describe` said of the network; and PyTorch's counters of
+      steps that came with the weights, by name.
 
     Raises:
       FileNotFoundError: there is no checkpoint.
-      ValueError: it belongs to another network.
+      ValueError: it does not say what the network is.
     """
     directory = find(path)
-    _check(directory, description)
+    meta = _meta(directory)
     with ocp.PyTreeCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(directory / "state").item_metadata.tree
         wanted = {name: metadata[name] for name in ("params", "batch_stats")}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-        return checkpointer.restore(
+        variables = checkpointer.restore(
             directory / "state",
             args=ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True),
         )
+    return variables, meta["network"], meta["counters"]
+
+
+def write_weights(
+    directory: str | os.PathLike,
+    variables: Mapping[str, Any],
+    description: Mapping[str, Any],
+    counters: Mapping[str, int],
+) -> pathlib.Path:
+    """Writes weights alone as a checkpoint, of step 0, that `read_weights` reads; returns its folder.
+
+    Raises:
+      ValueError: the directory holds something already.
+    """
+    directory = pathlib.Path(directory).resolve()
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ValueError(f"{directory} exists and is not empty: delete it, or give another name")
+    meta = {"network": dict(description), "figures": {}, "counters": dict(counters)}
+    with ocp.CheckpointManager(directory) as manager:
+        state = ocp.args.StandardSave(dict(variables))
+        manager.save(0, args=ocp.args.Composite(state=state, meta=ocp.args.JsonSave(meta)))
+    return directory / "0"

@@ -34,7 +34,6 @@ def _parse_flags(arguments: list[str]) -> list[str]:
 
 def start(main: Callable[[], int | None]) -> None:
     """Starts a program whose flags absl reads, and `run`s it."""
-    logging.set_verbosity(logging.ERROR)  # orbax and grain tell at length what they are doing
     app.run(lambda _: run(main), flags_parser=_parse_flags)
 
 
@@ -44,6 +43,7 @@ def run(main: Callable[[], int | None]) -> None:
     A ValueError or OSError that this project raises is such a mistake, since that is how it reports bad input;
     anything else is a fault in the program and keeps its traceback.
     """
+    logging.set_verbosity(logging.ERROR)  # orbax and grain tell at length what they are doing
     try:
         sys.exit(main() or 0)
     except (ValueError, OSError) as error:

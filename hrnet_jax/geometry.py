@@ -5,7 +5,8 @@ photo pixels; image sizes are ``(height, width)``. An affine map is a ``[2, 3]``
 direction: ``photo_to_crop`` takes photo pixels to crop pixels, ``invert(photo_to_crop)`` leads back, and
 ``photo_to_crop`` made for the heatmap's size takes photo pixels to heatmap pixels.
 
-Follows the authors' arithmetic, float32 where theirs is, so that crops agree with theirs in every pixel.
+Follows the authors' arithmetic, float32 where theirs is, so that crops agree with theirs in every pixel: theirs
+has centre and scale in float32 for COCO, in float64 for MPII.
 """
 
 import cv2
@@ -15,23 +16,32 @@ BOX_PADDING = 1.25  # how much larger than the box of a person the crop is
 PIXELS_PER_SCALE = 200.0  # the unit of `scale`, MPII's habit which the original keeps everywhere
 
 
-def box_to_center_scale(box: np.ndarray, aspect_ratio: float) -> tuple[np.ndarray, np.ndarray]:
+def box_to_center_scale(
+    box: np.ndarray, aspect_ratio: float, precision: type[np.floating] = np.float32
+) -> tuple[np.ndarray, np.ndarray]:
     """Centre and padded size of the crop around a box, grown to the image's aspect ratio.
 
     Args:
       box: [4] x, y, width, height in photo pixels.
       aspect_ratio: width / height of the image.
+      precision: float32 or float64.
 
     Returns:
-      center [2] in photo pixels and scale [2], (width, height) / 200 photo pixels; both float32.
+      center [2] in photo pixels and scale [2], (width, height) / 200 photo pixels; both of that precision.
     """
     x, y, width, height = map(float, box)
-    center = np.array([x + width * 0.5, y + height * 0.5], np.float32)
-    return center, padded_scale(width, height, aspect_ratio, BOX_PADDING)
+    center = np.array([x + width * 0.5, y + height * 0.5], precision)
+    return center, padded_scale(width, height, aspect_ratio, BOX_PADDING, precision)
 
 
-def padded_scale(width: float, height: float, aspect_ratio: float, padding: float) -> np.ndarray:
-    """[2] float32 scale of an extent in photo pixels that is grown to `aspect_ratio`, then padded.
+def padded_scale(
+    width: float,
+    height: float,
+    aspect_ratio: float,
+    padding: float,
+    precision: type[np.floating] = np.float32,
+) -> np.ndarray:
+    """[2] scale of an extent in photo pixels that is grown to `aspect_ratio`, then padded.
 
     An extent of nothing counts as one pixel; the original's crop matrix is all zeros then, with no inverse.
     """
@@ -41,7 +51,7 @@ def padded_scale(width: float, height: float, aspect_ratio: float, padding: floa
         height = width / aspect_ratio
     else:
         width = height * aspect_ratio
-    return np.array([width / PIXELS_PER_SCALE, height / PIXELS_PER_SCALE], np.float32) * np.float32(padding)
+    return np.array([width / PIXELS_PER_SCALE, height / PIXELS_PER_SCALE], precision) * precision(padding)
 
 
 def photo_to_crop(
@@ -50,8 +60,8 @@ def photo_to_crop(
     """The map that puts `center` in the middle of the crop and `scale`'s width on the crop's width.
 
     Args:
-      center: [2] float32, photo pixels.
-      scale: [2] float32, size in photo pixels / 200; only the width counts, pixels stay square.
+      center: [2] photo pixels, of either precision.
+      scale: [2] size in photo pixels / 200, of either precision; only the width counts, pixels stay square.
       rotation: degrees; the photo turns counter-clockwise in the crop for positive ones.
       image_size: (height, width) of the crop, or of the heatmap.
 
@@ -59,17 +69,17 @@ def photo_to_crop(
       [2, 3] float64, found as the original finds it: from three corresponding points in float32.
     """
     height, width = image_size
-    half = np.asarray(scale, np.float32)[0] * np.float32(PIXELS_PER_SCALE) * np.float32(-0.5)
+    half = np.asarray(scale)[0] * PIXELS_PER_SCALE * -0.5  # in the scale's own precision
     angle = np.pi * rotation / 180
     up_in_photo = np.array([-half * np.sin(angle), half * np.cos(angle)], np.float64)
-    source = _corner_points(np.asarray(center, np.float32), up_in_photo)
+    source = _corner_points(np.asarray(center), up_in_photo)
     target = _corner_points(np.array([width * 0.5, height * 0.5], np.float32), np.array([0, width * -0.5]))
     return cv2.getAffineTransform(source, target)
 
 
 def _corner_points(middle: np.ndarray, up: np.ndarray) -> np.ndarray:
     """[3, 2] float32: the middle, the point `up` from it, and the third corner of a square."""
-    above = (middle + up).astype(np.float32)
+    above, middle = (middle + up).astype(np.float32), middle.astype(np.float32)
     edge = middle - above
     return np.stack([middle, above, above + np.array([-edge[1], edge[0]], np.float32)])
 

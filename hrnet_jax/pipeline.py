@@ -170,10 +170,23 @@ def _cutter(
     split: records.Split, people: records.People, image_size: tuple[int, int]
 ) -> Callable[[Person], Batch]:
     """`_cut` with what does not change from person to person; can be sent to a worker."""
-    return functools.partial(_cut, photo_ids=people.photo_id, skeleton=split.skeleton, image_size=image_size)
+    return functools.partial(
+        _cut,
+        photo_ids=people.photo_id,
+        skeleton=split.skeleton,
+        image_size=image_size,
+        precision=records.PRECISION[records.dataset(split.summary)],
+    )
 
 
-def _cut(person: Person, *, photo_ids: np.ndarray, skeleton: Skeleton, image_size: tuple[int, int]) -> Batch:
+def _cut(
+    person: Person,
+    *,
+    photo_ids: np.ndarray,
+    skeleton: Skeleton,
+    image_size: tuple[int, int],
+    precision: type[np.floating],
+) -> Batch:
     """One row of a batch: the person, seen as drawn."""
     height, width = image_size
     photo = places.decode(person["image"], photo_id=int(photo_ids[person["index"]]))
@@ -185,6 +198,7 @@ def _cut(person: Person, *, photo_ids: np.ndarray, skeleton: Skeleton, image_siz
         photo_width=photo.shape[1],
         aspect_ratio=width / height,
         skeleton=skeleton,
+        precision=precision,
     )
     matrix = geometry.photo_to_crop(view.center, view.scale, view.rotation, image_size)
     from_photo = geometry.compose(geometry.mirror(photo.shape[1]), matrix) if view.flip else matrix

@@ -1,9 +1,11 @@
 """The command that turns a data set into records: ``python -m hrnet_jax.prepare coco --root DIR --out DIR``.
 
-The root has COCO's own layout: ``annotations/person_keypoints_<split>.json`` (or ``image_info_<split>.json``,
-photos without ground truth, for a test server's splits) and photos in ``images/<split>/``, ``<split>/`` or zip
-files of that name. A split is written beside its place and renamed when it is whole, so an interrupted run
-leaves nothing that looks finished, and running again does what is left to do.
+For ``coco`` the root has COCO's own layout: ``annotations/person_keypoints_<split>.json`` (or
+``image_info_<split>.json``, photos without ground truth, for a test server's splits) and photos in
+``images/<split>/``, ``<split>/`` or zip files of that name. For ``mpii`` it has the authors':
+``annot/<split>.json``, ``annot/gt_<split>.mat``, which PCKh is counted on, and photos in ``images/`` or
+``images.zip``. A split is written beside its place and renamed when it is whole, so an interrupted run leaves
+nothing that looks finished, and running again does what is left to do.
 """
 
 import argparse
@@ -12,8 +14,8 @@ import pathlib
 from collections.abc import Sequence
 
 from hrnet_jax import console, skeletons
-from hrnet_jax.datasets import fields, places, writing
-from hrnet_jax.datasets.writing import Sources
+from hrnet_jax.datasets import fields, places, records, writing
+from hrnet_jax.datasets.contents import Sources
 from hrnet_jax.skeletons import Skeleton
 
 # The detector files that the original's authors published, in ROOT/person_detection_results/.
@@ -21,6 +23,7 @@ DETECTION_FILES = {
     "val2017": "COCO_val2017_detections_AP_H_56_person.json",
     "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
 }
+MPII_SPLITS = ("train", "valid", "test")  # prepared unless others are asked for; the authors' trainval is both
 SHOWN = 5  # unreadable photos named on the terminal
 
 
@@ -61,6 +64,43 @@ def prepare_coco(
     given = {_detections_target(splits): pathlib.Path(detections)} if detections else {}
     sources = [_sources(root, split, given.get(split)) for split in splits]
     return {source.split: _prepare(source, out / source.split, skeleton, force) for source in sources}
+
+
+def prepare_mpii(
+    root: str | os.PathLike, out: str | os.PathLike, splits: Sequence[str] | None = None, force: bool = False
+) -> dict[str, dict]:
+    """Prepares splits of MPII from the authors' JSON files; see `records` for what is written.
+
+    People stand in the order of the file, `annotation_id` being the row. Without ``annot/gt_<split>.mat`` there is
+    no PCKh of a split. A split that is there already and comes from the same files is left alone.
+
+    Args:
+      root: holds ``annot/`` and ``images/`` (or ``images.zip``).
+      out: each split becomes a directory in it.
+      splits: such as ``["valid"]``; None for those of `MPII_SPLITS` that have a file.
+      force: prepare again what is there already.
+
+    Returns:
+      The summary of each split.
+
+    Raises:
+      FileNotFoundError, ValueError: what is missing or wrong, in which file and row.
+    """
+    root, out = pathlib.Path(root), pathlib.Path(out)
+    if not root.is_dir():
+        raise FileNotFoundError(f"`root` (={root}) does not exist: it must hold annot/ and images/")
+    found = [split for split in MPII_SPLITS if (root / "annot" / f"{split}.json").is_file()]
+    sources = [_mpii_sources(root, split) for split in splits or found or MPII_SPLITS]
+    return {source.split: _prepare(source, out / source.split, skeletons.MPII, force) for source in sources}
+
+
+def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
+    """Finds the files of a split, so that what is missing is known before any work."""
+    annotations, truth = root / "annot" / f"{split}.json", root / "annot" / f"gt_{split}.mat"
+    if not annotations.is_file():
+        raise fields.missing(annotations)
+    photos = places.locate(root, "images")
+    return Sources("mpii", split, annotations, photos, truth=truth if truth.is_file() else None)
 
 
 def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> dict:
@@ -104,7 +144,7 @@ def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sour
             raise fields.missing(file)
     # All of COCO's test splits take their photos from one folder.
     folder = split if with_people else split.replace("test-dev", "test")
-    return Sources(split, annotations, with_people, places.locate(root, folder), boxes)
+    return Sources("coco", split, annotations, places.locate(root, folder), with_people, boxes)
 
 
 def _describe(summary: dict) -> str:
@@ -121,21 +161,28 @@ def _describe(summary: dict) -> str:
     lines.append(line("people", summary["people"], summary["people_dropped"]))
     if summary["detections"] is not None:
         lines.append(line("detections", summary["detections"], summary["detections_dropped"]))
+    if records.dataset(summary) == "mpii" and "truth" not in summary["sources"]:
+        lines.append(f"  there is no annot/gt_{summary['split']}.mat, so PCKh cannot be computed on this split")
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line and prepares."""
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.prepare", description="Data set -> records.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--root", required=True, help="annotations and images/ (folders or zip files)")
+    common.add_argument("--out", required=True, help="where the splits go, such as data/coco")
+    common.add_argument("--splits", nargs="+", help="such as val2017 or valid; default: all that are there")
+    common.add_argument("--force", action="store_true", help="prepare again what is there already")
     formats = parser.add_subparsers(dest="format", required=True)
-    command = formats.add_parser("coco", help="COCO, or any data set in its layout")
-    command.add_argument("--root", required=True, help="holds annotations/ and images/ (folders or zip files)")
-    command.add_argument("--out", required=True, help="where the splits go, such as data/coco")
-    command.add_argument("--splits", nargs="+", help="such as train2017 val2017; default: all that are there")
-    command.add_argument("--detections", help="a detector's JSON file for the split that is tested on")
-    command.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
-    command.add_argument("--force", action="store_true", help="prepare again what is there already")
+    coco = formats.add_parser("coco", parents=[common], help="COCO, or any data set in its layout")
+    coco.add_argument("--detections", help="a detector's JSON file for the split that is tested on")
+    coco.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
+    formats.add_parser("mpii", parents=[common], help="MPII, in the authors' layout")
     args = parser.parse_args(arguments)
+    if args.format == "mpii":
+        prepare_mpii(args.root, args.out, args.splits, args.force)
+        return
     skeleton = skeletons.load(args.skeleton)
     prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force)
 

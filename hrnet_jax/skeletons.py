@@ -1,7 +1,7 @@
 """What a person is made of: joint names, mirror pairs, limbs, OKS sigmas and upper body.
 
-Nothing else in the package knows how many joints there are. A skeleton is chosen by name (``"coco"``) or read
-from a user's own JSON file that holds the fields of `Skeleton`, with joints named instead of numbered.
+Nothing else in the package knows how many joints there are. A skeleton is chosen by name (``"coco"``, ``"mpii"``)
+or read from a user's own JSON file that holds the fields of `Skeleton`, with joints named instead of numbered.
 """
 
 import dataclasses
@@ -125,7 +125,32 @@ COCO = _named(
     upper_body=["nose", *_both_sides("eye", "ear", "shoulder", "elbow", "wrist")],
 )  # fmt: skip
 
-SKELETONS = {"coco": COCO}
+_MPII_PARTS = ["ankle", "knee", "hip", "wrist", "elbow", "shoulder"]
+
+# MPII counts joints within half a head and has no sigmas. Those here are COCO's where the joint is COCO's; pelvis
+# and thorax, middles of hips and shoulders, have those joints' sigmas, and the ends of the head those of the ears.
+MPII = _named(
+    name="mpii",
+    joints=[
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+        "pelvis", "thorax", "upper_neck", "head_top",
+        "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+    ],
+    flip_pairs=[_sides(part) for part in _MPII_PARTS],
+    limbs=[
+        *_limb("ankle", "knee"), *_limb("knee", "hip"), ["left_hip", "pelvis"], ["right_hip", "pelvis"],
+        ["pelvis", "thorax"], ["thorax", "upper_neck"], ["upper_neck", "head_top"],
+        ["left_shoulder", "thorax"], ["right_shoulder", "thorax"],
+        *_limb("shoulder", "elbow"), *_limb("elbow", "wrist"),
+    ],
+    sigmas=[
+        .089, .087, .107, .107, .087, .089, .107, .079, .035, .035,
+        .062, .072, .079, .079, .072, .062,
+    ],
+    upper_body=["thorax", "upper_neck", "head_top", *_both_sides("wrist", "elbow", "shoulder")],
+)  # fmt: skip
+
+SKELETONS = {"coco": COCO, "mpii": MPII}
 
 
 def load(name_or_path: str | os.PathLike) -> Skeleton:

@@ -13,7 +13,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from hrnet_jax import heatmap, losses, models
-from hrnet_jax.models import hrnet, layers
+from hrnet_jax.models import layers
 
 INITIAL_DEVIATION = 0.001
 """Standard deviation of the convolutions at the start, as in the original."""
@@ -30,6 +30,9 @@ class TrainState:
     batch_stats: Any
     opt_state: optax.OptState
 
+
+Loss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
+"""See `make_loss`."""
 
 Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
 
@@ -73,7 +76,7 @@ def target_drawer(config: ConfigDict) -> Callable[[jax.Array, jax.Array], tuple[
             joints,
             visible,
             image_size=(height, width),
-            heatmap_size=(height // hrnet.STRIDE, width // hrnet.STRIDE),
+            heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
             sigma=config.heatmap.sigma,
             unbiased=config.heatmap.unbiased,
         )
@@ -90,6 +93,28 @@ def _parts(batch: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
     return jax.tree.map(split, batch)
 
 
+def make_loss(config: ConfigDict, model: nn.Module) -> Loss:
+    """Returns the function whose gradient training follows.
+
+    It takes ``params``, ``batch_stats``, normalised images, target heatmaps and the joints' weights, and returns
+    the loss, and the statistics after this batch with the heatmaps.
+
+    Raises:
+      ValueError: the loss is not one of `losses.LOSSES`.
+    """
+    if config.loss not in losses.LOSSES:
+        raise ValueError(f"`loss` (={config.loss!r}) must be one of {', '.join(losses.LOSSES)}")
+    loss_function = losses.LOSSES[config.loss]
+
+    def loss(params, batch_stats, image, targets, weights):
+        variables = {"params": params, "batch_stats": batch_stats}
+        heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
+        targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
+        return loss_function(heatmaps, targets, weights), (updates["batch_stats"], heatmaps)
+
+    return loss
+
+
 def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
@@ -99,24 +124,16 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
     the update is made once with the mean gradient.
 
     Raises:
-      ValueError: the loss is not one of `losses.LOSSES`.
+      ValueError: as `make_loss`.
     """
-    if config.loss not in losses.LOSSES:
-        raise ValueError(f"`loss` (={config.loss!r}) must be one of {', '.join(losses.LOSSES)}")
-    loss_function = losses.LOSSES[config.loss]
-    draw = target_drawer(config)
+    loss_function, draw = make_loss(config, model), target_drawer(config)
 
     def loss_and_updates(params, batch_stats, batch):
-        heatmaps, updates = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            layers.normalize(batch["image"]),
-            train=True,
-            mutable=["batch_stats"],
-        )
-        drawn = draw(batch["joints"], batch["visible"])
-        targets, weights = (x.astype(heatmaps.dtype) for x in drawn)
-        loss = loss_function(heatmaps, targets, weights)
-        return loss, (updates["batch_stats"], {"loss": loss, "pck": heatmap.pck(heatmaps, targets)})
+        image = layers.normalize(batch["image"], config.model.colors)
+        targets, weights = draw(batch["joints"], batch["visible"])
+        loss, (batch_stats, heatmaps) = loss_function(params, batch_stats, image, targets, weights)
+        pck = heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))
+        return loss, (batch_stats, {"loss": loss, "pck": pck})
 
     gradients_of = jax.grad(loss_and_updates, has_aux=True)
 

@@ -47,7 +47,7 @@ def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
     ]  # fmt: skip
     for step in (2, 4, 6):
         saved.save(state, step)
-    assert saved.best_average_precision() == 0.5
+    assert saved.best_score() == 0.5
     saved.close()
     assert [p.name for p in (tmp_path / "checkpoints/best").iterdir()] == ["2"]
     assert sorted(p.name for p in (tmp_path / "checkpoints/last").iterdir()) == ["4", "6"]
@@ -58,7 +58,7 @@ def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
 def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
     assert saved.save_best(state, 10, 0.3) and saved.save_best(state, 6, 0.5)
-    assert saved.best_average_precision() == 0.5
+    assert saved.best_score() == 0.5
     saved.close()
     assert checkpoint.find(tmp_path).name == "6"
 

@@ -10,9 +10,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
-    *("sharding", "checkpoint", "convert", "logbook", "inference", "visualize", "prepare"),
+    *(
+        "sharding",
+        "checkpoint",
+        "state_dict",
+        "convert",
+        "logbook",
+        "inference",
+        "visualize",
+        "prepare",
+        "compare",
+    ),
 ]
-FOLDERS = ("datasets", "evaluation", "models")
+FOLDERS = ("comparison", "datasets", "evaluation", "models")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "configs").glob("*.py")), ROOT / "train.py", ROOT / "eval.py"]
 

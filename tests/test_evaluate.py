@@ -8,7 +8,7 @@ import pytest
 from configs import default
 from hrnet_jax import skeletons
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import coco, evaluate, report
+from hrnet_jax.evaluation import benchmarks, coco, evaluate, report
 
 
 @pytest.fixture()
@@ -67,7 +67,7 @@ def unannotated(split):
 def test_without_annotations_there_are_results_for_the_server_but_no_figures(unannotated, config, tmp_path):
     (outcome,) = evaluate.evaluate(middle_of_the_box, {}, unannotated, config, place)
     assert outcome.metrics == {}
-    path = evaluate.write_results(outcome, tmp_path)
+    path = evaluate.write_results(unannotated, outcome, tmp_path)
     assert path.name == "person_keypoints_test-dev2017_hrnet_results.json"
     assert json.loads(path.read_text()) == outcome.results
 
@@ -96,7 +96,7 @@ def test_another_skeleton_is_refused(split, config, tmp_path):
 def test_tables_are_aligned_and_undefined_figures_are_dashes(split, config):
     outcomes = evaluate.evaluate(middle_of_the_box, {}, split, config, place)
     outcomes[0].metrics["val2017/gt_boxes/AP_L"] = -1.0
-    header, first, second = report.ap_table(outcomes).splitlines()
+    header, first, second = report.figure_table(outcomes, benchmarks.COCO.columns).splitlines()
     assert header.split() == ["AP", "AP50", "AP75", "AP-M", "AP-L", "AR"]
     assert first.split()[0] == "val2017/gt_boxes" and first.split()[5] == "-"
     assert len(header) == len(first) == len(second)
@@ -108,9 +108,9 @@ def test_the_best_come_first_on_one_sheet_and_the_worst_on_the_other(split, conf
     joints = outcome.joints.copy()
     joints[[7, 2]] = split.people.joints[[7, 2]]
     order = []
-    monkeypatch.setattr(report, "_sheet", lambda split, outcome, rows, similarity: order.append(list(rows)))
-    areas = coco.annotated_areas(split.annotations, split.people.annotation_id)
-    report.best_and_worst(split, dataclasses.replace(outcome, joints=joints), areas)
+    monkeypatch.setattr(report, "_sheet", lambda split, outcome, rows, captions: order.append(list(rows)))
+    outcome = dataclasses.replace(outcome, joints=joints)
+    report.best_and_worst(split, outcome, benchmarks.COCO.review(split, outcome))
     best, worst = order
     assert set(best[:2]) == {2, 7} and not {2, 7} & set(worst) and len(best) == len(worst) == 3
 

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -123,3 +124,19 @@ def test_warp_shifts_whole_pixels_exactly_and_is_black_outside():
     np.testing.assert_array_equal(shifted[3:, :25], photo[:17, 5:])
     assert not shifted[:3].any()
     assert not shifted[:, 25:].any()
+
+
+def test_centre_and_scale_keep_the_precision_asked_for():
+    box = np.array([100.1, 200.2, 300.3, 300.3])
+    center, scale = geometry.box_to_center_scale(box, 1.0, np.float64)
+    assert (center.dtype, scale.dtype) == (np.float64, np.float64)
+    np.testing.assert_allclose(center, [250.25, 350.35], rtol=1e-15)
+    np.testing.assert_allclose(scale, [300.3 / 160] * 2, rtol=1e-15)
+    # The original rounds the three points to float32, after adding in float64.
+    middle, top = center.astype(np.float32), (center - np.array([0, 100 * scale[0]])).astype(np.float32)
+    corner = top - np.array([middle[1] - top[1], 0], np.float32)
+    target = np.array([[128, 128], [128, 0], [0, 0]], np.float32)
+    expected = cv2.getAffineTransform(np.stack([middle, top, corner]), target)
+    np.testing.assert_array_equal(geometry.photo_to_crop(center, scale, 0.0, (256, 256)), expected)
+    rounded = [array.dtype for array in geometry.box_to_center_scale(box, 1.0)]
+    assert rounded == [np.float32, np.float32]

@@ -105,12 +105,12 @@ def test_remat_changes_nothing():
 @pytest.mark.parametrize("image_size", [(250, 190), (0, 32), (256, 200)])
 def test_image_size_must_fit(image_size):
     with pytest.raises(ValueError, match=r"`image_size` .* must be multiples of 32: nearest are"):
-        hrnet.check_image_size(image_size)
+        layers.check_image_size(image_size)
 
 
 def test_image_size_error_names_the_nearest():
     with pytest.raises(ValueError, match=r"nearest are \(256, 192\)"):
-        hrnet.check_image_size((250, 190))
+        layers.check_image_size((250, 190))
 
 
 def test_build_follows_the_configuration():

@@ -7,10 +7,12 @@ import sys
 import time
 
 import made_coco
+import made_mpii
+import numpy as np
 import pytest
 
 from hrnet_jax import console, prepare, skeletons
-from hrnet_jax.datasets import records, writing
+from hrnet_jax.datasets import mpii, records, writing
 
 
 def open_split(out, split="val2017"):
@@ -367,3 +369,93 @@ def test_command_line(tmp_path, capsys):
     assert capsys.readouterr().err == (
         "error: `root` (=/nowhere) does not exist: it must hold annotations/ and images/\n"
     )
+
+
+def test_mpii_people_photos_and_truth(tmp_path, capsys):
+    root = made_mpii.write(tmp_path / "root")
+    made_mpii.write_truth(root)
+    summary = prepare.prepare_mpii(root, tmp_path / "out")["valid"]
+    split = open_split(tmp_path / "out", "valid")
+    assert (summary["dataset"], summary["photos"], summary["people"]) == ("mpii", 3, 5)
+    assert capsys.readouterr().out.splitlines()[1:] == ["  photos             3", "  people             5"]
+    assert split.skeleton == skeletons.MPII
+    assert split.people.annotation_id.tolist() == [1, 2, 3, 4, 5]
+    assert split.people.photo_index.tolist() == [0, 0, 1, 1, 2]
+    record = split.photos[0]
+    assert record["file_name"] == b"000000009.jpg" and record["image"] == made_coco.photo(9)
+    assert (record["width"], record["height"]) == (made_coco.WIDTH, made_coco.HEIGHT)
+    truth = mpii.load_truth(split.annotations)
+    np.testing.assert_array_equal(truth.joints, [entry["joints"] for entry in made_mpii.people()])
+
+
+def test_mpii_splits_are_those_with_a_file_but_trainval(tmp_path):
+    for split in ("test", "train", "trainval"):
+        made_mpii.write(tmp_path / "root", split=split)
+    assert list(prepare.prepare_mpii(tmp_path / "root", tmp_path / "out")) == ["train", "test"]
+    assert list(prepare.prepare_mpii(tmp_path / "root", tmp_path / "out", ["trainval"])) == ["trainval"]
+    with pytest.raises(
+        FileNotFoundError, match=r"valid.json does not exist; .*annot holds test.json, train.json, "
+    ):
+        prepare.prepare_mpii(tmp_path / "root", tmp_path / "out", ["valid"])
+
+
+def test_mpii_photos_may_stay_in_their_zip_file(tmp_path):
+    prepare.prepare_mpii(made_mpii.write(tmp_path / "root", zipped=True), tmp_path / "out")
+    assert open_split(tmp_path / "out", "valid").photos[0]["image"] == made_coco.photo(9)
+
+
+def test_mpii_people_left_out_leave_the_others_their_rows(tmp_path, capsys):
+    entries = made_mpii.people(5)
+    entries[3]["center"] = [-1, -1]
+    root = made_mpii.write(tmp_path / "root", entries)
+    (root / "images" / "000000009.jpg").unlink()
+    summary = prepare.prepare_mpii(root, tmp_path / "out")["valid"]
+    assert summary["people_dropped"] == {"without centre": 1, "photo unreadable": 2}
+    assert open_split(tmp_path / "out", "valid").people.annotation_id.tolist() == [3, 5]
+    assert "000000009.jpg: missing" in capsys.readouterr().out
+
+
+def test_mpii_truth_added_later_is_noticed(tmp_path, capsys):
+    root = made_mpii.write(tmp_path / "root")
+    prepare.prepare_mpii(root, tmp_path / "out")
+    assert "there is no annot/gt_valid.mat, so PCKh cannot be computed" in capsys.readouterr().out
+    assert not open_split(tmp_path / "out", "valid").annotations.exists()
+    path = made_mpii.write_truth(root)
+    prepare.prepare_mpii(root, tmp_path / "out")
+    assert "PCKh" not in capsys.readouterr().out
+    assert open_split(tmp_path / "out", "valid").annotations.is_file()
+    path.unlink()
+    prepare.prepare_mpii(root, tmp_path / "out")
+    assert "already prepared" in capsys.readouterr().out
+    (tmp_path / "out" / "valid" / "pckh.npz").unlink()
+    with pytest.raises(ValueError, match=r"incomplete, pckh.npz is missing: .*hrnet_jax.prepare mpii .*--force"):
+        open_split(tmp_path / "out", "valid")
+
+
+def test_mpii_truth_of_another_split_is_refused(tmp_path):
+    root = made_mpii.write(tmp_path / "root")
+    made_mpii.write_truth(root, made_mpii.people(4))
+    with pytest.raises(ValueError, match=r"gt_valid.mat is of 4 people, but .*valid.json of 5"):
+        prepare.prepare_mpii(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mpii_without_usable_people_or_photos_is_an_error(tmp_path):
+    entries = [made_mpii.person(1, "000000001.jpg", scale=-1)]
+    with pytest.raises(ValueError, match=r"could be used \(1 without scale\)"):
+        prepare.prepare_mpii(made_mpii.write(tmp_path / "root", entries), tmp_path / "out")
+    made_mpii.write(tmp_path / "root")
+    (tmp_path / "root" / "images").rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match=r"no photos of images: looked for .*root/images/"):
+        prepare.prepare_mpii(tmp_path / "root", tmp_path / "out")
+
+
+def test_mpii_command_line(tmp_path, capsys):
+    root = made_mpii.write(tmp_path / "root", split="test")
+    prepare.main(["mpii", "--root", str(root), "--out", str(tmp_path / "out"), "--splits", "test", "--force"])
+    assert len(open_split(tmp_path / "out", "test").people) == 5
+    with pytest.raises(SystemExit, match="2"):
+        console.run(lambda: prepare.main(["mpii", "--root", "/nowhere", "--out", str(tmp_path)]))
+    assert "error: `root` (=/nowhere) does not exist: it must hold annot/ and images/\n" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        prepare.main(["mpii", "--root", str(root), "--out", "x", "--detections", "y"])

@@ -16,6 +16,21 @@ def test_coco_is_coco():
     assert len(coco.limbs) == 19
 
 
+def test_mpii_is_mpii():
+    mpii = skeletons.load("mpii")
+    assert mpii.num_joints == 16
+    assert (mpii.joints[0], mpii.joints[6:10], mpii.joints[15]) == (
+        "right_ankle", ("pelvis", "thorax", "upper_neck", "head_top"), "left_wrist",
+    )  # fmt: skip
+    pairs = [[0, 5], [1, 4], [2, 3], [10, 15], [11, 14], [12, 13]]
+    assert sorted(map(sorted, mpii.flip_pairs)) == pairs
+    assert sorted(mpii.upper_body) == list(range(7, 16))
+    assert {joint for limb in mpii.limbs for joint in limb} == set(range(16)) and len(mpii.limbs) == 15
+    coco = dict(zip(skeletons.COCO.joints, skeletons.COCO.sigmas, strict=True))
+    assert all(sigma == coco.get(name, sigma) for name, sigma in zip(mpii.joints, mpii.sigmas, strict=True))
+    assert all(mpii.joints[left].startswith("left_") for left, _ in mpii.flip_pairs)
+
+
 def test_mirroring_twice_changes_nothing():
     order = skeletons.COCO.flip_order
     np.testing.assert_array_equal(order[order], np.arange(17))
@@ -59,7 +74,7 @@ def test_contradictions_are_named(tmp_path, change, message):
 
 
 def test_missing_and_broken_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`skeleton` \(='centaur'\) is neither a file nor one of: coco"):
+    with pytest.raises(FileNotFoundError, match=r"`skeleton` \(='centaur'\) is neither .* one of: coco, mpii"):
         skeletons.load("centaur")
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ValueError, match=r"broken\.json is not JSON"):

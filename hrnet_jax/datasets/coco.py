@@ -93,10 +93,7 @@ def _photos(images: list, path: pathlib.Path) -> dict[int, Photo]:
     for number, entry in enumerate(images):
         what = f"{path}: images[{number}]"
         photo_id, width, height = (fields.get(entry, name, int, what) for name in ("id", "width", "height"))
-        name = fields.get(entry, "file_name", str, what)
-        parts = pathlib.PurePosixPath(name)
-        if not parts.name or parts.is_absolute() or ".." in parts.parts or "\0" in name:
-            raise ValueError(f"{what}: `file_name` (={name!r}) must be a path inside the folder of photos")
+        name = fields.inner_path(entry, "file_name", what)
         if width <= 0 or height <= 0:
             raise ValueError(f"{what}: `width` and `height` (={width}, {height}) must be positive")
         if photo_id in photos:

@@ -1,9 +1,15 @@
-"""Reading what others wrote: JSON files and their fields, with errors that name file, entry and value."""
+"""Reading files that may be wrong: JSON, its fields, arrays, with errors that name file, entry and value."""
 
 import json
 import math
 import pathlib
-from typing import Any
+import zipfile
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+Record = TypeVar("Record")
 
 # What `get` can ask for.
 KINDS: dict[type | tuple[type, ...], str] = {
@@ -39,6 +45,19 @@ def read_json(path: pathlib.Path) -> Any:
         raise ValueError(f"{path} is not whole JSON: {error}; download or write it again") from error
 
 
+def read_arrays(path: pathlib.Path, kind: Callable[..., Record]) -> Record:
+    """Reads a record of arrays from a file of a prepared split.
+
+    Raises:
+      ValueError: the file is damaged, or holds other arrays.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return kind(**arrays)
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error
+
+
 def numbers(value: Any, count: int, what: str) -> list[float]:
     """Returns a list of `count` finite numbers as it is. Raises ValueError beginning with `what` if it is none."""
     good = isinstance(value, list) and len(value) == count
@@ -61,4 +80,17 @@ def get(entry: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
     value = entry[name]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{what}: `{name}` (={value!r:.200}) must be {KINDS[kind]}, not {type(value).__name__}")
+    return value
+
+
+def inner_path(entry: Any, name: str, what: str) -> str:
+    """Returns a field that names a photo by its path inside the folder of photos.
+
+    Raises:
+      ValueError: beginning with `what`, if it is missing or leads out of the folder.
+    """
+    value = get(entry, name, str, what)
+    path = pathlib.PurePosixPath(value)
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in value:
+        raise ValueError(f"{what}: `{name}` (={value!r}) must be a path inside the folder of photos")
     return value

@@ -8,7 +8,6 @@ and needs TensorFlow from there on.
 import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import io
 import itertools
 import os
@@ -90,13 +89,13 @@ def _examples(
 ) -> Iterator[tuple[int, dict]]:
     """Yields a record for each whole photo, in order; notes what is wrong with the others in `problems`."""
     checked = _in_order(lambda photo: places.read_checked(place, photo), photos)
-    for photo, (image, problem) in zip(photos, checked, strict=True):
+    for photo, (image, (width, height), problem) in zip(photos, checked, strict=True):
         bar.update()
         if problem:
             problems[photo.id] = problem
             continue
-        fields = dataclasses.asdict(photo)
-        yield photo.id, {"photo_id": fields.pop("id"), **fields, "image": image}
+        record = {"photo_id": photo.id, "file_name": photo.file_name, "width": width, "height": height}
+        yield photo.id, record | {"image": image}
 
 
 def _in_order(function: Callable, items: Sequence) -> Iterator:

@@ -14,12 +14,12 @@ DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """What an annotation file says of a photo: its id, file name, width and height."""
+    """What an annotation file says of a photo: its id, file name, width and height (0 if it does not say)."""
 
     id: int
     file_name: str
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
 
 
 class Place(Protocol):
@@ -128,22 +128,22 @@ def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
     return photo
 
 
-def read_checked(place: Place, photo: Photo) -> tuple[bytes, str]:
+def read_checked(place: Place, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
     """Reads a photo and looks whether it is what the annotations speak of.
 
     Returns:
-      The encoded photo and "", or b"" and what is wrong with it.
+      The encoded photo, its width and height, and what is wrong with it, "" if nothing is.
     """
     try:
         image = place.read(photo.file_name)
     except FileNotFoundError:
-        return b"", "missing"
+        return b"", (0, 0), "missing"
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
-        return b"", f"cannot be read: {error}"
+        return b"", (0, 0), f"cannot be read: {error}"
     try:
         height, width = decode(image, photo_id=photo.id).shape[:2]
     except ValueError:
-        return b"", "not a whole image"
-    if (width, height) != (photo.width, photo.height):
-        return b"", f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
-    return image, ""
+        return b"", (0, 0), "not a whole image"
+    if photo.width and (width, height) != (photo.width, photo.height):
+        return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
+    return image, (width, height), ""

@@ -2,25 +2,28 @@
 
 ``OUT/<split>/`` holds ``photos/`` (see `photos`), ``people.npz`` (ground truth, in the order in which the
 original walks through the annotations), ``detections.npz`` (if a detector's boxes were given),
-``annotations.json`` (COCO ground truth for pycocotools, without outlines), ``skeleton.json`` and
-``summary.json``, which is written last.
+``skeleton.json``, ``summary.json``, which is written last, and what the data set's figures are computed from:
+``annotations.json`` (COCO ground truth for pycocotools, without outlines), or ``pckh.npz`` (MPII's joints and
+heads, if MATLAB's file with them was there; see `mpii.Truth`).
 """
 
 import dataclasses
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
 from hrnet_jax import skeletons
+from hrnet_jax.datasets import fields
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import Skeleton
 
 FORMAT = 1  # in summary.json: raised when a split written before can no longer be read
-PREPARE = "`python -m hrnet_jax.prepare coco --root DIR --out {out} --splits {split}`"
+TRUTH = {"coco": "annotations.json", "mpii": "pckh.npz"}  # by data set: what its figures are computed from
+PRECISION = {"coco": np.float32, "mpii": np.float64}  # by data set: of crops' centre and scale in the original
+PREPARE = "`python -m hrnet_jax.prepare {dataset} --root DIR --out {out} --splits {split}`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +33,9 @@ class People:
     Attributes:
       photo_index: [N] int64 row of the photo in the split's photos.
       photo_id: [N] int64 the annotation file's id of the photo.
-      annotation_id: [N] int64 the annotation file's id of the person, 0 for detections.
-      box: [N, 4] float64 x, y, width, height in photo pixels; cut off at the border for ground truth, as the
-        detector gave it for detections.
+      annotation_id: [N] int64 the annotation file's id of the person (MPII: its row, from 1), 0 for detections.
+      box: [N, 4] float64 x, y, width, height in photo pixels; cut off at the border for COCO's ground truth, the
+        square that MPII's centre and scale stand for, as the detector gave it for detections.
       joints: [N, K, 2] float64 photo pixels; 0 for detections.
       visible: [N, K] float64, 1 for joints that are labelled, hidden or not, else 0; 1 for detections, as in
         the original.
@@ -61,9 +64,9 @@ class Split:
         the image is encoded bytes, the file name bytes too.
       people: ground truth.
       detections: a detector's boxes, None if none were given.
-      annotations: COCO ground truth file of the people on these photos.
+      annotations: the file that the figures are computed from, see `TRUTH`; MPII's may not be there.
       skeleton: what the people are made of.
-      summary: what was kept, what was dropped and why, and from which files it came.
+      summary: which data set it is of, what was kept, what was dropped and why, and from which files it came.
     """
 
     name: str
@@ -113,7 +116,8 @@ def read_summary(directory: str | os.PathLike) -> dict:
       ValueError: it is no prepared split, or one that another version of this package wrote.
     """
     directory = pathlib.Path(directory)
-    command = PREPARE.format(out=directory.parent, split=directory.name)
+    command = PREPARE.format(dataset="coco", out=directory.parent, split=directory.name)
+    command += " (for MPII, `mpii` instead of `coco`)"
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist: prepare the data with {command}")
     path = directory / "summary.json"
@@ -131,6 +135,11 @@ def read_summary(directory: str | os.PathLike) -> dict:
     return summary
 
 
+def dataset(summary: dict) -> str:
+    """Returns which data set a split's summary is of, a key of `TRUTH`; before MPII there was only COCO."""
+    return summary.get("dataset", "coco")
+
+
 def open_split(directory: str | os.PathLike) -> Split:
     """Opens a split that `hrnet_jax.prepare` wrote.
 
@@ -141,28 +150,22 @@ def open_split(directory: str | os.PathLike) -> Split:
     directory = pathlib.Path(directory)
     summary = read_summary(directory)
     people_files = ["people.npz"] + ["detections.npz"] * (summary["detections"] is not None)
-    needed = ["photos/1.0.0/dataset_info.json", "annotations.json", "skeleton.json", *people_files]
+    truth = TRUTH[dataset(summary)]
+    has_truth = truth == TRUTH["coco"] or "truth" in summary["sources"]
+    needed = ["photos/1.0.0/dataset_info.json", *[truth] * has_truth, "skeleton.json", *people_files]
     missing = [name for name in needed if not (directory / name).is_file()]
     if missing:
         raise ValueError(
             f"{directory} is incomplete, {', '.join(missing)} is missing: prepare it again with "
-            + PREPARE.format(out=directory.parent, split=directory.name) + " --force"
+            + PREPARE.format(dataset=dataset(summary), out=directory.parent, split=directory.name) + " --force"
         )  # fmt: skip
-    tables = [_load_people(directory / name) for name in people_files]
+    tables = [fields.read_arrays(directory / name, People) for name in people_files]
     return Split(
         name=directory.name,
         photos=photo_records.read(directory),
         people=tables[0],
         detections=tables[1] if len(tables) > 1 else None,
-        annotations=directory / "annotations.json",
+        annotations=directory / truth,
         skeleton=skeletons.load(directory / "skeleton.json"),
         summary=summary,
     )
-
-
-def _load_people(path: pathlib.Path) -> People:
-    try:
-        with path.open("rb") as file, np.load(file) as columns:
-            return People(**columns)
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error

@@ -5,7 +5,6 @@ leaves nothing that looks finished.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -16,37 +15,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets import coco, detections, photos, records
-from hrnet_jax.datasets.places import Place
+from hrnet_jax.datasets import contents, photos, records
+from hrnet_jax.datasets.contents import Boxes, Content, Sources, save_json
 from hrnet_jax.skeletons import Skeleton
 
 LISTED = 20  # unreadable photos named in the summary
 NO_PHOTO = "photo unreadable"
-
-
-@dataclasses.dataclass(frozen=True)
-class Sources:
-    """What a split is made from: annotation file (with people or photos only), photos, detector's file or None."""
-
-    split: str
-    annotations: pathlib.Path
-    with_people: bool
-    photos: Place
-    detections: pathlib.Path | None
-
-    @property
-    def is_train(self) -> bool:
-        """Whether the split is trained on: photos without people are of no use then."""
-        return self.split.startswith("train")
-
-
-@dataclasses.dataclass(frozen=True)
-class Boxes:
-    """A detector's boxes, how many were dropped and why, and the fingerprint of their file."""
-
-    people: records.People
-    dropped: dict[str, int]
-    fingerprint: dict
 
 
 def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> tuple[dict, bool]:
@@ -65,19 +39,16 @@ def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force
       FileNotFoundError, ValueError: what is missing or wrong, in which file and field.
     """
     _refuse_others(directory)
-    fingerprint = _fingerprint(sources.annotations)
-    summary = None if force else _finished(directory, fingerprint, skeleton)
-    boxes_fingerprint = _fingerprint(sources.detections) if sources.detections else None
+    fingerprints = {name: _fingerprint(path) for name, path in sources.files.items()}
+    summary = None if force else _finished(directory, fingerprints, skeleton)
+    boxes_fingerprint = fingerprints.get("detections")
     if summary and boxes_fingerprint in (None, summary["sources"]["detections"]):
         return summary, False
-    annotations = coco.load(sources.annotations, skeleton, with_people=sources.with_people)
-    boxes = None
-    if sources.detections and boxes_fingerprint:
-        boxes = Boxes(*detections.load(sources.detections, annotations, skeleton), boxes_fingerprint)
-    if summary and boxes and _have_photos(summary, directory, boxes):
-        return _add_detections(summary, directory, boxes), True
+    content = contents.read(sources, skeleton)
+    if summary and content.boxes and _have_photos(summary, directory, content.boxes):
+        return _add_detections(summary, directory, content.boxes, boxes_fingerprint), True
     with replacing(directory) as partial:
-        return _write(partial, sources, annotations, boxes, skeleton, fingerprint), True
+        return _write(partial, sources, content, skeleton, fingerprints), True
 
 
 def _refuse_others(directory: pathlib.Path) -> None:
@@ -96,56 +67,57 @@ def _fingerprint(path: pathlib.Path) -> dict:
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 
-def _finished(directory: pathlib.Path, fingerprint: dict, skeleton: Skeleton) -> dict | None:
-    """Returns the summary of a split that is there already, whole and from the same annotations."""
+def _finished(directory: pathlib.Path, fingerprints: dict[str, dict], skeleton: Skeleton) -> dict | None:
+    """Returns the summary of a split that is there already, whole and from the same files (but detections)."""
     try:
         split = records.open_split(directory)
     except (FileNotFoundError, ValueError):
         return None
-    same = split.summary["sources"]["annotations"]["sha256"] == fingerprint["sha256"]
+    before = {name: (split.summary["sources"].get(name) or {}).get("sha256") for name in fingerprints}
+    same = all(before[name] == fingerprints[name]["sha256"] for name in fingerprints if name != "detections")
     return split.summary if same and split.skeleton == skeleton else None
 
 
 def _write(
     directory: pathlib.Path,
     sources: Sources,
-    annotations: coco.Annotations,
-    boxes: Boxes | None,
+    content: Content,
     skeleton: Skeleton,
-    fingerprint: dict,
+    fingerprints: dict[str, dict],
 ) -> dict:
     """Writes a whole split into an empty directory and returns its summary."""
-    people, dropped = coco.select_people(annotations, skeleton)
+    people, dropped, boxes = content.people, content.dropped, content.boxes
     _require_people(people, dropped, sources)
     wanted = {*people.photo_id.tolist(), *(boxes.people.photo_id.tolist() if boxes else [])}
-    ids = sorted(wanted if sources.is_train else annotations.photos)
-    chosen = [annotations.photos[photo_id] for photo_id in ids]
+    ids = sorted(wanted if sources.is_train else content.photos)
+    chosen = [content.photos[photo_id] for photo_id in ids]
     problems = photos.write(directory, chosen, sources.photos, sources.split)
     kept = [photo_id for photo_id in ids if photo_id not in problems]
     there = records.on_photos(people, kept)
-    dropped |= _counted({NO_PHOTO: len(people) - len(there)})
+    dropped = dropped | _counted({NO_PHOTO: len(people) - len(there)})
     _require_people(there, dropped, sources)
     _save_people(directory / "people.npz", there)
-    _save_json(directory / "annotations.json", coco.ground_truth(annotations, kept))
+    content.write_truth(directory, kept)
     skeletons.save(skeleton, directory / "skeleton.json")
-    named = [f"{annotations.photos[photo_id].file_name}: {problem}" for photo_id, problem in problems.items()]
+    named = [f"{content.photos[photo_id].file_name}: {problem}" for photo_id, problem in problems.items()]
     summary = {
         "format": records.FORMAT,
+        "dataset": sources.dataset,
         "split": sources.split,
         "photos": len(kept),
         "photos_dropped": _counted(
-            {"unreadable": len(problems), "without people": len(annotations.photos) - len(ids)}
+            {"unreadable": len(problems), "without people": len(content.photos) - len(ids)}
         ),
         "photos_unreadable": {"count": len(problems), "examples": named[:LISTED], "ids": list(problems)},
         "people": len(there),
         "people_dropped": dropped,
         "detections": None,
         "detections_dropped": {},
-        "sources": {"annotations": fingerprint, "photos": str(sources.photos.path), "detections": None},
+        "sources": fingerprints | {"photos": str(sources.photos.path), "detections": None},
     }
     if boxes:
-        return _add_detections(summary, directory, boxes)
-    _save_json(directory / "summary.json", summary)
+        return _add_detections(summary, directory, boxes, fingerprints["detections"])
+    save_json(directory / "summary.json", summary)
     return summary
 
 
@@ -164,20 +136,20 @@ def _have_photos(summary: dict, directory: pathlib.Path, boxes: Boxes) -> bool:
 
 def _photo_ids(directory: pathlib.Path) -> list[int]:
     """Returns the ids of a split's photos, in their order (ascending)."""
-    ground_truth = json.loads((directory / "annotations.json").read_text())
+    ground_truth = json.loads((directory / records.TRUTH["coco"]).read_text())
     return [image["id"] for image in ground_truth["images"]]
 
 
-def _add_detections(summary: dict, directory: pathlib.Path, boxes: Boxes) -> dict:
+def _add_detections(summary: dict, directory: pathlib.Path, boxes: Boxes, fingerprint: dict | None) -> dict:
     """Writes a split's boxes, then its summary, and returns that."""
     there = records.on_photos(boxes.people, _photo_ids(directory))
     _save_people(directory / "detections.npz", there)
     summary = summary | {
         "detections": len(there),
         "detections_dropped": boxes.dropped | _counted({NO_PHOTO: len(boxes.people) - len(there)}),
-        "sources": summary["sources"] | {"detections": boxes.fingerprint},
+        "sources": summary["sources"] | {"detections": fingerprint},
     }
-    _save_json(directory / "summary.json", summary)
+    save_json(directory / "summary.json", summary)
     return summary
 
 
@@ -189,12 +161,6 @@ def _counted(reasons: dict[str, int]) -> dict[str, int]:
 def _save_people(path: pathlib.Path, people: records.People) -> None:
     partial = path.with_name(f".{path.name}")
     np.savez_compressed(partial, **vars(people))
-    os.replace(partial, path)
-
-
-def _save_json(path: pathlib.Path, content: dict) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(content))
     os.replace(partial, path)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from hrnet_jax import geometry
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import oks
+from hrnet_jax.evaluation import errors, oks
 from hrnet_jax.skeletons import Skeleton
 
 METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
@@ -151,31 +151,16 @@ def per_joint_errors(
       skeleton: for names, mirror pairs and sigmas.
 
     Returns:
-      For each joint's name: `count` of labelled ones; `mean_error` and `median_error`, the distance from the
-      truth in units of the person's size (the square root of its area); `oks`, the mean of the joint's part
-      in OKS; `swapped`, the share that lies nearer to the labelled mirror joint (the left wrist where the
-      right one is) than to its own. None where there is nothing to average.
+      For each joint's name what `errors.per_joint` says, in units of the person's size (the square root of its
+      area), and `oks`, the mean of the joint's part in OKS, None without labelled ones.
     """
     labelled = people.visible > 0
-    distance = np.linalg.norm(joints - people.joints, axis=-1)
-    to_mirror = np.linalg.norm(joints - people.joints[:, skeleton.flip_order], axis=-1)
-    paired = labelled & labelled[:, skeleton.flip_order] & (skeleton.flip_order != np.arange(joints.shape[1]))
-    error = distance / np.sqrt(areas)[:, None]
     similarity = oks.joint_similarity(joints, people.joints, areas, skeleton.sigmas)
+    table = errors.per_joint(joints, people, np.sqrt(areas), skeleton)
     return {
-        name: {
-            "count": int(labelled[:, k].sum()),
-            "mean_error": _mean(error[labelled[:, k], k]),
-            "median_error": _mean(error[labelled[:, k], k], np.median),
-            "oks": _mean(similarity[labelled[:, k], k]),
-            "swapped": _mean((to_mirror < distance)[paired[:, k], k]),
-        }
-        for k, name in enumerate(skeleton.joints)
+        name: row | {"oks": errors.mean(similarity[labelled[:, k], k])}
+        for k, (name, row) in enumerate(table.items())
     }
-
-
-def _mean(values: np.ndarray, average: Callable = np.mean) -> float | None:
-    return float(average(values)) if values.size else None
 
 
 def person_category(annotations: str | os.PathLike) -> int:

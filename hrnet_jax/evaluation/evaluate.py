@@ -1,12 +1,12 @@
-"""Evaluating a network on a prepared split: predictions for every box, COCO results, AP by source of boxes.
+"""Evaluating a network on a prepared split: predictions for every box, and figures by source of boxes.
 
 AP on ground-truth boxes is two to three points above AP on a detector's boxes, and the two are easily
-confused; every figure here is therefore named ``split/source/figure``: ``val2017/detector_boxes/AP``.
+confused; every figure here is therefore named ``split/source/figure``: ``val2017/detector_boxes/AP``,
+``valid/gt_boxes/PCKh@0.5/Mean``. Which figures, `benchmarks` knows.
 """
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -19,32 +19,24 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import inference, pipeline, skeletons
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import coco
+from hrnet_jax.evaluation import benchmarks
 
 GT_BOXES = "gt_boxes"
 DETECTOR_BOXES = "detector_boxes"
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What came of one source of boxes.
+class Outcome(benchmarks.Predictions):
+    """What came of one source of boxes, `GT_BOXES` or `DETECTOR_BOXES`.
 
     Attributes:
       split: name of the split.
-      source: `GT_BOXES` or `DETECTOR_BOXES`.
-      people: the N boxes.
-      joints: [N, K, 2] predictions in photo pixels.
-      scores: [N, K] their scores.
-      results: COCO results, after rescoring and suppression.
-      metrics: ``split/source/figure`` -> value; empty for a split without annotations.
+      results: what the data set's server takes: COCO's after rescoring and suppression, or MPII's.
+      metrics: ``split/source/figure`` -> value; empty for a split that is not `benchmarks.scored`.
     """
 
     split: str
-    source: str
-    people: records.People
-    joints: np.ndarray
-    scores: np.ndarray
-    results: list[coco.Result]
+    results: Any
     metrics: dict[str, float]
 
 
@@ -85,7 +77,7 @@ def evaluate(
     sources: Collection[str] = (GT_BOXES, DETECTOR_BOXES),
     progress: bool = False,
 ) -> list[Outcome]:
-    """Predicts everyone in a split and computes AP, for each source of boxes that the split has.
+    """Predicts everyone in a split and computes its figures, for each source of boxes that the split has.
 
     Args:
       step: from `build_step`.
@@ -106,7 +98,7 @@ def evaluate(
     outcomes = []
     for source, people in tables.items():
         joints, scores = _predict(step, variables, split, people, config, place, source if progress else None)
-        outcomes.append(_outcome(split, source, people, joints, scores, config))
+        outcomes.append(_outcome(split, benchmarks.Predictions(source, people, joints, scores), config))
     return outcomes
 
 
@@ -137,23 +129,14 @@ def _predict(step, variables, split, people, config, place, title) -> tuple[np.n
         return inference.predict(step, variables, shown, len(people.box), place)
 
 
-def _outcome(split, source, people, joints, scores, config) -> Outcome:
-    results = coco.results(
-        joints,
-        scores,
-        people,
-        tuple(config.image_size),
-        split.skeleton,
-        nms_threshold=config.eval.nms_threshold,
-        soft_nms=config.eval.soft_nms,
-        joint_score_threshold=config.eval.joint_score_threshold,
-        category_id=coco.person_category(split.annotations),
-    )
+def _outcome(split: records.Split, found: benchmarks.Predictions, config: ConfigDict) -> Outcome:
+    benchmark = benchmarks.of(split)
+    results = benchmark.results(split, found, config)
     metrics = {}
-    if len(split.people.box):
-        figures = coco.average_precision(results, split.annotations, split.skeleton)
-        metrics = {f"{split.name}/{source}/{name}": value for name, value in figures.items()}
-    return Outcome(split.name, source, people, joints, scores, results, metrics)
+    if benchmarks.scored(split):
+        figures = benchmark.figures(split, found, results)
+        metrics = {f"{split.name}/{found.source}/{name}": value for name, value in figures.items()}
+    return Outcome(**vars(found), split=split.name, results=results, metrics=metrics)
 
 
 def metrics(outcomes: Collection[Outcome]) -> dict[str, float]:
@@ -161,12 +144,7 @@ def metrics(outcomes: Collection[Outcome]) -> dict[str, float]:
     return {name: value for outcome in outcomes for name, value in outcome.metrics.items()}
 
 
-def write_results(outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
-    """Writes a COCO result file, for a test split under the name that COCO's server asks for."""
-    if outcome.metrics:
-        name = f"results_{outcome.split}_{outcome.source}.json"
-    else:
-        name = f"person_keypoints_{outcome.split}_hrnet_results.json"
-    path = directory / name
-    path.write_text(json.dumps(outcome.results, separators=(",", ":")))
-    return path
+def write_results(split: records.Split, outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
+    """Writes what the data set's server takes, and returns the file."""
+    write = benchmarks.of(split).write
+    return write(outcome.results, outcome.split, outcome.source, bool(outcome.metrics), directory)

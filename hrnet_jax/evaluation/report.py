@@ -6,25 +6,24 @@ import numpy as np
 
 from hrnet_jax import geometry, visualize
 from hrnet_jax.datasets import places, records
-from hrnet_jax.evaluation import evaluate, oks
+from hrnet_jax.evaluation import benchmarks, evaluate
 
-FIGURES = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
 PICTURED = 12  # people on a sheet
 PICTURE_SIZE = (320, 320)  # of each person, (height, width)
 
 
-def ap_table(outcomes: Collection[evaluate.Outcome]) -> str:
-    """Returns COCO's figures, a line for each source of boxes; ``-`` where there is nobody to count."""
-    rows = [["", *(figure.replace("_", "-") for figure in FIGURES)]]
+def figure_table(outcomes: Collection[evaluate.Outcome], columns: Mapping[str, str]) -> str:
+    """Returns the figures named in `columns`, a line for each source; ``-`` where there is nobody to count."""
+    rows = [["", *columns.values()]]
     for outcome in outcomes:
         name = f"{outcome.split}/{outcome.source}"
-        values = [outcome.metrics.get(f"{name}/{figure}", -1.0) for figure in FIGURES]
+        values = [outcome.metrics.get(f"{name}/{figure}", -1.0) for figure in columns]
         rows.append([name, *(f"{value:.3f}" if value >= 0 else "-" for value in values)])
     return _aligned(rows)
 
 
 def joint_table(errors: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Returns the figures of `coco.per_joint_errors`, a line for each joint."""
+    """Returns the figures of a review's joints, a line for each joint."""
     rows = [["joint", *next(iter(errors.values()))]]
     for joint, figures in errors.items():
         rows.append([joint, *map(_number, figures.values())])
@@ -47,31 +46,32 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def best_and_worst(split: records.Split, outcome: evaluate.Outcome, areas: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns two sheets, ``best`` and ``worst``, of up to `PICTURED` people by their OKS with the truth.
+def best_and_worst(
+    split: records.Split, outcome: evaluate.Outcome, review: benchmarks.Review
+) -> dict[str, np.ndarray]:
+    """Returns two sheets, ``best`` and ``worst``, of up to `PICTURED` people by how near they are to the truth.
 
     Each person stands twice on its part of the photo: the truth on the left, the prediction on the right.
 
     Args:
       split: where the photos are.
-      outcome: on ground-truth boxes.
-      areas: [N] annotated areas of its people in square pixels.
+      outcome: on ground-truth boxes, of people some of whose joints are labelled.
+      review: of it.
     """
-    people = outcome.people
-    similarity = oks.against_truth(outcome.joints, people.joints, people.visible, areas, split.skeleton.sigmas)
-    worst = np.argsort(similarity, kind="stable")
+    worst = np.argsort(review.goodness, kind="stable")  # those who are not numbers last
+    worst = worst[: np.isfinite(review.goodness).sum()]
     orders = {"best": worst[::-1][:PICTURED], "worst": worst[:PICTURED]}
-    return {name: _sheet(split, outcome, rows, similarity) for name, rows in orders.items()}
+    return {name: _sheet(split, outcome, rows, review.captions) for name, rows in orders.items()}
 
 
-def _sheet(split, outcome, rows, similarity) -> np.ndarray:
+def _sheet(split, outcome, rows, captions) -> np.ndarray:
     pictures = []
     for row in rows:
         truth, found = _truth_and_prediction(split, outcome, row)
         person = f"photo {outcome.people.photo_id[row]}, person {outcome.people.annotation_id[row]}"
         pictures += [
             visualize.caption(truth, f"{person}: truth"),
-            visualize.caption(found, f"predicted, OKS {similarity[row]:.3f}"),
+            visualize.caption(found, f"predicted, {captions[row]}"),
         ]
     return visualize.grid(pictures, columns=4)
 

@@ -1,5 +1,6 @@
 """The networks, and what they cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,31 +10,56 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import skeletons
-from hrnet_jax.models import hrnet, layers
+from hrnet_jax.models import hrnet, layers, simple_baseline
+
+NETWORKS = {"hrnet": hrnet.HRNet, "simple_baseline": simple_baseline.SimpleBaseline}
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
+TRAINING_FIELDS = ("dtype", "norm_group_size", "norm_frozen", "remat")
+"""The fields of ``config.model`` that change how a network is computed, but not what its weights are for."""
 
-def build(config: ConfigDict) -> hrnet.HRNet:
+
+def build(config: ConfigDict) -> nn.Module:
     """Returns the network that a configuration describes (see ``configs/default.py``).
 
     Raises:
-      ValueError: the image size does not fit the network, or the precision is not one of `DTYPES`.
+      ValueError: the image size does not fit the network, or a field is not one of those possible.
     """
     fields = config.model
-    hrnet.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()))
-    if fields.dtype not in DTYPES:
-        raise ValueError(f"`model.dtype` (={fields.dtype!r}) must be one of {', '.join(DTYPES)}")
-    return hrnet.HRNet(
-        num_joints=skeletons.load(config.skeleton).num_joints,
-        width=fields.width,
-        stem=fields.stem,
-        units=tuple(fields.units),
-        blocks=fields.blocks,
+    layers.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()))
+    for name, possible in (("name", NETWORKS), ("dtype", DTYPES), ("colors", layers.COLORS)):
+        if fields[name] not in possible:
+            raise ValueError(f"`model.{name}` (={fields[name]!r}) must be one of {', '.join(possible)}")
+    return create(
+        architecture(config),
+        skeletons.load(config.skeleton).num_joints,
         norm=layers.Norm(group_size=fields.norm_group_size or None, frozen=fields.norm_frozen),
         dtype=DTYPES[fields.dtype],
         remat=fields.remat,
     )
+
+
+def create(described: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
+    """Returns a network by what `architecture` says of it; `options` are further attributes of its class."""
+    fields = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in described.items()
+        if name != "name"
+    }
+    return NETWORKS[described["name"]](num_joints=num_joints, **fields, **options)
+
+
+def architecture(config: ConfigDict) -> dict[str, Any]:
+    """Returns what weights must have been made for: the network's name, its sizes, the order of colours."""
+    return {name: value for name, value in config.model.items() if name not in TRAINING_FIELDS}
+
+
+def title(described: Mapping[str, Any]) -> str:
+    """Returns what people call a network that `architecture` describes, such as ``HRNet-W32``."""
+    if described["name"] == "hrnet":
+        return f"HRNet-W{described['width']}"
+    return f"SimpleBaseline ResNet-{described['depth']}"
 
 
 def shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:
@@ -50,25 +76,18 @@ def count_parameters(model: nn.Module, image_size: tuple[int, int]) -> int:
 def count_multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> int:
     """Returns the multiply-adds of all convolutions on one image, as the paper counts them.
 
-    The paper's "GFLOPs" are these divided by 1024 ** 3.
+    That is every weight once for each pixel of the output; for transposed convolutions of stride 2 four times
+    what has to be computed. The paper's "GFLOPs" are these divided by 1024 ** 3.
     """
-    image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
-    return _multiply_adds(jax.make_jaxpr(model.apply)(shapes(model, image_size), image).jaxpr)
+    counts = []
 
+    def count(call, args, kwargs, context):
+        result = call(*args, **kwargs)
+        if isinstance(context.module, layers.Conv | layers.ConvTranspose) and context.method_name == "__call__":
+            counts.append(context.module.variables["params"]["weight"].size * result.shape[1] * result.shape[2])
+        return result
 
-def _multiply_adds(jaxpr: Any) -> int:
-    """Adds up convolutions and matrix products of a traced program, inner programs included."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
-            total += equation.outvars[0].aval.size * int(np.prod(kernel[:-1]))
-        elif equation.primitive.name == "dot_general":
-            left = equation.invars[0].aval.shape
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            total += equation.outvars[0].aval.size * int(np.prod([left[axis] for axis in contracted]))
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda value: hasattr(value, "eqns")):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                total += _multiply_adds(inner)
-    return total
+    variables, image = shapes(model, image_size), jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
+    with nn.intercept_methods(count):
+        jax.eval_shape(model.apply, variables, image)
+    return sum(counts)

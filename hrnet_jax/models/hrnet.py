@@ -11,13 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from hrnet_jax.models import layers
 from hrnet_jax.models.layers import BasicBlock, BatchNorm, Bottleneck, Conv, ConvNorm, Norm, at_least_float32
-
-STRIDE = 4
-"""Image pixels per heatmap pixel."""
-
-MULTIPLE = 32
-"""Image sides must be multiples of this: the coarsest branch has a 32nd of the image's resolution."""
 
 
 def _upsample(x: jax.Array, times: int) -> jax.Array:
@@ -91,6 +86,7 @@ class HRNet(nn.Module):
       stem: channels of the stem, a quarter of stage 1's; 64 in all that is published.
       units: exchange units in stages 2, 3 and 4.
       blocks: residual blocks in each branch of a unit.
+      colors: the order in which the network reads an image's colours, see `layers.normalize`.
       norm: whose statistics batch normalisation uses.
       dtype: precision of the activations; the heatmaps are at least float32.
       remat: compute the activations of each exchange unit again in the backward pass instead of keeping them;
@@ -102,6 +98,7 @@ class HRNet(nn.Module):
     stem: int = 64
     units: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
+    colors: str = "RGB"
     norm: Norm = Norm()
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
@@ -113,7 +110,7 @@ class HRNet(nn.Module):
         Raises:
           ValueError: a side of the image is not a multiple of 32.
         """
-        check_image_size(image.shape[1:3])
+        layers.check_image_size(image.shape[1:3])
         branches = [self._stem(image, train)]
         for stage, units in enumerate(self.units, start=2):
             branches = self._add_branch(stage, branches, train)
@@ -152,14 +149,3 @@ class HRNet(nn.Module):
             unit = unit_class(self.width, self.blocks, outputs, self.norm, self.dtype, name=f"stage{stage}.{i}")
             branches = unit(branches, train)
         return branches
-
-
-def check_image_size(image_size: Sequence[int]) -> None:
-    """Raises ValueError unless both sides of the (height, width) are positive multiples of 32."""
-    if len(image_size) != 2:
-        raise ValueError(f"`image_size` (={tuple(image_size)}) must be two numbers, height and width")
-    if any(side <= 0 or side % MULTIPLE for side in image_size):
-        nearest = tuple(max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in image_size)
-        raise ValueError(
-            f"`image_size` (={tuple(image_size)}) must be multiples of {MULTIPLE}: nearest are {nearest}"
-        )

@@ -1,0 +1,59 @@
+"""How far predictions on ground-truth boxes are off, joint by joint and person by person."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hrnet_jax.datasets import records
+from hrnet_jax.skeletons import Skeleton
+
+
+def per_joint(
+    joints: np.ndarray, people: records.People, sizes: np.ndarray, skeleton: Skeleton
+) -> dict[str, dict[str, float | None]]:
+    """Says for each joint how far predictions are off, over the labelled ones.
+
+    Args:
+      joints: [N, K, 2] predictions in photo pixels.
+      people: the N annotated people.
+      sizes: [N] the people's sizes in pixels.
+      skeleton: for names and mirror pairs.
+
+    Returns:
+      For each joint's name: `count` of labelled ones; `mean_error` and `median_error`, the distance from the
+      truth in units of the person's size; `swapped`, the share that lies nearer to the labelled mirror joint
+      (the left wrist where the right one is) than to its own. None where there is nothing to average.
+    """
+    labelled = people.visible > 0
+    distance = np.linalg.norm(joints - people.joints, axis=-1)
+    to_mirror = np.linalg.norm(joints - people.joints[:, skeleton.flip_order], axis=-1)
+    paired = labelled & labelled[:, skeleton.flip_order] & (skeleton.flip_order != np.arange(joints.shape[1]))
+    error = distance / sizes[:, None]
+    return {
+        name: {
+            "count": int(labelled[:, k].sum()),
+            "mean_error": mean(error[labelled[:, k], k]),
+            "median_error": mean(error[labelled[:, k], k], np.median),
+            "swapped": mean((to_mirror < distance)[paired[:, k], k]),
+        }
+        for k, name in enumerate(skeleton.joints)
+    }
+
+
+def per_person(joints: np.ndarray, people: records.People, sizes: np.ndarray) -> np.ndarray:
+    """Returns [N] the mean error of each person's labelled joints in units of its size, NaN without any.
+
+    Args:
+      joints: [N, K, 2] predictions in photo pixels.
+      people: the N annotated people.
+      sizes: [N] the people's sizes in pixels.
+    """
+    labelled = people.visible > 0
+    distance = np.linalg.norm(joints - people.joints, axis=-1) * labelled
+    counts = np.where(labelled.any(axis=1), labelled.sum(axis=1), np.nan)
+    return distance.sum(axis=1) / counts / sizes
+
+
+def mean(values: np.ndarray, average: Callable = np.mean) -> float | None:
+    """Averages, or returns None if there is nothing to average."""
+    return float(average(values)) if values.size else None

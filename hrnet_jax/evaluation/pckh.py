@@ -1,0 +1,87 @@
+"""MPII's figures: the percentage of joints within half a head of the truth (PCKh), and ``pred.mat``.
+
+A head's size is 0.6 of the diagonal of its box (Andriluka et al., CVPR 2014). As in the authors' evaluation,
+pelvis and thorax do not count in the mean, which is over all other joints, not over the groups.
+"""
+
+import pathlib
+
+import numpy as np
+import scipy.io
+
+from hrnet_jax.datasets import mpii, records
+from hrnet_jax.skeletons import Skeleton
+
+HEAD_PART = 0.6  # head size / diagonal of the head's box
+THRESHOLD = 0.5  # heads
+UNCOUNTED = ("pelvis", "thorax")
+GROUPS = {"Head": ("head_top",)} | {
+    part.title(): (f"left_{part}", f"right_{part}")
+    for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+}
+STRICT = {"PCKh@0.1/Mean": 0.1, "PCKh@0.11/Mean": 0.11}
+"""Stricter means by name. The papers' "Mean@0.1" is in truth the one at 0.11: the original counts one too far."""
+
+NOBODY = -1.0  # the figure where there are no joints to count, as COCO's evaluation has it
+
+
+def errors_in_heads(joints: np.ndarray, truth: mpii.Truth) -> np.ndarray:
+    """Returns [N, K]: the distance of predictions from the truth in sizes of the person's head.
+
+    Args:
+      joints: [N, K, 2] in photo pixels.
+      truth: of the same N people.
+    """
+    distance = np.linalg.norm(joints + mpii.FIRST_PIXEL - truth.joints, axis=-1)
+    diagonal = np.linalg.norm(truth.head_boxes[:, 1] - truth.head_boxes[:, 0], axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # in a head of no size, nothing is right
+        return distance / (HEAD_PART * diagonal)[:, None]
+
+
+def figures(joints: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[str, float]:
+    """Returns the authors' table of percentages: each group of joints, the mean, and the stricter means.
+
+    Args:
+      joints: [N, K, 2] in photo pixels.
+      truth: of the same N people.
+      skeleton: for the joints' names.
+
+    Returns:
+      ``PCKh@0.5/Head`` to ``PCKh@0.5/Ankle``, ``PCKh@0.5/Mean`` and those of `STRICT`; left and right weigh the
+      same in a group, and every joint in a mean. `NOBODY` where there is no joint to count.
+    """
+    errors, visible = errors_in_heads(joints, truth), truth.missing == 0
+    counts = visible.sum(axis=0)
+    hits = ((errors <= THRESHOLD) & visible).sum(axis=0)
+    table = {}
+    for group, names in GROUPS.items():
+        columns = [skeleton.joints.index(name) for name in names]
+        sides = [_percent(hits[k], counts[k]) for k in columns if counts[k]]
+        table[f"PCKh@{THRESHOLD}/{group}"] = float(np.mean(sides)) if sides else NOBODY
+    counted = ~np.isin(skeleton.joints, UNCOUNTED)
+    for name, threshold in {f"PCKh@{THRESHOLD}/Mean": THRESHOLD, **STRICT}.items():
+        right = (errors <= threshold) & visible
+        table[name] = _percent(right[:, counted].sum(), counts[counted].sum())
+    return table
+
+
+def _percent(hits: int, count: int) -> float:
+    return 100.0 * float(hits) / float(count) if count else NOBODY
+
+
+def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.ndarray:
+    """Returns [rows, K, 2]: predictions in the rows of the annotation file, in pixels counted from 1.
+
+    Args:
+      joints: [N, K, 2] in photo pixels.
+      people: the N people, with the numbers of their rows.
+      rows: in the annotation file. Rows of people who were left out when preparing are not numbers (NaN).
+    """
+    found = np.full((rows, *joints.shape[1:]), np.nan, joints.dtype)
+    found[people.annotation_id - 1] = joints + mpii.FIRST_PIXEL
+    return found
+
+
+def write(preds: np.ndarray, path: pathlib.Path) -> None:
+    """Writes MATLAB's file of `predictions` as the original does: ``preds`` [rows, K, 2]."""
+    scipy.io.savemat(path, {"preds": preds})

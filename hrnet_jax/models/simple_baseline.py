@@ -1,0 +1,75 @@
+"""SimpleBaseline (Xiao et al., ECCV 2018), which HRNet is compared with: a ResNet and three deconvolutions.
+
+The ResNet (He et al. 2016) goes down to a 32nd of the image's resolution, the deconvolutions back up to a quarter.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from hrnet_jax.models import layers
+from hrnet_jax.models.layers import BatchNorm, Bottleneck, Conv, ConvTranspose, Norm, at_least_float32
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Residual blocks in each of the four stages of a ResNet, by its depth."""
+
+STEM = 64
+DECONVOLUTIONS = 3
+DECONVOLUTION_FEATURES = 256
+
+
+class SimpleBaseline(nn.Module):
+    """The pose network: ResNet without its classifier, deconvolutions, heatmaps.
+
+    Attributes:
+      num_joints: heatmaps to produce (K).
+      depth: of the ResNet, one of `BLOCKS`.
+      colors: the order in which the network reads an image's colours, see `layers.normalize`.
+      norm: whose statistics batch normalisation uses.
+      dtype: precision of the activations; the heatmaps are at least float32.
+      remat: compute the activations of each residual block again in the backward pass instead of keeping them;
+        less memory for a third more arithmetic.
+    """
+
+    num_joints: int
+    depth: int = 50
+    colors: str = "BGR"
+    norm: Norm = Norm()
+    dtype: jnp.dtype = jnp.float32
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a depth that is not published."""
+        super().__post_init__()
+        if self.depth not in BLOCKS:
+            raise ValueError(f"`model.depth` (={self.depth}) must be one of {', '.join(map(str, BLOCKS))}")
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
+        """Maps normalised images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``.
+
+        Raises:
+          ValueError: a side of the image is not a multiple of 32.
+        """
+        layers.check_image_size(image.shape[1:3])
+        x = self._resnet(image, train)
+        for i in range(DECONVOLUTIONS):
+            # PyTorch's sequence counts convolution, normalisation and ReLU.
+            x = ConvTranspose(DECONVOLUTION_FEATURES, dtype=self.dtype, name=f"deconv_layers.{3 * i}")(x)
+            x = nn.relu(BatchNorm(self.norm, name=f"deconv_layers.{3 * i + 1}")(x, train))
+        dtype = at_least_float32(self.dtype)
+        return Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name="final_layer")(x)
+
+    def _resnet(self, image: jax.Array, train: bool) -> jax.Array:
+        """The stem and four stages, each but the first of half the resolution; 2048 channels at the end."""
+        x = Conv(STEM, 7, stride=2, dtype=self.dtype, name="conv1")(image)
+        x = nn.relu(BatchNorm(self.norm, name="bn1")(x, train))
+        # As in PyTorch the pool is padded alike on both sides, which "SAME" is not.
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore
+        block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
+        for stage, blocks in enumerate(BLOCKS[self.depth]):
+            for i in range(blocks):
+                stride = 2 if stage > 0 and i == 0 else 1
+                name = f"layer{stage + 1}.{i}"
+                x = block_class(STEM * 2**stage, stride, self.norm, self.dtype, name=name)(x, train)
+        return x

@@ -1,0 +1,238 @@
+"""The networks once more in PyTorch, to compare with: numbers in tests, layers one by one, speed in benchmarks.
+
+State dicts have the names of the PyTorch release, so its checkpoints load with ``strict=True``. Modules have the
+names of ours (see ``models/layers.py``) and return what ours return: ``stage2.0.fuse_layers.0.1`` what is not
+upsampled yet, ``bn1`` what has not passed the ReLU. Nothing is computed in place, so a hook may keep what it sees.
+Arrays are ``[batch, channels, height, width]`` here.
+
+This is the only module that needs torch.
+"""
+
+import functools
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from hrnet_jax import skeletons
+from hrnet_jax.models import simple_baseline
+
+try:
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+    from torch.nn import functional  # pyright: ignore[reportMissingImports]
+except ModuleNotFoundError as error:
+    raise ImportError("`hrnet_jax.models.twin` needs PyTorch: pip install torch", name="torch") from error
+
+
+def build(config: ConfigDict) -> nn.Module:
+    """Returns the twin of `hrnet_jax.models.build`, in training mode and float32.
+
+    Batch normalisation is PyTorch's own, over the whole batch. The fields of `hrnet_jax.models.TRAINING_FIELDS`
+    and ``colors`` are not read: precision and input are the caller's.
+
+    Raises:
+      ValueError: there is no such network.
+    """
+    fields, num_joints = config.model, skeletons.load(config.skeleton).num_joints
+    if fields.name == "hrnet":
+        return HRNet(num_joints, fields.width, fields.stem, tuple(fields.units), fields.blocks)
+    if fields.name == "simple_baseline":
+        return SimpleBaseline(num_joints, fields.depth)
+    raise ValueError(f"`model.name` (={fields.name!r}) must be one of hrnet, simple_baseline")
+
+
+def _conv(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=bias)
+
+
+def _norm(features: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(features, eps=1e-5, momentum=0.1)
+
+
+def _conv_norm(
+    inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False
+) -> nn.Sequential:
+    layers = [_conv(inputs, outputs, kernel_size, stride), _norm(outputs)]
+    return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
+
+
+def _initialize(module: nn.Module) -> None:
+    """Draws weights as the original: normal with deviation 0.001, biases zero; batch norm has torch's own."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=0.001)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class BasicBlock(nn.Module):
+    """Residual block of two 3x3 convolutions (He et al. 2016), channels unchanged."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.conv1, self.bn1 = _conv(features, features), _norm(features)
+        self.conv2, self.bn2 = _conv(features, features), _norm(features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps ``[B, features, H, W]`` to the same shape."""
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return functional.relu(x + y)
+
+
+class Bottleneck(nn.Module):
+    """Residual block 1x1, 3x3, 1x1 (He et al. 2016) whose output has four times ``features`` channels."""
+
+    def __init__(self, inputs: int, features: int, stride: int = 1):
+        super().__init__()
+        outputs = 4 * features
+        self.conv1, self.bn1 = _conv(inputs, features, 1), _norm(features)
+        self.conv2, self.bn2 = _conv(features, features, 3, stride), _norm(features)
+        self.conv3, self.bn3 = _conv(features, outputs, 1), _norm(outputs)
+        same = inputs == outputs and stride == 1
+        self.downsample = nn.Identity() if same else _conv_norm(inputs, outputs, 1, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps ``[B, inputs, H, W]`` to ``[B, 4 * features, H / stride, W / stride]``."""
+        y = functional.relu(self.bn1(self.conv1(x)))
+        y = functional.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return functional.relu(self.downsample(x) + y)
+
+
+def _bottlenecks(inputs: int, features: int, count: int, stride: int = 1) -> nn.Sequential:
+    first = Bottleneck(inputs, features, stride)
+    return nn.Sequential(first, *(Bottleneck(4 * features, features) for _ in range(count - 1)))
+
+
+class ExchangeUnit(nn.Module):
+    """Parallel branches of residual blocks, then each of the `outputs` finest branches receives from all."""
+
+    def __init__(self, width: int, branches: int, blocks: int, outputs: int):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width * 2**i) for _ in range(blocks))) for i in range(branches)
+        )
+        self.fuse_layers = nn.ModuleList(Fusion(width, branches, target) for target in range(outputs))
+
+    def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Maps one array a branch, finest first, to `outputs` arrays of the same shapes."""
+        branches = [blocks(x) for blocks, x in zip(self.branches, branches, strict=True)]
+        return [functional.relu(fusion(branches)) for fusion in self.fuse_layers]
+
+
+class Fusion(nn.ModuleList):
+    """The sum of all branches at the channels and the resolution of branch `target`."""
+
+    def __init__(self, width: int, branches: int, target: int):
+        super().__init__(_resampler(width, source, target) for source in range(branches))
+        self.target = target
+
+    def forward(self, branches: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Maps one array a branch, finest first, to one of the shape of branch `target`."""
+        terms = [layer(x) for layer, x in zip(self, branches, strict=True)]
+        for source in range(self.target + 1, len(terms)):
+            times = 2 ** (source - self.target)
+            terms[source] = functional.interpolate(terms[source], scale_factor=times, mode="nearest")
+        return functools.reduce(torch.add, terms)
+
+
+def _resampler(width: int, source: int, target: int) -> nn.Module:
+    """Brings branch `source` to the channels of `target` and, if that is coarser, to its resolution."""
+    inputs, outputs = width * 2**source, width * 2**target
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        return _conv_norm(inputs, outputs, 1)
+    halvings = [_conv_norm(inputs, inputs, stride=2, relu=True) for _ in range(target - source - 1)]
+    return nn.Sequential(*halvings, _conv_norm(inputs, outputs, stride=2))
+
+
+class Transition(nn.ModuleList):
+    """Brings branches to a stage's channels and starts one of half the resolution."""
+
+    def __init__(self, inputs: Sequence[int], width: int):
+        kept = [
+            nn.Identity() if features == width * 2**i else _conv_norm(features, width * 2**i, relu=True)
+            for i, features in enumerate(inputs)
+        ]
+        start = _conv_norm(inputs[-1], width * 2 ** len(inputs), stride=2, relu=True)
+        super().__init__([*kept, nn.Sequential(start)])
+
+    def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Maps one array a branch, finest first, to one more."""
+        return [layer(x) for layer, x in zip(self, [*branches, branches[-1]], strict=True)]
+
+
+class HRNet(nn.Module):
+    """The twin of `hrnet_jax.models.hrnet.HRNet`, with its options."""
+
+    def __init__(
+        self,
+        num_joints: int,
+        width: int = 32,
+        stem: int = 64,
+        units: tuple[int, int, int] = (1, 4, 3),
+        blocks: int = 4,
+    ):
+        super().__init__()
+
+        def stage(branches: int, outputs: Sequence[int]) -> nn.Sequential:
+            return nn.Sequential(*(ExchangeUnit(width, branches, blocks, count) for count in outputs))
+
+        channels = [width * 2**i for i in range(4)]
+        self.conv1, self.bn1 = _conv(3, stem, stride=2), _norm(stem)
+        self.conv2, self.bn2 = _conv(stem, stem, stride=2), _norm(stem)
+        self.layer1 = _bottlenecks(stem, stem, 4)
+        self.transition1, self.stage2 = Transition([4 * stem], width), stage(2, [2] * units[0])
+        self.transition2, self.stage3 = Transition(channels[:2], width), stage(3, [3] * units[1])
+        # Only the finest branch is read after the last unit.
+        self.transition3, self.stage4 = Transition(channels[:3], width), stage(4, [4] * (units[2] - 1) + [1])
+        self.final_layer = _conv(width, num_joints, 1, bias=True)
+        self.apply(_initialize)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Maps normalised images ``[B, 3, H, W]`` to heatmaps ``[B, K, H / 4, W / 4]``; 32 divides H and W."""
+        x = functional.relu(self.bn1(self.conv1(image)))
+        x = functional.relu(self.bn2(self.conv2(x)))
+        branches = self.stage2(self.transition1([self.layer1(x)]))
+        branches = self.stage3(self.transition2(branches))
+        branches = self.stage4(self.transition3(branches))
+        return self.final_layer(branches[0])
+
+
+class SimpleBaseline(nn.Module):
+    """The twin of `hrnet_jax.models.simple_baseline.SimpleBaseline`, with its options.
+
+    Raises:
+      ValueError: there is no ResNet of that depth.
+    """
+
+    def __init__(self, num_joints: int, depth: int = 50):
+        super().__init__()
+        if depth not in simple_baseline.BLOCKS:
+            depths = ", ".join(map(str, simple_baseline.BLOCKS))
+            raise ValueError(f"`model.depth` (={depth}) must be one of {depths}")
+        counts, stem = simple_baseline.BLOCKS[depth], simple_baseline.STEM
+        self.conv1, self.bn1 = _conv(3, stem, 7, stride=2), _norm(stem)
+        self.layer1 = _bottlenecks(stem, stem, counts[0])
+        self.layer2 = _bottlenecks(4 * stem, 2 * stem, counts[1], stride=2)
+        self.layer3 = _bottlenecks(8 * stem, 4 * stem, counts[2], stride=2)
+        self.layer4 = _bottlenecks(16 * stem, 8 * stem, counts[3], stride=2)
+        features = simple_baseline.DECONVOLUTION_FEATURES
+        inputs = [32 * stem] + [features] * (simple_baseline.DECONVOLUTIONS - 1)
+        self.deconv_layers = nn.Sequential(*(layer for count in inputs for layer in _deconv(count, features)))
+        self.final_layer = _conv(features, num_joints, 1, bias=True)
+        self.apply(_initialize)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Maps normalised images ``[B, 3, H, W]`` to heatmaps ``[B, K, H / 4, W / 4]``; 32 divides H and W."""
+        x = functional.relu(self.bn1(self.conv1(image)))
+        x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.final_layer(self.deconv_layers(x))
+
+
+def _deconv(inputs: int, outputs: int) -> list[nn.Module]:
+    """The layers that double the resolution."""
+    deconv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return [deconv, _norm(outputs), nn.ReLU()]
