@@ -115,6 +115,15 @@ def make_loss(config: ConfigDict, model: nn.Module) -> Loss:
     return loss
 
 
+def update(
+    state: TrainState, gradients: Any, batch_stats: Any, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """Returns the state after a step along these gradients."""
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes precisions
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+
+
 def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
@@ -156,9 +165,6 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         batch = {name: batch[name] for name in ("image", "joints", "visible")}
         gradients, (batch_stats, metrics) = step_gradients(state.params, state.batch_stats, batch)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes precisions
-            updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+        return update(state, gradients, batch_stats, optimizer), metrics
 
     return train_step

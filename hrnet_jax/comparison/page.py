@@ -29,6 +29,11 @@ def render(report: dict[str, Any]) -> str:
     return re.sub(r"\{\{(title|report)\}\}", lambda match: slots[match[1]], template)
 
 
+def to_json(report: dict[str, Any]) -> str:
+    """Returns the report as JSON that any program can read."""
+    return json.dumps(_named(report), allow_nan=False)
+
+
 def _embedded(value: Any) -> str:
     """Returns JSON that may stand in a script element: without ``<``, it can neither end it nor open a comment."""
     text = json.dumps(_named(value), allow_nan=False, separators=(",", ":"))

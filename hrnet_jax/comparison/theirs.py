@@ -1,0 +1,103 @@
+"""Measuring PyTorch's twin of a network, as `ours` does ours."""
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]
+
+from hrnet_jax import convert, losses
+from hrnet_jax.comparison.measured import HEATMAPS, Arrays, Measured
+from hrnet_jax.comparison.problem import Problem
+from hrnet_jax.models import twin
+
+_WITH_PARAMETERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.BatchNorm2d)
+
+
+def measure(problem: Problem, precision: str, steps: int) -> Measured:
+    """Measures the twin.
+
+    Args:
+      problem: network, weights and batch.
+      precision: "float64", "float32", or "bfloat16": automatic mixed precision over float32.
+      steps: how many steps of Adam to take on the batch.
+    """
+    (evaluation, fed), (training, fed_training) = (_outputs(problem, precision, train) for train in (False, True))
+    inputs = {"evaluation": fed, "training": fed_training}
+    return Measured(evaluation, training, *_train(problem, precision, steps), inputs=inputs)
+
+
+def network(problem: Problem, precision: str) -> torch.nn.Module:
+    """Returns the twin with the problem's weights."""
+    net = twin.build(problem.config).to(_dtype(precision))
+    content = {name: _tensor(array, precision) for name, array in convert.to_pytorch(problem.variables).items()}
+    net.load_state_dict(net.state_dict() | content)
+    return net
+
+
+def _dtype(precision: str) -> torch.dtype:
+    return torch.float64 if precision == "float64" else torch.float32
+
+
+def _tensor(array: np.ndarray, precision: str) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, order="C")).to(_dtype(precision))
+
+
+def _mixed(precision: str) -> contextlib.AbstractContextManager:
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
+
+
+def _outputs(problem: Problem, precision: str, train: bool) -> tuple[Arrays, dict[str, np.ndarray]]:
+    """Returns what every module puts out, and what those with parameters are given."""
+    net, found, given = network(problem, precision).train(train), {}, {}
+
+    def note(name: str, module: torch.nn.Module, args: tuple, result: Any) -> None:
+        if isinstance(result, list | tuple):
+            found.update({f"{name}[{i}]": _array(branch) for i, branch in enumerate(result)})
+        else:
+            found[name or HEATMAPS] = _array(result)
+        if precision == "float64" and isinstance(module, _WITH_PARAMETERS):
+            given[name] = _array(args[0])
+
+    for name, module in net.named_modules():
+        module.register_forward_hook(lambda module, args, result, name=name: note(name, module, args, result))
+    with torch.no_grad(), _mixed(precision):
+        net(_image(problem, precision))
+    return found, given
+
+
+def _image(problem: Problem, precision: str) -> torch.Tensor:
+    return _tensor(problem.batch.image.transpose(0, 3, 1, 2), precision)
+
+
+def _loss(problem: Problem, heatmaps: torch.Tensor) -> torch.Tensor:
+    """The configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
+    targets = torch.from_numpy(problem.batch.targets.transpose(0, 3, 1, 2).copy()).to(heatmaps.dtype)
+    weights = torch.from_numpy(problem.batch.weights).to(heatmaps.dtype)[:, :, None, None]
+    errors = 0.5 * ((heatmaps - targets) * weights).square().mean((2, 3))
+    if problem.config.loss == "ohkm":
+        errors = errors.topk(min(losses.HARDEST_JOINTS, errors.shape[1]), dim=1).values
+    return errors.mean()
+
+
+def _train(problem: Problem, precision: str, steps: int) -> tuple[Arrays, list[float], list[Arrays]]:
+    """Returns the gradients of the first step, the losses before, and the states after each step."""
+    net = network(problem, precision).train()
+    adam = torch.optim.Adam(net.parameters(), lr=problem.config.learning_rate)
+    image, first, values, states = _image(problem, precision), {}, [], []
+    for _ in range(steps):
+        with _mixed(precision):
+            heatmaps = net(image)
+        loss = _loss(problem, heatmaps.to(_dtype(precision)))
+        adam.zero_grad()
+        loss.backward()
+        first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}
+        adam.step()
+        values.append(loss.item())
+        states.append({name: _array(t) for name, t in net.state_dict().items() if t.is_floating_point()})
+    return first, values, states
