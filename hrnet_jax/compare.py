@@ -96,10 +96,7 @@ def _measure_twin(posed: Problem, given: flags.FlagValues) -> Measured:
     """Runs PyTorch in float64, and writes its numbers down if asked to."""
     twin = _theirs().measure(posed, "float64", given.steps)
     if given.save_reference:
-        scales = {
-            precision: laboratory.yardsticks(_theirs().measure(posed, precision, given.steps), twin)
-            for precision in sorted(set(measured.PYTORCH_PRECISIONS.values()))
-        }
+        scales = {run: _twin_yardstick(posed, twin, run, given.steps) for run in set(measured.YARDSTICKS.values())}
         measured.save(given.save_reference, twin, scales, {"fingerprint": fingerprint(posed)})
         print(f"{given.save_reference}: reference numbers for --reference\n")
     return twin
@@ -116,12 +113,19 @@ def _theirs() -> Any:
 
 def _yardstick(posed: Problem, reference: Measured, precision: str, given: flags.FlagValues) -> dict[str, Any]:
     """Returns what PyTorch itself loses in a precision."""
-    if precision == "float64":
-        return {}
+    run = measured.YARDSTICKS[precision]
     if given.reference:
-        return dict(reference.yardsticks.get(measured.PYTORCH_PRECISIONS[precision], {}))
-    own = _theirs().measure(posed, measured.PYTORCH_PRECISIONS[precision], given.steps)
-    return laboratory.yardsticks(own, reference)
+        return dict(reference.yardsticks.get(run, {}))
+    return _twin_yardstick(posed, reference, run, given.steps)
+
+
+def _twin_yardstick(posed: Problem, twin: Measured, run: str, steps: int) -> dict[str, Any]:
+    """Runs PyTorch once more, in a lower precision or on the nudged problem."""
+    if run == "nudged":
+        other = _theirs().measure(problem.nudged(posed), "float64", steps)
+    else:
+        other = _theirs().measure(posed, run, steps)
+    return laboratory.yardsticks(other, twin)
 
 
 def fingerprint(posed: Problem) -> int:

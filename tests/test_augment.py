@@ -225,3 +225,11 @@ def test_any_skeleton_will_do():
     np.testing.assert_array_equal(view.joints, [[99, 1], [0, 0], [97, 3], [93, 7]])
     np.testing.assert_array_equal(view.visible, [1, 0, 1, 1])
     np.testing.assert_array_equal(view.center, [98, 2])
+
+
+def test_scale_stays_in_the_precision_of_the_crop():
+    """As in the original with NumPy 1; NumPy 2 makes its product with the drawn factor float64."""
+    joints, box = np.zeros((COCO.num_joints, 2)), (0, 0, 70, 90)
+    plain, wider = (apply(augment.Draw(scale_factor=factor), joints, ALL_VISIBLE, box) for factor in (1.0, 1.1))
+    assert wider.scale.dtype == wider.center.dtype == np.float32
+    np.testing.assert_array_equal(wider.scale, plain.scale * np.float32(1.1))

@@ -67,11 +67,33 @@ def test_loads_only_the_weights(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
     saved.save(state, 1)
     saved.close()
-    weights = checkpoint.load_weights(tmp_path, checkpoint.describe(config))
+    weights, network, counters = checkpoint.read_weights(tmp_path)
     assert set(weights) == {"params", "batch_stats"}
+    assert network == checkpoint.describe(config) and counters == {}
     assert_equal(weights["params"], state.params)
     assert_equal(weights["batch_stats"], state.batch_stats)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(weights))
+
+
+def test_weights_alone_are_a_checkpoint(config, tmp_path):
+    variables = training.init_variables(models.build(config), config.image_size, seed=3)
+    described, counters = checkpoint.describe(config), {"bn1.num_batches_tracked": 2**40}
+    written = checkpoint.write_weights(tmp_path / "w4", variables, described, counters)
+    assert checkpoint.find(tmp_path / "w4") == written
+    weights, network, counted = checkpoint.read_weights(tmp_path / "w4")
+    assert_equal(weights, variables)
+    assert network == described and counted == counters
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        checkpoint.write_weights(tmp_path / "w4", variables, described, counters)
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is_is_refused(config, tmp_path):
+    variables = training.init_variables(models.build(config), config.image_size, seed=3)
+    written = checkpoint.write_weights(tmp_path / "w4", variables, checkpoint.describe(config), {})
+    for content in ("{", "[]", '{"figures": {}}', '{"network": 3}'):
+        (written / "meta" / "metadata").write_text(content)
+        with pytest.raises(ValueError, match="does not say what the network is"):
+            checkpoint.read_weights(tmp_path / "w4")
 
 
 def test_another_architecture_is_refused(config, state, tmp_path):
@@ -80,8 +102,6 @@ def test_another_architecture_is_refused(config, state, tmp_path):
     saved.close()
     other = config.copy_and_resolve_references()
     other.model.width = 8
-    with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
-        checkpoint.load_weights(tmp_path, checkpoint.describe(other))
     again = checkpoint.Checkpoints(tmp_path, checkpoint.describe(other))
     with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
         again.restore(state)

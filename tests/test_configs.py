@@ -67,3 +67,49 @@ def test_configs_read_like_a_lab_note(name):
     assert f"python train.py --config configs/{name}.py --workdir" in (module.__doc__ or "")
     default_config, config = default.get_config(), load(name)
     assert set(config.to_dict()) == set(default_config.to_dict())
+
+
+SIMPLE_BASELINES = {  # file: (depth, height x width, sigma)
+    f"{data}_resnet{depth}_{size[0]}x{size[1]}": (depth, size, sigma)
+    for depth in (50, 101, 152)
+    for data, size, sigma in (
+        ("coco", (256, 192), 2),
+        ("coco", (384, 288), 3),
+        ("mpii", (256, 256), 2),
+        ("mpii", (384, 384), 3),
+    )
+}
+AUGMENTATION = {  # the release's SCALE_FACTOR, ROT_FACTOR and PROB_HALF_BODY
+    ("coco", "hrnet"): (0.35, 45, 0.3),
+    ("coco", "simple_baseline"): (0.3, 40, 0),
+    ("mpii", "hrnet"): (0.25, 30, 0),
+    ("mpii", "simple_baseline"): (0.25, 30, 0),
+}
+
+
+@pytest.mark.parametrize("name", SIMPLE_BASELINES)
+def test_rows_of_simple_baselines(name):
+    config = load(name)
+    depth, size, sigma = SIMPLE_BASELINES[name]
+    assert (config.model.depth, tuple(config.image_size), config.heatmap.sigma) == (depth, size, sigma)
+    assert (config.epochs, tuple(config.learning_rate_drops), config.learning_rate) == (140, (90, 120), 1e-3)
+    assert config.model.colors == "BGR" and config.skeleton == name[:4]
+    assert (config.batch_size, config.model.norm_group_size, config.weight_decay) == (128, 32, 0)
+    assert config.init_from == f"weights/resnet{depth}_imagenet.pth"
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_rows_of_hrnet_on_mpii(width):
+    config = load(f"mpii_hrnet_w{width}_256x256")
+    assert (config.model.width, tuple(config.image_size), config.heatmap.sigma) == (width, (256, 256), 2)
+    assert (config.epochs, tuple(config.learning_rate_drops), config.learning_rate) == (210, (170, 200), 1e-3)
+    assert (config.batch_size, config.model.norm_group_size, config.skeleton) == (128, 32, "mpii")
+    assert config.init_from == f"weights/hrnet_w{width}_imagenet.pth"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name[-1].isdigit()])
+def test_augmentation_is_that_of_the_row(name):
+    config = load(name)
+    scale, rotation, half_body = AUGMENTATION[name[:4], config.model.name]
+    expected = {"scale": scale, "rotation": rotation, "half_body": half_body, "half_body_min_joints": 8}
+    assert config.augment.to_dict() == expected | {"rotation_probability": 0.6, "flip": 0.5}

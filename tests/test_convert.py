@@ -1,88 +1,521 @@
+import functools
 import json
+import pathlib
+import subprocess
+import sys
 
-import jax
+import made_weights
 import numpy as np
 import pytest
+import reference
+from made_weights import BASELINE, COCO, MPII, TINY, described
+from test_state_dict import Evil
 
-from hrnet_jax import convert, training
-from hrnet_jax.models import hrnet
+from hrnet_jax import checkpoint, console, convert, skeletons, state_dict
+from hrnet_jax.state_dict import COUNTER, Weights
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def small(joints: int = 3) -> dict:
-    model = hrnet.HRNet(num_joints=joints, width=4, units=(1, 1, 1), blocks=1)
-    return training.init_variables(model, (32, 32), seed=0)
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="torch is not installed")
 
 
-def as_pytorch(variables: dict) -> dict[str, np.ndarray]:
-    """A network's state dict in PyTorch's layout, as the release writes it."""
-    tensors = {}
-    for collection in variables.values():
-        for path, leaf in jax.tree_util.tree_leaves_with_path(collection):
-            name = ".".join(key.key for key in path)
-            tensors[name] = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf
-    return tensors | {"bn1.num_batches_tracked": np.array(7)}
+@functools.cache
+def _fresh(description: str) -> dict:
+    return convert._newly_initialised(json.loads(description))
+
+
+def fresh(description) -> dict:
+    """A network before training."""
+    return _fresh(json.dumps(description))
+
+
+def put(arrays, description=TINY, *, into=TINY, **options):
+    """Puts a state dict into a newly initialised network."""
+    known = convert.infer(arrays) | {"joints": description["joints"]} if description else convert.infer(arrays)
+    return convert.initialize(fresh(into), Weights("x.pth", arrays, known), into, **options)
+
+
+def complaint(*args, **options) -> str:
+    with pytest.raises(ValueError) as caught:
+        put(*args, **options)
+    message = str(caught.value)
+    assert message.startswith("'x.pth' ") and "\n" not in message
+    return message
+
+
+def groups(report) -> list[tuple[str, str, str]]:
+    """The classes of a report: what became of how many tensors of which part."""
+    lines = [line.partition(": ")[0].split() for line in str(report).splitlines()[1:] if "note:" not in line]
+    return [(" ".join(line[:2]), line[2], line[3]) for line in lines]
+
+
+# Putting weights into a network.
+
+
+@pytest.mark.parametrize("network", [TINY, BASELINE], ids=["hrnet", "baseline"])
+def test_every_tensor_arrives_as_it_was(network):
+    arrays = made_weights.tensors(network)
+    variables, report = put(arrays, network, into=network)
+    made_weights.assert_equal(variables, made_weights.variables(network))
+    assert report.loaded == sorted(arrays) and report.initialised == report.extra == {} and report.notes == ()
+    assert str(report).startswith(f"{len(arrays)} of {len(arrays)} tensors loaded into ")
+    back = convert.to_pytorch(variables)
+    made_weights.assert_equal(back, {name: x for name, x in arrays.items() if not name.endswith(COUNTER)})
+
+
+def imagenet(shared) -> dict[str, np.ndarray]:
+    """A file with the names and shapes of the authors' ImageNet checkpoint, every tensor another."""
+    keys = json.loads((shared / "conformance/imagenet_hrnet_w32.keys.json").read_text())
+    return {
+        name: np.array(3) if name.endswith(COUNTER) else np.full(shape, number, np.float32)
+        for number, (name, shape) in enumerate(keys.items())
+    }
+
+
+W32 = described(width=32, stem=64, units=[1, 4, 3], blocks=4)
 
 
 def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
-    """The authors' ImageNet names and shapes load with the differences that they are known for."""
-    keys = json.loads((shared / "conformance/imagenet_hrnet_w32.keys.json").read_text())
-    random = np.random.default_rng(0)
-    tensors = {name: random.standard_normal(shape, np.float32) for name, shape in keys.items()}
-    variables = training.init_variables(hrnet.HRNet(num_joints=17, width=32), (64, 64), seed=0)
-    loaded, report = convert.initialize(variables, tensors, "imagenet.pth")
-    assert report.kept == ["final_layer.bias", "final_layer.weight"]
-    assert len(report.loaded) == len(jax.tree.leaves(variables)) - 2
-    expected = tensors["stage3.2.branches.1.0.conv2.weight"].transpose(2, 3, 1, 0)
-    np.testing.assert_array_equal(loaded["params"]["stage3.2"]["branches.1.0"]["conv2"]["weight"], expected)
-    assert "newly initialised: final_layer.bias, final_layer.weight" in str(report)
-    prefixes = {name.split(".")[0] for name in report.extra}
-    assert prefixes == {"incre_modules", "downsamp_modules", "final_layer", "classifier", "stage4"}
+    """The authors' and timm's ImageNet HRNets have these names; they differ as they are known to."""
+    arrays = imagenet(shared)
+    variables, report = put(arrays, None, into=W32, spare=convert.HEADS)
+    assert groups(report) == [
+        ("newly initialised", "2", "final_layer"),
+        ("not used", "78", "stage4.2.fuse_layers"),
+        ("not used", "96", "incre_modules"),
+        ("not used", "21", "downsamp_modules"),
+        ("not used", "7", "final_layer"),
+        ("not used", "2", "classifier"),
+    ]
+    assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
+    assert len(report.loaded) + len(report.extra) == len(arrays)
+    kernel = variables["params"]["stage3.2"]["branches.1.0"]["conv2"]["weight"]
+    assert (kernel == arrays["stage3.2.branches.1.0.conv2.weight"].transpose(2, 3, 1, 0)).all()
+    assert 0 < variables["params"]["final_layer"]["weight"].std() < 0.002
+    assert any("as the papers start training" in note for note in report.notes)
 
 
-def test_there_and_back_is_the_same():
-    variables = small()
-    other = jax.tree.map(lambda x: x + 1, variables)
-    loaded, report = convert.initialize(variables, as_pytorch(other), "x.pth")
-    jax.tree.map(np.testing.assert_array_equal, loaded, other)
-    assert report.kept == report.extra == []
+def test_the_imagenet_checkpoint_is_no_pose_network(shared, tmp_path):
+    arrays = imagenet(shared)
+    assert "final_layer: not in the checkpoint (2 tensors)" in complaint(arrays, None, into=W32)
+    small = {name: array for name, array in arrays.items() if array.size < 20_000}
+    path = made_weights.file(tmp_path / "model.safetensors", small)  # as on the Hub
+    with pytest.raises(ValueError, match=r"has no head for joints: .* as --config\.init_from"):
+        convert.convert(path, tmp_path / "w32")
+    assert not (tmp_path / "w32").exists()
 
 
-def test_a_head_of_other_joints_is_kept_and_named():
-    variables = small(joints=3)
-    loaded, report = convert.initialize(variables, as_pytorch(small(joints=5)), "x.pth")
-    assert report.kept == ["final_layer.bias", "final_layer.weight"]
-    assert loaded["params"]["final_layer"]["weight"].shape[-1] == 3
+def test_torchvisions_resnet_is_a_trunk():
+    arrays = made_weights.tensors(BASELINE)
+    trunk = {name: x for name, x in arrays.items() if not name.startswith(convert.HEADS)}
+    classifier = {"fc.weight": np.ones((10, 2048), np.float32), "fc.bias": np.ones(10, np.float32)}
+    _, report = put(trunk | classifier, None, into=BASELINE, spare=convert.HEADS)
+    assert groups(report) == [
+        ("newly initialised", "18", "deconv_layers"),
+        ("newly initialised", "2", "final_layer"),
+        ("not used", "2", "fc"),
+    ]
+    assert len(report.loaded) == len(trunk)
 
 
-def test_a_head_that_is_needed_must_fit():
-    with pytest.raises(ValueError, match=r"final_layer\.bias \(shape \(5,\)\)"):
-        convert.initialize(small(joints=3), as_pytorch(small(joints=5)), "x.pth", need_head=True)
+@pytest.mark.parametrize("name", ["hrnet_w32", "hrnet_w48", "resnet50", "resnet152"])
+def test_the_published_names_are_all_loaded(shared, name):
+    keys = json.loads((shared / f"conformance/net_{name}_256x192.keys.json").read_text())
+    arrays = {key: np.array(0) if key.endswith(COUNTER) else np.zeros(shape, "f4") for key, shape in keys.items()}
+    description = convert._described(Weights("x.pth", arrays, convert.infer(arrays)), None, None)
+    assert description["joints"] == COCO and description["colors"] == ("RGB" if "hrnet" in name else "BGR")
+    variables, report = put(arrays, None, into=description)
+    assert set(report.loaded) == keys.keys()
+    exported = convert._in_order(convert.to_pytorch(variables) | convert._counters(Weights("", arrays, {}), keys))
+    assert list(exported) == list(keys)
 
 
-def test_another_width_is_refused():
-    tensors = as_pytorch(small())
-    tensors["stage2.0.branches.0.0.conv1.weight"] = np.zeros((8, 8, 3, 3))
-    del tensors["bn1.weight"]
-    with pytest.raises(ValueError, match=r"2 of \d+ tensors differ, first bn1.weight \(missing\)"):
-        convert.initialize(small(), tensors, "x.pth")
+def test_a_head_for_other_joints_is_newly_initialised_and_says_so():
+    arrays, mpii = made_weights.tensors(), described(joints=MPII)
+    variables, report = put(arrays, into=mpii, spare=convert.HEADS)
+    assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
+    assert "final_layer: made for 17 other joints (nose, left_eye, right_eye, and 14 more)" in str(report)
+    made_weights.assert_equal(variables["params"]["final_layer"], fresh(mpii)["params"]["final_layer"])
+    assert "made for 17 joints, not 16" in str(put(arrays, None, into=mpii, spare=convert.HEADS)[1])
 
 
-def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
-        convert.read_pytorch("nowhere.pth")
+def test_as_many_joints_of_other_names_are_other_joints():
+    renamed = described(joints=[f"hoof {number}" for number in range(len(COCO))])
+    message = complaint(made_weights.tensors(), into=renamed)
+    assert "final_layer: made for 17 other joints (nose, " in message and "--config.init_from" in message
+    assert put(made_weights.tensors(), into=renamed, spare=convert.HEADS)[1].initialised
+    swapped = described(joints=[COCO[0], COCO[2], COCO[1], *COCO[3:]])
+    assert "made for 17 other joints" in complaint(made_weights.tensors(), into=swapped)
 
 
-def test_files_of_pytorch_are_read(tmp_path):
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    tensors = as_pytorch(small())
-    bare = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
-    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in bare.items()}}
-    for number, content in enumerate((bare, wrapped)):
-        torch.save(content, tmp_path / f"{number}.pth")
-        read = convert.read_pytorch(tmp_path / f"{number}.pth")
-        assert read.keys() == tensors.keys()
-        for name, value in tensors.items():
-            np.testing.assert_array_equal(read[name], value)
-    (tmp_path / "bad.pth").write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match=r"bad\.pth' is not a PyTorch checkpoint"):
-        convert.read_pytorch(tmp_path / "bad.pth")
+@pytest.mark.parametrize(
+    ("network", "changes", "said"),
+    [
+        (TINY, {"width": 8}, "`model.width` is 4 there and 8 here"),
+        (TINY, {"units": [1, 2, 1]}, "`model.units` is [1, 1, 1] there and [1, 2, 1] here"),
+        (
+            TINY,
+            {"blocks": 2, "stem": 8},
+            "`model.blocks` is 1 there and 2 here; `model.stem` is 4 there and 8 here",
+        ),
+        (BASELINE, {"depth": 101}, "`model.depth` is 50 there and 101 here"),
+        (BASELINE, TINY, "`model.name` is 'simple_baseline' there and 'hrnet' here; choose"),
+    ],
+)
+def test_another_network_is_refused(network, changes, said):
+    message = complaint(
+        made_weights.tensors(network),
+        network,
+        into=changes if "name" in changes else {**network, **changes},
+        spare=convert.HEADS,
+    )
+    assert said in message and "choose the config it was trained with" in message
+
+
+def test_another_order_of_colours_is_refused():
+    weights = Weights("x.pth", made_weights.tensors(), described(colors="BGR"))
+    with pytest.raises(ValueError, match=r"`model\.colors` is 'BGR' there and 'RGB' here"):
+        convert.initialize(fresh(TINY), weights, TINY)
+
+
+BLOCK = "stage3.0.branches.1.0."
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda arrays: {n: x for n, x in arrays.items() if not n.startswith(BLOCK)},
+            f"{BLOCK}bn1.running_mean, ",
+        ),
+        (
+            lambda arrays: arrays | {BLOCK.replace("1.0", "1.9") + "conv1.weight": np.ones(3)},
+            "unknown to this network",
+        ),
+        (
+            lambda arrays: arrays | {"bn1.weight": np.ones(5, "f4")},
+            "bn1.weight ((5,) there, (4,) here): of another",
+        ),
+        (lambda arrays: arrays | {"bn1.weight": np.array(1.0)}, "bn1.weight (() there, (4,) here)"),
+        (
+            lambda arrays: arrays | {"layer1.0.conv1.weight": np.ones((4, 4, 1))},
+            "(4, 4, 1) there, (4, 4, 1, 1) here",
+        ),
+        (lambda arrays: arrays | {"bn1.weight": np.ones(4, int)}, "bn1.weight (int64): not of floating-point"),
+        (lambda arrays: arrays | {"bn1.weight": np.array([1, np.nan, 1, 1], "f4")}, "bn1.weight: not finite"),
+        (lambda arrays: arrays | {"bn1.bias": np.full(4, 1e300)}, "bn1.bias: not finite"),
+        (lambda arrays: arrays | {"bn9.num_batches_tracked": np.array(1)}, "unknown to this network (1 tensor);"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_partly_taken_when_asked(change, said):
+    arrays = change(made_weights.tensors())
+    assert said in complaint(arrays) and "--partial" in complaint(arrays)
+    assert said.split(" ")[0] in complaint(arrays, spare=convert.HEADS)
+    variables, report = put(arrays, spare=convert.EVERYTHING)
+    assert len(report.initialised) + len(report.extra) in (1, 12)
+    assert len(report.loaded) + len(set(report.initialised) & set(arrays)) + len(report.extra) == len(arrays)
+    before = convert.to_pytorch(fresh(TINY))
+    for name, array in convert.to_pytorch(variables).items():
+        np.testing.assert_array_equal(array, (arrays if name in report.loaded else before)[name])
+
+
+def test_doubles_are_rounded_and_said_to_be():
+    arrays = {n: x if n.endswith(COUNTER) else x.astype("f8") for n, x in made_weights.tensors().items()}
+    variables, report = put(arrays)
+    made_weights.assert_equal(variables, made_weights.variables(TINY))
+    rounded = sum(not name.endswith(COUNTER) for name in arrays)
+    assert report.notes == (f"{rounded} of them are rounded to float32",)
+
+
+def test_files_without_counters_are_whole_and_halved_ones_lose_them():
+    old = made_weights.tensors(count=None)
+    report = put(old)[1]
+    assert sorted(old) == report.loaded and report.initialised == {}
+    halved = {n: x.astype("f4") if n.endswith(COUNTER) else x for n, x in made_weights.tensors().items()}
+    report = put(halved)[1]
+    assert sorted(old) == report.loaded and set(report.initialised.values()) == {"not a whole number"}
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 3), (0, 0, 0, 0)])
+def test_odd_shapes_are_no_network(shape):
+    arrays = dict.fromkeys(made_weights.tensors(), np.ones(shape, "f4"))
+    convert.infer(arrays)
+    with pytest.raises(ValueError, match=r"neither an HRNet nor a SimpleBaseline|has no head|finds 0 joints"):
+        convert._described(Weights("x.pth", arrays, convert.infer(arrays)), None, None)
+
+
+def test_the_report_is_short():
+    arrays = {name: x for name, x in made_weights.tensors().items() if "stage4" not in name}
+    lines = str(put(arrays, spare=convert.EVERYTHING)[1]).splitlines()
+    assert len(lines) == 2 and len(lines[1]) < 200 and ", and " in lines[1]
+
+
+# The command.
+
+
+def run(*arguments) -> str:
+    """Converts, and returns what a user would see."""
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: convert.main([str(argument) for argument in arguments]))
+    assert ended.value.code == 0
+    return ""
+
+
+def mistake(capsys, *arguments, target="new") -> str:
+    """Converts in vain, and returns what is said."""
+    source = pathlib.Path(arguments[0])
+    before = sorted(source.parent.iterdir())
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: convert.main([str(source), str(source.parent / target), *arguments[1:]]))
+    output, errors = capsys.readouterr()
+    assert ended.value.code == 2 and output == "" and errors.startswith("error: ") and errors.count("\n") == 1
+    assert sorted(source.parent.iterdir()) == before
+    return errors
+
+
+@pytest.fixture
+def tiny(tmp_path) -> pathlib.Path:
+    return made_weights.file(tmp_path / "tiny.safetensors", made_weights.tensors())
+
+
+def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
+    run(tiny, tmp_path / "new" / "w4")
+    said = capsys.readouterr().out
+    assert "tensors loaded into HRNet-W4 (17 joints, reads RGB)" in said
+    assert "its 17 joints are taken for those of 'coco'" in said and "taken to read RGB" in said
+    weights = convert.read(tmp_path / "new" / "w4")
+    made_weights.assert_equal(weights.tensors, made_weights.tensors())
+    assert weights.description == TINY
+    assert checkpoint.find(tmp_path / "new" / "w4") == tmp_path / "new" / "w4" / "0"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["w4"]
+
+
+def test_what_is_told_is_not_assumed(tiny, tmp_path, capsys):
+    run(tiny, tmp_path / "a", "--colors", "BGR", "--skeleton", "coco")
+    run(tmp_path / "a", tmp_path / "b")
+    assert "taken" not in capsys.readouterr().out
+    assert convert.read(tmp_path / "b").description == described(colors="BGR")
+    assert "reads BGR; leave --colors away" in mistake(capsys, tmp_path / "a", "--colors", "RGB")
+    assert "made for 17 other joints" in mistake(capsys, tmp_path / "a", "--skeleton", "mpii")
+
+
+@pytest.mark.parametrize("head", ["keypoint_head.", "head."])
+def test_mmposes_networks(tmp_path, capsys, head):
+    theirs = {
+        (head if name.startswith(convert.HEADS) else "backbone.") + name: x
+        for name, x in made_weights.tensors().items()
+    }
+    path = made_weights.file(
+        tmp_path / "mmpose.safetensors", theirs | {"data_preprocessor.mean": np.ones(3, "f4")}
+    )
+    assert "reads RGB" in mistake(capsys, path, "--colors", "BGR")
+    run(path, tmp_path / "new")
+    said = capsys.readouterr().out
+    assert "not used              1  data_preprocessor: mmpose's record of its normalisation" in said
+    weights = convert.read(tmp_path / "new")
+    made_weights.assert_equal(weights.tensors, made_weights.tensors())
+    assert weights.description == TINY
+
+
+def test_mmposes_simple_baseline_reads_rgb(tmp_path):
+    arrays = {name: x for name, x in made_weights.tensors(BASELINE).items() if x.size < 20_000}
+    theirs = {("head." if n.startswith(convert.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
+    theirs |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
+    weights = convert.read(made_weights.file(tmp_path / "mmpose.safetensors", theirs))
+    assert convert._described(weights, None, None) == described(BASELINE, colors="RGB")
+
+
+def test_mistakes_leave_nothing_behind(tiny, tmp_path, capsys):
+    arrays = made_weights.tensors()
+    bare = {name: x for name, x in arrays.items() if not name.startswith("final_layer")}
+    for content, options, said in (
+        (arrays, ["--skeleton", "mpii"], "made for 17 joints, not 16"),
+        (arrays, ["--skeleton", "centaur"], "neither a file nor one of: coco, mpii"),
+        (bare, [], "has no head for joints"),
+        (bare, ["--partial"], "--skeleton"),
+        (arrays | {"final_layer.weight": np.ones((5, 4, 1, 1))}, [], "finds 5 joints, not 17 (coco) or 16 (mpii)"),
+        ({"layer1.0.conv1.weight": np.ones(3)}, [], "neither an HRNet nor a SimpleBaseline of ResNet-50"),
+    ):
+        assert said in mistake(capsys, made_weights.file(tiny, content), *options)
+    assert "there is no checkpoint" in mistake(capsys, tmp_path / "gone.pth")
+    (tmp_path / "empty").mkdir()
+    assert "there is no checkpoint in" in mistake(capsys, tmp_path / "empty")
+
+
+def test_what_is_there_is_not_touched(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine").write_text("precious")
+    monkeypatch.setattr(convert, "read", lambda _: pytest.fail("worked before looking"))
+    assert "exists: delete it, or give another name" in mistake(capsys, tmp_path / "x.pth", target="mine")
+    assert "mine is not a directory" in mistake(capsys, tmp_path / "x.pth", target="mine/new")
+    assert "only read" in mistake(capsys, tmp_path / "x.pth", target="new.safetensors")
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+def test_a_checkpoint_broken_off_is_not_there(tiny, tmp_path, monkeypatch, failure):
+    write = checkpoint.write_weights
+
+    def break_off(directory, *rest):
+        write(directory, *rest)
+        raise failure
+
+    monkeypatch.setattr(checkpoint, "write_weights", break_off)
+    with pytest.raises(failure):
+        convert.convert(tiny, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == [tiny]
+
+
+def test_partly_taken_weights_are_a_checkpoint_of_the_whole(tmp_path, capsys):
+    arrays = {name: x for name, x in made_weights.tensors().items() if not name.startswith("final_layer")}
+    path = made_weights.file(tmp_path / "x.safetensors", arrays | {"head.fc.num_batches_tracked": np.array(3)})
+    run(path, tmp_path / "new", "--partial", "--skeleton", "mpii")
+    said = capsys.readouterr().out
+    assert "newly initialised     2  final_layer: not in the checkpoint" in said
+    assert "not used              1  fc: of the image classifier" in said
+    weights = convert.read(tmp_path / "new")
+    assert weights.description["joints"] == MPII and weights.tensors.keys() == made_weights.tensors().keys()
+
+
+def test_a_published_network_with_other_stages_is_not_whole():
+    def check(**changes):
+        convert._check_whole(Weights("x.pth", {}, {**convert.infer(made_weights.tensors()), **changes}))
+
+    published = {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
+    check(**published)
+    check()
+    check(**published | {"units": [1, 3, 3], "joints": COCO})  # one of ours says what it is
+    with pytest.raises(
+        ValueError, match=r"not a whole HRNet-W32: `units` is \[1, 3, 3\], not \[1, 4, 3\].*--partial"
+    ):
+        check(**published | {"units": [1, 3, 3]})
+
+
+def test_a_skeleton_of_ones_own_travels(tmp_path):
+    own = skeletons.Skeleton("fox", ("nose", "tail"), (), ((0, 1),), (0.1, 0.1), (0,))
+    skeletons.save(own, tmp_path / "fox.json")
+    path = made_weights.file(tmp_path / "x.safetensors", made_weights.tensors(described(joints=own.joints)))
+    convert.convert(path, tmp_path / "new", skeleton=str(tmp_path / "fox.json"))
+    assert convert.read(tmp_path / "new").description["joints"] == ["nose", "tail"]
+
+
+def test_without_torch_a_pth_is_refused(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "needs PyTorch: pip install torch" in mistake(capsys, tiny, target="new.pth")
+    (tmp_path / "x.pth").write_bytes(b"")
+    assert "needs PyTorch: pip install torch" in mistake(capsys, tmp_path / "x.pth")
+
+
+# With PyTorch.
+
+
+def twin_of(description):
+    from hrnet_jax.models import twin
+
+    count = len(description["joints"])
+    if description["name"] == "simple_baseline":
+        return twin.SimpleBaseline(count, description["depth"])
+    fields = {name: description[name] for name in ("width", "stem", "units", "blocks")}
+    return twin.HRNet(count, **fields)
+
+
+R50_MPII = described(BASELINE, joints=MPII)
+
+
+@pytest.mark.parametrize("network", [W32, R50_MPII], ids=["HRNet-W32", "ResNet-50"])
+def test_there_and_back_every_tensor_is_the_same(torch, tmp_path, network):
+    with torch.device("meta"):
+        twin = twin_of(network)
+    original = {
+        name: torch.tensor(number) if name.endswith(COUNTER)
+        else torch.from_numpy(np.asarray(reference.seeded_tensor(name, tuple(value.shape)), np.float32))
+        for number, (name, value) in enumerate(twin.state_dict().items())
+    }  # fmt: skip
+    wrapped = {"epoch": 1, "state_dict": {f"module.{name}": value for name, value in original.items()}}
+    torch.save({**wrapped, "perf": np.float64(0.7)}, tmp_path / "a.pth")
+    convert.convert(tmp_path / "a.pth", tmp_path / "ours")
+    convert.convert(tmp_path / "ours", tmp_path / "b.pth")
+    exported = torch.load(tmp_path / "b.pth", weights_only=True)
+    twin.load_state_dict(exported, strict=True, assign=True)
+    assert list(exported) == list(original)
+    for name, tensor in original.items():
+        assert exported[name].dtype == tensor.dtype and torch.equal(exported[name], tensor), name
+    assert convert.read(tmp_path / "b.pth").description == network
+
+
+def as_torch(torch, arrays, prefix="") -> dict:
+    return {prefix + name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def test_old_files_come_out_as_todays_with_counters_of_zero(torch, tmp_path):
+    torch.save(as_torch(torch, made_weights.tensors(count=None)), tmp_path / "old.pth")
+    convert.convert(tmp_path / "old.pth", tmp_path / "new.pth")
+    exported = torch.load(tmp_path / "new.pth", weights_only=True)
+    twin_of(TINY).load_state_dict(exported, strict=True)
+    made_weights.assert_equal({n: x.numpy() for n, x in exported.items()}, made_weights.tensors(count=0))
+
+
+def test_mmposes_file_comes_out_under_the_releases_names(torch, tmp_path):
+    arrays = made_weights.tensors()
+    theirs = {
+        ("head." if n.startswith("final") else "backbone.") + n: x for n, x in as_torch(torch, arrays).items()
+    }
+    torch.save({"meta": {}, "state_dict": theirs}, tmp_path / "mmpose.pth")
+    convert.convert(tmp_path / "mmpose.pth", tmp_path / "new.pth")
+    exported = torch.load(tmp_path / "new.pth", weights_only=True)
+    assert list(exported) == list(twin_of(TINY).state_dict())
+    made_weights.assert_equal({n: x.numpy() for n, x in exported.items()}, arrays)
+
+
+def test_an_exported_file_says_what_it_is(torch, tmp_path):
+    weights = described(colors="BGR")
+    made_weights.file(tmp_path / "x.safetensors", made_weights.tensors())
+    convert.convert(tmp_path / "x.safetensors", tmp_path / "x.pth", colors="BGR")
+    assert convert.read(tmp_path / "x.pth").description == weights
+    with pytest.raises(ValueError, match=r"`model\.colors` is 'BGR' there and 'RGB' here"):
+        convert.initialize(fresh(TINY), convert.read(tmp_path / "x.pth"), TINY)
+
+
+@pytest.mark.parametrize("note", [{"colors": 3, "joints": "nose"}, {"width": 99, "joints": [1, 2]}, {}])
+def test_a_note_is_believed_only_where_it_makes_sense(torch, tmp_path, note):
+    state_dict.write(tmp_path / "x.pth", made_weights.tensors(), note)
+    assert convert.read(tmp_path / "x.pth").description == convert.infer(made_weights.tensors())
+
+
+def test_evil_and_broken_files_end_the_command_with_one_line(torch, tmp_path):
+    sign = tmp_path / "it ran"
+    torch.save(
+        {**as_torch(torch, made_weights.tensors()), "x": Evil(exec, f"open({str(sign)!r}, 'w')")},
+        tmp_path / "x.pth",
+    )
+    command = [sys.executable, "-m", "hrnet_jax.convert", str(tmp_path / "x.pth"), str(tmp_path / "new")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 2 and ended.stdout == "" and ended.stderr.count("\n") == 1
+    assert "holds more than tensors (exec), which could run code" in ended.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_heatmaps_are_pytorchs(torch, tmp_path):
+    """What is exported computes the same there."""
+    import jax
+
+    from hrnet_jax import models
+
+    made_weights.file(tmp_path / "x.safetensors", made_weights.tensors())
+    convert.convert(tmp_path / "x.safetensors", tmp_path / "ours")
+    convert.convert(tmp_path / "ours", tmp_path / "x.pth")
+    images = np.random.default_rng(0).standard_normal((2, 64, 32, 3))
+    network = twin_of(TINY).eval()
+    network.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
+    variables, _, _ = checkpoint.read_weights(tmp_path / "ours")
+    fields = {name: value for name, value in TINY.items() if name != "joints"}
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
+        with jax.enable_x64(dtype == np.float64), torch.no_grad():
+            model = models.create(fields, len(COCO), dtype=jax.numpy.dtype(dtype))
+            cast = jax.tree.map(lambda x: x.astype(dtype), variables)  # noqa: B023
+            ours = jax.jit(model.apply)(cast, images.astype(dtype))
+            given = torch.from_numpy(images.astype(dtype).transpose(0, 3, 1, 2).copy())
+            theirs = network.to(given.dtype)(given).numpy().transpose(0, 2, 3, 1)
+        assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()

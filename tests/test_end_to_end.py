@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, prepare, skeletons
+from hrnet_jax import checkpoint, convert, models, prepare
 from hrnet_jax.datasets import synthetic
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -102,9 +103,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_pa
     assert stopped_at < logged(whole)[-1]["step"]
 
     finish(start([*arguments, "--config.loader.threads=3"]))
-    joints = list(skeletons.COCO.joints)
-    described = {"width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "joints": joints, "colors": "RGB"}
-    ours, theirs = (checkpoint.load_weights(run / "checkpoints" / "last", described) for run in (workdir, whole))
+    ours, theirs = (checkpoint.read_weights(run / "checkpoints" / "last")[0] for run in (workdir, whole))
     for (path, a), (_, b) in zip(leaves(ours), leaves(theirs), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=path)
     for name in ("step", "loss", "learning_rate"):
@@ -167,7 +166,38 @@ def test_evaluating_another_network_is_refused(trained, data, tmp_path):
     workdir, _ = trained
     arguments = (f"--checkpoint={workdir}", f"--out={tmp_path}")
     output = finish(start(command("eval.py", data, *arguments, **{"model.width": 8})), status=2)
-    assert "is of another network: width is 4 there and 8 here" in output and "Traceback" not in output
+    assert "is of another network: `model.width` is 4 there and 8 here" in output and "Traceback" not in output
+
+
+def test_what_was_trained_here_computes_the_same_in_pytorch(trained, data, tmp_path):
+    """Exported, it gives PyTorch's heatmaps to rounding; and the file says how it reads colours."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from hrnet_jax.models import twin
+
+    exported = tmp_path / "trained.pth"
+    convert.convert(trained[0], exported)
+    variables, described, _ = checkpoint.read_weights(trained[0])
+    fields = {name: described[name] for name in ("width", "stem", "units", "blocks")}
+    network = twin.HRNet(len(described["joints"]), **fields).eval()
+    network.load_state_dict(torch.load(exported, weights_only=True), strict=True)
+    images = np.random.default_rng(0).standard_normal((2, 64, 32, 3))
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
+        with jax.enable_x64(dtype == np.float64), torch.no_grad():
+            options = {"name": described["name"], **fields}
+            model = models.create(options, len(described["joints"]), dtype=jax.numpy.dtype(dtype))
+            cast = jax.tree.map(lambda x: x.astype(dtype), variables)  # noqa: B023
+            ours = np.asarray(jax.jit(model.apply)(cast, images.astype(dtype)))
+            given = torch.from_numpy(images.astype(dtype).transpose(0, 3, 1, 2).copy())
+            theirs = network.to(given.dtype)(given).numpy().transpose(0, 2, 3, 1)
+        assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+
+    for program, arguments, changes in (
+        ("eval.py", (f"--checkpoint={exported}", f"--out={tmp_path / 'figures'}"), {}),
+        ("train.py", (f"--workdir={tmp_path / 'run'}",), {"init_from": exported}),
+    ):
+        changes["model.colors"] = "BGR"
+        output = finish(start(command(program, data, *arguments, **changes)), status=2)
+        assert "`model.colors` is 'RGB' there and 'BGR' here" in output and "Traceback" not in output
 
 
 def test_evaluating_a_run_as_another_row_is_refused(trained, data):
@@ -176,8 +206,9 @@ def test_evaluating_a_run_as_another_row_is_refused(trained, data):
     assert "`image_size` is [64, 32] there and [96, 64] here" in output and "Traceback" not in output
 
 
-def test_a_start_that_failed_leaves_the_directory_free(data, tmp_path):
+def test_a_start_that_failed_leaves_the_directory_free(trained, data, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     finish(start(command("train.py", data, workdir, **{"augment.flip": 2.0})), status=2)
     finish(start(command("train.py", data, workdir, init_from="gone.pth", seed=1)), status=2)
-    assert "done: AP" in finish(start(command("train.py", data, workdir, epochs=1)))
+    output = finish(start(command("train.py", data, workdir, init_from=trained[0], epochs=1)))
+    assert "tensors loaded into HRNet-W4 (17 joints, reads RGB)" in output and "done: AP" in output

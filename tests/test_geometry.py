@@ -140,3 +140,10 @@ def test_centre_and_scale_keep_the_precision_asked_for():
     np.testing.assert_array_equal(geometry.photo_to_crop(center, scale, 0.0, (256, 256)), expected)
     rounded = [array.dtype for array in geometry.box_to_center_scale(box, 1.0)]
     assert rounded == [np.float32, np.float32]
+
+
+def test_a_box_around_minus_one_is_padded_as_any_other():
+    """The original takes x = -1 for MPII's "no centre", on COCO as well, and does not pad such a box."""
+    _, scale = geometry.box_to_center_scale(np.array([-11.0, 50.0, 20.0, 40.0]), 192 / 256)
+    _, elsewhere = geometry.box_to_center_scale(np.array([300.0, 50.0, 20.0, 40.0]), 192 / 256)
+    np.testing.assert_array_equal(scale, elsewhere)

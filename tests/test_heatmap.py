@@ -133,3 +133,47 @@ def test_invisible_joints_are_not_drawn():
 def test_unknown_decoder_is_refused():
     with pytest.raises(ValueError, match=r"'softargmax'.*argmax, quarter, dark"):
         heatmap.decode(jnp.zeros((1, 4, 4, 1)), "softargmax")
+
+
+def test_a_window_that_ends_at_the_border_weighs_one_and_draws_nothing():
+    """Left and top, the original looks one pixel further out than right and bottom."""
+    left, right = [-34, -30, -28], [210, 214]  # centres at -8, -7, -6 and 53, 54 of 48 columns
+    joints = np.array([[[x, 128] for x in (*left, *right)]], float)
+    maps, weights = render(joints, np.ones((1, 5)), (64, 48), 2)
+    np.testing.assert_array_equal(weights, [[0, 1, 1, 1, 0]])
+    np.testing.assert_array_equal(np.asarray(maps).max((1, 2)) > 0, [[False, False, True, True, False]])
+
+
+def test_negative_centres_are_cut_off_toward_zero():
+    maps, _ = render(np.array([[[-3.0, 20.0], [-2.0, 20.0]]]), np.ones((1, 2)), (16, 16), 2)
+    np.testing.assert_array_equal(maps[..., 0], maps[..., 1])  # -0.25 and 0: both centres are column 0
+    assert np.asarray(maps)[0, 5, 0, 0] == 1
+
+
+@pytest.mark.parametrize("column", [0, 1, 2, 9, 10, 11])
+def test_peaks_in_the_first_two_columns_or_the_last_stay_on_their_pixel(column):
+    moves = 1 < column < 11
+    maps = np.zeros((1, 16, 12, 1), np.float32)
+    maps[0, 8, max(column - 1, 0)] = 0.5
+    maps[0, 8, column] = 1
+    pixels, _ = heatmap.decode(jnp.asarray(maps), "quarter")
+    np.testing.assert_array_equal(pixels[0, 0], [column - 0.25 * moves, 8])
+
+
+def test_a_quarter_of_a_pixel_is_all_or_nothing():
+    maps = np.zeros((1, 16, 12, 1), np.float32)
+    maps[0, 8, 5:8, 0] = (0.5, 1, 0.5 + 1e-6)
+    pixels, _ = heatmap.decode(jnp.asarray(maps), "quarter")
+    np.testing.assert_array_equal(pixels[0, 0], [6.25, 8])  # y has no higher neighbour
+
+
+def test_pck_measures_x_by_the_height_and_leaves_out_the_border():
+    def spikes(*places: tuple[int, int]) -> jnp.ndarray:
+        maps = np.zeros((1, 64, 48, len(places)), np.float32)
+        for joint, (x, y) in enumerate(places):
+            maps[0, y, x, joint] = 1
+        return jnp.asarray(maps)
+
+    assert heatmap.pck(spikes((23, 20)), spikes((20, 20))) == 1  # 3 pixels of the 3.2 that x may be off
+    assert heatmap.pck(spikes((20, 23)), spikes((20, 20))) == 0  # of the 2.4 that y may
+    assert heatmap.pck(spikes((20, 20), (40, 40)), spikes((20, 20), (1, 20))) == 1

@@ -85,9 +85,30 @@ def test_convolution_pads_half_the_kernel_on_every_side(kernel_size, stride):
     np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
+def test_transposed_convolution_spreads_every_pixel_over_four_by_four():
+    """Pixel (i, j) adds to the 4x4 output pixels from (2 i - 1, 2 j - 1), as with PyTorch's padding of 1."""
+    x, weight = draw(2, 3, 5, 4), draw(4, 4, 3, 4, seed=1)
+    y = np.asarray(layers.ConvTranspose(3).apply({"params": {"weight": weight}}, x))
+    expected = np.zeros((2, 8, 12, 3))
+    for row in range(3):
+        for column in range(5):
+            spread = np.einsum("bi,hwoi->bhwo", x[:, row, column], weight)
+            expected[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] += spread
+    np.testing.assert_allclose(y, expected[:, 1:-1, 1:-1], atol=1e-4)
+
+
 def test_normalize_gives_imagenet_statistics():
     image = np.zeros((1, 1, 2, 3), np.uint8)
     image[..., 1, :] = 255
     expected = (image / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(jax.jit(layers.normalize)(image), expected, rtol=1e-6)
     assert layers.normalize(jnp.asarray(image)).dtype == jnp.float32
+
+
+def test_networks_that_read_bgr_keep_mean_and_deviation_of_rgb():
+    """The slip of the original's SimpleBaselines: blue meets red's mean."""
+    image = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    np.testing.assert_array_equal(layers.normalize(image, "BGR"), layers.normalize(image[..., ::-1].copy()))
+    blue = np.full((1, 1, 1, 3), (0, 0, 255), np.uint8)
+    expected = (np.array([1, 0, 0]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(layers.normalize(blue, "BGR").reshape(3), expected, rtol=1e-6)

@@ -34,3 +34,9 @@ def test_ohkm_is_the_mean_of_the_largest_errors():
     heatmaps = np.broadcast_to(np.arange(10, dtype=np.float32), targets.shape)
     expected = np.mean([0.5 * k**2 for k in range(2, 10)])
     np.testing.assert_allclose(losses.ohkm(heatmaps, targets, np.ones((1, 10), np.float32)), expected)
+
+
+def test_half_the_squared_error_is_averaged_over_joints_of_weight_zero_too():
+    heatmaps, targets = np.full((1, 4, 4, 2), 3.0, np.float32), np.zeros((1, 4, 4, 2), np.float32)
+    np.testing.assert_allclose(losses.mse(heatmaps, targets, np.ones((1, 2), np.float32)), 4.5)
+    np.testing.assert_allclose(losses.mse(heatmaps, targets, np.array([[1, 0]], np.float32)), 2.25)

@@ -82,3 +82,10 @@ def test_rescoring_multiplies_by_the_mean_of_the_joints_that_are_sure():
     joint_scores = np.array([[0.9, 0.5, 0.2], [0.1, 0.2, 0.0], [0.3, 0.2000001, -1]])
     found = oks.rescore(np.array([0.5, 1.0, 1.0]), joint_scores)
     np.testing.assert_allclose(found, [0.5 * 0.7, 0.0, 0.25000005])
+
+
+def test_equal_scores_come_in_the_reverse_of_numpys_order():
+    joints, areas = people(6)
+    joints += 1e4 * np.arange(6)[:, None, None]  # far apart
+    scores = np.array([0.5, 0.9, 0.5, 0.5, 0.9, 0.5])
+    assert oks.nms(joints, scores, areas, [0.05] * 3, 0.9) == np.argsort(scores)[::-1].tolist()

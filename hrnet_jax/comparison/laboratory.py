@@ -16,12 +16,21 @@ from hrnet_jax.comparison.problem import Problem
 FLOAT64_TOLERANCES = {"evaluation": 1e-9, "training": 1e-9, "gradients": 1e-8, "statistics": 1e-8, "state": 1e-8}
 """In float64 two right networks differ by rounding alone, about 1e-12; these leave room for other machines."""
 
+LAYERS = ("evaluation", "training")
+"""The sections whose rows are layers."""
+
+STEPPED = ("state", "steps")
+"""What comes after Adam, which divides a gradient by its own size, and so makes rounding visible.
+
+Here `FACTOR` times what a nudge of the last bits does to PyTorch's own run is allowed, if that is more.
+"""
+
 SURE_STEPS = 3
 """Losses are held to `SURE_TOLERANCE`; those of later steps, in which rounding has grown, to `LATE_TOLERANCE`."""
 SURE_TOLERANCE, LATE_TOLERANCE = 1e-8, 1e-3
 
 FACTOR = 3.0
-"""How many times PyTorch's own rounding error a lower precision may be off."""
+"""How many times PyTorch's own rounding error ours may be."""
 
 
 def compare(
@@ -39,30 +48,30 @@ def compare(
       reference: measured in float64.
       precision: one of `ours.PRECISIONS`.
       steps: of Adam to compare.
-      yardstick: deviations of PyTorch's own run in this precision, by section and name; ``steps`` by number.
+      yardstick: deviations of PyTorch's own run in this precision, or for float64 of its run on a problem whose
+        last bits are nudged, by section and name; see `yardsticks`.
       tolerance: for all layers, gradients and states, instead of the usual one.
 
     Returns:
       ``precision``, whether it ``held``, the ``sections`` and the ``steps`` (see ``page.render``).
     """
-    measured = ours.measure(problem, precision, steps)
-    alone = ours.born(problem, precision, reference.inputs)
-    kinds, yardstick = ours.kinds(problem), yardstick or {}
-    sections = []
-    for name in SECTIONS:
-        own_scale = yardstick.get(name, {})
-        limit = tolerance or _tolerance(name, precision, own_scale)
-        born = deviations(alone.get(name, {}), reference.section(name))
-        rows = _rows(name, measured.section(name), reference.section(name), kinds, born, own_scale)
-        if rows:
-            sections.append(_section(name, rows, limit))
+    measured, yardstick = ours.measure(problem, precision, steps), yardstick or {}
+    limits = {name: tolerance or _tolerance(name, precision, yardstick.get(name, {})) for name in SECTIONS}
+    kinds = ours.kinds(problem)
+    found = {
+        name: _rows(name, measured.section(name), reference.section(name), kinds, yardstick.get(name, {}))
+        for name in SECTIONS
+    }
+    sections = [_section(name, rows, limits[name]) for name, rows in found.items() if rows]
+    if precision != "float64" or not all(section["held"] for section in sections if section["name"] in LAYERS):
+        _add_born(sections, ours.born(problem, precision, reference.inputs), reference)
     stepping = _steps(measured, reference, precision, yardstick.get("steps", {}))
     held = stepping["held"] and all(section["held"] for section in sections)
     return {"precision": precision, "held": held, "sections": sections, "steps": stepping}
 
 
 def yardsticks(twin: Measured, reference: Measured) -> dict[str, dict[str, float]]:
-    """Returns the deviations of the twin's run in a lower precision from its own in float64.
+    """Returns the deviations of another run of the twin from its own in float64.
 
     By section and name; under ``steps`` those of the losses, by the number of the step.
     """
@@ -79,16 +88,24 @@ def deviations(measured: Arrays, reference: Arrays) -> dict[str, float]:
 
 def _tolerance(section: str, precision: str, yardstick: Mapping[str, float]) -> float | None:
     """Returns how far a section's arrays may be off; None where there is nothing to judge by."""
-    if precision == "float64":
-        return FLOAT64_TOLERANCES[section]
-    finite = [value for value in yardstick.values() if np.isfinite(value)]
-    return FACTOR * max(finite) if finite else None
+    own = [FACTOR * value for value in yardstick.values() if np.isfinite(value)]
+    if precision != "float64":
+        return max(own) if own else None
+    return max([FLOAT64_TOLERANCES[section], *(own if section in STEPPED else [])])
 
 
-def _rows(section, measured, reference, kinds, born, yardstick) -> list[dict[str, Any]]:
+def _add_born(sections: Sequence[dict[str, Any]], alone: Mapping[str, Arrays], reference: Measured) -> None:
+    """Notes how far each layer with parameters is off by itself, which tells a fault from what it leads to."""
+    for section in sections:
+        born = deviations(alone.get(section["name"], {}), reference.section(section["name"]))
+        for row in section["rows"]:
+            row["own"] = born.get(row["name"]) if _has_parameters(row["kind"]) else None
+
+
+def _rows(section, measured, reference, kinds, yardstick) -> list[dict[str, Any]]:
     """Returns a row for each array, in the order of computation; of gradients, backward."""
     modules = {name: number for number, name in enumerate(kinds)}
-    if section in ("evaluation", "training"):
+    if section in LAYERS:
         names = [name for name in measured if name in reference]
     else:
         names = sorted(reference, key=lambda name: modules.get(name.rpartition(".")[0], -1))
@@ -104,7 +121,7 @@ def _rows(section, measured, reference, kinds, born, yardstick) -> list[dict[str
                 "kind": kinds.get(module, ""),
                 "shape": list(np.shape(array)) if array is not None else _shape(reference[name]),
                 "deviation": None if array is None else deviation(array, reference[name]),
-                "own": born.get(name) if _has_parameters(kinds.get(name, "")) else None,
+                "own": None,
                 "yardstick": yardstick.get(name),
             }
         )
@@ -167,7 +184,8 @@ def _steps(
 
 def _step_tolerance(number: int, precision: str, yardstick: Mapping[str, float]) -> float | None:
     if precision == "float64":
-        return SURE_TOLERANCE if number <= SURE_STEPS else LATE_TOLERANCE
+        own = [FACTOR * value for step, value in yardstick.items() if int(step) <= number]
+        return max([SURE_TOLERANCE if number <= SURE_STEPS else LATE_TOLERANCE, *own])
     # A single loss may by chance come out right; the worst of all steps says what the precision is worth.
     return FACTOR * max(yardstick.values()) if yardstick else None
 
@@ -217,8 +235,11 @@ def findings(run: Mapping[str, Any]) -> Sequence[str]:
     for section in run["sections"]:
         if first := section["first"]:
             row = section["rows"][first["index"]]
-            text = f"{section['title']}: first past {_number(section['tolerance'])} is {row['name']}"
-            text += f" ({row['kind']}), {_number(row['deviation'])}"
+            limit = (
+                "that is no number" if section["tolerance"] is None else f"past {_number(section['tolerance'])}"
+            )
+            size = "missing" if row["deviation"] is None else _number(row["deviation"])
+            text = f"{section['title']}: first {limit} is {row['name']} ({row['kind']}), {size}"
             if row["own"] is not None:
                 born = "born there" if _past(row["own"], section["tolerance"]) else "inherited"
                 text += f"; fed the reference's own input {_number(row['own'])}: {born}"

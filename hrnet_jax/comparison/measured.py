@@ -50,7 +50,7 @@ class Measured:
       losses: of each step on the same batch, before the step.
       states: parameters and running statistics after each step; empty where not known.
       inputs: of the layers that hold parameters, in evaluation and in training mode; empty where not known.
-      yardsticks: for a precision ("float32"), the deviation of PyTorch's own run in it, by section and name.
+      yardsticks: for one of `YARDSTICKS`, the deviation of that run of PyTorch's, by section and name.
     """
 
     evaluation: Arrays
@@ -82,8 +82,8 @@ SECTIONS = {
 }
 
 
-PYTORCH_PRECISIONS = {"highest": "float32", "default": "float32", "bfloat16": "bfloat16"}
-"""PyTorch's own precision that each of our lower ones is measured by."""
+YARDSTICKS = {"float64": "nudged", "highest": "float32", "default": "float32", "bfloat16": "bfloat16"}
+"""The run of PyTorch that says what each of our precisions may lose; "nudged": float64, see `problem.nudged`."""
 
 
 def is_statistic(name: str) -> bool:
@@ -135,7 +135,7 @@ def save(
     Args:
       path: of the ``.npz`` file.
       measured: by the twin, in float64.
-      yardsticks: deviations of the twin's own runs in lower precisions; see `Measured`.
+      yardsticks: deviations of the twin's other runs; see `Measured`.
       about: what was computed, to be checked by whoever reads it.
     """
     content: dict[str, Any] = {

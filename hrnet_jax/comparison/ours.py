@@ -45,7 +45,7 @@ def measure(problem: Problem, precision: str, steps: int) -> Measured:
     """
     with computing_in(precision):
         evaluation, training_mode = (outputs(problem, precision, train=train) for train in (False, True))
-        return Measured(evaluation, training_mode, *_train(problem, precision, steps))
+        return Measured(evaluation, training_mode, *train(problem, precision, steps))
 
 
 def born(problem: Problem, precision: str, inputs: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _record(recorded: dict[str, jax.Array], fed: Mapping[str, jax.Array], call, 
     return result
 
 
-def _train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.ndarray], list[float], list]:
+def train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.ndarray], list[float], list]:
     """Returns the gradients of the first step, the losses before, and the states after each step."""
     config, batch = problem.config, problem.batch
     adam = optimizer.adam(lambda _: config.learning_rate, 0.0)

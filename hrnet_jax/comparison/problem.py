@@ -21,6 +21,9 @@ from hrnet_jax.models import layers
 
 PEOPLE = 2
 
+NUDGE = 1e-14
+"""Relative; some dozens of the smallest steps of float64, as rounding adds up to within a layer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -154,6 +157,17 @@ def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> lis
         unbiased=config.heatmap.unbiased,
     )
     return [np.asarray(array, np.float64) for array in drawn]
+
+
+def nudged(problem: Problem) -> Problem:
+    """Changes the last bits of weights and images by chance: what that does, rounding may do as well."""
+    random = np.random.default_rng(0)
+
+    def nudge(array: np.ndarray) -> np.ndarray:
+        return array * (1 + NUDGE * random.uniform(-1, 1, array.shape))
+
+    batch = dataclasses.replace(problem.batch, image=nudge(problem.batch.image))
+    return dataclasses.replace(problem, variables=jax.tree.map(nudge, problem.variables), batch=batch)
 
 
 def weights_of(config: ConfigDict, source: str, seed: int = 0) -> tuple[dict[str, Any], str]:
