@@ -154,19 +154,23 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any
 
     Raises:
       FileNotFoundError: there is no checkpoint.
-      ValueError: it does not say what the network is.
+      ValueError: it does not say what the network is, or is damaged.
     """
     directory = find(path)
     meta = _meta(directory)
+    try:
+        return _read_arrays(directory / "state"), meta["network"], meta["counters"]
+    except Exception as error:  # orbax raises several kinds
+        raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
+
+
+def _read_arrays(directory: pathlib.Path) -> dict[str, Any]:
     with ocp.PyTreeCheckpointer() as checkpointer:
-        metadata = checkpointer.metadata(directory / "state").item_metadata.tree
+        metadata = checkpointer.metadata(directory).item_metadata.tree
         wanted = {name: metadata[name] for name in ("params", "batch_stats")}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-        variables = checkpointer.restore(
-            directory / "state",
-            args=ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True),
-        )
-    return variables, meta["network"], meta["counters"]
+        args = ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
+        return checkpointer.restore(directory, args=args)
 
 
 def write_weights(

@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -94,6 +96,14 @@ def test_a_checkpoint_that_does_not_say_what_it_is_is_refused(config, tmp_path):
         (written / "meta" / "metadata").write_text(content)
         with pytest.raises(ValueError, match="does not say what the network is"):
             checkpoint.read_weights(tmp_path / "w4")
+
+
+def test_damaged_weights_are_named(config, tmp_path):
+    variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
+    written = checkpoint.write_weights(tmp_path / "weights", variables, checkpoint.describe(config), {})
+    shutil.rmtree(written / "state" / "d")
+    with pytest.raises(ValueError, match=r"weights/0 is damaged .*: use another one"):
+        checkpoint.read_weights(tmp_path / "weights")
 
 
 def test_another_architecture_is_refused(config, state, tmp_path):
