@@ -22,7 +22,7 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import checkpoint, console, convert, logbook, models, sharding, state_dict, training, visualize
+from hrnet_jax import checkpoint, console, loading, logbook, models, sharding, state_dict, training, visualize
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import benchmarks, evaluate, report
 
@@ -51,8 +51,9 @@ def run() -> None:
     if _WORKDIR.value and (source / "config.json").is_file():
         logbook.check(source, config, _decides)
     found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"`--out` (={out}) is a file: give a directory")
     if jax.process_index() == 0:
-        out.mkdir(parents=True, exist_ok=True)
         print(f"{found}\n-> {split.name}: {_boxes(split)}, on {jax.device_count()} devices", flush=True)
 
     outcomes = predict(config, found, split)
@@ -83,14 +84,15 @@ def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> l
 def load_weights(config: ConfigDict, model: nn.Module, source: pathlib.Path) -> dict[str, Any]:
     """Returns the weights of one of our checkpoints, or of a PyTorch one, with all that the network has."""
     variables = training.init_variables(model, tuple(config.image_size), config.seed)
-    variables, report = convert.initialize(variables, convert.read(source), checkpoint.describe(config))
+    variables, loaded = loading.initialize(variables, loading.read(source), checkpoint.describe(config))
     if jax.process_index() == 0:
-        print(report, flush=True)
+        print(loaded, flush=True)
     return variables
 
 
 def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.Path) -> None:
     """Writes all files and prints what stands in them."""
+    out.mkdir(parents=True, exist_ok=True)
     written = [evaluate.write_results(split, outcome, out) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
         path = out / "metrics.json"  # figures of other splits stay

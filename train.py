@@ -26,9 +26,9 @@ from hrnet_jax import (
     augment,
     checkpoint,
     console,
-    convert,
     heatmap,
     inference,
+    loading,
     logbook,
     models,
     optimizer,
@@ -122,8 +122,8 @@ def first_state(run: Run) -> training.TrainState:
     config = run.config
     variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
     if config.init_from:
-        weights, description = convert.read(config.init_from), checkpoint.describe(config)
-        variables, report = convert.initialize(variables, weights, description, spare=convert.HEADS)
+        weights, description = loading.read(config.init_from), checkpoint.describe(config)
+        variables, report = loading.initialize(variables, weights, description, spare=loading.HEADS)
         print(f"{config.init_from}: {report}")
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
 
@@ -307,9 +307,11 @@ def progress(figures: dict[str, float]) -> str:
 def train(config: ConfigDict, workdir: str) -> None:
     """Trains from where the run directory stands to the last epoch, or until Ctrl-C."""
     run = prepare_run(config)
+    begun = any(pathlib.Path(workdir).glob("checkpoints/last/[0-9]*"))
+    fresh = None if begun else first_state(run)  # before anything is written: the weights may not fit
     directory = logbook.claim(workdir, config)
     saved = checkpoint.Checkpoints(directory, checkpoint.describe(config), run.score)
-    state = last_state(run, saved) or first_state(run)
+    state = fresh or last_state(run, saved) or first_state(run)
     start = int(state.step)
     announce(run, directory, start)
     warn_without_score(run)

@@ -30,3 +30,9 @@ def coco_data(shared, tmp_path_factory) -> pathlib.Path:
     out = tmp_path_factory.mktemp("coco_four")
     prepare.prepare_coco(shared / "real" / "coco_four", out)
     return out
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, where it is installed."""
+    return pytest.importorskip("torch", reason="torch is not installed")

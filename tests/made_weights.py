@@ -8,35 +8,62 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 import reference
+from flax import linen as nn
 
-from hrnet_jax import convert, models, skeletons, state_dict
+from hrnet_jax import loading, models, skeletons, state_dict, training
 
 COCO, MPII = list(skeletons.COCO.joints), list(skeletons.MPII.joints)
 TINY = {"name": "hrnet", "width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "colors": "RGB", "joints": COCO}
+W32 = TINY | {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
 BASELINE = {"name": "simple_baseline", "depth": 50, "colors": "BGR", "joints": COCO}
+
+PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
+"""Networks of which the reference data list the names and shapes of all tensors."""
 
 
 def described(network: Mapping = TINY, **changes) -> dict:
     return {**network, **changes}
 
 
+def model(description: Mapping) -> nn.Module:
+    fields = {name: value for name, value in description.items() if name != "joints"}
+    return models.create(fields, len(description["joints"]))
+
+
 @functools.cache
-def _shapes(fields: str, joints: int) -> dict:
-    return models.shapes(models.create(json.loads(fields), joints), (32, 32))
+def _shapes(network: nn.Module) -> dict:
+    return models.shapes(network, (32, 32))
+
+
+@functools.cache
+def _fresh(network: nn.Module) -> dict:
+    return training.init_variables(network, (32, 32), seed=0)
 
 
 def variables(description: Mapping) -> dict:
     """The reference's weights, in our layout."""
-    fields = {name: value for name, value in description.items() if name != "joints"}
-    return reference.seeded_variables(_shapes(json.dumps(fields), len(description["joints"])), np.float32)
+    return reference.seeded_variables(_shapes(model(description)), np.float32)
+
+
+def fresh(description: Mapping) -> dict:
+    """The weights of a network before training."""
+    return _fresh(model(description))
 
 
 def tensors(description: Mapping = TINY, count: int | None = 7) -> dict[str, np.ndarray]:
     """A state dict of the release with the reference's weights; PyTorch before 0.4.1 had no counters (None)."""
-    arrays = {name: np.ascontiguousarray(x) for name, x in convert.to_pytorch(variables(description)).items()}
+    arrays = {name: np.ascontiguousarray(x) for name, x in loading.to_pytorch(variables(description)).items()}
     norms = [name.removesuffix("running_var") for name in arrays if name.endswith("running_var")]
     counters = {norm + state_dict.COUNTER: np.array(count) for norm in norms if count is not None}
     return arrays | counters
+
+
+def listed(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """A state dict with the names and shapes that stand in a file, every tensor another."""
+    return {
+        name: np.array(3) if name.endswith(state_dict.COUNTER) else np.broadcast_to(np.float32(number), shape)
+        for number, (name, shape) in enumerate(json.loads(path.read_text()).items())
+    }
 
 
 def file(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from configs import demo
-from hrnet_jax import compare
 from hrnet_jax.comparison import measured, ours, problem
 from hrnet_jax.comparison.problem import Problem
 
@@ -42,13 +41,15 @@ def pose(seed: int = 0) -> Problem:
 def numbers(tmp_path_factory) -> pathlib.Path:
     """Reference numbers that agree, for this network's own are taken."""
     path = tmp_path_factory.mktemp("numbers") / "numbers.npz"
-    about = {"fingerprint": compare.fingerprint(pose())}
-    measured.save(path, ours.measure(pose(), "float64", 2), {}, about)
+    posed = pose()
+    labels = {"targets": posed.batch.targets, "weights": posed.batch.weights}
+    measured.save(path, ours.measure(posed, "float64", 2), {}, problem.summarize(posed), labels)
     return path
 
 
 def test_without_torch_saved_numbers_do(numbers, tmp_path):
-    status, said = run("--reference", str(numbers), "--out", str(tmp_path / "out"), without_torch=tmp_path)
+    flags = ["--steps", "2", "--out", str(tmp_path / "out")]
+    status, said = run("--reference", str(numbers), *flags, without_torch=tmp_path)
     assert status == 0, said
     assert "all tolerances held" in said and "layers in evaluation mode" in said
     report = json.loads((tmp_path / "out/report.json").read_text())
@@ -66,22 +67,34 @@ def test_a_difference_is_named_and_fails(numbers, tmp_path):
     names = list(content["gradients/names"])
     content["gradients/rows"][names.index("stage3.0.branches.2.0.bn2.weight")] *= 1 + 1e-6
     np.savez(tmp_path / "off.npz", **content)
-    status, said = run("--reference", str(tmp_path / "off.npz"), "--out", str(tmp_path))
+    status, said = run("--reference", str(tmp_path / "off.npz"), "--steps", "2", "--out", str(tmp_path))
     assert status == 1, said
     assert "NOT all tolerances held" in said
     assert "first past 1.0e-08 is stage3.0.branches.2.0.bn2.weight (BatchNorm)" in said
 
 
 def test_numbers_of_other_weights_are_refused(numbers, tmp_path):
-    status, said = run("--reference", str(numbers), "--seed", "1", "--out", str(tmp_path / "out"))
+    flags = ["--reference", str(numbers), "--steps", "2", "--out", str(tmp_path / "out")]
+    status, said = run(*flags, "--seed", "1")
     assert status == 2 and "computed with other weights or another batch" in said and "--seed" in said
+    status, said = run(*flags, "--config.loss=ohkm")
+    assert status == 2 and "`loss` is 'mse' there and 'ohkm' here" in said
     assert not (tmp_path / "out").exists()
 
 
+def test_more_than_the_reference_has_is_refused(numbers):
+    status, said = run("--reference", str(numbers), "--steps", "3")
+    assert status == 2 and f"--steps (=3): {numbers} has 2" in said
+    status, said = run("--reference", str(numbers), "--steps", "2", "--precision", "bfloat16")
+    assert status == 2 and "does not say what PyTorch loses in bfloat16: give --tolerance" in said
+
+
 def test_numbers_of_another_network_are_refused(shared, tmp_path):
-    path = shared / "conformance/net_resnet50_256x192.npz"
-    status, said = run("--reference", str(path), "--out", str(tmp_path / "out"), small=False)
-    assert status == 2 and "is of another network" in said and "Traceback" not in said
+    for name, config in (("resnet50", "coco_hrnet_w32_256x192"), ("hrnet_w32", "coco_hrnet_w48_256x192")):
+        path = shared / f"conformance/net_{name}_256x192.npz"
+        status, said = run("--reference", str(path), "--out", str(tmp_path / "out"), config=config, small=False)
+        assert status == 2 and ("is of other weights" in said or "is of another network" in said)
+        assert "Traceback" not in said
 
 
 def test_missing_torch_is_said_in_one_line(tmp_path):
@@ -97,6 +110,11 @@ def test_missing_torch_is_said_in_one_line(tmp_path):
         (["--reference", "nowhere.npz"], "there are no reference numbers 'nowhere.npz'"),
         (["--checkpoint", "nowhere.pth"], "there is no checkpoint 'nowhere.pth'"),
         (["--batch", "data", "--config.data.dir=nowhere"], "nowhere"),
+        (["--people", "0"], "--people (=0) must be at least 1"),
+        (["--steps", "1"], "--steps (=1) must be at least 2"),
+        (["--tolerance", "0"], "--tolerance (=0.0) must be a positive number"),
+        (["--save_reference", "nowhere/x.npz"], "its directory does not exist"),
+        (["--people", "3", "--config.model.norm_group_size=2"], "is more than `model.norm_group_size` (=2)"),
     ],
 )
 def test_mistakes_are_said_in_one_line(tmp_path, flags, message):

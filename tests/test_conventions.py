@@ -10,17 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
-    *(
-        "sharding",
-        "checkpoint",
-        "state_dict",
-        "convert",
-        "logbook",
-        "inference",
-        "visualize",
-        "prepare",
-        "compare",
-    ),
+    *("sharding", "checkpoint", "state_dict", "loading", "convert", "logbook", "inference", "visualize"),
+    *("prepare", "compare"),
 ]
 FOLDERS = ("comparison", "datasets", "evaluation", "models")
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -1,5 +1,3 @@
-import functools
-import json
 import pathlib
 import subprocess
 import sys
@@ -8,260 +6,20 @@ import made_weights
 import numpy as np
 import pytest
 import reference
-from made_weights import BASELINE, COCO, MPII, TINY, described
-from test_state_dict import Evil
+from made_weights import BASELINE, COCO, MPII, TINY, W32, described
+from test_state_dict import Evil, as_torch
 
-from hrnet_jax import checkpoint, console, convert, skeletons, state_dict
+from hrnet_jax import checkpoint, console, convert, loading, skeletons
 from hrnet_jax.state_dict import COUNTER, Weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch", reason="torch is not installed")
-
-
-@functools.cache
-def _fresh(description: str) -> dict:
-    return convert._newly_initialised(json.loads(description))
-
-
-def fresh(description) -> dict:
-    """A network before training."""
-    return _fresh(json.dumps(description))
-
-
-def put(arrays, description=TINY, *, into=TINY, **options):
-    """Puts a state dict into a newly initialised network."""
-    known = convert.infer(arrays) | {"joints": description["joints"]} if description else convert.infer(arrays)
-    return convert.initialize(fresh(into), Weights("x.pth", arrays, known), into, **options)
-
-
-def complaint(*args, **options) -> str:
-    with pytest.raises(ValueError) as caught:
-        put(*args, **options)
-    message = str(caught.value)
-    assert message.startswith("'x.pth' ") and "\n" not in message
-    return message
-
-
-def groups(report) -> list[tuple[str, str, str]]:
-    """The classes of a report: what became of how many tensors of which part."""
-    lines = [line.partition(": ")[0].split() for line in str(report).splitlines()[1:] if "note:" not in line]
-    return [(" ".join(line[:2]), line[2], line[3]) for line in lines]
-
-
-# Putting weights into a network.
-
-
-@pytest.mark.parametrize("network", [TINY, BASELINE], ids=["hrnet", "baseline"])
-def test_every_tensor_arrives_as_it_was(network):
-    arrays = made_weights.tensors(network)
-    variables, report = put(arrays, network, into=network)
-    made_weights.assert_equal(variables, made_weights.variables(network))
-    assert report.loaded == sorted(arrays) and report.initialised == report.extra == {} and report.notes == ()
-    assert str(report).startswith(f"{len(arrays)} of {len(arrays)} tensors loaded into ")
-    back = convert.to_pytorch(variables)
-    made_weights.assert_equal(back, {name: x for name, x in arrays.items() if not name.endswith(COUNTER)})
-
-
-def imagenet(shared) -> dict[str, np.ndarray]:
-    """A file with the names and shapes of the authors' ImageNet checkpoint, every tensor another."""
-    keys = json.loads((shared / "conformance/imagenet_hrnet_w32.keys.json").read_text())
-    return {
-        name: np.array(3) if name.endswith(COUNTER) else np.full(shape, number, np.float32)
-        for number, (name, shape) in enumerate(keys.items())
-    }
-
-
-W32 = described(width=32, stem=64, units=[1, 4, 3], blocks=4)
-
-
-def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
-    """The authors' and timm's ImageNet HRNets have these names; they differ as they are known to."""
-    arrays = imagenet(shared)
-    variables, report = put(arrays, None, into=W32, spare=convert.HEADS)
-    assert groups(report) == [
-        ("newly initialised", "2", "final_layer"),
-        ("not used", "78", "stage4.2.fuse_layers"),
-        ("not used", "96", "incre_modules"),
-        ("not used", "21", "downsamp_modules"),
-        ("not used", "7", "final_layer"),
-        ("not used", "2", "classifier"),
-    ]
-    assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
-    assert len(report.loaded) + len(report.extra) == len(arrays)
-    kernel = variables["params"]["stage3.2"]["branches.1.0"]["conv2"]["weight"]
-    assert (kernel == arrays["stage3.2.branches.1.0.conv2.weight"].transpose(2, 3, 1, 0)).all()
-    assert 0 < variables["params"]["final_layer"]["weight"].std() < 0.002
-    assert any("as the papers start training" in note for note in report.notes)
-
-
-def test_the_imagenet_checkpoint_is_no_pose_network(shared, tmp_path):
-    arrays = imagenet(shared)
-    assert "final_layer: not in the checkpoint (2 tensors)" in complaint(arrays, None, into=W32)
-    small = {name: array for name, array in arrays.items() if array.size < 20_000}
-    path = made_weights.file(tmp_path / "model.safetensors", small)  # as on the Hub
-    with pytest.raises(ValueError, match=r"has no head for joints: .* as --config\.init_from"):
-        convert.convert(path, tmp_path / "w32")
-    assert not (tmp_path / "w32").exists()
-
-
-def test_torchvisions_resnet_is_a_trunk():
-    arrays = made_weights.tensors(BASELINE)
-    trunk = {name: x for name, x in arrays.items() if not name.startswith(convert.HEADS)}
-    classifier = {"fc.weight": np.ones((10, 2048), np.float32), "fc.bias": np.ones(10, np.float32)}
-    _, report = put(trunk | classifier, None, into=BASELINE, spare=convert.HEADS)
-    assert groups(report) == [
-        ("newly initialised", "18", "deconv_layers"),
-        ("newly initialised", "2", "final_layer"),
-        ("not used", "2", "fc"),
-    ]
-    assert len(report.loaded) == len(trunk)
-
-
-@pytest.mark.parametrize("name", ["hrnet_w32", "hrnet_w48", "resnet50", "resnet152"])
-def test_the_published_names_are_all_loaded(shared, name):
-    keys = json.loads((shared / f"conformance/net_{name}_256x192.keys.json").read_text())
-    arrays = {key: np.array(0) if key.endswith(COUNTER) else np.zeros(shape, "f4") for key, shape in keys.items()}
-    description = convert._described(Weights("x.pth", arrays, convert.infer(arrays)), None, None)
-    assert description["joints"] == COCO and description["colors"] == ("RGB" if "hrnet" in name else "BGR")
-    variables, report = put(arrays, None, into=description)
-    assert set(report.loaded) == keys.keys()
-    exported = convert._in_order(convert.to_pytorch(variables) | convert._counters(Weights("", arrays, {}), keys))
-    assert list(exported) == list(keys)
-
-
-def test_a_head_for_other_joints_is_newly_initialised_and_says_so():
-    arrays, mpii = made_weights.tensors(), described(joints=MPII)
-    variables, report = put(arrays, into=mpii, spare=convert.HEADS)
-    assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
-    assert "final_layer: made for 17 other joints (nose, left_eye, right_eye, and 14 more)" in str(report)
-    made_weights.assert_equal(variables["params"]["final_layer"], fresh(mpii)["params"]["final_layer"])
-    assert "made for 17 joints, not 16" in str(put(arrays, None, into=mpii, spare=convert.HEADS)[1])
-
-
-def test_as_many_joints_of_other_names_are_other_joints():
-    renamed = described(joints=[f"hoof {number}" for number in range(len(COCO))])
-    message = complaint(made_weights.tensors(), into=renamed)
-    assert "final_layer: made for 17 other joints (nose, " in message and "--config.init_from" in message
-    assert put(made_weights.tensors(), into=renamed, spare=convert.HEADS)[1].initialised
-    swapped = described(joints=[COCO[0], COCO[2], COCO[1], *COCO[3:]])
-    assert "made for 17 other joints" in complaint(made_weights.tensors(), into=swapped)
-
-
-@pytest.mark.parametrize(
-    ("network", "changes", "said"),
-    [
-        (TINY, {"width": 8}, "`model.width` is 4 there and 8 here"),
-        (TINY, {"units": [1, 2, 1]}, "`model.units` is [1, 1, 1] there and [1, 2, 1] here"),
-        (
-            TINY,
-            {"blocks": 2, "stem": 8},
-            "`model.blocks` is 1 there and 2 here; `model.stem` is 4 there and 8 here",
-        ),
-        (BASELINE, {"depth": 101}, "`model.depth` is 50 there and 101 here"),
-        (BASELINE, TINY, "`model.name` is 'simple_baseline' there and 'hrnet' here; choose"),
-    ],
-)
-def test_another_network_is_refused(network, changes, said):
-    message = complaint(
-        made_weights.tensors(network),
-        network,
-        into=changes if "name" in changes else {**network, **changes},
-        spare=convert.HEADS,
-    )
-    assert said in message and "choose the config it was trained with" in message
-
-
-def test_another_order_of_colours_is_refused():
-    weights = Weights("x.pth", made_weights.tensors(), described(colors="BGR"))
-    with pytest.raises(ValueError, match=r"`model\.colors` is 'BGR' there and 'RGB' here"):
-        convert.initialize(fresh(TINY), weights, TINY)
-
-
-BLOCK = "stage3.0.branches.1.0."
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (
-            lambda arrays: {n: x for n, x in arrays.items() if not n.startswith(BLOCK)},
-            f"{BLOCK}bn1.running_mean, ",
-        ),
-        (
-            lambda arrays: arrays | {BLOCK.replace("1.0", "1.9") + "conv1.weight": np.ones(3)},
-            "unknown to this network",
-        ),
-        (
-            lambda arrays: arrays | {"bn1.weight": np.ones(5, "f4")},
-            "bn1.weight ((5,) there, (4,) here): of another",
-        ),
-        (lambda arrays: arrays | {"bn1.weight": np.array(1.0)}, "bn1.weight (() there, (4,) here)"),
-        (
-            lambda arrays: arrays | {"layer1.0.conv1.weight": np.ones((4, 4, 1))},
-            "(4, 4, 1) there, (4, 4, 1, 1) here",
-        ),
-        (lambda arrays: arrays | {"bn1.weight": np.ones(4, int)}, "bn1.weight (int64): not of floating-point"),
-        (lambda arrays: arrays | {"bn1.weight": np.array([1, np.nan, 1, 1], "f4")}, "bn1.weight: not finite"),
-        (lambda arrays: arrays | {"bn1.bias": np.full(4, 1e300)}, "bn1.bias: not finite"),
-        (lambda arrays: arrays | {"bn9.num_batches_tracked": np.array(1)}, "unknown to this network (1 tensor);"),
-    ],
-)
-def test_what_does_not_fit_is_refused_and_partly_taken_when_asked(change, said):
-    arrays = change(made_weights.tensors())
-    assert said in complaint(arrays) and "--partial" in complaint(arrays)
-    assert said.split(" ")[0] in complaint(arrays, spare=convert.HEADS)
-    variables, report = put(arrays, spare=convert.EVERYTHING)
-    assert len(report.initialised) + len(report.extra) in (1, 12)
-    assert len(report.loaded) + len(set(report.initialised) & set(arrays)) + len(report.extra) == len(arrays)
-    before = convert.to_pytorch(fresh(TINY))
-    for name, array in convert.to_pytorch(variables).items():
-        np.testing.assert_array_equal(array, (arrays if name in report.loaded else before)[name])
-
-
-def test_doubles_are_rounded_and_said_to_be():
-    arrays = {n: x if n.endswith(COUNTER) else x.astype("f8") for n, x in made_weights.tensors().items()}
-    variables, report = put(arrays)
-    made_weights.assert_equal(variables, made_weights.variables(TINY))
-    rounded = sum(not name.endswith(COUNTER) for name in arrays)
-    assert report.notes == (f"{rounded} of them are rounded to float32",)
-
-
-def test_files_without_counters_are_whole_and_halved_ones_lose_them():
-    old = made_weights.tensors(count=None)
-    report = put(old)[1]
-    assert sorted(old) == report.loaded and report.initialised == {}
-    halved = {n: x.astype("f4") if n.endswith(COUNTER) else x for n, x in made_weights.tensors().items()}
-    report = put(halved)[1]
-    assert sorted(old) == report.loaded and set(report.initialised.values()) == {"not a whole number"}
-
-
-@pytest.mark.parametrize("shape", [(), (3,), (3, 3), (0, 0, 0, 0)])
-def test_odd_shapes_are_no_network(shape):
-    arrays = dict.fromkeys(made_weights.tensors(), np.ones(shape, "f4"))
-    convert.infer(arrays)
-    with pytest.raises(ValueError, match=r"neither an HRNet nor a SimpleBaseline|has no head|finds 0 joints"):
-        convert._described(Weights("x.pth", arrays, convert.infer(arrays)), None, None)
-
-
-def test_the_report_is_short():
-    arrays = {name: x for name, x in made_weights.tensors().items() if "stage4" not in name}
-    lines = str(put(arrays, spare=convert.EVERYTHING)[1]).splitlines()
-    assert len(lines) == 2 and len(lines[1]) < 200 and ", and " in lines[1]
-
-
-# The command.
-
-
-def run(*arguments) -> str:
-    """Converts, and returns what a user would see."""
+def run(*arguments) -> None:
+    """Converts as the command line would."""
     with pytest.raises(SystemExit) as ended:
         console.run(lambda: convert.main([str(argument) for argument in arguments]))
     assert ended.value.code == 0
-    return ""
 
 
 def mistake(capsys, *arguments, target="new") -> str:
@@ -286,7 +44,7 @@ def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "tensors loaded into HRNet-W4 (17 joints, reads RGB)" in said
     assert "its 17 joints are taken for those of 'coco'" in said and "taken to read RGB" in said
-    weights = convert.read(tmp_path / "new" / "w4")
+    weights = loading.read(tmp_path / "new" / "w4")
     made_weights.assert_equal(weights.tensors, made_weights.tensors())
     assert weights.description == TINY
     assert checkpoint.find(tmp_path / "new" / "w4") == tmp_path / "new" / "w4" / "0"
@@ -297,7 +55,7 @@ def test_what_is_told_is_not_assumed(tiny, tmp_path, capsys):
     run(tiny, tmp_path / "a", "--colors", "BGR", "--skeleton", "coco")
     run(tmp_path / "a", tmp_path / "b")
     assert "taken" not in capsys.readouterr().out
-    assert convert.read(tmp_path / "b").description == described(colors="BGR")
+    assert loading.read(tmp_path / "b").description == described(colors="BGR")
     assert "reads BGR; leave --colors away" in mistake(capsys, tmp_path / "a", "--colors", "RGB")
     assert "made for 17 other joints" in mistake(capsys, tmp_path / "a", "--skeleton", "mpii")
 
@@ -305,7 +63,7 @@ def test_what_is_told_is_not_assumed(tiny, tmp_path, capsys):
 @pytest.mark.parametrize("head", ["keypoint_head.", "head."])
 def test_mmposes_networks(tmp_path, capsys, head):
     theirs = {
-        (head if name.startswith(convert.HEADS) else "backbone.") + name: x
+        (head if name.startswith(loading.HEADS) else "backbone.") + name: x
         for name, x in made_weights.tensors().items()
     }
     path = made_weights.file(
@@ -315,16 +73,16 @@ def test_mmposes_networks(tmp_path, capsys, head):
     run(path, tmp_path / "new")
     said = capsys.readouterr().out
     assert "not used              1  data_preprocessor: mmpose's record of its normalisation" in said
-    weights = convert.read(tmp_path / "new")
+    weights = loading.read(tmp_path / "new")
     made_weights.assert_equal(weights.tensors, made_weights.tensors())
     assert weights.description == TINY
 
 
 def test_mmposes_simple_baseline_reads_rgb(tmp_path):
     arrays = {name: x for name, x in made_weights.tensors(BASELINE).items() if x.size < 20_000}
-    theirs = {("head." if n.startswith(convert.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
+    theirs = {("head." if n.startswith(loading.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
     theirs |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
-    weights = convert.read(made_weights.file(tmp_path / "mmpose.safetensors", theirs))
+    weights = loading.read(made_weights.file(tmp_path / "mmpose.safetensors", theirs))
     assert convert._described(weights, None, None) == described(BASELINE, colors="RGB")
 
 
@@ -347,7 +105,7 @@ def test_mistakes_leave_nothing_behind(tiny, tmp_path, capsys):
 
 def test_what_is_there_is_not_touched(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine").write_text("precious")
-    monkeypatch.setattr(convert, "read", lambda _: pytest.fail("worked before looking"))
+    monkeypatch.setattr(loading, "read", lambda _: pytest.fail("worked before looking"))
     assert "exists: delete it, or give another name" in mistake(capsys, tmp_path / "x.pth", target="mine")
     assert "mine is not a directory" in mistake(capsys, tmp_path / "x.pth", target="mine/new")
     assert "only read" in mistake(capsys, tmp_path / "x.pth", target="new.safetensors")
@@ -375,13 +133,38 @@ def test_partly_taken_weights_are_a_checkpoint_of_the_whole(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "newly initialised     2  final_layer: not in the checkpoint" in said
     assert "not used              1  fc: of the image classifier" in said
-    weights = convert.read(tmp_path / "new")
+    weights = loading.read(tmp_path / "new")
     assert weights.description["joints"] == MPII and weights.tensors.keys() == made_weights.tensors().keys()
+
+
+@pytest.mark.parametrize("name", made_weights.PUBLISHED)
+def test_the_published_networks_are_known_and_their_tensors_kept_in_order(shared, name):
+    arrays = made_weights.listed(shared / f"conformance/net_{name}_256x192.keys.json")
+    description = convert._described(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+    assert description["joints"] == COCO and description["colors"] == ("RGB" if "hrnet" in name else "BGR")
+    assert list(convert._in_order({name: arrays[name] for name in sorted(arrays)})) == list(arrays)
+
+
+def test_an_image_classifier_is_no_pose_network(shared, tmp_path):
+    arrays = made_weights.listed(shared / "conformance/imagenet_hrnet_w32.keys.json")
+    small = {name: array for name, array in arrays.items() if array.size < 20_000}
+    path = made_weights.file(tmp_path / "model.safetensors", small)  # as on the Hub
+    with pytest.raises(ValueError, match=r"has no head for joints: .* as --config\.init_from"):
+        convert.convert(path, tmp_path / "w32")
+    assert not (tmp_path / "w32").exists()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 3), (0, 0, 0, 0)])
+def test_odd_shapes_are_no_network(shape):
+    arrays = dict.fromkeys(made_weights.tensors(), np.ones(shape, "f4"))
+    loading.infer(arrays)
+    with pytest.raises(ValueError, match=r"neither an HRNet nor a SimpleBaseline|has no head|finds 0 joints"):
+        convert._described(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
 
 
 def test_a_published_network_with_other_stages_is_not_whole():
     def check(**changes):
-        convert._check_whole(Weights("x.pth", {}, {**convert.infer(made_weights.tensors()), **changes}))
+        convert._check_whole(Weights("x.pth", {}, {**loading.infer(made_weights.tensors()), **changes}))
 
     published = {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
     check(**published)
@@ -398,7 +181,7 @@ def test_a_skeleton_of_ones_own_travels(tmp_path):
     skeletons.save(own, tmp_path / "fox.json")
     path = made_weights.file(tmp_path / "x.safetensors", made_weights.tensors(described(joints=own.joints)))
     convert.convert(path, tmp_path / "new", skeleton=str(tmp_path / "fox.json"))
-    assert convert.read(tmp_path / "new").description["joints"] == ["nose", "tail"]
+    assert loading.read(tmp_path / "new").description["joints"] == ["nose", "tail"]
 
 
 def test_without_torch_a_pth_is_refused(tiny, tmp_path, capsys, monkeypatch):
@@ -442,11 +225,7 @@ def test_there_and_back_every_tensor_is_the_same(torch, tmp_path, network):
     assert list(exported) == list(original)
     for name, tensor in original.items():
         assert exported[name].dtype == tensor.dtype and torch.equal(exported[name], tensor), name
-    assert convert.read(tmp_path / "b.pth").description == network
-
-
-def as_torch(torch, arrays, prefix="") -> dict:
-    return {prefix + name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    assert loading.read(tmp_path / "b.pth").description == network
 
 
 def test_old_files_come_out_as_todays_with_counters_of_zero(torch, tmp_path):
@@ -473,15 +252,9 @@ def test_an_exported_file_says_what_it_is(torch, tmp_path):
     weights = described(colors="BGR")
     made_weights.file(tmp_path / "x.safetensors", made_weights.tensors())
     convert.convert(tmp_path / "x.safetensors", tmp_path / "x.pth", colors="BGR")
-    assert convert.read(tmp_path / "x.pth").description == weights
+    assert loading.read(tmp_path / "x.pth").description == weights
     with pytest.raises(ValueError, match=r"`model\.colors` is 'BGR' there and 'RGB' here"):
-        convert.initialize(fresh(TINY), convert.read(tmp_path / "x.pth"), TINY)
-
-
-@pytest.mark.parametrize("note", [{"colors": 3, "joints": "nose"}, {"width": 99, "joints": [1, 2]}, {}])
-def test_a_note_is_believed_only_where_it_makes_sense(torch, tmp_path, note):
-    state_dict.write(tmp_path / "x.pth", made_weights.tensors(), note)
-    assert convert.read(tmp_path / "x.pth").description == convert.infer(made_weights.tensors())
+        loading.initialize(made_weights.fresh(TINY), loading.read(tmp_path / "x.pth"), TINY)
 
 
 def test_evil_and_broken_files_end_the_command_with_one_line(torch, tmp_path):

@@ -132,7 +132,7 @@ WRONG = [
     (set_in(*PERSON, "keypoints", [1] * 48), r"\(id 31\): `keypoints` must be 51 finite numbers, but is 48: "),
     (set_in(*PERSON, "bbox", [1, 2, 3]), r"`bbox` must be 4 finite numbers, but is 3: \[1, 2, 3\]"),
     (set_in(*PERSON, "bbox", [1, 2, 3, float("nan")]), r"`bbox` must be 4 finite numbers"),
-    (set_in(*PERSON, "area", None), r"`area` must be 1 finite numbers"),
+    (set_in(*PERSON, "area", None), r"`area` must be a finite number"),
 ]  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def test_a_test_split_has_no_joints(tmp_path):
         ({"joints_vis": [1] * 17}, r"row 2: `joints_vis` must be 16 finite numbers, but is 17"),
         ({"center": [1, float("inf")]}, r"row 2: `center` must be 2 finite numbers"),
         ({"center": None}, r"row 2: `center` must be 2 finite numbers, but is None"),
-        ({"scale": "big"}, r"row 2: `scale` must be 1 finite numbers"),
+        ({"scale": "big"}, r"row 2: `scale` must be a finite number"),
         ({"image": "../../etc/passwd.jpg"}, r"row 2: `image` \(='../../etc/passwd.jpg'\) must be a path inside"),
         ({"image": "/etc/passwd"}, r"row 2: `image` \(='/etc/passwd'\) must be a path inside"),
         ({"image": ""}, r"row 2: `image` \(=''\) must be a path inside"),

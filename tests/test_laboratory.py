@@ -23,7 +23,7 @@ def measure(**changes) -> Measured:
     weights = {"conv1.weight": draw(4, 3, 3, 3), "bn1.weight": draw(4), "final_layer.weight": draw(3, 4, 1, 1)}
     state = weights | {"bn1.running_mean": draw(4), "bn1.running_var": draw(4)}
     states = [state, state]
-    whole = Measured(layers, dict(layers), weights, [3.0, 2.0], states, inputs={"evaluation": {}, "training": {}})
+    whole = Measured(layers, dict(layers), weights, [3.0, 2.0], states)
     return dataclasses.replace(whole, **changes)
 
 
@@ -99,6 +99,20 @@ def test_what_is_missing_fails(compare):
     assert "missing" in laboratory.findings(run)[0]
 
 
+@pytest.mark.parametrize("section_name", ["evaluation", "training"])
+@pytest.mark.parametrize("gone", ["conv1", HEATMAPS])
+def test_a_missing_layer_fails(compare, section_name, gone):
+    layers = {name: array for name, array in measure().evaluation.items() if name != gone}
+    run = compare(measure(**{section_name: layers}), measure())
+    assert not run["held"] and section(run, section_name)["first"]["name"] == gone
+
+
+def test_nothing_to_compare_fails(compare):
+    assert not compare(measure(losses=[]), measure())["held"]
+    nothing = Measured({}, {}, {}, [1.0], [])
+    assert not compare(measure(losses=[1.0]), nothing)["held"]
+
+
 def test_losses_are_held_step_by_step(compare):
     late = [1.0] * 3 + [1 + 1e-4]
     assert compare(measure(losses=late), measure(losses=[1.0] * 4))["held"]
@@ -148,5 +162,6 @@ def test_without_anything_to_judge_by_only_numbers_are_asked_for(compare):
     found = {name: array * 1.1 for name, array in reference.evaluation.items()}
     assert compare(measure(evaluation=found), reference, "bfloat16")["held"]
     assert not compare(measure(evaluation=found), reference, "bfloat16", tolerance=0.01)["held"]
+    assert compare(measure(), reference, "bfloat16", tolerance=1e-30)["held"]
     broken = {name: array * np.nan for name, array in reference.evaluation.items()}
     assert not compare(measure(evaluation=broken), reference, "bfloat16")["held"]

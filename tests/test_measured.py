@@ -51,7 +51,8 @@ def test_a_sampled_reference_notices_samples_and_lengths():
     kept = measured.sample(array, 8)
     off = array.copy()
     off[0] += 0.5  # a sample
-    assert measured.deviation(off, kept) == pytest.approx(0.5 / np.sqrt(np.square(array).mean()))
+    scale = max(np.sqrt(np.square(array).mean()), np.abs(kept.samples).max())
+    assert measured.deviation(off, kept) == pytest.approx(0.5 / scale)
     off = array.copy()
     off[1:200] *= 2  # hardly a sample, but the length
     assert measured.deviation(off, kept) > 0.1
@@ -68,9 +69,10 @@ def test_sections_are_what_they_say():
 def test_reference_numbers_survive_a_file(tmp_path):
     found, path = some(), tmp_path / "numbers.npz"
     scales = {"float32": {"evaluation": {"conv1": 1e-7}, "steps": {"1": 1e-6}}}
-    measured.save(path, found, scales, {"fingerprint": 5})
-    loaded, about, _ = measured.load(path)
-    assert about == {"fingerprint": 5} and loaded.losses == [3.0, 2.0] and loaded.yardsticks == scales
+    measured.save(path, found, scales, {"loss": "mse"}, {"targets": draw(2, 3)})
+    loaded, about, arrays = measured.load(path)
+    np.testing.assert_array_equal(arrays["targets"], draw(2, 3))
+    assert about == {"loss": "mse"} and loaded.losses == [3.0, 2.0] and loaded.yardsticks == scales
     for section in measured.SECTIONS:
         kept = loaded.section(section)
         assert list(kept) == list(found.section(section))
@@ -94,7 +96,7 @@ def test_other_files_are_refused(tmp_path):
         measured.load("nowhere.npz")
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "other.npz", a=np.ones(3))
-    np.savez(tmp_path / "about.npz", about='{"fingerprint": 1}')
+    np.savez(tmp_path / "about.npz", about='{"loss": "mse"}')
     np.savez(tmp_path / "pickle.npz", about=np.array([{}], dtype=object))
     for name in ("text", "other", "about", "pickle"):
         with pytest.raises(ValueError, match=rf"{name}\.npz' holds no reference numbers"):

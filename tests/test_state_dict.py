@@ -18,11 +18,6 @@ ARRAYS = {
 }
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch", reason="torch is not installed")
-
-
 def as_torch(torch, arrays=ARRAYS, prefix="") -> dict:
     return {prefix + name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
 

@@ -129,11 +129,20 @@ def test_lower_precisions_lose_about_what_pytorch_does(precision):
 
 
 def test_saved_numbers_do_for_the_twin(tmp_path):
-    measured.save(tmp_path / "numbers.npz", reference(), {}, {})
+    measured.save(tmp_path / "numbers.npz", reference(), {}, {}, {})
     kept, _, _ = measured.load(tmp_path / "numbers.npz")
     run = laboratory.compare(pose(), kept, "float64", 2)
     assert run["held"], laboratory.table(run)
     assert [len(part["rows"]) > 20 for part in run["sections"]] == [True] * 5 and run["steps"]["drift"] == []
+
+
+def test_frozen_statistics_are_compared_as_such():
+    config = configure()
+    config.model.norm_frozen = True
+    weights, title = problem.weights_of(config, "")
+    posed = Problem(config, weights, title, problem.random_batch(config, 2))
+    run = laboratory.compare(posed, theirs.measure(posed, "float64", 2), "float64", 2)
+    assert run["held"], laboratory.table(run)
 
 
 def test_groups_are_what_pytorch_computes_on_each_device():

@@ -56,7 +56,8 @@ def compare(
       ``precision``, whether it ``held``, the ``sections`` and the ``steps`` (see ``page.render``).
     """
     measured, yardstick = ours.measure(problem, precision, steps), yardstick or {}
-    limits = {name: tolerance or _tolerance(name, precision, yardstick.get(name, {})) for name in SECTIONS}
+    limits = {name: _tolerance(name, precision, yardstick.get(name, {})) for name in SECTIONS}
+    limits = limits if tolerance is None else dict.fromkeys(SECTIONS, tolerance)
     kinds = ours.kinds(problem)
     found = {
         name: _rows(name, measured.section(name), reference.section(name), kinds, yardstick.get(name, {}))
@@ -64,9 +65,9 @@ def compare(
     }
     sections = [_section(name, rows, limits[name]) for name, rows in found.items() if rows]
     if precision != "float64" or not all(section["held"] for section in sections if section["name"] in LAYERS):
-        _add_born(sections, ours.born(problem, precision, reference.inputs), reference)
+        _add_born(sections, ours.born(problem, precision, reference.inputs()), reference)
     stepping = _steps(measured, reference, precision, yardstick.get("steps", {}))
-    held = stepping["held"] and all(section["held"] for section in sections)
+    held = bool(sections) and stepping["held"] and all(section["held"] for section in sections)
     return {"precision": precision, "held": held, "sections": sections, "steps": stepping}
 
 
@@ -107,6 +108,7 @@ def _rows(section, measured, reference, kinds, yardstick) -> list[dict[str, Any]
     modules = {name: number for number, name in enumerate(kinds)}
     if section in LAYERS:
         names = [name for name in measured if name in reference]
+        names += [name for name in reference if name not in measured]  # missing ones fail
     else:
         names = sorted(reference, key=lambda name: modules.get(name.rpartition(".")[0], -1))
     if section == "gradients":
@@ -178,7 +180,7 @@ def _steps(
         "deviation": found,
         "tolerance": limits,
         "drift": drift,
-        "held": not any(_past(value, limit) for value, limit in zip(found, limits, strict=True)),
+        "held": bool(found) and not any(_past(value, limit) for value, limit in zip(found, limits, strict=True)),
     }
 
 

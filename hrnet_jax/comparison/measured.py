@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Measured:
       gradients: of the loss in each parameter, before the first step.
       losses: of each step on the same batch, before the step.
       states: parameters and running statistics after each step; empty where not known.
-      inputs: of the layers that hold parameters, in evaluation and in training mode; empty where not known.
+      inputs: computes the inputs of the layers that hold parameters, by mode and name; none where not known.
       yardsticks: for one of `YARDSTICKS`, the deviation of that run of PyTorch's, by section and name.
     """
 
@@ -58,7 +58,7 @@ class Measured:
     gradients: Arrays
     losses: list[float]
     states: Sequence[Arrays]
-    inputs: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    inputs: Callable[[], Mapping[str, Arrays]] = dict
     yardsticks: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(default_factory=dict)
 
     def section(self, name: str) -> Arrays:
@@ -101,16 +101,17 @@ def sample(array: np.ndarray, count: int) -> Sampled:
 def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
     """Returns how far an array is from its reference: the largest difference, relative to the largest value.
 
-    Of a sampled reference, relative to the root mean square, or the relative difference of lengths if larger. Not
-    a number where one of the two holds something that is none; infinite where shapes differ.
+    Of a sampled reference, relative to the largest sample, or to the root mean square if that is larger; or the
+    relative difference of lengths if that is larger. Not a number where one of the two holds something that is
+    none; infinite where shapes differ.
     """
     if isinstance(reference, Sampled):
         found = sample(ours, len(reference.samples))
         if found.samples.shape != reference.samples.shape:
             return float("inf")
-        typical = reference.norm / np.sqrt(ours.size)
+        scale = max(reference.norm / np.sqrt(ours.size), np.abs(reference.samples).max(initial=0.0))
         largest = np.abs(found.samples - reference.samples).max(initial=0.0)
-        parts = _relative(largest, typical), _relative(abs(found.norm - reference.norm), reference.norm)
+        parts = _relative(largest, scale), _relative(abs(found.norm - reference.norm), reference.norm)
         return float(np.max(parts))
     if ours.shape != reference.shape:
         return float("inf")
@@ -129,6 +130,7 @@ def save(
     measured: Measured,
     yardsticks: Mapping[str, Mapping[str, Mapping[str, float]]],
     about: Mapping[str, Any],
+    labels: Mapping[str, np.ndarray],
 ) -> None:
     """Writes what a machine without PyTorch needs for comparing: lengths and samples of every array.
 
@@ -137,11 +139,13 @@ def save(
       measured: by the twin, in float64.
       yardsticks: deviations of the twin's other runs; see `Measured`.
       about: what was computed, to be checked by whoever reads it.
+      labels: ``targets`` and ``weights`` of the batch, which another machine's `exp` would draw a bit differently.
     """
     content: dict[str, Any] = {
         "about": json.dumps(dict(about)),
         "yardsticks": json.dumps(dict(yardsticks)),
         "losses": np.array(measured.losses),
+        **labels,
     }
     for section in SECTIONS:
         arrays = measured.section(section)
@@ -176,7 +180,9 @@ def load(path: str | os.PathLike) -> tuple[Measured, dict[str, Any], dict[str, n
         sections = {name: _rows(arrays[f"{name}/names"], arrays[f"{name}/rows"]) for name in SECTIONS}
         losses = arrays["losses"].tolist()
     except (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{os.fspath(path)!r} holds no reference numbers ({error!r:.100})") from error
+        raise ValueError(
+            f"{os.fspath(path)!r} holds no reference numbers: give a file of --save_reference, or a net_*.npz"
+        ) from error
     evaluation, training, gradients, *states = (sections[name] for name in SECTIONS)
     return Measured(evaluation, training, gradients, losses, states, yardsticks=yardsticks), about, arrays
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hrnet_jax import convert, models, optimizer, training
+from hrnet_jax import loading, models, optimizer, training
 from hrnet_jax.comparison.measured import HEATMAPS, Measured
 from hrnet_jax.comparison.problem import Problem
 from hrnet_jax.models import layers
@@ -48,7 +48,7 @@ def measure(problem: Problem, precision: str, steps: int) -> Measured:
         return Measured(evaluation, training_mode, *train(problem, precision, steps))
 
 
-def born(problem: Problem, precision: str, inputs: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+def born(problem: Problem, precision: str, inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the layers' outputs when each layer with parameters is fed the reference's own input.
 
     What differs then is born in the layer and not inherited from the layers before it.
@@ -137,9 +137,9 @@ def train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.nd
     first, losses, states = {}, [], []
     for _ in range(steps):
         state, value, gradients = step(state, *arrays)
-        first = first or convert.to_pytorch({"params": gradients})
+        first = first or loading.to_pytorch({"params": gradients})
         losses.append(float(value))
-        states.append(convert.to_pytorch({"params": state.params, "batch_stats": state.batch_stats}))
+        states.append(loading.to_pytorch({"params": state.params, "batch_stats": state.batch_stats}))
     return first, losses, states
 
 

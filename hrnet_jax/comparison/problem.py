@@ -15,8 +15,9 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, checkpoint, convert, heatmap, models, pipeline, skeletons
+from hrnet_jax import augment, checkpoint, heatmap, loading, models, pipeline, skeletons
 from hrnet_jax.datasets import records
+from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 
 PEOPLE = 2
@@ -129,6 +130,7 @@ def random_batch(
 def data_batch(config: ConfigDict, people: int) -> Batch:
     """Takes the first training batch of the configuration's data, augmented as in training."""
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
+    evaluate.check_skeleton(split, config)
     batches = pipeline.train_batches(
         split,
         image_size=tuple(config.image_size),
@@ -159,6 +161,36 @@ def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> lis
     return [np.asarray(array, np.float64) for array in drawn]
 
 
+def check(problem: Problem) -> None:
+    """Raises ValueError for what PyTorch, on one device, cannot be compared with."""
+    people, height, width = problem.batch.image.shape[:3]
+    group = problem.config.model.norm_group_size
+    if group and people > group:
+        raise ValueError(
+            f"`people` (={people}) is more than `model.norm_group_size` (={group}), a device's share, but PyTorch"
+            f" runs on one device here: give at most {group}, or --config.model.norm_group_size=0"
+        )
+    if people * height * width <= layers.MULTIPLE**2:
+        raise ValueError(
+            f"one person at {height}x{width} leaves one value to normalise where it is coarsest: give more"
+            " people or a larger `image_size`"
+        )
+
+
+def summarize(problem: Problem) -> dict[str, Any]:
+    """Returns what tells problems apart, whatever the machine: settings, and the lengths of all arrays."""
+    config, batch = problem.config, problem.batch
+    arrays = [batch.image, batch.targets, batch.weights, *jax.tree.leaves(problem.variables)]
+    return {
+        "network": checkpoint.describe(config),
+        "image_size": list(config.image_size),
+        "loss": config.loss,
+        "learning_rate": config.learning_rate,
+        "norm_frozen": config.model.norm_frozen,
+        "lengths": [float(np.linalg.norm(array)) for array in arrays],
+    }
+
+
 def nudged(problem: Problem) -> Problem:
     """Changes the last bits of weights and images by chance: what that does, rounding may do as well."""
     random = np.random.default_rng(0)
@@ -174,11 +206,11 @@ def weights_of(config: ConfigDict, source: str, seed: int = 0) -> tuple[dict[str
     """Returns a checkpoint's variables in float64, or drawn ones if `source` is empty; and what they are in words.
 
     Raises:
-      FileNotFoundError, ValueError: see `convert.read` and `convert.initialize`.
+      FileNotFoundError, ValueError: see `loading.read` and `loading.initialize`.
     """
     shapes = models.shapes(models.build(config), tuple(config.image_size))
     if not source:
         return draw_variables(shapes, seed), f"drawn from the parameters' names, seed {seed}"
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
-    variables, _ = convert.initialize(zeros, convert.read(source), checkpoint.describe(config))
+    variables, _ = loading.initialize(zeros, loading.read(source), checkpoint.describe(config))
     return variables, source

@@ -1,12 +1,15 @@
 """Measuring PyTorch's twin of a network, as `ours` does ours."""
 
 import contextlib
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 
-from hrnet_jax import convert, losses
+from hrnet_jax import loading, losses
+from hrnet_jax.comparison import ours
 from hrnet_jax.comparison.measured import HEATMAPS, Arrays, Measured
 from hrnet_jax.comparison.problem import Problem
 from hrnet_jax.models import twin
@@ -22,16 +25,26 @@ def measure(problem: Problem, precision: str, steps: int) -> Measured:
       precision: "float64", "float32", or "bfloat16": automatic mixed precision over float32.
       steps: how many steps of Adam to take on the batch.
     """
-    (evaluation, fed), (training, fed_training) = (_outputs(problem, precision, train) for train in (False, True))
-    inputs = {"evaluation": fed, "training": fed_training}
-    return Measured(evaluation, training, *_train(problem, precision, steps), inputs=inputs)
+    evaluation, training = (_outputs(problem, precision, train) for train in (False, True))
+    return Measured(
+        evaluation, training, *_train(problem, precision, steps), inputs=functools.partial(_inputs, problem)
+    )
 
 
 def network(problem: Problem, precision: str) -> torch.nn.Module:
     """Returns the twin with the problem's weights."""
     net = twin.build(problem.config).to(_dtype(precision))
-    content = {name: _tensor(array, precision) for name, array in convert.to_pytorch(problem.variables).items()}
+    content = {name: _tensor(array, precision) for name, array in loading.to_pytorch(problem.variables).items()}
     net.load_state_dict(net.state_dict() | content)
+    return net
+
+
+def _in_mode(problem: Problem, net: torch.nn.Module, train: bool) -> torch.nn.Module:
+    """Sets evaluation or training mode, in which frozen batch normalisation stays as in evaluation."""
+    net.train(train)
+    if problem.config.model.norm_frozen:
+        for module in net.modules():
+            module.train(train and not isinstance(module, torch.nn.BatchNorm2d))
     return net
 
 
@@ -52,23 +65,41 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
 
 
-def _outputs(problem: Problem, precision: str, train: bool) -> tuple[Arrays, dict[str, np.ndarray]]:
-    """Returns what every module puts out, and what those with parameters are given."""
-    net, found, given = network(problem, precision).train(train), {}, {}
+def _outputs(problem: Problem, precision: str, train: bool) -> Arrays:
+    """Returns what every module puts out that our network has, too."""
+    found, wanted = {}, ours.kinds(problem)
 
-    def note(name: str, module: torch.nn.Module, args: tuple, result: Any) -> None:
+    def note(name: str, _: torch.nn.Module, args: tuple, result: Any) -> None:
+        del args
         if isinstance(result, list | tuple):
             found.update({f"{name}[{i}]": _array(branch) for i, branch in enumerate(result)})
-        else:
+        elif (name or HEATMAPS) in wanted:
             found[name or HEATMAPS] = _array(result)
-        if precision == "float64" and isinstance(module, _WITH_PARAMETERS):
-            given[name] = _array(args[0])
 
+    _run(problem, precision, train, note)
+    return found
+
+
+def _inputs(problem: Problem) -> Mapping[str, Arrays]:
+    """Returns what every module with parameters is given in float64, by mode."""
+    found: dict[str, dict[str, np.ndarray]] = {"evaluation": {}, "training": {}}
+    for mode, given in found.items():
+
+        def note(name: str, module: torch.nn.Module, args: tuple, _: Any, given=given) -> None:
+            if isinstance(module, _WITH_PARAMETERS):
+                given[name] = _array(args[0])
+
+        _run(problem, "float64", mode == "training", note)
+    return found
+
+
+def _run(problem: Problem, precision: str, train: bool, note: Callable[..., None]) -> None:
+    """Runs the twin forward and notes every module's name, itself, arguments and result."""
+    net = _in_mode(problem, network(problem, precision), train)
     for name, module in net.named_modules():
-        module.register_forward_hook(lambda module, args, result, name=name: note(name, module, args, result))
+        module.register_forward_hook(functools.partial(note, name))
     with torch.no_grad(), _mixed(precision):
         net(_image(problem, precision))
-    return found, given
 
 
 def _image(problem: Problem, precision: str) -> torch.Tensor:
@@ -87,7 +118,7 @@ def _loss(problem: Problem, heatmaps: torch.Tensor) -> torch.Tensor:
 
 def _train(problem: Problem, precision: str, steps: int) -> tuple[Arrays, list[float], list[Arrays]]:
     """Returns the gradients of the first step, the losses before, and the states after each step."""
-    net = network(problem, precision).train()
+    net = _in_mode(problem, network(problem, precision), train=True)
     adam = torch.optim.Adam(net.parameters(), lr=problem.config.learning_rate)
     image, first, values, states = _image(problem, precision), {}, [], []
     for _ in range(steps):

@@ -63,7 +63,8 @@ def numbers(value: Any, count: int, what: str) -> list[float]:
     good = isinstance(value, list) and len(value) == count
     if not good or not all(type(item) in (int, float) and math.isfinite(item) for item in value):
         found = f"{len(value)}: {value}" if isinstance(value, list) else repr(value)
-        raise ValueError(f"{what} must be {count} finite numbers, but is {found[:200]}")
+        wanted = "a finite number" if count == 1 else f"{count} finite numbers"
+        raise ValueError(f"{what} must be {wanted}, but is {found[:200]}")
     return value
 
 

@@ -152,6 +152,9 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
     lengths = {name: array.shape[-1] for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"{path}: its fields are of different numbers of people: {lengths}")
+    heads = np.linalg.norm(arrays["headboxes_src"][1] - arrays["headboxes_src"][0], axis=0)
+    if not np.isfinite(heads).all() or not heads.any():
+        raise ValueError(f"{path}: `headboxes_src` must be finite boxes with a size: PCKh is measured in it")
     return Truth(
         joints=arrays["pos_gt_src"].transpose(2, 0, 1)[:, rows],
         missing=arrays["jnt_missing"].T[:, rows],
