@@ -109,8 +109,8 @@ def _pose(given: flags.FlagValues) -> tuple[Problem, Measured, str]:
         return posed
 
     if not given.reference:
-        theirs, posed = _theirs(), pose()
-        return posed, theirs.measure(posed, "float64", given.steps), "the PyTorch twin in float64"
+        posed = pose()
+        return posed, _theirs().measure(posed, "float64", given.steps), "the PyTorch twin in float64"
     reference, about, arrays = measured.load(given.reference)
     _check_enough(given, reference)
     if not about:  # the authors' own numbers bring their joints along
@@ -128,7 +128,9 @@ def _theirs() -> Any:
     try:
         from hrnet_jax.comparison import theirs
     except ImportError as error:
-        raise ValueError(f"{error}; or give --reference FILE, numbers saved on a machine that has it") from error
+        raise ValueError(
+            "PyTorch is not installed: pip install torch, or give --reference FILE, numbers saved elsewhere"
+        ) from error
     return theirs
 
 

@@ -99,7 +99,7 @@ def test_numbers_of_another_network_are_refused(shared, tmp_path):
 
 def test_missing_torch_is_said_in_one_line(tmp_path):
     status, said = run("--out", str(tmp_path / "out"), without_torch=tmp_path)
-    assert status == 2 and "pip install torch; or give --reference FILE" in said and "Traceback" not in said
+    assert status == 2 and "pip install torch, or give --reference FILE" in said and "Traceback" not in said
     assert not (tmp_path / "out").exists()
 
 

@@ -72,3 +72,12 @@ def test_files_that_are_linked_exist():
 
 def test_the_readme_leads_here():
     assert "](docs/reproducibility.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_pages_are_finished_and_name_what_there_is(page):
+    text = page.read_text()
+    assert not re.search(r"^[A-Z]{4,}$|\bTODO\b", text, re.M)
+    configs = set(re.findall(r"`((?:coco|mpii)_(?:hrnet|resnet)\w+)`", text))
+    assert all((ROOT / "configs" / f"{name}.py").is_file() for name in configs)
+    assert f"](docs/{page.name})" in (ROOT / "README.md").read_text()

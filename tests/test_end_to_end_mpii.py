@@ -53,7 +53,7 @@ def test_the_best_checkpoint_is_chosen_by_pckh(trained):
     assert f"done: PCKh@0.5/Mean {best}" in output
     (checkpoint,) = (workdir / "checkpoints" / "best").iterdir()
     meta = json.loads((checkpoint / "meta" / "metadata").read_text())
-    assert meta["PCKh@0.5/Mean"] == figures["valid/gt_boxes/PCKh@0.5/Mean"]
+    assert meta["figures"]["PCKh@0.5/Mean"] == figures["valid/gt_boxes/PCKh@0.5/Mean"]
     assert "note:" not in output
 
 

@@ -22,6 +22,8 @@ FLIP_ORDER = np.array([0, 2, 1])
 class Pooled(nn.Module):
     """Shows each colour's mean over 4x4 pixels as a heatmap, times a weight."""
 
+    colors: str = "RGB"
+
     @nn.compact
     def __call__(self, image, train=False):
         assert not train

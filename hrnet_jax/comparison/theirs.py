@@ -71,10 +71,11 @@ def _outputs(problem: Problem, precision: str, train: bool) -> Arrays:
 
     def note(name: str, _: torch.nn.Module, args: tuple, result: Any) -> None:
         del args
-        if isinstance(result, list | tuple):
+        name = name or HEATMAPS
+        if name in wanted and isinstance(result, list | tuple):
             found.update({f"{name}[{i}]": _array(branch) for i, branch in enumerate(result)})
-        elif (name or HEATMAPS) in wanted:
-            found[name or HEATMAPS] = _array(result)
+        elif name in wanted:
+            found[name] = _array(result)
 
     _run(problem, precision, train, note)
     return found
