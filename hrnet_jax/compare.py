@@ -42,7 +42,7 @@ def define_flags() -> None:
     flags.DEFINE_list("precision", ["float64"], f"One or more of {', '.join(ours.PRECISIONS)}, or all.")
     flags.DEFINE_enum("batch", "random", ["random", "data"], "Noise, or the first training batch of config.data.")
     flags.DEFINE_integer("people", problem.PEOPLE, "In the batch.")
-    flags.DEFINE_integer("steps", 5, "Of Adam on the batch, with the config's learning rate from the first.")
+    flags.DEFINE_integer("steps", 5, "Of Adam on the batch, at the config's learning rate; 0: layers only.")
     flags.DEFINE_integer("seed", 0, "Of drawn weights and batches.")
     flags.DEFINE_float("tolerance", None, "For layers, gradients and states, instead of the usual ones.")
     flags.DEFINE_string("reference", "", "Reference numbers to compare with instead of running PyTorch.")
@@ -74,8 +74,10 @@ def _check_flags(given: flags.FlagValues, out: pathlib.Path) -> None:
     _precisions(given.precision)
     if given.people < 1:
         raise ValueError(f"--people (={given.people}) must be at least 1")
-    if given.steps < measured.STEP_OF_STATE:
-        raise ValueError(f"--steps (={given.steps}) must be at least {measured.STEP_OF_STATE}")
+    if given.steps and given.steps < measured.STEP_OF_STATE:
+        raise ValueError(
+            f"--steps (={given.steps}) must be 0, for layers only, or at least {measured.STEP_OF_STATE}"
+        )
     if given.tolerance is not None and not 0 < given.tolerance < np.inf:
         raise ValueError(f"--tolerance (={given.tolerance}) must be a positive number")
     if given.reference and given.save_reference:

@@ -53,7 +53,10 @@ def test_networks_are_equal_in_float64(settings):
 
 
 def test_every_layer_with_parameters_is_compared():
-    rows = laboratory.compare(pose(), reference(), "float64", 2)["sections"]
+    """Also without a step, when nothing but layers is."""
+    run = laboratory.compare(pose(), theirs.measure(pose(), "float64", 0), "float64", 0)
+    rows = run["sections"]
+    assert run["held"] and [part["name"] for part in rows] == ["evaluation", "training"]
     kinds = ours.kinds(pose())
     expected = {name for name, kind in kinds.items() if kind in ("Conv", "BatchNorm", "ConvNorm", "BasicBlock")}
     assert expected <= {row["name"] for row in rows[0]["rows"]}

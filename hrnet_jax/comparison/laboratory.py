@@ -180,7 +180,8 @@ def _steps(
         "deviation": found,
         "tolerance": limits,
         "drift": drift,
-        "held": bool(found) and not any(_past(value, limit) for value, limit in zip(found, limits, strict=True)),
+        "held": bool(found) == bool(reference.losses)
+        and not any(_past(value, limit) for value, limit in zip(found, limits, strict=True)),
     }
 
 
