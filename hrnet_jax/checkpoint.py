@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
@@ -165,12 +166,24 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _read_arrays(directory: pathlib.Path) -> dict[str, Any]:
+    _touch_everything(directory)
     with ocp.PyTreeCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(directory).item_metadata.tree
         wanted = {name: metadata[name] for name in ("params", "batch_stats")}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         args = ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
         return checkpointer.restore(directory, args=args)
+
+
+def _touch_everything(directory: pathlib.Path) -> None:
+    """Raises what tensorstore raises if anything is missing or cut short.
+
+    Orbax would find that too, but leaves the rest of its reads to a closed event loop: hundreds of tracebacks,
+    from C++, would bury the message.
+    """
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{directory}/"}).result()
+    for read in [store.read(key) for key in store.list().result()]:
+        read.result()
 
 
 def write_weights(

@@ -30,7 +30,7 @@ def predict_heatmaps(
     shift: float,
 ) -> jax.Array:
     """Returns ``[B, h, w, K]`` heatmaps of ``[B, H, W, 3]`` uint8 images, as `predict_step` has them."""
-    normal = layers.normalize(image, model.colors)  # pyright: ignore[reportAttributeAccessIssue]
+    normal = layers.normalize(image, model.colors, model.dtype)  # pyright: ignore[reportAttributeAccessIssue]
     if flip_order is None:
         return model.apply(variables, normal, train=False)  # pyright: ignore[reportReturnType]
     # Image and mirror image lie side by side, so that one call sees both and, when the batch is split over

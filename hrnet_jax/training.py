@@ -136,9 +136,10 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
       ValueError: as `make_loss`.
     """
     loss_function, draw = make_loss(config, model), target_drawer(config)
+    dtype: jnp.dtype = model.dtype  # pyright: ignore[reportAttributeAccessIssue]
 
     def loss_and_updates(params, batch_stats, batch):
-        image = layers.normalize(batch["image"], config.model.colors)
+        image = layers.normalize(batch["image"], config.model.colors, dtype)
         targets, weights = draw(batch["joints"], batch["visible"])
         loss, (batch_stats, heatmaps) = loss_function(params, batch_stats, image, targets, weights)
         pck = heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))

@@ -23,6 +23,7 @@ class Pooled(nn.Module):
     """Shows each colour's mean over 4x4 pixels as a heatmap, times a weight."""
 
     colors: str = "RGB"
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, image, train=False):

@@ -102,7 +102,11 @@ def test_normalize_gives_imagenet_statistics():
     image[..., 1, :] = 255
     expected = (image / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(jax.jit(layers.normalize)(image), expected, rtol=1e-6)
-    assert layers.normalize(jnp.asarray(image)).dtype == jnp.float32
+    assert layers.normalize(jnp.asarray(image), dtype=jnp.bfloat16).dtype == jnp.float32
+    with jax.enable_x64(True):
+        double = layers.normalize(jnp.asarray(image), dtype=jnp.float64)
+        assert double.dtype == jnp.float64
+        np.testing.assert_allclose(double, expected, rtol=1e-7)  # the constants are those of float32
 
 
 def test_networks_that_read_bgr_keep_mean_and_deviation_of_rgb():

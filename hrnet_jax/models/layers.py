@@ -29,18 +29,21 @@ MULTIPLE = 32
 COLORS = ("RGB", "BGR")
 
 
-def normalize(image: jax.Array, colors: str = "RGB") -> jax.Array:
-    """Returns float32 images with ImageNet's mean 0 and deviation 1, from ``[..., 3]`` uint8 RGB.
+def normalize(image: jax.Array, colors: str = "RGB", dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Returns images with ImageNet's mean 0 and deviation 1, from ``[..., 3]`` uint8 RGB.
 
     Args:
       image: uint8, RGB.
       colors: the order in which the network reads them. "BGR" is what the authors' SimpleBaselines were trained
         with: channels turned round, yet mean and deviation in the order of RGB.
+      dtype: precision of the network's activations. In float64 the images are too, or the last bits of float32,
+        which XLA may round one way going forward and another going back, are all that a comparison shows.
     """
     image = image if colors == "RGB" else image[..., ::-1]
-    image = image.astype(jnp.float32) / np.float32(255)
+    dtype = at_least_float32(dtype)
     shape = (1,) * (image.ndim - 1) + (3,)
-    return (image - IMAGENET_MEAN.reshape(shape)) / IMAGENET_STD.reshape(shape)
+    mean, deviation = (x.astype(dtype).reshape(shape) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return (image.astype(dtype) / np.array(255, dtype) - mean) / deviation
 
 
 def check_image_size(image_size: Sequence[int]) -> None:
