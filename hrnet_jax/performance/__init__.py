@@ -1,0 +1,1 @@
+"""What `python -m hrnet_jax.benchmark` measures: ours side by side with what a user would otherwise run."""

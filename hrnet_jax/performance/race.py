@@ -1,0 +1,73 @@
+"""Timing side by side: contenders take turns, so that whatever else a machine does disturbs all of them alike."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Race:
+    """What came of a race.
+
+    Attributes:
+      title: what was done, in words, such as ``HRNet-W32 256x192, training step, batch 8``.
+      unit: what is counted, such as ``people``.
+      rates: units per second by contender, a figure a round; the first contender is ours.
+      reference: the contender that ours is compared with.
+    """
+
+    title: str
+    unit: str
+    rates: Mapping[str, Sequence[float]]
+    reference: str
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is than the reference: the ratio of their medians."""
+        ours = next(iter(self.rates.values()))
+        return float(np.median(ours) / np.median(self.rates[self.reference]))
+
+
+def run(
+    title: str,
+    unit: str,
+    contenders: Mapping[str, Callable[[], int]],
+    *,
+    reference: str,
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Race:
+    """Lets contenders take turns, each a round at a time, in an order that turns round from round to round.
+
+    Args:
+      title: see `Race`.
+      unit: see `Race`.
+      contenders: by name, ours first; each does its share, waits until it is done, and returns how many units
+        that was.
+      reference: the name of the one that ours is compared with.
+      rounds: how many count.
+      warm_up: how many rounds before them do not.
+      clock: seconds, from anywhere on.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(-warm_up, rounds):
+        for name in list(contenders)[:: -1 if number % 2 else 1]:
+            start = clock()
+            units = contenders[name]()
+            if number >= 0:
+                rates[name].append(units / (clock() - start))
+    return Race(title, unit, rates, reference)
+
+
+def table(race: Race) -> str:
+    """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
+    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<44}{'median':>10}{'quartiles':>20}{'ratio':>8}"]
+    base = np.median(race.rates[race.reference])
+    for name, rates in race.rates.items():
+        low, median, high = np.percentile(rates, [25, 50, 75])
+        spread = f"{low:,.4g} to {high:,.4g}"
+        lines.append(f"  {name:<44}{median:>10,.4g}{spread:>20}{median / base:>8.2f}")
+    return "\n".join(lines)
