@@ -25,10 +25,9 @@ def measure(problem: Problem, precision: str, steps: int) -> Measured:
       precision: "float64", "float32", or "bfloat16": automatic mixed precision over float32.
       steps: how many steps of Adam to take on the batch.
     """
+    trained = _train(problem, precision, steps)  # first: it needs most memory, and leaves the least
     evaluation, training = (_outputs(problem, precision, train) for train in (False, True))
-    return Measured(
-        evaluation, training, *_train(problem, precision, steps), inputs=functools.partial(_inputs, problem)
-    )
+    return Measured(evaluation, training, *trained, inputs=functools.partial(_inputs, problem))
 
 
 def network(problem: Problem, precision: str) -> torch.nn.Module:
