@@ -125,16 +125,47 @@ def clip_box(box: np.ndarray, width: int, height: int) -> np.ndarray | None:
     return np.array([left, top, right - left, bottom - top])
 
 
-def warp(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+def warp(
+    photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int], *, mirrored: bool = False
+) -> np.ndarray:
     """Cuts the crop out of the photo, bilinearly; black where it reaches over the border.
 
     Args:
       photo: [height, width, 3] uint8.
-      matrix: [2, 3] photo_to_crop.
+      matrix: [2, 3] photo_to_crop, of the mirrored photo if `mirrored`.
       image_size: (height, width) of the crop.
+      mirrored: whether to mirror the photo first.
 
     Returns:
       [H, W, 3] uint8, equal to the original's in every pixel with OpenCV 3.4 to 4; 5 interpolates otherwise.
     """
     height, width = image_size
+    photo = _mirrored(photo, matrix, image_size) if mirrored else photo
     return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _mirrored(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Returns the mirrored photo, of which only what the crop can touch is filled in.
+
+    To cut that part out and to move the matrix would be simpler, but OpenCV's arithmetic is in float32: a pixel
+    here and there would differ.
+    """
+    (left, right), (top, bottom) = _touched(invert(matrix), image_size, photo.shape[:2])
+    turned = np.empty(photo.shape, np.uint8)
+    if left < right and top < bottom:
+        width = photo.shape[1]
+        cv2.flip(photo[top:bottom, width - right : width - left], 1, dst=turned[top:bottom, left:right])
+    return turned
+
+
+def _touched(
+    crop_to_photo: np.ndarray, image_size: tuple[int, int], photo_size: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Returns the range of columns and of rows of the photo that the crop's pixels are made of."""
+    edges = crop_to_photo[:, :2] * (np.array(image_size[::-1]) - 1)  # from the crop's first pixel to its others
+    low = crop_to_photo[:, 2] + np.minimum(edges, 0).sum(axis=1)
+    high = crop_to_photo[:, 2] + np.maximum(edges, 0).sum(axis=1)
+    return [
+        (max(0, int(least) - 2), min(size, int(most) + 3))
+        for least, most, size in zip(low, high, photo_size[::-1], strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""From records to batches: decode the photo, augment, cut out the crop. On the host, in numpy and OpenCV.
+"""From records to batches: read the photo, augment, cut out the crop. On the host, in numpy and OpenCV.
 
 A batch is a dictionary of numpy arrays; B is this process's share of the batch size, K the number of joints:
 
@@ -27,7 +27,7 @@ import numpy as np
 from absl import flags
 
 from hrnet_jax import augment, geometry
-from hrnet_jax.datasets import places, records
+from hrnet_jax.datasets import records
 from hrnet_jax.skeletons import Skeleton
 
 Batch = dict[str, np.ndarray]
@@ -72,9 +72,9 @@ def train_batches(
     """
     local_size = _local_batch_size(batch_size, process_count)
     people = _some(split, split.people)
-    dataset = grain.MapDataset.source(records.PersonSource(split.photos, people)).seed(seed)
+    dataset = grain.MapDataset.source(_source(split, people)).seed(seed)
     draw = functools.partial(_with_draw, policy=policy, skeleton=split.skeleton)
-    dataset = dataset.shuffle().repeat().random_map(draw).map(_cutter(split, people, image_size))
+    dataset = dataset.shuffle().repeat().random_map(draw).map(_cutter(split, image_size))
     # Endless data has no remainder to drop, but a length that grain rounds up beyond 64 bits otherwise.
     dataset = dataset.batch(local_size, drop_remainder=True)[process_index::process_count][start_step:]
     return iter(_prefetched(dataset, threads, workers))
@@ -113,8 +113,8 @@ def eval_batches(
     local_size = _local_batch_size(batch_size, process_count)
     people = _some(split, people)
     num_rows = -(-len(people.box) // batch_size) * batch_size
-    read = functools.partial(_person_or_padding, source=records.PersonSource(split.photos, people))
-    dataset = grain.MapDataset.range(num_rows).map(read).map(_cutter(split, people, image_size))
+    read = functools.partial(_person_or_padding, source=_source(split, people))
+    dataset = grain.MapDataset.range(num_rows).map(read).map(_cutter(split, image_size))
     dataset = dataset.batch(local_size)[process_index::process_count]
     return iter(_prefetched(dataset, threads, workers=0))
 
@@ -143,6 +143,10 @@ def _some(split: records.Split, people: records.People | None) -> records.People
     return people
 
 
+def _source(split: records.Split, people: records.People) -> records.PersonSource:
+    return records.PersonSource(split.photos, people, split.decoded)
+
+
 def _prefetched(dataset: grain.MapDataset[Batch], threads: int, workers: int) -> grain.IterDataset[Batch]:
     """Loads ahead: two batches for each thread, besides two for each worker."""
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
@@ -166,13 +170,10 @@ def _person_or_padding(row: int, *, source: records.PersonSource) -> Person:
     return source[min(row, last)] | {"draw": augment.Draw(), "valid": row <= last}
 
 
-def _cutter(
-    split: records.Split, people: records.People, image_size: tuple[int, int]
-) -> Callable[[Person], Batch]:
+def _cutter(split: records.Split, image_size: tuple[int, int]) -> Callable[[Person], Batch]:
     """`_cut` with what does not change from person to person; can be sent to a worker."""
     return functools.partial(
         _cut,
-        photo_ids=people.photo_id,
         skeleton=split.skeleton,
         image_size=image_size,
         precision=records.PRECISION[records.dataset(split.summary)],
@@ -182,14 +183,13 @@ def _cutter(
 def _cut(
     person: Person,
     *,
-    photo_ids: np.ndarray,
     skeleton: Skeleton,
     image_size: tuple[int, int],
     precision: type[np.floating],
 ) -> Batch:
     """One row of a batch: the person, seen as drawn."""
     height, width = image_size
-    photo = places.decode(person["image"], photo_id=int(photo_ids[person["index"]]))
+    photo = person["photo"]
     view = augment.apply(
         person["draw"],
         person["joints"],
@@ -205,7 +205,7 @@ def _cut(
     labelled = view.visible[:, None] > 0  # the original leaves the others where they were
     joints = np.where(labelled, geometry.apply(matrix, view.joints), view.joints)
     return {
-        "image": geometry.warp(cv2.flip(photo, 1) if view.flip else photo, matrix, image_size),
+        "image": geometry.warp(photo, matrix, image_size, mirrored=view.flip),
         "joints": joints.astype(np.float32),
         "visible": view.visible.astype(np.float32),
         "crop": from_photo.astype(np.float32),

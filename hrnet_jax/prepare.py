@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Sequence
 
 from hrnet_jax import console, skeletons
-from hrnet_jax.datasets import fields, places, records, writing
+from hrnet_jax.datasets import decoded, fields, places, records, writing
 from hrnet_jax.datasets.contents import Sources
 from hrnet_jax.skeletons import Skeleton
 
@@ -34,6 +34,7 @@ def prepare_coco(
     detections: str | os.PathLike | None = None,
     skeleton: Skeleton = skeletons.COCO,
     force: bool = False,
+    decode: bool = False,
 ) -> dict[str, dict]:
     """Prepares splits of a data set in COCO's layout; see `records` for what is written.
 
@@ -50,6 +51,7 @@ def prepare_coco(
         None for the authors' file in ``root/person_detection_results``, if it is there.
       skeleton: what the people are made of.
       force: prepare again what is there already.
+      decode: keep the photos' pixels, too, see `decoded`.
 
     Returns:
       The summary of each split.
@@ -63,11 +65,15 @@ def prepare_coco(
     splits = list(splits) if splits else _found_splits(root)
     given = {_detections_target(splits): pathlib.Path(detections)} if detections else {}
     sources = [_sources(root, split, given.get(split)) for split in splits]
-    return {source.split: _prepare(source, out / source.split, skeleton, force) for source in sources}
+    return {source.split: _prepare(source, out / source.split, skeleton, force, decode) for source in sources}
 
 
 def prepare_mpii(
-    root: str | os.PathLike, out: str | os.PathLike, splits: Sequence[str] | None = None, force: bool = False
+    root: str | os.PathLike,
+    out: str | os.PathLike,
+    splits: Sequence[str] | None = None,
+    force: bool = False,
+    decode: bool = False,
 ) -> dict[str, dict]:
     """Prepares splits of MPII from the authors' JSON files; see `records` for what is written.
 
@@ -79,6 +85,7 @@ def prepare_mpii(
       out: each split becomes a directory in it.
       splits: such as ``["valid"]``; None for those of `MPII_SPLITS` that have a file.
       force: prepare again what is there already.
+      decode: keep the photos' pixels, too, see `decoded`.
 
     Returns:
       The summary of each split.
@@ -91,7 +98,9 @@ def prepare_mpii(
         raise FileNotFoundError(f"`root` (={root}) does not exist: it must hold annot/ and images/")
     found = [split for split in MPII_SPLITS if (root / "annot" / f"{split}.json").is_file()]
     sources = [_mpii_sources(root, split) for split in splits or found or MPII_SPLITS]
-    return {source.split: _prepare(source, out / source.split, skeletons.MPII, force) for source in sources}
+    return {
+        source.split: _prepare(source, out / source.split, skeletons.MPII, force, decode) for source in sources
+    }
 
 
 def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
@@ -103,12 +112,22 @@ def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
     return Sources("mpii", split, annotations, photos, truth=truth if truth.is_file() else None)
 
 
-def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> dict:
+def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool, decode: bool) -> dict:
     """Prepares a split and says what came of it."""
     summary, written = writing.prepare(sources, directory, skeleton, force)
     what = "prepared" if written else "already prepared from these files; left as it is (--force writes it again)"
     print(f"{directory}: {what}\n{_describe(summary)}")
+    if decode:
+        _decode(directory)
     return summary
+
+
+def _decode(directory: pathlib.Path) -> None:
+    """Keeps the photos' pixels beside the records, if they are not there already."""
+    split = records.open_split(directory)
+    if split.decoded is None:
+        size = decoded.write(directory, split.photos, split.name)
+        print(f"  decoded    {size / 1e9:>9,.2f} GB in {decoded.PIXELS}")
 
 
 def _found_splits(root: pathlib.Path) -> list[str]:
@@ -174,6 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.add_argument("--out", required=True, help="where the splits go, such as data/coco")
     common.add_argument("--splits", nargs="+", help="such as val2017 or valid; default: all that are there")
     common.add_argument("--force", action="store_true", help="prepare again what is there already")
+    common.add_argument(
+        "--decoded", action="store_true", help="keep the photos' pixels, too: much faster loading for much disk"
+    )
     formats = parser.add_subparsers(dest="format", required=True)
     coco = formats.add_parser("coco", parents=[common], help="COCO, or any data set in its layout")
     coco.add_argument("--detections", help="a detector's JSON file for the split that is tested on")
@@ -181,10 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     formats.add_parser("mpii", parents=[common], help="MPII, in the authors' layout")
     args = parser.parse_args(arguments)
     if args.format == "mpii":
-        prepare_mpii(args.root, args.out, args.splits, args.force)
+        prepare_mpii(args.root, args.out, args.splits, args.force, args.decoded)
         return
     skeleton = skeletons.load(args.skeleton)
-    prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force)
+    prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force, args.decoded)
 
 
 if __name__ == "__main__":

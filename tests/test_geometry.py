@@ -147,3 +147,16 @@ def test_a_box_around_minus_one_is_padded_as_any_other():
     _, scale = geometry.box_to_center_scale(np.array([-11.0, 50.0, 20.0, 40.0]), 192 / 256)
     _, elsewhere = geometry.box_to_center_scale(np.array([300.0, 50.0, 20.0, 40.0]), 192 / 256)
     np.testing.assert_array_equal(scale, elsewhere)
+
+
+def test_warp_of_the_mirrored_photo_is_opencvs_in_every_pixel():
+    """Only what the crop can touch is mirrored; enlarged, reduced, turned, over the border and beyond."""
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        height, width = random.integers(5, 200, 2)
+        photo = random.integers(1, 256, (height, width, 3), np.uint8)
+        center = random.uniform(-40, 240, 2).astype(np.float32)
+        scale = np.repeat(np.float32(random.choice([0.02, 0.3, 0.5, 1, 2])), 2)
+        matrix = geometry.photo_to_crop(center, scale, random.choice([0, 90, -33.3, 61.5]), (64, 48))
+        expected = cv2.warpAffine(cv2.flip(photo, 1), matrix, (48, 64), flags=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(geometry.warp(photo, matrix, (64, 48), mirrored=True), expected)

@@ -1,10 +1,10 @@
 """A prepared split: photos as records, the people on them as arrays, and how to read them.
 
 ``OUT/<split>/`` holds ``photos/`` (see `photos`), ``people.npz`` (ground truth, in the order in which the
-original walks through the annotations), ``detections.npz`` (if a detector's boxes were given),
-``skeleton.json``, ``summary.json``, which is written last, and what the data set's figures are computed from:
-``annotations.json`` (COCO ground truth for pycocotools, without outlines), or ``pckh.npz`` (MPII's joints and
-heads, if MATLAB's file with them was there; see `mpii.Truth`).
+original walks through the annotations), ``detections.npz`` (if a detector's boxes were given), the photos' pixels
+(if asked for, see `decoded`), ``skeleton.json``, ``summary.json``, which is written last, and what the data set's
+figures are computed from: ``annotations.json`` (COCO ground truth for pycocotools, without outlines), or
+``pckh.npz`` (MPII's joints and heads, if MATLAB's file with them was there; see `mpii.Truth`).
 """
 
 import dataclasses
@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets import fields
+from hrnet_jax.datasets import decoded as decoded_photos
+from hrnet_jax.datasets import fields, places
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import Skeleton
 
@@ -67,6 +68,7 @@ class Split:
       annotations: the file that the figures are computed from, see `TRUTH`; MPII's may not be there.
       skeleton: what the people are made of.
       summary: which data set it is of, what was kept, what was dropped and why, and from which files it came.
+      decoded: the photos' pixels, None if they were not kept.
     """
 
     name: str
@@ -76,28 +78,46 @@ class Split:
     annotations: pathlib.Path
     skeleton: Skeleton
     summary: dict
+    decoded: decoded_photos.Decoded | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class PersonSource:
-    """People one by one, for random access by grain: a person with the encoded photo."""
+    """People one by one, for random access by grain: a person with the photo."""
 
     photos: Sequence[dict]
     people: People
+    decoded: decoded_photos.Decoded | None = None
 
     def __len__(self) -> int:
         return len(self.people)
 
     def __getitem__(self, index: int) -> dict:
-        """Returns image (encoded bytes), joints [K, 2], visible [K], box [4] and the row's number `index`."""
+        """Returns photo [height, width, 3] uint8, joints [K, 2], visible [K], box [4] and the row's `index`.
+
+        Raises:
+          ValueError: the photo cannot be decoded.
+        """
         people = self.people
         return {
-            "image": self.photos[int(people.photo_index[index])]["image"],
+            "photo": read_photo(self.photos, self.decoded, int(people.photo_index[index])),
             "joints": people.joints[index],
             "visible": people.visible[index],
             "box": people.box[index],
             "index": index,
         }
+
+
+def read_photo(photos: Sequence[dict], pixels: decoded_photos.Decoded | None, row: int) -> np.ndarray:
+    """Returns [height, width, 3] uint8, RGB, from the decoded photos if there are any, else from the records.
+
+    Raises:
+      ValueError: the photo cannot be decoded.
+    """
+    if pixels is not None:
+        return pixels[row]
+    record = photos[row]
+    return places.decode(record["image"], photo_id=int(record["photo_id"]))
 
 
 def on_photos(people: People, photo_ids: Sequence[int]) -> People:
@@ -160,12 +180,14 @@ def open_split(directory: str | os.PathLike) -> Split:
             + PREPARE.format(dataset=dataset(summary), out=directory.parent, split=directory.name) + " --force"
         )  # fmt: skip
     tables = [fields.read_arrays(directory / name, People) for name in people_files]
+    photos = photo_records.read(directory)
     return Split(
         name=directory.name,
-        photos=photo_records.read(directory),
+        photos=photos,
         people=tables[0],
         detections=tables[1] if len(tables) > 1 else None,
         annotations=directory / truth,
         skeleton=skeletons.load(directory / "skeleton.json"),
         summary=summary,
+        decoded=decoded_photos.read(directory, len(photos)),
     )

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from hrnet_jax import geometry, visualize
-from hrnet_jax.datasets import places, records
+from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import benchmarks, evaluate
 
 PICTURED = 12  # people on a sheet
@@ -79,8 +79,7 @@ def _sheet(split, outcome, rows, captions) -> np.ndarray:
 def _truth_and_prediction(split, outcome, row) -> list[np.ndarray]:
     """Draws one person twice, on the part of the photo around its box."""
     people = outcome.people
-    encoded = split.photos[int(people.photo_index[row])]["image"]
-    photo = places.decode(encoded, photo_id=int(people.photo_id[row]))
+    photo = records.read_photo(split.photos, split.decoded, int(people.photo_index[row]))
     center, scale = geometry.box_to_center_scale(people.box[row], PICTURE_SIZE[1] / PICTURE_SIZE[0])
     to_picture = geometry.photo_to_crop(center, scale, 0.0, PICTURE_SIZE)
     picture = geometry.warp(photo, to_picture, PICTURE_SIZE)
