@@ -30,6 +30,7 @@ from hrnet_jax import (
     inference,
     loading,
     logbook,
+    memory,
     models,
     optimizer,
     pipeline,
@@ -58,7 +59,6 @@ class Run:
     val_split: records.Split
     schedule: optimizer.Schedule
     optimizer: optax.GradientTransformation
-    train_step: training.Step
     steps_per_epoch: int
 
     @property
@@ -103,7 +103,6 @@ def prepare_run(config: ConfigDict) -> Run:
         val_split=val_split,
         schedule=schedule,
         optimizer=adam,
-        train_step=training.make_train_step(config, model, adam),
         steps_per_epoch=steps_per_epoch,
     )
 
@@ -241,6 +240,14 @@ def evaluate_state(run: Run, step: inference.Step, state: training.TrainState) -
     return evaluate.metrics(evaluate.evaluate(step, variables, run.val_split, run.config, place, sources=sources))
 
 
+def compile_step(run: Run) -> jax.stages.Compiled:
+    """Compiles the training step, and says what memory it takes, before anything is loaded."""
+    compiled = memory.compile_step(run.config, run.optimizer, run.mesh)
+    needs, has = memory.needed(compiled), memory.available(run.mesh.devices.flat[0])
+    print(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}", flush=True)
+    return compiled
+
+
 def loop(
     run: Run,
     state: training.TrainState,
@@ -249,14 +256,7 @@ def loop(
     interrupted: list[int],
 ) -> training.TrainState:
     """Steps; and figures, pictures, evaluations and checkpoints, each when its turn comes."""
-    config = run.config
-    everywhere, by_person = sharding.replicated(run.mesh), sharding.by_person(run.mesh)
-    train_step = jax.jit(
-        run.train_step,
-        donate_argnums=0,
-        in_shardings=(everywhere, by_person),
-        out_shardings=everywhere,
-    )
+    config, train_step = run.config, compile_step(run)
     predict_step, draw_picture = evaluate.build_step(run.model, config), make_picture(run)
     scored = benchmarks.scored(run.val_split)
     start, watch, unread, newest = int(state.step), logbook.Watch(config.batch_size), [], None
@@ -264,7 +264,8 @@ def loop(
     with contextlib.closing(load_batches(run, start)) as batches:
         for step in bar:
             batch = watch.next(batches, newest)
-            state, metrics = train_step(state, sharding.place_batch(batch, run.mesh))
+            seen = {name: batch[name] for name in training.SEEN}
+            state, metrics = train_step(state, sharding.place_batch(seen, run.mesh))
             jax.block_until_ready(newest)  # one step ahead keeps the devices busy and the bar honest
             newest = metrics["loss"]
             unread.append(metrics)
@@ -278,6 +279,8 @@ def loop(
                 unread.clear()
                 log.figures(done, figures)
                 bar.set_postfix_str(progress(figures))
+                if complaint := watch.complaint(figures["data_wait"]):
+                    tqdm.tqdm.write(complaint)
             if due(config.picture_every):
                 log.picture(done, draw_picture(state, batch))
                 watch.restart()

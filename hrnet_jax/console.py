@@ -1,10 +1,15 @@
-"""How the commands speak: what a user can mend is one line on the terminal, not a traceback."""
+"""How the commands start and speak: what a user can mend is one line on the terminal, not a traceback."""
 
+import functools
+import os
 import pathlib
+import platform
 import sys
 import traceback
+import zlib
 from collections.abc import Callable
 
+import jax
 from absl import app, flags, logging
 
 USAGE_ERROR = 2
@@ -32,9 +37,40 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         sys.exit(USAGE_ERROR)
 
 
-def start(main: Callable[[], int | None]) -> None:
-    """Starts a program whose flags absl reads, and `run`s it."""
-    app.run(lambda _: run(main), flags_parser=_parse_flags)
+def start(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
+    """Starts a program whose flags absl reads, and `run`s it.
+
+    Args:
+      main: the program; of one that `takes_arguments` besides flags, a function of their list.
+      takes_arguments: otherwise there must be none.
+    """
+
+    def begin(arguments: list[str]) -> None:
+        if arguments[1:] and not takes_arguments:
+            print(f"error: {arguments[1]!r} is not understood: flags begin with --", file=sys.stderr)
+            sys.exit(USAGE_ERROR)
+        _keep_compiled_programs()
+        run(functools.partial(main, arguments[1:]) if takes_arguments else main)
+
+    app.run(begin, flags_parser=_parse_flags)
+
+
+def _keep_compiled_programs() -> None:
+    """Lets JAX keep what it compiles, so that the next start need not; unless the user said where, or not to."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", os.fspath(compilation_cache()))
+
+
+def compilation_cache() -> pathlib.Path:
+    """Returns where compiled programs are kept: in the user's cache, apart for each kind of processor.
+
+    Programs for CPUs use what the processor has, and homes are shared between machines.
+    """
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [platform.processor()]
+    abilities = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
+    return home / "hrnet_jax" / f"{platform.machine()}-{zlib.crc32(abilities.encode()):08x}"
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -21,6 +21,9 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 FREE_FIELDS = ("data.dir", "eval.", "loader.", "log_every", "eval_every", "checkpoint_every", "picture_every")
 """Fields (or groups of them) that may differ when a run goes on: they do not change what it learns."""
 
+MUCH_WAITING = 0.25
+"""Share of the time that the devices may wait for data before that is complained of."""
+
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
@@ -128,7 +131,7 @@ class Watch:
     """
 
     def __init__(self, people: int):
-        self._people = people
+        self._people, self._complained = people, False
         self.restart()
 
     def restart(self) -> None:
@@ -155,6 +158,17 @@ class Watch:
         figures = {"images_per_second": self._steps * self._people / passed, "data_wait": self._waited / passed}
         self.restart()
         return figures
+
+    def complaint(self, data_wait: float) -> str | None:
+        """Says what to do about it when the devices wait for data for the first time; None if they do not."""
+        if self._complained or data_wait <= MUCH_WAITING:
+            return None
+        self._complained = True
+        return (
+            f"{data_wait:.0%} of the time goes into waiting for photos: raise --config.loader.threads, or"
+            " --config.loader.workers where there are many cores, or keep the photos decoded"
+            " (`python -m hrnet_jax.prepare ... --decoded`)"
+        )
 
 
 def _step_of(line: str) -> float:

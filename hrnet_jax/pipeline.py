@@ -74,7 +74,7 @@ def train_batches(
     people = _some(split, split.people)
     dataset = grain.MapDataset.source(_source(split, people)).seed(seed)
     draw = functools.partial(_with_draw, policy=policy, skeleton=split.skeleton)
-    dataset = dataset.shuffle().repeat().random_map(draw).map(_cutter(split, image_size))
+    dataset = dataset.shuffle().repeat().random_map(draw).map(cutter(split, image_size))
     # Endless data has no remainder to drop, but a length that grain rounds up beyond 64 bits otherwise.
     dataset = dataset.batch(local_size, drop_remainder=True)[process_index::process_count][start_step:]
     return iter(_prefetched(dataset, threads, workers))
@@ -114,7 +114,7 @@ def eval_batches(
     people = _some(split, people)
     num_rows = -(-len(people.box) // batch_size) * batch_size
     read = functools.partial(_person_or_padding, source=_source(split, people))
-    dataset = grain.MapDataset.range(num_rows).map(read).map(_cutter(split, image_size))
+    dataset = grain.MapDataset.range(num_rows).map(read).map(cutter(split, image_size))
     dataset = dataset.batch(local_size)[process_index::process_count]
     return iter(_prefetched(dataset, threads, workers=0))
 
@@ -170,7 +170,7 @@ def _person_or_padding(row: int, *, source: records.PersonSource) -> Person:
     return source[min(row, last)] | {"draw": augment.Draw(), "valid": row <= last}
 
 
-def _cutter(split: records.Split, image_size: tuple[int, int]) -> Callable[[Person], Batch]:
+def cutter(split: records.Split, image_size: tuple[int, int]) -> Callable[[Person], Batch]:
     """`_cut` with what does not change from person to person; can be sent to a worker."""
     return functools.partial(
         _cut,

@@ -12,11 +12,14 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from hrnet_jax import heatmap, losses, models
+from hrnet_jax import heatmap, losses, models, skeletons
 from hrnet_jax.models import layers
 
 INITIAL_DEVIATION = 0.001
 """Standard deviation of the convolutions at the start, as in the original."""
+
+SEEN = ("image", "joints", "visible")
+"""What the training step reads of a batch, see ``pipeline.py``."""
 
 Metrics = dict[str, jax.Array]
 
@@ -124,6 +127,16 @@ def update(
     return TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
 
 
+def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns what `SEEN` is of a whole batch, of all devices and machines."""
+    size, joints = config.batch_size, skeletons.load(config.skeleton).num_joints
+    return {
+        "image": jax.ShapeDtypeStruct((size, *config.image_size, 3), jnp.uint8),
+        "joints": jax.ShapeDtypeStruct((size, joints, 2), jnp.float32),
+        "visible": jax.ShapeDtypeStruct((size, joints), jnp.float32),
+    }
+
+
 def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
@@ -164,7 +177,7 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
     step_gradients = gradients_of if config.accumulation == 1 else accumulated
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        batch = {name: batch[name] for name in ("image", "joints", "visible")}
+        batch = {name: batch[name] for name in SEEN}
         gradients, (batch_stats, metrics) = step_gradients(state.params, state.batch_stats, batch)
         return update(state, gradients, batch_stats, optimizer), metrics
 

@@ -34,3 +34,17 @@ def test_a_missing_config_has_no_traceback():
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "'configs/nope.py'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_stray_arguments_are_refused(tmp_path):
+    command = [sys.executable, "train.py", "demo", "--config=configs/demo.py", f"--workdir={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == "error: 'demo' is not understood: flags begin with --\n"
+
+
+def test_compiled_programs_are_kept_where_the_user_keeps_such_things(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert console.compilation_cache().parent == tmp_path / "hrnet_jax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert console.compilation_cache().parent == pathlib.Path.home() / ".cache" / "hrnet_jax"

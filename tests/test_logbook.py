@@ -78,3 +78,11 @@ def read_events(path):
         length = int.from_bytes(data[:8], "little")
         yield event_pb2.Event.FromString(data[12 : 12 + length])
         data = data[16 + length :]
+
+
+def test_waiting_for_photos_is_complained_of_once_and_with_the_way_out():
+    watch = logbook.Watch(8)
+    assert watch.complaint(0.1) is None
+    complaint = watch.complaint(0.6)
+    assert complaint is not None and complaint.startswith("60% of the time") and "--decoded" in complaint
+    assert watch.complaint(0.9) is None

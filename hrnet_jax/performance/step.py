@@ -1,0 +1,169 @@
+"""The speed of a training step and of a prediction, ours against the PyTorch twin, on the same device.
+
+Ours does the whole step: normalises bytes, draws the targets, learns. The twin is handed normalised images and
+drawn targets, and only learns.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from hrnet_jax import memory, models, optimizer, sharding, skeletons, training
+from hrnet_jax.evaluation import evaluate
+from hrnet_jax.models import layers
+from hrnet_jax.performance import race
+
+OURS = "ours"
+EAGER = "PyTorch, eager"
+CHANNELS_LAST = "PyTorch, channels last"
+COMPILED = "PyTorch, channels last, compiled"
+MODES = {"default": COMPILED, "max-autotune-no-cudagraphs": f"{COMPILED}, autotuned"}
+
+
+def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
+    """Draws a batch of noise with joints anywhere in the crop; see `pipeline`."""
+    random, (height, width) = np.random.default_rng(0), config.image_size
+    joints = random.uniform(0, 1, (size, skeletons.load(config.skeleton).num_joints, 2)) * (width, height)
+    return {
+        "image": random.integers(0, 256, (size, height, width, 3), np.uint8),
+        "joints": joints.astype(np.float32),
+        "visible": (random.random(joints.shape[:2]) < 0.8).astype(np.float32),
+        "crop": np.tile(np.eye(2, 3, dtype=np.float32), (size, 1, 1)),
+    }
+
+
+def ours_training(config: ConfigDict, size: int) -> Callable[[], int]:
+    """Returns what takes a training step on a batch that is on the device, and waits for it."""
+    model, adam = models.build(config), optimizer.adam(lambda _: config.learning_rate, 0.0)
+    mesh = sharding.make_mesh()
+    variables = training.init_variables(model, tuple(config.image_size), 0)
+    state = [sharding.place_state(training.init_state(variables, adam), mesh)]
+    batch = sharding.place_batch(made_up_batch(config, size), mesh)
+    step = jax.jit(training.make_train_step(config, model, adam), donate_argnums=0)
+
+    def run() -> int:
+        state[0], metrics = step(state[0], batch)
+        jax.block_until_ready((state[0], metrics))
+        return size
+
+    return run
+
+
+def ours_prediction(config: ConfigDict, size: int) -> Callable[[], int]:
+    """Returns what predicts a batch that is on the device, flip test and decoding included, and waits for it."""
+    model, mesh = models.build(config), sharding.make_mesh()
+    variables = sharding.place_state(training.init_variables(model, tuple(config.image_size), 0), mesh)
+    batch = sharding.place_batch(made_up_batch(config, size), mesh)
+    step = evaluate.build_step(model, config)
+
+    def run() -> int:
+        jax.block_until_ready(step(variables, batch["image"], batch["crop"]))
+        return size
+
+    return run
+
+
+@contextlib.contextmanager
+def pytorch(
+    config: ConfigDict, size: int, *, train: bool, compiled: bool
+) -> Iterator[dict[str, Callable[[], int]]]:
+    """Gives the PyTorch contenders, by name: on a GPU if torch sees one, with mixed precision for bfloat16.
+
+    Args:
+      config: describes the network.
+      size: of the batch.
+      train: a training step; else a prediction: the network on image and mirror image, without decoding.
+      compiled: whether to have ``torch.compile``d ones, too, which takes minutes.
+
+    Raises:
+      ImportError: torch is not installed.
+    """
+    import torch  # pyright: ignore[reportMissingImports]
+
+    torch.backends.cudnn.benchmark = True
+    variants = {EAGER: (torch.contiguous_format, None), CHANNELS_LAST: (torch.channels_last, None)}
+    if compiled:
+        variants |= {name: (torch.channels_last, mode) for mode, name in MODES.items()}
+    yield {name: _contender(config, size, train, layout, mode) for name, (layout, mode) in variants.items()}
+    torch._dynamo.reset()
+
+
+def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: str | None) -> Callable[[], int]:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    from hrnet_jax.models import twin
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = twin.build(config).to(device=device, memory_format=layout).train(train)
+    adam = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
+    image, targets, weights = (tensor.to(device) for tensor in _tensors(config, size))
+    image = image.to(memory_format=layout)
+    forward = torch.compile(net, mode=mode) if mode else net
+    mixed = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
+
+    def learn() -> int:
+        with mixed:
+            heatmaps = forward(image)
+        errors = ((heatmaps.float() - targets) * weights[:, :, None, None]).square().mean()
+        loss = 0.5 * errors
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        loss.item()
+        return size
+
+    def predict() -> int:
+        with torch.inference_mode(), mixed:
+            heatmaps = forward(torch.cat([image, image.flip(3)]))
+        heatmaps.sum().item()
+        return size
+
+    return learn if train else predict
+
+
+def _tensors(config: ConfigDict, size: int) -> list[Any]:
+    """Returns normalised images, targets and weights as PyTorch takes them."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    batch = made_up_batch(config, size)
+    image = np.asarray(layers.normalize(jax.numpy.asarray(batch["image"]))).transpose(0, 3, 1, 2)
+    targets, weights = training.target_drawer(config)(*map(jax.numpy.asarray, (batch["joints"], batch["visible"])))
+    return [torch.from_numpy(np.array(x)) for x in (image, np.asarray(targets).transpose(0, 3, 1, 2), weights)]
+
+
+def measure(config: ConfigDict, size: int, rounds: int, *, train: bool, compiled: bool) -> race.Race:
+    """Lets ours and PyTorch take turns; the reference is PyTorch's fastest.
+
+    Raises:
+      ImportError: torch is not installed.
+    """
+    ours = ours_training if train else ours_prediction
+    with pytorch(config, size, train=train, compiled=compiled) as contenders:
+        contenders = {OURS: ours(config, size), **contenders}
+        height, width = config.image_size
+        what = "training step" if train else "prediction with flip test"
+        title = f"{models.title(config.model)} {height}x{width}, {what}, batch {size}, {config.model.dtype}"
+        result = race.run(title, "people", contenders, reference=EAGER, rounds=rounds, warm_up=2)
+    medians = {name: float(np.median(rates)) for name, rates in itertools.islice(result.rates.items(), 1, None)}
+    return race.Race(result.title, result.unit, result.rates, reference=max(medians, key=medians.__getitem__))
+
+
+def cost(config: ConfigDict, size: int) -> Mapping[str, float]:
+    """Returns what the compiler says of a training step on each device.
+
+    These are ``operations``, ``bytes`` moved, and ``memory`` needed (bytes).
+    """
+    config = config.copy_and_resolve_references()
+    config.batch_size = size
+    step = memory.lower_step(config, optimizer.adam(lambda _: 0.0, 0.0), sharding.make_mesh()).compile()
+    analysis = step.cost_analysis() or {}
+    return {
+        "operations": float(analysis.get("flops", float("nan"))),
+        "bytes": float(analysis.get("bytes accessed", float("nan"))),
+        "memory": float(memory.needed(step)),
+    }

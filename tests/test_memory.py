@@ -1,0 +1,82 @@
+import jax
+import pytest
+
+from configs import default
+from hrnet_jax import memory, models, optimizer, sharding, training
+from hrnet_jax.performance import step
+
+ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = default.get_config()
+    config.image_size, config.batch_size = (64, 32), 8
+    config.model.update(width=4, stem=8, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    return config
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return sharding.make_mesh(jax.devices()[:1])
+
+
+def test_the_compiled_step_takes_the_pipelines_batches(config, mesh):
+    compiled = memory.compile_step(config, ADAM, mesh)
+    batch = step.made_up_batch(config, 8)
+    shapes = training.batch_shapes(config)
+    assert {name: (batch[name].shape, batch[name].dtype) for name in training.SEEN} == {
+        name: (shape.shape, shape.dtype) for name, shape in shapes.items()
+    }
+    seen = sharding.place_batch({name: batch[name] for name in training.SEEN}, mesh)
+    variables = training.init_variables(models.build(config), (64, 32), 0)
+    state = sharding.place_state(training.init_state(variables, ADAM), mesh)
+    state, metrics = compiled(state, seen)
+    assert int(state.step) == 1 and float(metrics["loss"]) > 0
+
+
+class Program:
+    """A step that takes a gigabyte a person, and half of that when it computes more."""
+
+    def __init__(self, config, *_):
+        people = config.batch_size / config.accumulation
+        self.temp_size_in_bytes = int(people * 10**9 * (0.5 if config.model.remat else 1))
+        self.argument_size_in_bytes, self.output_size_in_bytes, self.alias_size_in_bytes = 3, 2, 1
+
+    def compile(self):
+        return self
+
+    def memory_analysis(self):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("has", "said"),
+    [
+        (5e9, ["--config.model.remat=True needs 4.00 GB and fits"]),
+        (
+            1.5e9,
+            [
+                "--config.model.remat=True needs 4.00 GB",
+                "--config.model.remat=True --config.accumulation=2 needs 2.00 GB",
+                "--config.model.remat=True --config.accumulation=4 needs 1.00 GB and fits",
+            ],
+        ),
+    ],
+)
+def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(config, mesh, monkeypatch, has, said):
+    monkeypatch.setattr(memory, "lower_step", Program)
+    monkeypatch.setattr(memory, "available", lambda _: int(has))
+    with pytest.raises(ValueError, match=r"a training step needs 8.00 GB on each device, which has") as raised:
+        memory.compile_step(config, ADAM, mesh)
+    assert str(raised.value).split(": ", 1)[1] == "; ".join([*said, "or take a smaller --config.batch_size"])
+
+
+def test_what_a_device_has_is_what_it_says_or_its_part_of_the_host():
+    class Chip:
+        def memory_stats(self):
+            return {"bytes_limit": 16 * 10**9}
+
+    assert memory.available(Chip()) == 16 * 10**9  # type: ignore[arg-type]
+    assert 10**8 < memory.available(jax.devices()[0]) < 10**14
+    assert memory.gigabytes(15_300_000_000) == "15.30 GB"
