@@ -13,7 +13,7 @@ SPINE = [
     *("sharding", "checkpoint", "state_dict", "loading", "convert", "logbook", "inference", "visualize"),
     *("prepare", "compare"),
 ]
-FOLDERS = ("comparison", "datasets", "evaluation", "models")
+FOLDERS = ("comparison", "datasets", "evaluation", "models", "performance")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "configs").glob("*.py")), ROOT / "train.py", ROOT / "eval.py"]
 

@@ -1,23 +1,19 @@
 """COCO's figures: predictions -> result file -> average precision, and the errors joint by joint."""
 
-import contextlib
-import io
-import json
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from hrnet_jax import geometry
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import errors, oks
+from hrnet_jax.evaluation import average_precision as ap
+from hrnet_jax.evaluation import errors, ground_truth, oks
 from hrnet_jax.skeletons import Skeleton
 
-METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
-MOST_PEOPLE = 20  # a photo's best results that COCO counts
+METRICS = ap.METRICS
 
 
 class Result(TypedDict):
@@ -111,28 +107,47 @@ def average_precision(
       skeleton: for its sigmas; any number of joints.
 
     Raises:
-      ValueError: a result belongs to a photo that `annotations` does not have.
+      ValueError: a result belongs to a photo that `annotations` does not have, or is of another skeleton.
     """
     if not found:
         return dict.fromkeys(METRICS, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
-        truth = COCO(os.fspath(annotations))
-        _check_photos(found, truth, annotations)
-        copies = [dict(result) for result in found]  # pycocotools writes into what it is given
-        predictions = truth.loadRes(copies)  # pyright: ignore[reportArgumentType]
-        evaluation = COCOeval(truth, predictions, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-        evaluation.params.maxDets = [MOST_PEOPLE]
-        evaluation.params.catIds = sorted({result["category_id"] for result in found})
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(METRICS, map(float, evaluation.stats), strict=True))
+    truth = ground_truth.load(annotations)
+    detections = by_category(found, skeleton)
+    _check_photos(detections, truth, annotations)
+    return ap.figures(truth, detections, skeleton.sigmas)
 
 
-def _check_photos(found: Sequence[Result], truth: COCO, annotations: str | os.PathLike) -> None:
-    unknown = sorted({result["image_id"] for result in found} - set(truth.imgs))
-    if unknown:
+def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, ap.Detections]:
+    """Turns results into arrays, by the number of their category.
+
+    Raises:
+      ValueError: a result has not as many joints as the skeleton.
+    """
+    lengths = {len(result["keypoints"]) for result in found}
+    if lengths != {3 * skeleton.num_joints}:
+        raise ValueError(
+            f"`keypoints` of the results are {sorted(lengths)} numbers, but must be x, y and score of each of the"
+            f" {skeleton.num_joints} joints of skeleton {skeleton.name!r}"
+        )
+    numbers = itertools.chain.from_iterable(result["keypoints"] for result in found)
+    keypoints = np.fromiter(numbers, np.float64, len(found) * 3 * skeleton.num_joints)
+    joints = keypoints.reshape(len(found), skeleton.num_joints, 3)[..., :2]
+    photo_ids = np.array([result["image_id"] for result in found], np.int64)
+    scores = np.array([result["score"] for result in found], np.float64)
+    categories = np.array([result["category_id"] for result in found])
+    return {
+        int(number): ap.Detections(photo_ids[rows], joints[rows], scores[rows])
+        for number in np.unique(categories)
+        for rows in [categories == number]
+    }
+
+
+def _check_photos(
+    found: Mapping[int, ap.Detections], truth: ground_truth.GroundTruth, annotations: str | os.PathLike
+) -> None:
+    photo_ids = np.concatenate([detections.photo_id for detections in found.values()])
+    unknown = np.setdiff1d(photo_ids, truth.photo_ids)
+    if unknown.size:
         raise ValueError(
             f"{len(unknown)} photos of the results (image_id={unknown[0]}, ...) are not in {annotations}:"
             " evaluate on the split that the results were made from"
@@ -165,10 +180,8 @@ def per_joint_errors(
 
 def person_category(annotations: str | os.PathLike) -> int:
     """Returns the number of the category ``person`` in a COCO annotation file; of its first, if none is."""
-    with open(annotations) as file:
-        categories = json.load(file)["categories"]
-    named = [category["id"] for category in categories if category["name"] == "person"]
-    return (named or [category["id"] for category in categories])[0]
+    categories = ground_truth.load(annotations).categories
+    return next((number for number, name in categories.items() if name == "person"), next(iter(categories)))
 
 
 def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
@@ -177,8 +190,9 @@ def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) 
     Raises:
       ValueError: an annotation is not in the file.
     """
-    with open(annotations) as file:
-        areas = {annotation["id"]: annotation["area"] for annotation in json.load(file)["annotations"]}
+    areas: dict[int, float] = {}
+    for people in ground_truth.load(annotations).people.values():
+        areas |= zip(people.annotation_id.tolist(), people.area.tolist(), strict=True)
     missing = [number for number in annotation_ids.tolist() if number not in areas]
     if missing:
         raise ValueError(f"{annotations} has no annotation {missing[0]}: was the split prepared from it?")
