@@ -32,9 +32,14 @@ def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
       boxes: [N, 4] x, y, width, height in photo pixels.
       image_size: (height, width) of the network's input, whose shape boxes are grown to (and by a quarter).
     """
-    aspect_ratio = image_size[1] / image_size[0]
-    scales = [geometry.box_to_center_scale(box, aspect_ratio)[1] for box in boxes]
-    return np.prod(np.reshape(scales, (-1, 2)) * 200, axis=1).astype(np.float64)
+    width, height = boxes[:, 2], boxes[:, 3]
+    point = np.where((width == 0) & (height == 0), 1.0, 0.0)  # as `geometry.padded_scale`, all boxes at once
+    width, height, aspect_ratio = width + point, height + point, image_size[1] / image_size[0]
+    wide = width > aspect_ratio * height
+    grown = np.where(wide, width, height * aspect_ratio), np.where(wide, width / aspect_ratio, height)
+    scales = (np.stack(grown, axis=1) / geometry.PIXELS_PER_SCALE).astype(np.float32)
+    sides = scales * np.float32(geometry.BOX_PADDING) * np.float32(geometry.PIXELS_PER_SCALE)
+    return np.prod(sides, axis=1).astype(np.float64)
 
 
 def results(
@@ -67,29 +72,18 @@ def results(
     """
     scores = oks.rescore(people.score, joint_scores, joint_score_threshold)
     areas = padded_areas(people.box, image_size)
-    keypoints = np.concatenate([joints, joint_scores[..., None]], axis=-1).astype(np.float64)
-    suppress = oks.soft_nms if soft_nms else oks.nms
-    found: list[Result] = []
-    for photo_id, rows in _rows_by_photo(people.photo_id).items():
-        keep = suppress(joints[rows], scores[rows], areas[rows], skeleton.sigmas, nms_threshold)
-        found += [
-            Result(
-                image_id=photo_id,
-                category_id=category_id,
-                keypoints=keypoints[row].ravel().tolist(),
-                score=float(scores[row]),
-            )
-            for row in rows[keep]
-        ]
-    return found
-
-
-def _rows_by_photo(photo_ids: np.ndarray) -> dict[int, np.ndarray]:
-    """Maps each photo to the rows of its people, both in the order they come in."""
-    rows: dict[int, list[int]] = {}
-    for row, photo_id in enumerate(photo_ids.tolist()):
-        rows.setdefault(photo_id, []).append(row)
-    return {photo_id: np.array(numbers) for photo_id, numbers in rows.items()}
+    kept = oks.suppress(people.photo_id, joints, scores, areas, skeleton.sigmas, nms_threshold, soft=soft_nms)
+    keypoints = np.concatenate([joints[kept], joint_scores[kept, :, None]], axis=-1, dtype=np.float64)
+    rows = zip(
+        people.photo_id[kept].tolist(),
+        keypoints.reshape(len(kept), -1).tolist(),
+        scores[kept].tolist(),
+        strict=True,
+    )
+    return [
+        Result(image_id=photo_id, category_id=category_id, keypoints=numbers, score=score)
+        for photo_id, numbers, score in rows
+    ]
 
 
 def average_precision(
