@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from hrnet_jax import skeletons
-from hrnet_jax.evaluation import average_precision, coco
+from hrnet_jax.evaluation import coco, matching
 
 COUNT = 10  # joints, so that sums run over more than eight
 SKELETON = skeletons.Skeleton(
@@ -140,7 +140,7 @@ def test_oddities_are_those_of_pycocotools(tmp_path):
 def test_blocks_of_photos_do_not_show_in_the_figures(tmp_path, monkeypatch):
     content, found = made_up(2, photos=20, people=70, found=200)
     whole = figures(content, found, tmp_path)
-    monkeypatch.setattr(average_precision, "BLOCK", 1)
+    monkeypatch.setattr(matching, "BLOCK", 1)
     assert figures(content, found, tmp_path) == whole
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from hrnet_jax import geometry
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import average_precision as ap
-from hrnet_jax.evaluation import errors, ground_truth, oks
+from hrnet_jax.evaluation import errors, ground_truth, matching, oks
 from hrnet_jax.skeletons import Skeleton
 
 METRICS = ap.METRICS
@@ -74,15 +74,15 @@ def results(
     areas = padded_areas(people.box, image_size)
     kept = oks.suppress(people.photo_id, joints, scores, areas, skeleton.sigmas, nms_threshold, soft=soft_nms)
     keypoints = np.concatenate([joints[kept], joint_scores[kept, :, None]], axis=-1, dtype=np.float64)
-    rows = zip(
-        people.photo_id[kept].tolist(),
-        keypoints.reshape(len(kept), -1).tolist(),
-        scores[kept].tolist(),
-        strict=True,
-    )
+    return listed(people.photo_id[kept], keypoints, scores[kept], category_id)
+
+
+def listed(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
+    """Returns the arrays of N people, `keypoints` [N, K, 3] with x, y, score, as a COCO result file has them."""
+    numbers = keypoints.reshape(len(keypoints), -1).tolist()
     return [
-        Result(image_id=photo_id, category_id=category_id, keypoints=numbers, score=score)
-        for photo_id, numbers, score in rows
+        {"image_id": photo_id, "category_id": category_id, "keypoints": of_one, "score": score}
+        for photo_id, of_one, score in zip(photo_ids.tolist(), numbers, scores.tolist(), strict=True)
     ]
 
 
@@ -111,7 +111,7 @@ def average_precision(
     return ap.figures(truth, detections, skeleton.sigmas)
 
 
-def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, ap.Detections]:
+def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matching.Detections]:
     """Turns results into arrays, by the number of their category.
 
     Raises:
@@ -130,14 +130,14 @@ def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, ap.Det
     scores = np.array([result["score"] for result in found], np.float64)
     categories = np.array([result["category_id"] for result in found])
     return {
-        int(number): ap.Detections(photo_ids[rows], joints[rows], scores[rows])
+        int(number): matching.Detections(photo_ids[rows], joints[rows], scores[rows])
         for number in np.unique(categories)
         for rows in [categories == number]
     }
 
 
 def _check_photos(
-    found: Mapping[int, ap.Detections], truth: ground_truth.GroundTruth, annotations: str | os.PathLike
+    found: Mapping[int, matching.Detections], truth: ground_truth.GroundTruth, annotations: str | os.PathLike
 ) -> None:
     photo_ids = np.concatenate([detections.photo_id for detections in found.values()])
     unknown = np.setdiff1d(photo_ids, truth.photo_ids)
