@@ -96,7 +96,7 @@ def average_precision(
     results all are 0.
 
     Args:
-      found: from `results`, or a COCO result file's content.
+      found: from `results`, or a COCO result file's content; its joints count, boxes in it do not.
       annotations: COCO annotation file.
       skeleton: for its sigmas; any number of joints.
 
