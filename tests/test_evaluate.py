@@ -8,7 +8,7 @@ import pytest
 from configs import default
 from hrnet_jax import skeletons
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import benchmarks, coco, evaluate, report
+from hrnet_jax.evaluation import benchmarks, coco, evaluate, ground_truth, report
 
 
 @pytest.fixture()
@@ -47,6 +47,13 @@ def test_both_sources_of_boxes_are_evaluated_and_named(split, config):
     truth, box = outcomes[0], split.people.box
     np.testing.assert_allclose(truth.joints[:, 3], box[:, :2] + box[:, 2:] / 2, atol=1e-2)
     assert [result["score"] for result in truth.results] == [0.5] * 12
+
+
+def test_annotations_are_read_once_in_an_evaluation(split, config):
+    ground_truth.forget()
+    truth, _ = evaluate.evaluate(middle_of_the_box, {}, split, config, place)
+    benchmarks.COCO.review(split, truth)
+    assert ground_truth._read.cache_info().misses == 1
 
 
 def test_one_source_can_be_asked_for(split, config):

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from hrnet_jax import skeletons
+from hrnet_jax import geometry, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import coco
 
@@ -72,6 +72,17 @@ def test_areas_are_the_originals(four, coco_data):
     np.testing.assert_array_equal(areas, numbers["eval/detection_center_scale_area_score"][:, 4])
     areas = coco.padded_areas(split.people.box, IMAGE_SIZE)
     np.testing.assert_array_equal(areas, np.prod(numbers["gt/scale"] * 200, axis=1))
+
+
+def test_areas_are_those_of_the_crops():
+    rng = np.random.default_rng(0)
+    boxes = rng.uniform(0, 500, (300, 4))
+    boxes[::7, 2], boxes[::11, 3], boxes[::5] = 0, 0, np.round(boxes[::5])
+    for image_size in ((256, 192), (64, 64), (250, 190)):
+        scales = [geometry.box_to_center_scale(box, image_size[1] / image_size[0])[1] for box in boxes]
+        areas = [float(np.prod(scale * 200)) for scale in scales]
+        np.testing.assert_array_equal(coco.padded_areas(boxes, image_size), areas)
+    assert coco.padded_areas(np.zeros((0, 4)), (64, 64)).shape == (0,)
 
 
 def test_results_hold_what_the_server_takes_and_nothing_else():

@@ -89,3 +89,54 @@ def test_equal_scores_come_in_the_reverse_of_numpys_order():
     joints += 1e4 * np.arange(6)[:, None, None]  # far apart
     scores = np.array([0.5, 0.9, 0.5, 0.5, 0.9, 0.5])
     assert oks.nms(joints, scores, areas, [0.05] * 3, 0.9) == np.argsort(scores)[::-1].tolist()
+
+
+def one_by_one(photos, joints, scores, areas, sigmas, threshold, soft):
+    """Suppression as it is defined: photo by photo, best by best."""
+    kept = []
+    for photo in dict.fromkeys(photos.tolist()):
+        rows = np.flatnonzero(photos == photo)
+        order, lowered, taken = np.argsort(scores[rows])[::-1], np.sort(scores[rows])[::-1], []
+        while order.size and not (soft and len(taken) == 20):
+            best, rest, lowered = rows[order[0]], rows[order[1:]], lowered[1:]
+            taken.append(best)
+            alike = oks.oks(joints[best], joints[rest], areas[best], areas[rest], sigmas)
+            if soft:
+                lowered = lowered * np.exp(-(alike**2) / threshold)
+                again = np.argsort(lowered)[::-1]
+                order, lowered = order[1:][again], lowered[again]
+            else:
+                order, lowered = order[1:][alike <= threshold], lowered[alike <= threshold]
+        kept += taken
+    return kept
+
+
+@pytest.mark.parametrize("digits", [1, 9])  # with one, many scores are equal
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_photos_at_once_are_as_one_by_one(dtype, soft, digits):
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 25, 300) ** 2 // 20  # from one person to many, in any order
+    doubles = rng.uniform(0, 500, (20, 11, 2))[rng.integers(0, 20, 300)]
+    joints = (doubles + rng.normal(0, 1, (300, 11, 2)) * rng.choice([0, 1, 5], (300, 1, 1))).astype(dtype)
+    scores, areas = np.round(rng.random(300), digits), rng.choice([1e3, 1e4, 5e4], 300)
+    for threshold in (0.5, 0.9):
+        found = oks.suppress(photos, joints, scores, areas, SIGMAS[:11], threshold, soft=soft)
+        assert found.tolist() == one_by_one(photos, joints, scores, areas, SIGMAS[:11], threshold, soft)
+
+
+def test_suppression_loses_doubles_only_within_a_photo():
+    joints, areas = np.zeros((3, 3, 2)), np.full(3, 100.0)
+    found = oks.suppress(np.array([7, 1, 7]), joints, np.array([0.1, 0.2, 0.3]), areas, [0.05] * 3, 0.9)
+    assert found.tolist() == [2, 1]
+
+
+def test_rescoring_adds_joint_by_joint_as_the_original_does():
+    rng = np.random.default_rng(0)
+    boxes, joint_scores = rng.random(500), rng.random((500, len(SIGMAS)), np.float32)
+    for box, scores, found in zip(boxes, joint_scores, oks.rescore(boxes, joint_scores), strict=True):
+        total, count = 0.0, 0
+        for score in scores:
+            if score > 0.2:
+                total, count = total + float(score), count + 1
+        assert found == total / max(count, 1) * box

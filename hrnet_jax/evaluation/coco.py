@@ -1,23 +1,19 @@
 """COCO's figures: predictions -> result file -> average precision, and the errors joint by joint."""
 
-import contextlib
-import io
-import json
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from hrnet_jax import geometry
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import errors, oks
+from hrnet_jax.evaluation import average_precision as ap
+from hrnet_jax.evaluation import errors, ground_truth, matching, oks
 from hrnet_jax.skeletons import Skeleton
 
-METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
-MOST_PEOPLE = 20  # a photo's best results that COCO counts
+METRICS = ap.METRICS
 
 
 class Result(TypedDict):
@@ -36,9 +32,14 @@ def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
       boxes: [N, 4] x, y, width, height in photo pixels.
       image_size: (height, width) of the network's input, whose shape boxes are grown to (and by a quarter).
     """
-    aspect_ratio = image_size[1] / image_size[0]
-    scales = [geometry.box_to_center_scale(box, aspect_ratio)[1] for box in boxes]
-    return np.prod(np.reshape(scales, (-1, 2)) * 200, axis=1).astype(np.float64)
+    width, height = boxes[:, 2], boxes[:, 3]
+    point = np.where((width == 0) & (height == 0), 1.0, 0.0)  # as `geometry.padded_scale`, all boxes at once
+    width, height, aspect_ratio = width + point, height + point, image_size[1] / image_size[0]
+    wide = width > aspect_ratio * height
+    grown = np.where(wide, width, height * aspect_ratio), np.where(wide, width / aspect_ratio, height)
+    scales = (np.stack(grown, axis=1) / geometry.PIXELS_PER_SCALE).astype(np.float32)
+    sides = scales * np.float32(geometry.BOX_PADDING) * np.float32(geometry.PIXELS_PER_SCALE)
+    return np.prod(sides, axis=1).astype(np.float64)
 
 
 def results(
@@ -71,29 +72,18 @@ def results(
     """
     scores = oks.rescore(people.score, joint_scores, joint_score_threshold)
     areas = padded_areas(people.box, image_size)
-    keypoints = np.concatenate([joints, joint_scores[..., None]], axis=-1).astype(np.float64)
-    suppress = oks.soft_nms if soft_nms else oks.nms
-    found: list[Result] = []
-    for photo_id, rows in _rows_by_photo(people.photo_id).items():
-        keep = suppress(joints[rows], scores[rows], areas[rows], skeleton.sigmas, nms_threshold)
-        found += [
-            Result(
-                image_id=photo_id,
-                category_id=category_id,
-                keypoints=keypoints[row].ravel().tolist(),
-                score=float(scores[row]),
-            )
-            for row in rows[keep]
-        ]
-    return found
+    kept = oks.suppress(people.photo_id, joints, scores, areas, skeleton.sigmas, nms_threshold, soft=soft_nms)
+    keypoints = np.concatenate([joints[kept], joint_scores[kept, :, None]], axis=-1, dtype=np.float64)
+    return listed(people.photo_id[kept], keypoints, scores[kept], category_id)
 
 
-def _rows_by_photo(photo_ids: np.ndarray) -> dict[int, np.ndarray]:
-    """Maps each photo to the rows of its people, both in the order they come in."""
-    rows: dict[int, list[int]] = {}
-    for row, photo_id in enumerate(photo_ids.tolist()):
-        rows.setdefault(photo_id, []).append(row)
-    return {photo_id: np.array(numbers) for photo_id, numbers in rows.items()}
+def listed(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
+    """Returns the arrays of N people, `keypoints` [N, K, 3] with x, y, score, as a COCO result file has them."""
+    numbers = keypoints.reshape(len(keypoints), -1).tolist()
+    return [
+        {"image_id": photo_id, "category_id": category_id, "keypoints": of_one, "score": score}
+        for photo_id, of_one, score in zip(photo_ids.tolist(), numbers, scores.tolist(), strict=True)
+    ]
 
 
 def average_precision(
@@ -106,33 +96,52 @@ def average_precision(
     results all are 0.
 
     Args:
-      found: from `results`, or a COCO result file's content.
+      found: from `results`, or a COCO result file's content; its joints count, boxes in it do not.
       annotations: COCO annotation file.
       skeleton: for its sigmas; any number of joints.
 
     Raises:
-      ValueError: a result belongs to a photo that `annotations` does not have.
+      ValueError: a result belongs to a photo that `annotations` does not have, or is of another skeleton.
     """
     if not found:
         return dict.fromkeys(METRICS, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
-        truth = COCO(os.fspath(annotations))
-        _check_photos(found, truth, annotations)
-        copies = [dict(result) for result in found]  # pycocotools writes into what it is given
-        predictions = truth.loadRes(copies)  # pyright: ignore[reportArgumentType]
-        evaluation = COCOeval(truth, predictions, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-        evaluation.params.maxDets = [MOST_PEOPLE]
-        evaluation.params.catIds = sorted({result["category_id"] for result in found})
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(METRICS, map(float, evaluation.stats), strict=True))
+    truth = ground_truth.load(annotations)
+    detections = by_category(found, skeleton)
+    _check_photos(detections, truth, annotations)
+    return ap.figures(truth, detections, skeleton.sigmas)
 
 
-def _check_photos(found: Sequence[Result], truth: COCO, annotations: str | os.PathLike) -> None:
-    unknown = sorted({result["image_id"] for result in found} - set(truth.imgs))
-    if unknown:
+def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matching.Detections]:
+    """Turns results into arrays, by the number of their category.
+
+    Raises:
+      ValueError: a result has not as many joints as the skeleton.
+    """
+    lengths = {len(result["keypoints"]) for result in found}
+    if lengths != {3 * skeleton.num_joints}:
+        raise ValueError(
+            f"`keypoints` of the results are {sorted(lengths)} numbers, but must be x, y and score of each of the"
+            f" {skeleton.num_joints} joints of skeleton {skeleton.name!r}"
+        )
+    numbers = itertools.chain.from_iterable(result["keypoints"] for result in found)
+    keypoints = np.fromiter(numbers, np.float64, len(found) * 3 * skeleton.num_joints)
+    joints = keypoints.reshape(len(found), skeleton.num_joints, 3)[..., :2]
+    photo_ids = np.array([result["image_id"] for result in found], np.int64)
+    scores = np.array([result["score"] for result in found], np.float64)
+    categories = np.array([result["category_id"] for result in found])
+    return {
+        int(number): matching.Detections(photo_ids[rows], joints[rows], scores[rows])
+        for number in np.unique(categories)
+        for rows in [categories == number]
+    }
+
+
+def _check_photos(
+    found: Mapping[int, matching.Detections], truth: ground_truth.GroundTruth, annotations: str | os.PathLike
+) -> None:
+    photo_ids = np.concatenate([detections.photo_id for detections in found.values()])
+    unknown = np.setdiff1d(photo_ids, truth.photo_ids)
+    if unknown.size:
         raise ValueError(
             f"{len(unknown)} photos of the results (image_id={unknown[0]}, ...) are not in {annotations}:"
             " evaluate on the split that the results were made from"
@@ -165,10 +174,8 @@ def per_joint_errors(
 
 def person_category(annotations: str | os.PathLike) -> int:
     """Returns the number of the category ``person`` in a COCO annotation file; of its first, if none is."""
-    with open(annotations) as file:
-        categories = json.load(file)["categories"]
-    named = [category["id"] for category in categories if category["name"] == "person"]
-    return (named or [category["id"] for category in categories])[0]
+    categories = ground_truth.load(annotations).categories
+    return next((number for number, name in categories.items() if name == "person"), next(iter(categories)))
 
 
 def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
@@ -177,8 +184,9 @@ def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) 
     Raises:
       ValueError: an annotation is not in the file.
     """
-    with open(annotations) as file:
-        areas = {annotation["id"]: annotation["area"] for annotation in json.load(file)["annotations"]}
+    areas: dict[int, float] = {}
+    for people in ground_truth.load(annotations).people.values():
+        areas |= zip(people.annotation_id.tolist(), people.area.tolist(), strict=True)
     missing = [number for number in annotation_ids.tolist() if number not in areas]
     if missing:
         raise ValueError(f"{annotations} has no annotation {missing[0]}: was the split prepared from it?")

@@ -25,7 +25,8 @@ def joint_similarity(
       sigmas: K, as a fraction of the square root of the area.
     """
     variances = (2 * np.asarray(sigmas)) ** 2
-    squared = np.sum((np.asarray(joints_b) - np.asarray(joints_a)) ** 2, axis=-1)
+    squares = (np.asarray(joints_b) - np.asarray(joints_a)) ** 2
+    squared = squares[..., 0] + squares[..., 1]  # a sum over so short an axis is many times slower
     return np.exp(-squared / variances / (np.asarray(areas)[..., None] + np.spacing(1)) / 2)
 
 
@@ -85,14 +86,7 @@ def nms(
       sigmas: K, see `joint_similarity`.
       threshold: 0.9 in the published results.
     """
-    order = np.argsort(scores)[::-1]
-    keep = []
-    while order.size:
-        best, rest = order[0], order[1:]
-        keep.append(int(best))
-        alike = oks(joints[best], joints[rest], areas[best], areas[rest], sigmas)
-        order = rest[alike <= threshold]
-    return keep
+    return suppress(np.zeros(len(scores)), joints, scores, areas, sigmas, threshold).tolist()
 
 
 def soft_nms(
@@ -107,17 +101,79 @@ def soft_nms(
     A remaining person's score is multiplied by ``exp(-oks^2 / threshold)`` (soft NMS, arXiv:1704.04503). Only
     the order follows from the lowered scores; the caller goes on with the scores it has. Arguments as `nms`.
     """
-    order = np.argsort(scores)[::-1]
-    lowered = np.asarray(scores)[order]
-    keep = []
-    while order.size and len(keep) < SOFT_NMS_MOST:
-        best, rest = order[0], order[1:]
-        keep.append(int(best))
-        alike = oks(joints[best], joints[rest], areas[best], areas[rest], sigmas)
-        lowered = lowered[1:] * np.exp(-(alike**2) / threshold)
-        again = np.argsort(lowered)[::-1]
-        order, lowered = rest[again], lowered[again]
-    return keep
+    return suppress(np.zeros(len(scores)), joints, scores, areas, sigmas, threshold, soft=True).tolist()
+
+
+def suppress(
+    photos: np.ndarray,
+    joints: np.ndarray,
+    scores: np.ndarray,
+    areas: np.ndarray,
+    sigmas: Sequence[float] | np.ndarray,
+    threshold: float,
+    *,
+    soft: bool = False,
+) -> np.ndarray:
+    """Does what `nms` or `soft_nms` does, to each of many photos; photos with as many people go together.
+
+    Args:
+      photos: [N] each person's photo, in any order.
+      joints: [N, K, 2].
+      scores: [N].
+      areas: [N] square pixels.
+      sigmas: K, see `joint_similarity`.
+      threshold: see `nms` and `soft_nms`.
+      soft: whether as `soft_nms` does.
+
+    Returns:
+      The rows to keep, photos in order of first appearance, best people first.
+    """
+    _, first, photo = np.unique(photos, return_index=True, return_inverse=True)
+    rows = np.argsort(first[photo], kind="stable")  # photo by photo, as they come in
+    starts, counts = np.unique(first[photo[rows]], return_index=True, return_counts=True)[1:]
+    kept = np.zeros(len(rows), bool)
+    for count in np.unique(counts):
+        places = starts[counts == count, None] + np.arange(count)
+        alike_many = rows[places]
+        order, stays = (_soft if soft else _hard)(
+            joints[alike_many], scores[alike_many], areas[alike_many], sigmas, threshold
+        )
+        rows[places], kept[places] = np.take_along_axis(alike_many, order, axis=1), stays
+    return rows[kept]
+
+
+def _ranked(order: np.ndarray, *tables: np.ndarray) -> list[np.ndarray]:
+    """Returns tables [P, N, ...] in the order [P, N] of each photo."""
+    order = np.ascontiguousarray(order)  # the tables' layout follows it, and the last bits of sums the layout
+    photo = np.arange(len(order))[:, None]
+    return [table[photo, order] for table in tables]
+
+
+def _hard(joints, scores, areas, sigmas, threshold) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the order of P photos' N people and who is kept, [P, N] both; arguments as `nms`, photos first."""
+    order = np.argsort(scores, axis=1)[:, ::-1]
+    joints, areas = _ranked(order, joints, areas)
+    kept = np.ones(order.shape, bool)
+    for best in range(order.shape[1] - 1):
+        rest = slice(best + 1, None)
+        alike = oks(joints[:, best, None], joints[:, rest], areas[:, best, None], areas[:, rest], sigmas)
+        kept[:, rest] &= ~kept[:, best, None] | (alike <= threshold)
+    return order, kept
+
+
+def _soft(joints, scores, areas, sigmas, threshold) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the order of P photos' N people and who is kept, [P, N] both; arguments as `nms`, photos first."""
+    order = np.argsort(scores, axis=1)[:, ::-1]
+    joints, areas, lowered = _ranked(order, joints, areas, scores)
+    for best in range(min(order.shape[1], SOFT_NMS_MOST) - 1):
+        rest = slice(best + 1, None)
+        alike = oks(joints[:, best, None], joints[:, rest], areas[:, best, None], areas[:, rest], sigmas)
+        lowered = lowered[:, 1:] * np.exp(-(alike**2) / threshold)
+        again = np.argsort(lowered, axis=1)[:, ::-1]
+        order[:, rest], joints[:, rest], areas[:, rest], lowered = _ranked(
+            again, order[:, rest], joints[:, rest], areas[:, rest], lowered
+        )
+    return order, np.broadcast_to(np.arange(order.shape[1]) < SOFT_NMS_MOST, order.shape)
 
 
 def rescore(box_scores: np.ndarray, joint_scores: np.ndarray, threshold: float = 0.2) -> np.ndarray:
@@ -129,5 +185,5 @@ def rescore(box_scores: np.ndarray, joint_scores: np.ndarray, threshold: float =
       threshold: 0.2 in the published results.
     """
     counted = joint_scores > threshold
-    total = np.sum(joint_scores * counted, axis=-1, dtype=np.float64)
-    return box_scores * total / np.maximum(counted.sum(axis=-1), 1)
+    total = np.add.accumulate(joint_scores * counted, axis=-1, dtype=np.float64)[..., -1]  # one after the other
+    return total / np.maximum(counted.sum(axis=-1), 1) * box_scores

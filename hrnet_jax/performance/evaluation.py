@@ -1,0 +1,123 @@
+"""COCO's evaluation side by side with the original's Python: from a network's predictions to the ten figures."""
+
+import cProfile
+import json
+import pathlib
+import pstats
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+
+from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching, oks
+from hrnet_jax.performance import made_up_people, plain_evaluation, race
+from hrnet_jax.performance.made_up_people import Problem
+
+IMAGE_SIZE = (256, 192)
+SKELETON = made_up_people.SKELETON
+OURS, ORIGINAL = "hrnet_jax", "the original's Python"
+# Functions that do a stage alone, in the order of their turn; what they leave of the time is bookkeeping.
+STAGES: dict[str, Callable] = {
+    "annotations": ground_truth.load,
+    "rescoring": oks.rescore,
+    "areas of the boxes": coco.padded_areas,
+    "suppression": oks.suppress,
+    "list of results": coco.listed,
+    "results as arrays": coco.by_category,
+    "OKS with the annotations": matching.similarities,
+    "matching": matching.match,
+    "precision and recall": average_precision.curves,
+}
+
+
+def made_up(seed: int, photos: int = 5000, detections: int = 104_125) -> Problem:
+    """Makes up what is to be judged, as many people as COCO's val2017 has; see `made_up_people.make`."""
+    return made_up_people.make(seed, photos, detections)
+
+
+def ours(problem: Problem, annotations: pathlib.Path) -> list[float]:
+    """Returns the ten figures, `annotations` read anew."""
+    ground_truth.forget()
+    found = coco.results(
+        problem.joints,
+        problem.joint_scores,
+        problem.people,
+        IMAGE_SIZE,
+        SKELETON,
+        category_id=coco.person_category(annotations),
+    )
+    return list(coco.average_precision(found, annotations, SKELETON).values())
+
+
+def originals(problem: Problem, annotations: pathlib.Path, areas: np.ndarray) -> list[float]:
+    """Returns the ten figures as the original gets them, over a result file beside `annotations`.
+
+    Args:
+      problem: what is to be judged.
+      annotations: COCO annotation file.
+      areas: [N] of the crops in square pixels, which the original knows from loading them.
+    """
+    people, sigmas = problem.people, np.array(SKELETON.sigmas)
+    photos = plain_evaluation.rescored(problem.joints, problem.joint_scores, people.photo_id, people.score, areas)
+    kept = [person for of_photo in photos.values() for person in plain_evaluation.suppressed(of_photo, sigmas)]
+    results = annotations.with_name("results.json")
+    plain_evaluation.write(kept, results)
+    return plain_evaluation.judged(results, annotations, sigmas)
+
+
+def run(problem: Problem, *, rounds: int, warm_up: int = 0) -> race.Race:
+    """Lets ours and the original's evaluate the same predictions.
+
+    Raises:
+      RuntimeError: they do not come to the same figures, bit for bit.
+    """
+    areas = coco.padded_areas(problem.people.box, IMAGE_SIZE)
+    figures: dict[str, list[float]] = {}
+
+    def contender(name: str, evaluate: Callable[[], list[float]]) -> Callable[[], int]:
+        def turn() -> int:
+            figures[name] = evaluate()
+            return len(problem.people)
+
+        return turn
+
+    with tempfile.TemporaryDirectory() as directory:
+        annotations = _write(problem, directory)
+        result = race.run(
+            f"rescoring, OKS-NMS and AP of {len(problem.people):,} detections on"
+            f" {len(problem.annotations['images']):,} photos",
+            "detections",
+            {
+                OURS: contender(OURS, lambda: ours(problem, annotations)),
+                ORIGINAL: contender(ORIGINAL, lambda: originals(problem, annotations, areas)),
+            },
+            reference=ORIGINAL,
+            rounds=rounds,
+            warm_up=warm_up,
+        )
+    if figures[OURS] != figures[ORIGINAL]:
+        raise RuntimeError(f"the figures differ: {figures[OURS]} are ours, {figures[ORIGINAL]} the original's")
+    return result
+
+
+def shares(problem: Problem) -> dict[str, float]:
+    """Returns the share of our time that each of the `STAGES` takes, and the rest, by name; their sum is 1."""
+    profile = cProfile.Profile()
+    with tempfile.TemporaryDirectory() as directory:
+        annotations = _write(problem, directory)
+        profile.runcall(ours, problem, annotations)
+    spent = pstats.Stats(profile).stats  # pyright: ignore[reportAttributeAccessIssue]
+
+    def seconds(function: Callable) -> float:
+        code = function.__code__
+        return spent[code.co_filename, code.co_firstlineno, code.co_name][3]  # with all that it calls
+
+    total = seconds(ours)
+    found = {name: seconds(function) / total for name, function in STAGES.items()}
+    return found | {"bookkeeping": 1 - sum(found.values())}
+
+
+def _write(problem: Problem, directory: str) -> pathlib.Path:
+    path = pathlib.Path(directory) / "annotations.json"
+    path.write_text(json.dumps(problem.annotations))
+    return path

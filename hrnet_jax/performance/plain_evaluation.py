@@ -1,0 +1,98 @@
+"""COCO's evaluation the way the original goes: person by person in Python, over a result file, by pycocotools.
+
+What is done, in which order and in which precision is the original's (``lib/dataset/coco.py``, ``lib/nms/nms.py``
+of the published code); the words are ours. Here to be measured against, not to be used.
+"""
+
+import contextlib
+import io
+import json
+import pathlib
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+SURE = 0.2  # joints with lower scores do not enter a person's score
+TOO_ALIKE = 0.9  # OKS above which the worse of two people goes
+
+
+def rescored(joints: np.ndarray, joint_scores: np.ndarray, photo_ids, scores, areas) -> dict[int, list[dict]]:
+    """Groups people by photo and multiplies their boxes' scores by the mean score of their sure joints.
+
+    Args:
+      joints: [N, K, 2] in photo pixels.
+      joint_scores: [N, K].
+      photo_ids: [N].
+      scores: [N] of the boxes.
+      areas: [N] of the crops, square pixels.
+    """
+    keypoints = np.dstack([joints, joint_scores])
+    photos: dict[int, list[dict]] = {}
+    for row, photo_id in enumerate(photo_ids.tolist()):
+        person = {"keypoints": keypoints[row], "area": areas[row], "score": scores[row], "image": photo_id}
+        photos.setdefault(photo_id, []).append(person)
+    for people in photos.values():
+        for person in people:
+            total, count = 0.0, 0
+            for score in person["keypoints"][:, 2]:
+                if score > SURE:
+                    total, count = total + float(score), count + 1
+            person["score"] = (total / count if count else 0.0) * person["score"]
+    return photos
+
+
+def likeness(
+    one: np.ndarray, others: np.ndarray, area: np.ndarray | float, areas: np.ndarray, sigmas: np.ndarray
+) -> np.ndarray:
+    """Returns [N]: the OKS of one person, [3 K] of x, y, score, with each of N others, [N, 3 K]."""
+    spread = (sigmas * 2) ** 2
+    alike = np.zeros(len(others))
+    for number, other in enumerate(others):
+        across, down = other[0::3] - one[0::3], other[1::3] - one[1::3]
+        distance = (across**2 + down**2) / spread / ((area + areas[number]) / 2 + np.spacing(1)) / 2
+        alike[number] = np.sum(np.exp(-distance)) / len(distance)
+    return alike
+
+
+def suppressed(people: list[dict], sigmas: np.ndarray) -> list[dict]:
+    """Returns a photo's people, best first, without those who are too like a better one."""
+    scores = np.array([person["score"] for person in people])
+    keypoints = np.array([person["keypoints"].flatten() for person in people])
+    areas = np.array([person["area"] for person in people])
+    order, kept = scores.argsort()[::-1], []
+    while order.size > 0:
+        best, rest = order[0], order[1:]
+        kept.append(people[best])
+        alike = likeness(keypoints[best], keypoints[rest], areas[best], areas[rest], sigmas)
+        order = rest[np.where(alike <= TOO_ALIKE)[0]]
+    return kept
+
+
+def write(people: list[dict], path: pathlib.Path) -> None:
+    """Writes a COCO result file, indented, and reads it to see that it is whole."""
+    results = [
+        {
+            "image_id": person["image"],
+            "category_id": 1,
+            "keypoints": list(person["keypoints"].astype(np.float64).flatten()),
+            "score": person["score"],
+        }
+        for person in people
+    ]
+    with path.open("w") as file:
+        json.dump(results, file, sort_keys=True, indent=4)
+    with path.open() as file:
+        json.load(file)
+
+
+def judged(results: pathlib.Path, annotations: pathlib.Path, sigmas: np.ndarray) -> list[float]:
+    """Returns the ten figures of a result file."""
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, truth.loadRes(str(results)), "keypoints")
+        evaluation.params.kpt_oks_sigmas = sigmas
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return list(map(float, evaluation.stats))
