@@ -57,7 +57,7 @@ def start(main: Callable[..., int | None], takes_arguments: bool = False) -> Non
 
 def _keep_compiled_programs() -> None:
     """Lets JAX keep what it compiles, so that the next start need not; unless the user said where, or not to."""
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", os.fspath(compilation_cache()))
 
 

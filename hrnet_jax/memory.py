@@ -49,7 +49,7 @@ def needed(compiled: jax.stages.Compiled) -> int:
     return kept + sizes.temp_size_in_bytes
 
 
-def available(device: jax.Device) -> int:
+def available(device: Any) -> int:
     """Returns the bytes that a device has; devices that are the host's own processor share what the host has."""
     stats = device.memory_stats() or {}
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,8 +1,10 @@
 """The programs as a user runs them, on a handful of made-up people: train, stop, go on, evaluate."""
 
+import collections
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -45,8 +47,8 @@ def command(program: str, data: pathlib.Path, *flags: str, **changes) -> list[st
     return [sys.executable, program, "--config", "configs/demo.py", *flags, *settings]
 
 
-def start(arguments: list[str], devices: int = 1) -> subprocess.Popen:
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+def start(arguments: list[str], devices: int = 1, **variables: str) -> subprocess.Popen:
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"} | variables
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, text=True, **pipes)
 
@@ -59,9 +61,20 @@ def finish(process: subprocess.Popen, status: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory) -> tuple[pathlib.Path, str]:
-    """A run that nothing stopped, and what it said."""
+    """A run that nothing stopped, and what it said, JAX about its compilations included."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
-    return workdir, finish(start(command("train.py", data, f"--workdir={workdir}")))
+    return workdir, finish(
+        start(command("train.py", data, f"--workdir={workdir}"), JAX_LOG_COMPILES="1", JAX_LOGGING_LEVEL="WARNING")
+    )
+
+
+def test_nothing_is_compiled_twice(trained):
+    """Over two epochs, two evaluations with a short last batch, and pictures."""
+    said = set(re.findall(r"Finished XLA compilation of jit\((\w+)\) in ([\d.]+) sec", trained[1]))  # said twice
+    compiled = collections.Counter(name for name, _ in said)
+    assert {name: compiled[name] for name in ("train_step", "predict_step", "look")} == {
+        "train_step": 1, "predict_step": 1, "look": 1
+    }  # fmt: skip
 
 
 def logged(workdir: pathlib.Path) -> list[dict]:

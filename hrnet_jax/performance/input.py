@@ -136,8 +136,8 @@ class Original:
         """Returns the crop, and its joints and which of them are visible."""
         people, (height, width) = self.task.split.people, self.task.image_size
         path = self.directory / str(people.photo_index[index])
-        photo = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        photo = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        photo = cv2.cvtColor(np.asarray(cv2.imread(str(path), flags)), cv2.COLOR_BGR2RGB)
         view = augment.apply(
             draw,
             people.joints[index],

@@ -64,10 +64,13 @@ def run(
 
 def table(race: Race) -> str:
     """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
-    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<44}{'median':>10}{'quartiles':>20}{'ratio':>8}"]
+    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<42}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
     base = np.median(race.rates[race.reference])
     for name, rates in race.rates.items():
-        low, median, high = np.percentile(rates, [25, 50, 75])
-        spread = f"{low:,.4g} to {high:,.4g}"
-        lines.append(f"  {name:<44}{median:>10,.4g}{spread:>20}{median / base:>8.2f}")
+        low, median, high = map(_number, np.percentile(rates, [25, 50, 75]))
+        lines.append(f"  {name:<42}{median:>9}{f'{low} to {high}':>20}{np.median(rates) / base:>8.2f}")
     return "\n".join(lines)
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"

@@ -39,13 +39,16 @@ def _started(command: list[str], environment: dict[str, str]) -> dict[str, float
 
 def _run() -> None:
     """Prints when each stage was over."""
+    from typing import Any
+
     import jax
     from absl import flags
 
     from hrnet_jax import models, optimizer, sharding, training
     from hrnet_jax.performance import step
 
-    config, size, times = flags.FLAGS["config"].value, int(os.environ["HRNET_JAX_BATCH"]), []
+    config: Any = flags.FLAGS["config"].value
+    size, times = int(os.environ["HRNET_JAX_BATCH"]), []
 
     def over() -> None:
         times.append(time.time())
