@@ -241,9 +241,9 @@ def evaluate_state(run: Run, step: inference.Step, state: training.TrainState) -
 
 
 def compile_step(run: Run) -> jax.stages.Compiled:
-    """Compiles the training step, and says what memory it takes, before anything is loaded."""
+    """Compiles the training step, and says what memory it takes."""
     compiled = memory.compile_step(run.config, run.optimizer, run.mesh)
-    needs, has = memory.needed(compiled), memory.available(run.mesh.devices.flat[0])
+    needs, has = memory.needed(compiled), memory.available(run.mesh)
     print(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}", flush=True)
     return compiled
 
@@ -279,7 +279,7 @@ def loop(
                 unread.clear()
                 log.figures(done, figures)
                 bar.set_postfix_str(progress(figures))
-                if complaint := watch.complaint(figures["data_wait"]):
+                if complaint := watch.complaint(figures["data_wait"], run.train_split.decoded is not None):
                     tqdm.tqdm.write(complaint)
             if due(config.picture_every):
                 log.picture(done, draw_picture(state, batch))

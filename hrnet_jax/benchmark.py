@@ -1,9 +1,10 @@
 """How fast it is, beside what a user would otherwise run: ``python -m hrnet_jax.benchmark [PART ...]``.
 
 Parts: ``input`` (loading batches, against the original's way), ``step`` (training) and ``predict``, against the
-PyTorch twin, ``evaluate`` (OKS, suppression and AP, against the original's loops), ``start`` (from the command to
-the first step). Ours and the reference take turns; what counts is the ratio of their medians. Every figure is
-printed and written to ``OUT/report.json``, with the machine that it was measured on.
+PyTorch twin, ``evaluate`` (OKS, suppression and AP, against the original's loops), ``compile`` (from the command
+to the end of the first step, with and without what JAX keeps); ``all`` of them by default. Ours and the reference
+take turns; what counts is the ratio of their medians. Every figure is printed and written to ``OUT/report.json``,
+with the machine that it was measured on.
 """
 
 import datetime
@@ -20,10 +21,9 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import augment, console, heatmap
+from hrnet_jax import augment, console, heatmap, memory, sharding
 from hrnet_jax.datasets import records
-from hrnet_jax.performance import evaluation, race, start, step
-from hrnet_jax.performance import input as loading
+from hrnet_jax.performance import batches, evaluation, race, start, step
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless", "grain", "torch")
 
@@ -31,7 +31,9 @@ LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless", "grain"
 def define_flags() -> None:
     """Defines the command line."""
     config_flags.DEFINE_config_file("config", "configs/default.py", "The network, its size and its data.")
-    flags.DEFINE_integer("batch", 0, "People in a batch of `step`, `predict` and `start`. Default: the config's.")
+    flags.DEFINE_integer(
+        "batch", 0, "People in a batch of `step`, `predict` and `compile`. Default: the config's."
+    )
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
     flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
     flags.DEFINE_string("out", "runs/benchmark", "Where the report goes.")
@@ -40,15 +42,23 @@ def define_flags() -> None:
 def run(parts: list[str]) -> None:
     """Measures the parts named, or all of them."""
     given = flags.FLAGS
-    unknown = sorted(set(parts) - set(PARTS))
-    if unknown:
-        raise ValueError(f"there is no part {unknown[0]!r}: choose some of {', '.join(PARTS)}, or none for all")
-    if given.rounds < 1:
-        raise ValueError(f"--rounds (={given.rounds}) must be at least 1")
-    report = {"machine": machine(), "command": " ".join(["python -m hrnet_jax.benchmark", *sys.argv[1:]])}
+    # Else JAX takes most of a GPU for itself, and PyTorch is measured in what is left.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if unknown := sorted(set(parts) - {*PARTS, "all"}):
+        raise ValueError(f"there is no part {unknown[0]!r}: choose some of {', '.join(PARTS)}, or all")
+    if given.rounds < 1 or given.batch < 0:
+        raise ValueError(f"--rounds (={given.rounds}) and --batch (={given.batch}) must be at least 1")
+    chosen = list(PARTS) if not parts or "all" in parts else parts
+    report: dict[str, Any] = {"machine": machine()}
+    report["command"] = " ".join(["python -m hrnet_jax.benchmark", *sys.argv[1:]])
     print("  ".join(f"{name} {value}" for name, value in report["machine"].items()) + "\n", flush=True)
-    for part in parts or PARTS:
-        report[part], text = PARTS[part](given.config, given)
+    for part in chosen:
+        try:
+            report[part], text = PARTS[part](given.config, given)
+        except (ValueError, OSError) as error:
+            if len(chosen) == 1:
+                raise
+            report[part], text = {"error": str(error)}, f"{part}: not measured: {error}"
         print(f"{text}\n", flush=True)
         write(pathlib.Path(given.out), report)
 
@@ -76,35 +86,38 @@ def _processor() -> str:
 
 
 def measure_input(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
-    """Measures loading on the training split, which must have its photos decoded."""
+    """Measures loading from the training split, which must have its photos decoded."""
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
     policy, size = augment.Policy(**config.augment), min(32, len(split.people))
-    task = loading.Task(split, policy, tuple(config.image_size), config.heatmap.sigma, size)
-    measured = loading.measure(task, given.rounds)
-    return measured, loading.lines(measured)
+    task = batches.Task(split, policy, tuple(config.image_size), config.heatmap.sigma, size)
+    measured = batches.measure(task, given.rounds)
+    return measured, batches.lines(measured)
 
 
 def measure_step(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures training steps."""
-    size = given.batch or config.batch_size
-    found, cost = _race(config, given, size, train=True), step.cost(config, size)
-    text = (
-        f"  the compiler counts {cost['operations'] / 1e9:,.1f} G operations, {cost['bytes'] / 1e9:,.1f} GB moved"
-    )
-    return {"race": found, "cost": cost}, f"{race.table(found)}\n{text}, {cost['memory'] / 1e9:,.2f} GB needed"
+    config = step.sized(config, given.batch or config.batch_size)
+    compiled = memory.compile_step(config, step.adam(config), sharding.make_mesh())
+    cost = step.cost(compiled)
+    operations, moved, needs = (f"{cost[name] / 1e9:,.1f} G" for name in ("operations", "bytes", "memory"))
+    found = _race(config, given, compiled)
+    text = f"the compiler counts {operations} operations, {moved}B moved, {needs}B needed"
+    return {"race": found, "cost": cost}, f"{race.table(found)}\n  {text}"
 
 
 def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures predictions."""
     heatmap.check_decoder(config.eval.decoder)
-    found = _race(config, given, given.batch or config.eval.batch_size, train=False)
+    found = _race(step.sized(config, given.batch or config.eval.batch_size), given, None)
     return {"race": found}, race.table(found)
 
 
-def _race(config: ConfigDict, given: flags.FlagValues, size: int, *, train: bool) -> race.Race:
+def _race(config: ConfigDict, given: flags.FlagValues, compiled: jax.stages.Compiled | None) -> race.Race:
     try:
-        return step.measure(config, size, given.rounds, train=train, compiled=given.compiled)
-    except ImportError as error:
+        return step.measure(config, given.rounds, step=compiled, compiled=given.compiled)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
         raise ValueError("there is nothing to compare with without PyTorch: pip install torch") from error
 
 
@@ -113,23 +126,22 @@ def measure_evaluate(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, 
     problem = evaluation.made_up(seed=0)
     found, shares = evaluation.run(problem, rounds=given.rounds), evaluation.shares(problem)
     parts = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
-    return {
-        "race": found,
-        "shares": shares,
-    }, f"{race.table(found)}\n  the same figures, bit for bit; ours: {parts}"
+    text = f"{race.table(found)}\n  the same figures, bit for bit; ours: {parts}"
+    return {"race": found, "shares": shares}, text
 
 
-def measure_start(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
+def measure_compile(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures how long it takes until the first step is done."""
-    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
+    overrides = [argument for argument in sys.argv[1:] if argument.lstrip("-").startswith("config.")]
+    size = step.sized(config, given.batch or config.batch_size).batch_size
     file = str(given["config"].config_filename)  # pyright: ignore[reportAttributeAccessIssue]
-    measured = start.measure(file, overrides, given.batch or config.batch_size)
+    measured = start.measure(file, overrides, size)
     rows = [
         f"  {name:<8}" + "".join(f"{stage} {seconds:.1f} s, " for stage, seconds in stages.items())
         + f"in all {sum(stages.values()):.1f} s"
         for name, stages in measured.items()
     ]  # fmt: skip
-    return measured, "\n".join(["from the command to the end of the first step", *rows])
+    return measured, "\n".join(["from the command to the end of a first training step", *rows])
 
 
 PARTS = {
@@ -137,7 +149,7 @@ PARTS = {
     "step": measure_step,
     "predict": measure_predict,
     "evaluate": measure_evaluate,
-    "start": measure_start,
+    "compile": measure_compile,
 }
 
 
@@ -145,7 +157,9 @@ def write(out: pathlib.Path, report: dict[str, Any]) -> None:
     """Writes what was measured so far."""
 
     def plain(value: Any) -> Any:
-        return vars(value) | {"ratio": value.ratio} if isinstance(value, race.Race) else np.asarray(value).tolist()
+        return (
+            vars(value) | {"ratios": value.ratios} if isinstance(value, race.Race) else np.asarray(value).tolist()
+        )
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, indent=1, default=plain) + "\n")

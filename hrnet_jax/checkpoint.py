@@ -19,6 +19,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from hrnet_jax import models, skeletons
 
+_WEIGHTS = ("params", "batch_stats")
+
 
 def describe(config: ConfigDict) -> dict[str, Any]:
     """Returns what a network is: architecture, skeleton and the order of colours it was trained with."""
@@ -166,24 +168,30 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _read_arrays(directory: pathlib.Path) -> dict[str, Any]:
-    _touch_everything(directory)
+    _look_for_damage(directory)
     with ocp.PyTreeCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(directory).item_metadata.tree
-        wanted = {name: metadata[name] for name in ("params", "batch_stats")}
+        wanted = {name: metadata[name] for name in _WEIGHTS}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         args = ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
         return checkpointer.restore(directory, args=args)
 
 
-def _touch_everything(directory: pathlib.Path) -> None:
-    """Raises what tensorstore raises if anything is missing or cut short.
+def _look_for_damage(directory: pathlib.Path) -> None:
+    """Raises ValueError, as tensorstore does, if any of the weights is missing or cut short.
 
     Orbax would find that too, but leaves the rest of its reads to a closed event loop: hundreds of tracebacks,
     from C++, would bury the message.
     """
-    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{directory}/"}).result()
-    for read in [store.read(key) for key in store.list().result()]:
-        read.result()
+    base = {"driver": "file", "path": f"{directory}/"}
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    keys = [
+        key for key in store.list().result() if key.startswith(tuple(f"{name}.".encode() for name in _WEIGHTS))
+    ]
+    if not keys:
+        raise ValueError("it holds no weights")
+    for key in keys:
+        store.read(key).result()
 
 
 def write_weights(

@@ -1,5 +1,6 @@
 """How the commands start and speak: what a user can mend is one line on the terminal, not a traceback."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -58,7 +59,8 @@ def start(main: Callable[..., int | None], takes_arguments: bool = False) -> Non
 def _keep_compiled_programs() -> None:
     """Lets JAX keep what it compiles, so that the next start need not; unless the user said where, or not to."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", os.fspath(compilation_cache()))
+        with contextlib.suppress(RuntimeError):  # a user without a home
+            jax.config.update("jax_compilation_cache_dir", os.fspath(compilation_cache()))
 
 
 def compilation_cache() -> pathlib.Path:

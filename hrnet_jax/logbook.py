@@ -18,7 +18,16 @@ import tensorboardX
 from ml_collections import ConfigDict
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
-FREE_FIELDS = ("data.dir", "eval.", "loader.", "log_every", "eval_every", "checkpoint_every", "picture_every")
+FREE_FIELDS = (
+    "data.dir",
+    "eval.",
+    "loader.",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "picture_every",
+    "model.remat",
+)
 """Fields (or groups of them) that may differ when a run goes on: they do not change what it learns."""
 
 MUCH_WAITING = 0.25
@@ -159,16 +168,20 @@ class Watch:
         self.restart()
         return figures
 
-    def complaint(self, data_wait: float) -> str | None:
-        """Says what to do about it when the devices wait for data for the first time; None if they do not."""
+    def complaint(self, data_wait: float, decoded: bool) -> str | None:
+        """Says what to do about it when the devices wait much for data for the first time; None if they do not.
+
+        Args:
+          data_wait: the share of the time.
+          decoded: whether photos are kept decoded already.
+        """
         if self._complained or data_wait <= MUCH_WAITING:
             return None
         self._complained = True
         return (
             f"{data_wait:.0%} of the time goes into waiting for photos: raise --config.loader.threads, or"
-            " --config.loader.workers where there are many cores, or keep the photos decoded"
-            " (`python -m hrnet_jax.prepare ... --decoded`)"
-        )
+            " --config.loader.workers where there are many cores"
+        ) + ("" if decoded else ", or keep the photos decoded (`python -m hrnet_jax.prepare ... --decoded`)")
 
 
 def _step_of(line: str) -> float:

@@ -1,6 +1,8 @@
 """Compiling the training step, and whether it fits: what it needs of a device's memory, and what that has."""
 
+import math
 import os
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +24,7 @@ def compile_step(config: ConfigDict, optimizer: optax.GradientTransformation, me
       ValueError: it needs more memory than a device has; names what would need less.
     """
     compiled = lower_step(config, optimizer, mesh).compile()
-    needs, has = needed(compiled), available(mesh.devices.flat[0])
+    needs, has = needed(compiled), available(mesh)
     if needs > has:
         raise ValueError(
             f"a training step needs {gigabytes(needs)} on each device, which has {gigabytes(has)}: "
@@ -49,11 +51,19 @@ def needed(compiled: jax.stages.Compiled) -> int:
     return kept + sizes.temp_size_in_bytes
 
 
-def available(device: Any) -> int:
-    """Returns the bytes that a device has; devices that are the host's own processor share what the host has."""
+def available(mesh: Mesh) -> int:
+    """Returns the bytes that each device has; those that are the host's own processor share what the host has."""
+    device: Any = mesh.local_devices[0]  # another machine's do not tell
     stats = device.memory_stats() or {}
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return stats.get("bytes_limit", host // jax.local_device_count())
+    return stats.get("bytes_limit", _host() // len(mesh.local_devices))
+
+
+def _host() -> int:
+    """Returns the bytes that this process may use of the host's memory."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    container = pathlib.Path("/sys/fs/cgroup/memory.max")
+    limit = container.read_text().strip() if container.is_file() else "max"
+    return min(physical, int(limit)) if limit.isdigit() else physical
 
 
 def gigabytes(count: int) -> str:
@@ -66,18 +76,23 @@ def _ways_out(config: ConfigDict, optimizer: optax.GradientTransformation, mesh:
     for fields in _cheaper(config, mesh):
         other = config.copy_and_resolve_references()
         other.update_from_flattened_dict(fields)
-        needs = needed(lower_step(other, optimizer, mesh).compile())
         options = " ".join(f"--config.{name}={value}" for name, value in fields.items())
+        print(f"too large for the device; compiling it with {options} to see what that needs", flush=True)
+        needs = needed(lower_step(other, optimizer, mesh).compile())
         yield f"{options} needs {gigabytes(needs)}" + (" and fits" if needs <= has else "")
         if needs <= has:
             return
 
 
 def _cheaper(config: ConfigDict, mesh: Mesh) -> Iterator[dict[str, Any]]:
-    """Yields fields that save memory, those first that cost least: computing more, then smaller parts."""
+    """Yields fields that save memory, those first that cost least: computing more, then smaller parts.
+
+    Never parts in which fewer people would be normalised together: that is another training.
+    """
     if not config.model.remat:
         yield {"model.remat": True}
+    together = 1 if config.model.norm_frozen else config.model.norm_group_size or config.batch_size
     parts = 2 * config.accumulation
-    while parts <= MOST_PARTS and config.batch_size % (parts * mesh.size) == 0:
+    while parts <= MOST_PARTS and config.batch_size % (parts * math.lcm(mesh.size, together)) == 0:
         yield {"model.remat": True, "accumulation": parts}
         parts *= 2

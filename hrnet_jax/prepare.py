@@ -114,11 +114,14 @@ def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
 
 def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool, decode: bool) -> dict:
     """Prepares a split and says what came of it."""
+    had_pixels = (directory / decoded.TABLE).is_file()
     summary, written = writing.prepare(sources, directory, skeleton, force)
     what = "prepared" if written else "already prepared from these files; left as it is (--force writes it again)"
     print(f"{directory}: {what}\n{_describe(summary)}")
     if decode:
         _decode(directory)
+    elif had_pixels and not (directory / decoded.TABLE).is_file():
+        print("  decoded    removed with the photos of before; --decoded makes them again")
     return summary
 
 

@@ -1,5 +1,6 @@
 """What the tests share: strict JAX, four simulated devices, the reference data where it is at hand."""
 
+import os
 import pathlib
 
 import jax
@@ -12,6 +13,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl's flags
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory) -> None:
+    """Keeps what programs cache out of the user's home."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -19,19 +19,19 @@ def test_a_part_is_measured_printed_and_written(shared, tmp_path):
     overrides = [f"--config.{name}={value}" for name, value in fields.items()]
     done = run("input", "--rounds=2", f"--out={tmp_path / 'out'}", *overrides)
     assert done.returncode == 0, done.stderr
-    assert "ours, decoded photos" in done.stdout and "0 of 110,592 pixels differ" in done.stdout
+    assert "ours, decoded photos" in done.stdout and "0 of 792,576 pixels differ" in done.stdout
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert {"processor", "cores", "device", "jax", "python"} <= set(report["machine"])
     rates = report["input"]["race"]["rates"]
     assert all(len(values) == 2 for values in rates.values())
-    assert report["input"]["race"]["ratio"] > 0
+    assert report["input"]["race"]["ratios"]["the original's way"] == 1
     assert "0 of" in done.stdout and set(report) == {"machine", "command", "input"}
 
 
 def test_mistakes_are_one_line(tmp_path):
     for arguments, message in {
         ("inputs",): "there is no part 'inputs': choose some of input, step",
-        ("input", "--rounds=0"): "--rounds (=0) must be at least 1",
+        ("input", "--rounds=0"): "--rounds (=0) and --batch (=0) must be at least 1",
         ("input", f"--config.data.dir={tmp_path}"): f"{tmp_path}/train2017 does not exist: prepare the data with",
     }.items():
         done = run(*arguments, f"--out={tmp_path}")

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
     *("sharding", "memory", "checkpoint", "state_dict", "loading", "convert", "logbook", "inference", "visualize"),
-    *("prepare", "compare"),
+    *("prepare", "compare", "benchmark"),
 ]
 FOLDERS = ("comparison", "datasets", "evaluation", "models", "performance")
 MODULES = sorted(PACKAGE.rglob("*.py"))

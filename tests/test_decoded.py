@@ -63,32 +63,49 @@ def test_they_travel_without_their_pixels(root, tmp_path):
     np.testing.assert_array_equal(pickle.loads(sent)[0], first)
 
 
+def swap_rows(directory):
+    table = np.load(directory / decoded.TABLE)
+    np.save(directory / decoded.TABLE, table[::-1])
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (
-            lambda d: (d / decoded.PIXELS).write_bytes(b"123"),
-            r"cut short or of other photos \(3 of 27,648 bytes\)",
-        ),
-        (lambda d: (d / decoded.PIXELS).unlink(), r"damaged or of other photos \(.*No such file"),
-        (lambda d: (d / decoded.TABLE).write_bytes(b"123"), r"damaged or of other photos"),
-        (lambda d: np.save(d / decoded.TABLE, np.zeros((2, 3), int)), r"damaged or of other photos"),
+        (lambda d: (d / decoded.PIXELS).write_bytes(b"123"), r"decoded.rgb has 3 of 27,648 bytes"),
+        (lambda d: (d / decoded.PIXELS).unlink(), r"No such file"),
+        (lambda d: (d / decoded.TABLE).write_bytes(b"123"), r""),
+        (lambda d: np.save(d / decoded.TABLE, np.ones((2, 3), int)), r""),
+        (lambda d: np.save(d / decoded.TABLE, np.ones((3, 3))), r"does not list the photos"),
+        (lambda d: np.savez(d / "a.npz", np.ones(3)) or (d / "a.npz").rename(d / decoded.TABLE), r"does not"),
+        (swap_rows, r"does not list the photos of the split"),
     ],
 )
 def test_damage_is_named(root, tmp_path, damage, message):
     directory = prepared(root, tmp_path / "out", decode=True)
     damage(directory)
-    with pytest.raises(ValueError, match=message + r".*: delete .*decoded.npy"):
+    with pytest.raises(ValueError, match=rf"decoded.npy are damaged \(.*{message}.*: delete this file"):
         records.open_split(directory)
+    before = (directory / "people.npz").stat().st_mtime_ns
+    prepared(root, tmp_path / "out")  # does not take the split for damaged
+    assert (directory / "people.npz").stat().st_mtime_ns == before
 
 
-def test_an_interrupted_run_leaves_nothing_that_looks_finished(root, tmp_path, monkeypatch):
+def test_preparing_again_without_them_says_so(root, tmp_path, capsys):
+    directory = prepared(root, tmp_path / "out", decode=True)
+    prepared(root, tmp_path / "out", force=True)
+    assert records.open_split(directory).decoded is None
+    assert "removed with the photos of before; --decoded makes them again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_run_leaves_nothing(root, tmp_path, monkeypatch, error):
     directory = prepared(root, tmp_path / "out")
     photos = records.open_split(directory).photos
-    monkeypatch.setattr(places, "decode", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(places, "decode", lambda *_, **__: (_ for _ in ()).throw(error("no room")))
+    with pytest.raises(ValueError if error is OSError else error, match="no room"):
         decoded.write(directory, photos, "val2017")
     assert records.open_split(directory).decoded is None
+    assert not list(directory.glob("*decoded*")) and not list(directory.glob(".*decoded*"))
 
 
 def test_a_full_disk_is_seen_before(root, tmp_path, monkeypatch):

@@ -65,6 +65,8 @@ class Program:
     ],
 )
 def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(config, mesh, monkeypatch, has, said):
+    config = config.copy_and_resolve_references()
+    config.model.norm_group_size = 2
     monkeypatch.setattr(memory, "lower_step", Program)
     monkeypatch.setattr(memory, "available", lambda _: int(has))
     with pytest.raises(ValueError, match=r"a training step needs 8.00 GB on each device, which has") as raised:
@@ -72,11 +74,28 @@ def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(config, mesh, m
     assert str(raised.value).split(": ", 1)[1] == "; ".join([*said, "or take a smaller --config.batch_size"])
 
 
+def test_fewer_people_are_never_normalised_together(config, mesh):
+    def parts(**fields) -> list[int]:
+        other = config.copy_and_resolve_references()
+        other.update_from_flattened_dict(fields)
+        return [tried.get("accumulation", 1) for tried in memory._cheaper(other, mesh)]
+
+    assert parts() == [1]  # all eight together
+    assert parts(**{"model.norm_group_size": 2}) == [1, 2, 4]
+    assert parts(**{"model.norm_group_size": 4, "batch_size": 12}) == [1]
+    assert parts(**{"model.norm_frozen": True, "model.remat": True}) == [2, 4, 8]
+
+
 def test_what_a_device_has_is_what_it_says_or_its_part_of_the_host():
     class Chip:
         def memory_stats(self):
             return {"bytes_limit": 16 * 10**9}
 
-    assert memory.available(Chip()) == 16 * 10**9  # type: ignore[arg-type]
-    assert 10**8 < memory.available(jax.devices()[0]) < 10**14
+    class Pod:
+        """Devices of other machines do not tell what they have."""
+
+        local_devices, devices = [Chip()], None
+
+    assert memory.available(Pod()) == 16 * 10**9  # type: ignore[arg-type]
+    assert 10**8 < memory.available(sharding.make_mesh()) < 10**14
     assert memory.gigabytes(15_300_000_000) == "15.30 GB"

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import models
+from hrnet_jax import memory, models, sharding
 from hrnet_jax.performance import race, start, step
 
 
 @pytest.fixture(scope="module")
 def config():
     config = default.get_config()
-    config.image_size = (64, 32)
+    config.image_size, config.batch_size = (64, 32), 8
     config.model.update(width=4, stem=8, units=(1, 1, 1), blocks=1)
     return config
 
@@ -22,14 +22,19 @@ def test_a_made_up_batch_is_what_training_takes(config):
     assert (batch["joints"] >= 0).all() and (batch["joints"] <= (32, 64)).all()
 
 
-def test_ours_trains_and_predicts_a_batch_at_a_time(config):
-    for contender in (step.ours_training(config, 4), step.ours_prediction(config, 4)):
-        assert contender() == contender() == 4
+@pytest.fixture(scope="module")
+def compiled(config):
+    return memory.compile_step(config, step.adam(config), sharding.make_mesh())
 
 
-def test_the_compilers_count_is_that_of_the_convolutions(config):
+def test_ours_trains_and_predicts_a_batch_at_a_time(config, compiled):
+    for contender in (step.ours_training(config, compiled), step.ours_prediction(config, 8)):
+        assert contender() == contender() == 8
+
+
+def test_the_compilers_count_is_that_of_the_convolutions(config, compiled):
     """Forward, and backward twice as much; what is not a convolution counts little even in so small a network."""
-    found = step.cost(config, 8)
+    found = step.cost(compiled)
     by_hand = 3 * 2 * 8 // jax.device_count() * models.count_multiply_adds(models.build(config), (64, 32))
     assert set(found) == {"operations", "bytes", "memory"}
     assert 0.9 < found["operations"] / by_hand < 1.5
@@ -37,22 +42,30 @@ def test_the_compilers_count_is_that_of_the_convolutions(config):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_twin_takes_part(config, dtype):
+def test_the_twin_takes_part(config, compiled, dtype):
     pytest.importorskip("torch", reason="the contender is PyTorch: pip install torch")
     config = config.copy_and_resolve_references()
     config.model.dtype = dtype
-    for train in (True, False):
-        found = step.measure(config, 4, rounds=2, train=train, compiled=False)
+    for program in (compiled, None):
+        found = step.measure(config, rounds=2, step=program, compiled=False)
         assert list(found.rates) == [step.OURS, step.EAGER, step.CHANNELS_LAST]
         medians = {name: np.median(rates) for name, rates in found.rates.items()}
         assert found.reference == max((step.EAGER, step.CHANNELS_LAST), key=medians.__getitem__)
         assert dtype in race.table(found)
 
 
-def test_a_start_is_taken_apart_and_the_second_is_not_compiled_again():
+def test_batches_are_of_the_size_asked_for_and_for_the_devices(config):
+    config = config.copy_and_resolve_references()
+    config.accumulation = 4
+    sized = step.sized(config, 12)
+    assert (sized.batch_size, sized.accumulation) == (12, 1) and config.accumulation == 4
+    with pytest.raises(ValueError, match=r"`batch_size` \(=3\) must be a multiple of 4"):
+        step.sized(config, 3)
+
+
+def test_a_start_is_taken_apart():
     small = ["--config.image_size=(64,32)", "--config.model.width=4", "--config.model.stem=8"]
     small += ["--config.model.units=(1,1,1)", "--config.model.blocks=1"]
     found = start.measure("configs/default.py", small, 2)
     assert set(found) == {"cold", "cached"}
     assert all(tuple(stages) == start.STAGES and min(stages.values()) >= 0 for stages in found.values())
-    assert found["cached"]["compile"] < found["cold"]["compile"]

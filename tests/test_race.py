@@ -33,7 +33,7 @@ def test_rates_are_units_a_second_without_the_warm_up():
 
 
 def test_the_ratio_is_that_of_the_medians():
-    assert run_race(Clock()).ratio == pytest.approx(3 / 2)
+    assert run_race(Clock()).ratios == {"ours": pytest.approx(3 / 2), "theirs": 1}
 
 
 def test_contenders_take_turns_and_none_is_always_first():

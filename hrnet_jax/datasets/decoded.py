@@ -2,14 +2,14 @@
 
 Decoding JPEGs is most of what a training batch costs the host. ``decoded.rgb`` holds every photo's pixels, one
 after the other as they are in memory, so that a crop touches only the pages that it is cut from; ``decoded.npy``,
-written last, says where each photo begins and what its size is. Pixels are those that `places.decode` gives.
+written last, has each photo's id, height and width. Pixels are those that `places.decode` gives.
 """
 
 import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -17,14 +17,18 @@ from tqdm import tqdm
 from hrnet_jax.datasets import places
 
 PIXELS, TABLE = "decoded.rgb", "decoded.npy"
-_COLUMNS = 3  # of the table: offset in bytes, height, width
 
 
 class Decoded:
-    """The decoded photos of a prepared split, by row; can be sent to another process."""
+    """The decoded photos of a prepared split, by row; can be sent to another process.
+
+    Attributes:
+      photo_id: [P] int64.
+    """
 
     def __init__(self, path: pathlib.Path, table: np.ndarray):
-        self._path, self._table = path, table
+        self.photo_id = table[:, 0]
+        self._path, self._sizes, self._ends = path, table[:, 1:], _ends(table)
 
     @functools.cached_property
     def _pixels(self) -> np.ndarray:
@@ -35,44 +39,52 @@ class Decoded:
         return {name: value for name, value in vars(self).items() if name != "_pixels"}
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.photo_id)
 
     def __getitem__(self, row: int) -> np.ndarray:
         """Returns [height, width, 3] uint8, RGB: a view of the file, to be read only."""
-        offset, height, width = self._table[row].tolist()
-        return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+        height, width = self._sizes[row].tolist()
+        end = int(self._ends[row])
+        return self._pixels[end - height * width * 3 : end].reshape(height, width, 3)
 
 
-def read(directory: pathlib.Path, count: int) -> Decoded | None:
-    """Opens the decoded photos of a prepared split of `count` photos; None if there are none.
+def _ends(table: np.ndarray) -> np.ndarray:
+    """Returns [P]: where each photo's pixels end in the file, in bytes."""
+    return np.cumsum(table[:, 1] * table[:, 2] * 3)
+
+
+def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray) -> Decoded | None:
+    """Opens the decoded photos of a prepared split; None if there are none.
+
+    Args:
+      directory: of the split.
+      photo_index: [N] rows of photos that are needed.
+      photo_id: [N] their ids.
 
     Raises:
       ValueError: they are damaged, or of other photos.
     """
-    table_path, path = directory / TABLE, directory / PIXELS
-    if not table_path.is_file():
+    path = directory / TABLE
+    if not path.is_file():
         return None
-    again = f"delete {table_path}, or decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
     try:
-        table = np.load(table_path, allow_pickle=False).reshape(count, _COLUMNS)
-        size = path.stat().st_size
-    except (ValueError, EOFError, FileNotFoundError) as error:
-        raise ValueError(f"the decoded photos {path} are damaged or of other photos ({error}): {again}") from error
-    if size != _ends(table)[-1]:
-        whole = f"{size:,} of {_ends(table)[-1]:,} bytes"
-        raise ValueError(f"the decoded photos {path} are cut short or of other photos ({whole}): {again}")
-    return Decoded(path, table)
-
-
-def _ends(table: np.ndarray) -> np.ndarray:
-    """Returns where each photo's pixels end."""
-    return np.cumsum(table[:, 1] * table[:, 2] * 3)
+        table = np.asarray(np.load(path, allow_pickle=False))
+        found = table.shape[1:] == (3,) and table.dtype == np.int64 and (table[:, 1:] > 0).all()
+        if not found or not np.array_equal(table[photo_index, 0], photo_id):
+            raise ValueError("it does not list the photos of the split")
+        size, whole = (directory / PIXELS).stat().st_size, int(_ends(table)[-1])
+        if size != whole:
+            raise ValueError(f"{PIXELS} has {size:,} of {whole:,} bytes")
+    except (ValueError, TypeError, IndexError, EOFError, FileNotFoundError) as error:
+        raise ValueError(
+            f"the decoded photos {path} are damaged ({error}): delete this file to do without them, or do so and"
+            " decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
+        ) from error
+    return Decoded(directory / PIXELS, table)
 
 
 def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
     """Decodes all photos of a prepared split, with a progress bar; returns how many bytes they take.
-
-    An interrupted run leaves nothing that looks finished.
 
     Args:
       directory: of the split.
@@ -80,27 +92,36 @@ def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
       title: stands before the progress bar.
 
     Raises:
-      ValueError: a photo cannot be decoded, or the disk has no room.
+      ValueError: a photo cannot be decoded, or there is no room for all. Nothing is left then.
     """
-    (directory / TABLE).unlink(missing_ok=True)
-    rows = range(len(photos))
-    table = np.array([(0, photos[row]["height"], photos[row]["width"]) for row in rows], np.int64)
-    table[1:, 0] = _ends(table)[:-1]
+    table = np.array(
+        [[record[name] for name in ("photo_id", "height", "width")] for record in _each(photos)], np.int64
+    )
     total = int(_ends(table)[-1])
     _require_room(directory, total)
-    with (directory / PIXELS).open("wb") as file:
-        for row in tqdm(rows, desc=title, unit=" photos", leave=False, disable=None):
-            record = photos[row]
-            file.write(places.decode(record["image"], photo_id=int(record["photo_id"])).data)
-    partial = directory / f".{TABLE}"
-    np.save(partial, table)
-    os.replace(partial, directory / TABLE)
+    partial = directory / f".{PIXELS}"
+    try:
+        with partial.open("wb") as file:
+            for record in tqdm(_each(photos), title, len(photos), unit=" photos", leave=False, disable=None):
+                file.write(places.decode(record["image"], photo_id=int(record["photo_id"])).data)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"the decoded photos could not be written: {error}") from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    os.replace(partial, directory / PIXELS)
+    np.save(directory / f".{TABLE}", table)
+    os.replace(directory / f".{TABLE}", directory / TABLE)
     return total
 
 
+def _each(photos: Sequence[dict]) -> Iterator[dict]:
+    return (photos[row] for row in range(len(photos)))
+
+
 def _require_room(directory: pathlib.Path, needed: int) -> None:
-    before = directory / PIXELS
-    free = shutil.disk_usage(directory).free + (before.stat().st_size if before.is_file() else 0)
+    free = shutil.disk_usage(directory).free
     if needed > free:
         raise ValueError(
             f"the decoded photos of {directory} need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free:"

@@ -160,8 +160,12 @@ def dataset(summary: dict) -> str:
     return summary.get("dataset", "coco")
 
 
-def open_split(directory: str | os.PathLike) -> Split:
+def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Split:
     """Opens a split that `hrnet_jax.prepare` wrote.
+
+    Args:
+      directory: such as ``data/coco/val2017``.
+      with_pixels: whether to look for decoded photos.
 
     Raises:
       FileNotFoundError: there is no such directory.
@@ -180,14 +184,14 @@ def open_split(directory: str | os.PathLike) -> Split:
             + PREPARE.format(dataset=dataset(summary), out=directory.parent, split=directory.name) + " --force"
         )  # fmt: skip
     tables = [fields.read_arrays(directory / name, People) for name in people_files]
-    photos = photo_records.read(directory)
+    photo_index, photo_id = (np.concatenate([getattr(t, n) for t in tables]) for n in ("photo_index", "photo_id"))
     return Split(
         name=directory.name,
-        photos=photos,
+        photos=photo_records.read(directory),
         people=tables[0],
         detections=tables[1] if len(tables) > 1 else None,
         annotations=directory / truth,
         skeleton=skeletons.load(directory / "skeleton.json"),
         summary=summary,
-        decoded=decoded_photos.read(directory, len(photos)),
+        decoded=decoded_photos.read(directory, photo_index, photo_id) if with_pixels else None,
     )

@@ -70,7 +70,7 @@ def _fingerprint(path: pathlib.Path) -> dict:
 def _finished(directory: pathlib.Path, fingerprints: dict[str, dict], skeleton: Skeleton) -> dict | None:
     """Returns the summary of a split that is there already, whole and from the same files (but detections)."""
     try:
-        split = records.open_split(directory)
+        split = records.open_split(directory, with_pixels=False)
     except (FileNotFoundError, ValueError):
         return None
     before = {name: (split.summary["sources"].get(name) or {}).get("sha256") for name in fingerprints}

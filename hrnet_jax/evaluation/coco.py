@@ -79,7 +79,7 @@ def results(
 
 def listed(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
     """Returns the arrays of N people, `keypoints` [N, K, 3] with x, y, score, as a COCO result file has them."""
-    numbers = keypoints.reshape(len(keypoints), -1).tolist()
+    numbers = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1]).tolist()
     return [
         {"image_id": photo_id, "category_id": category_id, "keypoints": of_one, "score": score}
         for photo_id, of_one, score in zip(photo_ids.tolist(), numbers, scores.tolist(), strict=True)

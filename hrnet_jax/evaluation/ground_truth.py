@@ -59,7 +59,8 @@ def load(path: str | os.PathLike) -> GroundTruth:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: an annotation lacks something, or has another number of joints than others of its category.
+      ValueError: it is damaged, or an annotation lacks something or has another number of joints than others of
+        its category.
     """
     path = pathlib.Path(path).resolve()
     state = path.stat()
@@ -75,7 +76,13 @@ def forget() -> None:
 def _read(path: pathlib.Path, changed: int, size: int) -> GroundTruth:
     """Reads a file in the state that its time of change and size stand for."""
     del changed, size
-    content = json.loads(path.read_bytes())
+    try:
+        return _parse(json.loads(path.read_bytes()), path)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r:.200}): prepare the split again, with --force") from error
+
+
+def _parse(content: dict, path: pathlib.Path) -> GroundTruth:
     photo_ids = np.unique(np.array([photo["id"] for photo in content["images"]], np.int64))
     listed = set(photo_ids.tolist())
     entries = [entry for entry in content.get("annotations", []) if entry["image_id"] in listed]

@@ -50,7 +50,7 @@ def ours(problem: Problem, annotations: pathlib.Path) -> list[float]:
 
 
 def originals(problem: Problem, annotations: pathlib.Path, areas: np.ndarray) -> list[float]:
-    """Returns the ten figures as the original gets them, over a result file beside `annotations`.
+    """Returns the ten figures as the original gets them.
 
     Args:
       problem: what is to be judged.
@@ -60,12 +60,10 @@ def originals(problem: Problem, annotations: pathlib.Path, areas: np.ndarray) ->
     people, sigmas = problem.people, np.array(SKELETON.sigmas)
     photos = plain_evaluation.rescored(problem.joints, problem.joint_scores, people.photo_id, people.score, areas)
     kept = [person for of_photo in photos.values() for person in plain_evaluation.suppressed(of_photo, sigmas)]
-    results = annotations.with_name("results.json")
-    plain_evaluation.write(kept, results)
-    return plain_evaluation.judged(results, annotations, sigmas)
+    return plain_evaluation.judged(plain_evaluation.listed(kept), annotations, sigmas)
 
 
-def run(problem: Problem, *, rounds: int, warm_up: int = 0) -> race.Race:
+def run(problem: Problem, *, rounds: int, warm_up: int = 1) -> race.Race:
     """Lets ours and the original's evaluate the same predictions.
 
     Raises:

@@ -1,12 +1,12 @@
-"""COCO's evaluation the way the original goes: person by person in Python, over a result file, by pycocotools.
+"""COCO's evaluation the way the original goes: person by person in Python, by pycocotools.
 
 What is done, in which order and in which precision is the original's (``lib/dataset/coco.py``, ``lib/nms/nms.py``
-of the published code); the words are ours. Here to be measured against, not to be used.
+of the published code), but for the result file that it writes, and reads again; the words are ours. Here to be
+measured against, not to be used.
 """
 
 import contextlib
 import io
-import json
 import pathlib
 
 import numpy as np
@@ -69,9 +69,9 @@ def suppressed(people: list[dict], sigmas: np.ndarray) -> list[dict]:
     return kept
 
 
-def write(people: list[dict], path: pathlib.Path) -> None:
-    """Writes a COCO result file, indented, and reads it to see that it is whole."""
-    results = [
+def listed(people: list[dict]) -> list[dict]:
+    """Returns people as a COCO result file has them."""
+    return [
         {
             "image_id": person["image"],
             "category_id": 1,
@@ -80,17 +80,13 @@ def write(people: list[dict], path: pathlib.Path) -> None:
         }
         for person in people
     ]
-    with path.open("w") as file:
-        json.dump(results, file, sort_keys=True, indent=4)
-    with path.open() as file:
-        json.load(file)
 
 
-def judged(results: pathlib.Path, annotations: pathlib.Path, sigmas: np.ndarray) -> list[float]:
-    """Returns the ten figures of a result file."""
+def judged(results: list[dict], annotations: pathlib.Path, sigmas: np.ndarray) -> list[float]:
+    """Returns the ten figures of what `listed` returns."""
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
         truth = COCO(str(annotations))
-        evaluation = COCOeval(truth, truth.loadRes(str(results)), "keypoints")
+        evaluation = COCOeval(truth, truth.loadRes(results), "keypoints")  # pyright: ignore[reportArgumentType]
         evaluation.params.kpt_oks_sigmas = sigmas
         evaluation.evaluate()
         evaluation.accumulate()

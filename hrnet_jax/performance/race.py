@@ -24,10 +24,10 @@ class Race:
     reference: str
 
     @property
-    def ratio(self) -> float:
-        """How many times faster ours is than the reference: the ratio of their medians."""
-        ours = next(iter(self.rates.values()))
-        return float(np.median(ours) / np.median(self.rates[self.reference]))
+    def ratios(self) -> dict[str, float]:
+        """How many times as fast as the reference each contender is: the ratio of their medians."""
+        base = np.median(self.rates[self.reference])
+        return {name: float(np.median(rates) / base) for name, rates in self.rates.items()}
 
 
 def run(
@@ -65,10 +65,9 @@ def run(
 def table(race: Race) -> str:
     """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
     lines = [f"{race.title} [{race.unit}/s]", f"  {'':<42}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
-    base = np.median(race.rates[race.reference])
     for name, rates in race.rates.items():
         low, median, high = map(_number, np.percentile(rates, [25, 50, 75]))
-        lines.append(f"  {name:<42}{median:>9}{f'{low} to {high}':>20}{np.median(rates) / base:>8.2f}")
+        lines.append(f"  {name:<42}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
     return "\n".join(lines)
 
 

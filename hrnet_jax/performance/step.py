@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from ml_collections import ConfigDict
 
 from hrnet_jax import memory, models, optimizer, sharding, skeletons, training
@@ -37,14 +38,34 @@ def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def ours_training(config: ConfigDict, size: int) -> Callable[[], int]:
-    """Returns what takes a training step on a batch that is on the device, and waits for it."""
-    model, adam = models.build(config), optimizer.adam(lambda _: config.learning_rate, 0.0)
-    mesh = sharding.make_mesh()
-    variables = training.init_variables(model, tuple(config.image_size), 0)
-    state = [sharding.place_state(training.init_state(variables, adam), mesh)]
-    batch = sharding.place_batch(made_up_batch(config, size), mesh)
-    step = jax.jit(training.make_train_step(config, model, adam), donate_argnums=0)
+def sized(config: ConfigDict, size: int) -> ConfigDict:
+    """Returns the configuration with another batch size, worked through at once."""
+    config = config.copy_and_resolve_references()
+    config.batch_size, config.accumulation = size, 1
+    sharding.check_batch_size("batch_size", size, 1, sharding.make_mesh())
+    return config
+
+
+def adam(config: ConfigDict) -> optax.GradientTransformation:
+    """Returns Adam at the configuration's learning rate."""
+    return optimizer.adam(lambda _: config.learning_rate, config.weight_decay)
+
+
+def first_step(config: ConfigDict) -> tuple[training.TrainState, dict[str, jax.Array]]:
+    """Returns what the first training step takes: a state and a made-up batch, on the devices."""
+    mesh, variables = (
+        sharding.make_mesh(),
+        training.init_variables(models.build(config), tuple(config.image_size), 0),
+    )
+    batch = made_up_batch(config, config.batch_size)
+    state = sharding.place_state(training.init_state(variables, adam(config)), mesh)
+    return state, sharding.place_batch({name: batch[name] for name in training.SEEN}, mesh)
+
+
+def ours_training(config: ConfigDict, step: jax.stages.Compiled) -> Callable[[], int]:
+    """Returns what takes a compiled training step on a batch that is on the device, and waits for it."""
+    first, batch = first_step(config)
+    state, size = [first], config.batch_size
 
     def run() -> int:
         state[0], metrics = step(state[0], batch)
@@ -89,8 +110,10 @@ def pytorch(
     variants = {EAGER: (torch.contiguous_format, None), CHANNELS_LAST: (torch.channels_last, None)}
     if compiled:
         variants |= {name: (torch.channels_last, mode) for mode, name in MODES.items()}
-    yield {name: _contender(config, size, train, layout, mode) for name, (layout, mode) in variants.items()}
-    torch._dynamo.reset()
+    try:
+        yield {name: _contender(config, size, train, layout, mode) for name, (layout, mode) in variants.items()}
+    finally:
+        torch._dynamo.reset()
 
 
 def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: str | None) -> Callable[[], int]:
@@ -136,15 +159,22 @@ def _tensors(config: ConfigDict, size: int) -> list[Any]:
     return [torch.from_numpy(np.array(x)) for x in (image, np.asarray(targets).transpose(0, 3, 1, 2), weights)]
 
 
-def measure(config: ConfigDict, size: int, rounds: int, *, train: bool, compiled: bool) -> race.Race:
+def measure(config: ConfigDict, rounds: int, *, step: jax.stages.Compiled | None, compiled: bool) -> race.Race:
     """Lets ours and PyTorch take turns; the reference is PyTorch's fastest.
+
+    Args:
+      config: describes network and batch, see `sized`.
+      rounds: of each contender.
+      step: our compiled training step; None to race predictions.
+      compiled: whether to have ``torch.compile``d contenders, too.
 
     Raises:
       ImportError: torch is not installed.
     """
-    ours = ours_training if train else ours_prediction
+    size, train = config.batch_size, step is not None
     with pytorch(config, size, train=train, compiled=compiled) as contenders:
-        contenders = {OURS: ours(config, size), **contenders}
+        ours = ours_training(config, step) if step else ours_prediction(config, size)
+        contenders = {OURS: ours, **contenders}
         height, width = config.image_size
         what = "training step" if train else "prediction with flip test"
         title = f"{models.title(config.model)} {height}x{width}, {what}, batch {size}, {config.model.dtype}"
@@ -153,14 +183,11 @@ def measure(config: ConfigDict, size: int, rounds: int, *, train: bool, compiled
     return race.Race(result.title, result.unit, result.rates, reference=max(medians, key=medians.__getitem__))
 
 
-def cost(config: ConfigDict, size: int) -> Mapping[str, float]:
-    """Returns what the compiler says of a training step on each device.
+def cost(step: jax.stages.Compiled) -> Mapping[str, float]:
+    """Returns what the compiler says of a program on each device.
 
     These are ``operations``, ``bytes`` moved, and ``memory`` needed (bytes).
     """
-    config = config.copy_and_resolve_references()
-    config.batch_size = size
-    step = memory.lower_step(config, optimizer.adam(lambda _: 0.0, 0.0), sharding.make_mesh()).compile()
     analysis = step.cost_analysis() or {}
     return {
         "operations": float(analysis.get("flops", float("nan"))),
