@@ -9,7 +9,7 @@ from flax import traverse_util
 
 from configs import default
 from hrnet_jax import models
-from hrnet_jax.models import hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
 
 # What the authors' code counts; their tables round some of these figures down.
 PUBLISHED = [
@@ -125,7 +125,7 @@ def test_build_follows_the_configuration():
     config.model.dtype = "bfloat16"
     config.model.norm_group_size = 32
     model = models.build(config)
-    assert (model.width, model.dtype, model.norm) == (48, jnp.bfloat16, layers.Norm(group_size=32))
+    assert (model.width, model.dtype, model.norm) == (48, jnp.bfloat16, batch_norm.Norm(group_size=32))
     config.model.dtype = "float8"
     with pytest.raises(ValueError, match="float8"):
         models.build(config)

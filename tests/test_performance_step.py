@@ -1,3 +1,5 @@
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -39,6 +41,14 @@ def test_the_compilers_count_is_that_of_the_convolutions(config, compiled):
     assert set(found) == {"operations", "bytes", "memory"}
     assert 0.9 < found["operations"] / by_hand < 1.5
     assert found["bytes"] > found["memory"] > 0
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="this is about XLA's compiler for CPUs")
+def test_no_layer_computes_again_what_the_layers_before_it_did(compiled):
+    """Else a fused operation reads what every block before it left, of which there are more and more."""
+    operands = re.findall(r"= \S+ fusion\((.*?)\), kind", compiled.as_text())
+    assert len(operands) > 100
+    assert max(text.count("%") for text in operands) <= 20
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

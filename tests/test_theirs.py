@@ -10,7 +10,7 @@ import pytest
 from configs import default
 from hrnet_jax.comparison import laboratory, measured, ours, problem
 from hrnet_jax.comparison.problem import Problem
-from hrnet_jax.models import layers
+from hrnet_jax.models import batch_norm
 
 pytest.importorskip("torch", reason="torch is not installed")
 from hrnet_jax.comparison import theirs
@@ -86,7 +86,7 @@ def test_a_wrong_padding_is_found_and_named(monkeypatch):
 
 def test_a_wrong_momentum_is_found_and_named(monkeypatch):
     """Only running statistics are off then, and the layers of no mode."""
-    monkeypatch.setattr(layers.BatchNorm, "_update", _slow)
+    monkeypatch.setattr(batch_norm.BatchNorm, "_update", _slow)
     first, _ = planted(monkeypatch)
     assert first == {
         "evaluation": None,
@@ -102,12 +102,12 @@ def _slow(self, running, newest):
 
 
 def test_a_biased_variance_is_told_from_a_wrong_mean(monkeypatch):
-    right = layers.BatchNorm._update
+    right = batch_norm.BatchNorm._update
 
     def biased(self, running, newest):
         right(self, running, newest * (1 - 1e-6) if running.name == "running_var" else newest)
 
-    monkeypatch.setattr(layers.BatchNorm, "_update", biased)
+    monkeypatch.setattr(batch_norm.BatchNorm, "_update", biased)
     assert planted(monkeypatch)[0]["statistics"] == "bn1.running_var"
 
 
@@ -115,7 +115,7 @@ def test_a_wrong_epsilon_is_born_in_the_first_norm(monkeypatch):
     config = pose().config
     build = problem.models.build
     monkeypatch.setattr(
-        problem.models, "build", lambda _: build(config).clone(norm=layers.Norm(group_size=32, epsilon=1.1e-5))
+        problem.models, "build", lambda _: build(config).clone(norm=batch_norm.Norm(group_size=32, epsilon=1.1e-5))
     )
     first, run = planted(monkeypatch)
     assert first["evaluation"] == first["training"] == "bn1"

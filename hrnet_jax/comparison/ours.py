@@ -13,12 +13,12 @@ from flax import linen as nn
 from hrnet_jax import loading, models, optimizer, training
 from hrnet_jax.comparison.measured import HEATMAPS, Measured
 from hrnet_jax.comparison.problem import Problem
-from hrnet_jax.models import layers
+from hrnet_jax.models import batch_norm, layers
 
 PRECISIONS = ("float64", "highest", "default", "bfloat16")
 """float64; float32 with products of full, or of the device's default precision; activations in bfloat16."""
 
-WITH_PARAMETERS = (layers.Conv, layers.ConvTranspose, layers.BatchNorm)
+WITH_PARAMETERS = (layers.Conv, layers.ConvTranspose, batch_norm.BatchNorm)
 """The layers that compute with parameters; the others only add, repeat and pass on."""
 
 _DTYPES = {"float64": jnp.float64, "highest": jnp.float32, "default": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -10,7 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import skeletons
-from hrnet_jax.models import hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
 
 NETWORKS = {"hrnet": hrnet.HRNet, "simple_baseline": simple_baseline.SimpleBaseline}
 
@@ -34,7 +34,7 @@ def build(config: ConfigDict) -> nn.Module:
     return create(
         architecture(config),
         skeletons.load(config.skeleton).num_joints,
-        norm=layers.Norm(group_size=fields.norm_group_size or None, frozen=fields.norm_frozen),
+        norm=batch_norm.Norm(group_size=fields.norm_group_size or None, frozen=fields.norm_frozen),
         dtype=DTYPES[fields.dtype],
         remat=fields.remat,
     )

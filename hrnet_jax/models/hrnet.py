@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrnet_jax.models import layers
-from hrnet_jax.models.layers import BasicBlock, BatchNorm, Bottleneck, Conv, ConvNorm, Norm, at_least_float32
+from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
+from hrnet_jax.models.layers import BasicBlock, Bottleneck, Conv, ConvNorm, relu
 
 
 def _upsample(x: jax.Array, times: int) -> jax.Array:
@@ -42,7 +43,7 @@ class ExchangeUnit(nn.Module):
     def __call__(self, branches: Sequence[jax.Array], train: bool) -> list[jax.Array]:
         """Maps one array a branch, finest first, to `outputs` arrays of the same shapes."""
         branches = [self._branch(i, x, train) for i, x in enumerate(branches)]
-        return [nn.relu(self._fuse(i, branches, train)) for i in range(self.outputs)]
+        return [relu(self._fuse(i, branches, train)) for i in range(self.outputs)]
 
     def _branch(self, i: int, x: jax.Array, train: bool) -> jax.Array:
         for block in range(self.blocks):
@@ -122,7 +123,7 @@ class HRNet(nn.Module):
         """Two convolutions of stride 2 and stage 1: a quarter of the resolution, ``4 * stem`` channels."""
         for i in (1, 2):
             x = Conv(self.stem, stride=2, dtype=self.dtype, name=f"conv{i}")(x)
-            x = nn.relu(BatchNorm(self.norm, name=f"bn{i}")(x, train))
+            x = relu(BatchNorm(self.norm, name=f"bn{i}")(x, train))
         for block in range(4):
             x = Bottleneck(self.stem, norm=self.norm, dtype=self.dtype, name=f"layer1.{block}")(x, train)
         return x

@@ -9,13 +9,14 @@ Parameters, statistics and what is computed from them are float32 (or float64 if
 is the precision of the activations.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+
+from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -57,83 +58,20 @@ def check_image_size(image_size: Sequence[int]) -> None:
         )
 
 
-def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
-    """Returns the precision for what must not be rounded to that of the activations."""
-    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
+@jax.custom_jvp
+def relu(x: jax.Array) -> jax.Array:
+    """Returns the positive part of an array; what is not a number stays so.
 
-
-@dataclasses.dataclass(frozen=True)
-class Norm:
-    """Whose statistics batch normalisation uses in training; it decides results.
-
-    Attributes:
-      group_size: number of people normalised together. None: the whole global batch, on however many devices
-        it lies. 32: as the original, which normalised the 32 people of each GPU by themselves. When groups do
-        not straddle devices, normalising needs no communication.
-      frozen: use the running statistics in training as well, and leave them as they are (fine-tuning).
-      momentum: weight of the newest batch in the running statistics (PyTorch's meaning of the word).
-      epsilon: added to the variance.
+    Told from its output, and by choice rather than as a maximum, it is computed once and kept: of ``jax.nn.relu``
+    XLA's CPU compiler computes again, for each layer that reads it, the whole chain of residual sums up to it.
     """
-
-    group_size: int | None = None
-    frozen: bool = False
-    momentum: float = 0.1
-    epsilon: float = 1e-5
+    return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
 
 
-def _grouped(x: jax.Array, group_size: int | None) -> jax.Array:
-    """Splits the batch ``[B, ...]`` into ``[groups, group_size, ...]``; smaller batches are one group."""
-    size = min(group_size or len(x), len(x))
-    if len(x) % size:
-        raise ValueError(
-            f"`norm_group_size` (={group_size}) must divide the number of people worked on at once (={len(x)})"
-        )
-    return x.reshape(len(x) // size, size, *x.shape[1:])
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation as PyTorch computes it.
-
-    The variance is taken in two passes and the running variance is the unbiased one; flax's own module does
-    neither. The running statistics follow the first group, as the original's followed its first GPU.
-    """
-
-    norm: Norm = Norm()
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Normalises ``[B, H, W, C]`` over all axes but the last."""
-        shape = (x.shape[-1],)
-        weight = self.param("weight", nn.initializers.ones, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
-        mean = self.variable("batch_stats", "running_mean", jnp.zeros, shape, jnp.float32)
-        var = self.variable("batch_stats", "running_var", jnp.ones, shape, jnp.float32)
-        if not train or self.norm.frozen:
-            return self._transform(x, mean.value, var.value, weight, bias)
-
-        groups = _grouped(x, self.norm.group_size)
-        wide = groups.astype(at_least_float32(x.dtype))
-        axes = tuple(range(1, groups.ndim - 1))
-        batch_mean = wide.mean(axes, keepdims=True)
-        batch_var = jnp.square(wide - batch_mean).mean(axes, keepdims=True)
-        if not self.is_initializing():
-            count = groups[0].size // groups.shape[-1]
-            self._update(mean, batch_mean[0])
-            self._update(var, batch_var[0] * (count / max(count - 1, 1)))
-        return self._transform(groups, batch_mean, batch_var, weight, bias).reshape(x.shape)
-
-    def _transform(self, x, mean, var, weight, bias) -> jax.Array:
-        """Returns ``(x - mean) / sqrt(var + epsilon) * weight + bias`` in the precision of ``x``."""
-        wide = at_least_float32(x.dtype)
-        mean, var, weight, bias = (
-            a.reshape((1,) * (x.ndim - a.ndim) + a.shape).astype(wide) for a in (mean, var, weight, bias)
-        )
-        scale = jax.lax.rsqrt(var + self.norm.epsilon) * weight
-        return ((x.astype(wide) - mean) * scale + bias).astype(x.dtype)
-
-    def _update(self, running: nn.Variable, newest: jax.Array) -> None:
-        newest = newest.reshape(-1).astype(running.value.dtype)
-        running.value = (1 - self.norm.momentum) * running.value + self.norm.momentum * newest
+@relu.defjvp
+def _relu_jvp(primals, tangents):
+    y = relu(*primals)
+    return y, jnp.where(y <= 0, jnp.zeros((), y.dtype), tangents[0])
 
 
 class Conv(nn.Module):
@@ -152,8 +90,9 @@ class Conv(nn.Module):
         weight = self.param("weight", nn.initializers.normal(0.001), size, jnp.float32).astype(self.dtype)
         x = x.astype(self.dtype)
         if self.kernel_size == 1:
-            # The same sum as a matrix product: several times faster on CPUs, gradients above all.
-            y = jnp.dot(x[:, :: self.stride, :: self.stride], weight[0, 0])
+            # The same sum as a product of two matrices: several times faster on CPUs, gradients above all.
+            x = x[:, :: self.stride, :: self.stride]
+            y = jnp.dot(x.reshape(-1, x.shape[-1]), weight[0, 0]).reshape(*x.shape[:-1], self.features)
         else:
             pad = (self.kernel_size // 2, self.kernel_size // 2)
             strides = (self.stride, self.stride)
@@ -213,7 +152,7 @@ class ConvNorm(nn.Module):
         """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, features]``."""
         x = Conv(self.features, self.kernel_size, self.stride, dtype=self.dtype, name="0")(x)
         x = BatchNorm(self.norm, name="1")(x, train)
-        return nn.relu(x) if self.relu else x
+        return relu(x) if self.relu else x
 
 
 class BasicBlock(nn.Module):
@@ -227,10 +166,10 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, features]`` to the same shape."""
         y = Conv(self.features, dtype=self.dtype, name="conv1")(x)
-        y = nn.relu(BatchNorm(self.norm, name="bn1")(y, train))
+        y = relu(BatchNorm(self.norm, name="bn1")(y, train))
         y = Conv(self.features, dtype=self.dtype, name="conv2")(y)
         y = BatchNorm(self.norm, name="bn2")(y, train)
-        return nn.relu(x + y)
+        return relu(x + y)
 
 
 class Bottleneck(nn.Module):
@@ -245,9 +184,9 @@ class Bottleneck(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, 4 * features]``."""
         y = Conv(self.features, 1, dtype=self.dtype, name="conv1")(x)
-        y = nn.relu(BatchNorm(self.norm, name="bn1")(y, train))
+        y = relu(BatchNorm(self.norm, name="bn1")(y, train))
         y = Conv(self.features, 3, self.stride, dtype=self.dtype, name="conv2")(y)
-        y = nn.relu(BatchNorm(self.norm, name="bn2")(y, train))
+        y = relu(BatchNorm(self.norm, name="bn2")(y, train))
         y = Conv(4 * self.features, 1, dtype=self.dtype, name="conv3")(y)
         y = BatchNorm(self.norm, name="bn3")(y, train)
         if y.shape != x.shape:
@@ -255,4 +194,4 @@ class Bottleneck(nn.Module):
                 4 * self.features, 1, self.stride, norm=self.norm, dtype=self.dtype, name="downsample"
             )
             x = shortcut(x, train)
-        return nn.relu(x + y)
+        return relu(x + y)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrnet_jax.models import layers
-from hrnet_jax.models.layers import BatchNorm, Bottleneck, Conv, ConvTranspose, Norm, at_least_float32
+from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
+from hrnet_jax.models.layers import Bottleneck, Conv, ConvTranspose, relu
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Residual blocks in each of the four stages of a ResNet, by its depth."""
@@ -56,14 +57,14 @@ class SimpleBaseline(nn.Module):
         for i in range(DECONVOLUTIONS):
             # PyTorch's sequence counts convolution, normalisation and ReLU.
             x = ConvTranspose(DECONVOLUTION_FEATURES, dtype=self.dtype, name=f"deconv_layers.{3 * i}")(x)
-            x = nn.relu(BatchNorm(self.norm, name=f"deconv_layers.{3 * i + 1}")(x, train))
+            x = relu(BatchNorm(self.norm, name=f"deconv_layers.{3 * i + 1}")(x, train))
         dtype = at_least_float32(self.dtype)
         return Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name="final_layer")(x)
 
     def _resnet(self, image: jax.Array, train: bool) -> jax.Array:
         """The stem and four stages, each but the first of half the resolution; 2048 channels at the end."""
         x = Conv(STEM, 7, stride=2, dtype=self.dtype, name="conv1")(image)
-        x = nn.relu(BatchNorm(self.norm, name="bn1")(x, train))
+        x = relu(BatchNorm(self.norm, name="bn1")(x, train))
         # As in PyTorch the pool is padded alike on both sides, which "SAME" is not.
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore
         block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck

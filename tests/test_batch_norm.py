@@ -1,0 +1,98 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hrnet_jax.models import batch_norm
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def normalized(norm: batch_norm.Norm, x: np.ndarray, train: bool = True):
+    module = batch_norm.BatchNorm(norm)
+    variables = {
+        "params": {
+            "weight": np.full(x.shape[-1], 2, np.float32),
+            "bias": np.full(x.shape[-1], 3, np.float32),
+        },
+        "batch_stats": {
+            "running_mean": np.full(x.shape[-1], 0.5, np.float32),
+            "running_var": np.full(x.shape[-1], 4, np.float32),
+        },
+    }
+    y, updated = module.apply(variables, x, train, mutable=["batch_stats"])
+    return np.asarray(y), updated["batch_stats"]
+
+
+def test_batch_norm_uses_the_whole_batch_and_updates_unbiased():
+    x = draw(6, 4, 3, 2) * 5 + 7
+    y, stats = normalized(batch_norm.Norm(), x)
+    flat = x.reshape(-1, 2)
+    np.testing.assert_allclose(y, (x - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5) * 2 + 3, atol=1e-5)
+    np.testing.assert_allclose(stats["running_mean"], 0.9 * 0.5 + 0.1 * flat.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(stats["running_var"], 0.9 * 4 + 0.1 * flat.var(0, ddof=1), rtol=1e-5)
+
+
+def test_batch_norm_in_groups_equals_separate_batches_and_keeps_the_first_ones_statistics():
+    x = draw(6, 4, 3, 2)
+    y, stats = normalized(batch_norm.Norm(group_size=2), x)
+    parts = [normalized(batch_norm.Norm(), x[start : start + 2]) for start in (0, 2, 4)]
+    np.testing.assert_allclose(y, np.concatenate([part[0] for part in parts]), atol=1e-6)
+    for name, value in stats.items():
+        np.testing.assert_allclose(value, parts[0][1][name], rtol=1e-6)
+
+
+def test_batch_smaller_than_the_group_is_one_group():
+    x = draw(3, 2, 2, 2)
+    np.testing.assert_array_equal(
+        normalized(batch_norm.Norm(group_size=32), x)[0], normalized(batch_norm.Norm(), x)[0]
+    )
+
+
+def test_group_size_must_divide_the_batch():
+    with pytest.raises(ValueError, match=r"`norm_group_size` \(=4\) must divide .* \(=6\)"):
+        normalized(batch_norm.Norm(group_size=4), draw(6, 2, 2, 2))
+
+
+@pytest.mark.parametrize(("norm", "train"), [(batch_norm.Norm(frozen=True), True), (batch_norm.Norm(), False)])
+def test_frozen_and_evaluation_use_running_statistics(norm, train):
+    x = draw(2, 3, 3, 2)
+    y, stats = normalized(norm, x, train)
+    np.testing.assert_allclose(y, (x - 0.5) / np.sqrt(4 + 1e-5) * 2 + 3, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(stats["running_mean"], np.full(2, 0.5, np.float32))
+
+
+def test_variance_survives_a_large_mean():
+    x = 1000 + 0.1 * draw(8, 16, 16, 1)
+    y, _ = normalized(batch_norm.Norm(), x)
+    assert abs(y.std() - 2) < 0.05
+
+
+def plainly_standardized(x, weight, bias, epsilon):
+    mean, var = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
+    return (x - mean) / jnp.sqrt(var + epsilon) * weight + bias, mean, var
+
+
+def test_the_derivatives_of_normalisation_are_those_of_its_formula():
+    """The first, the second, and that along a direction, of all three results."""
+    with jax.enable_x64(True):
+        x, weights = jnp.asarray(draw(2, 3, 4, 5, 2)).astype(float), jnp.asarray(draw(2, 3, 4, 5, 2, seed=1))
+        arguments = (x, *(jnp.asarray(draw(1, 1, 1, 1, 2, seed=seed)).astype(float) for seed in (2, 3)))
+
+        def total(function, *arguments):
+            y, mean, var = function(*arguments, 0.1)
+            return jnp.sum(jnp.sin(y) * weights) + jnp.sum(mean**3) + jnp.sum(jnp.cos(var))
+
+        ours, plain = (functools.partial(total, f) for f in (batch_norm.standardize, plainly_standardized))
+        for derived in (
+            lambda f: jax.grad(f, (0, 1, 2))(*arguments),
+            lambda f: jax.jvp(f, arguments, arguments),
+            lambda f: jax.grad(lambda *a: jnp.sum(jax.grad(f)(*a) ** 3), (0, 1, 2))(*arguments),
+        ):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), derived(ours), derived(plain)
+            )
