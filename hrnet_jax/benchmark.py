@@ -1,10 +1,11 @@
 """How fast it is, beside what a user would otherwise run: ``python -m hrnet_jax.benchmark [PART ...]``.
 
 Parts: ``input`` (loading batches, against the original's way), ``step`` (training) and ``predict``, against the
-PyTorch twin, ``evaluate`` (OKS, suppression and AP, against the original's loops), ``compile`` (from the command
-to the end of the first step, with and without what JAX keeps); ``all`` of them by default. Ours and the reference
-take turns; what counts is the ratio of their medians. Every figure is printed and written to ``OUT/report.json``,
-with the machine that it was measured on.
+PyTorch twin and the device's limits, ``evaluate`` (OKS, suppression and AP, against the original's loops),
+``compile`` (from the command to the end of the first step, with and without what JAX keeps), ``memory`` (what
+keeping activations costs the device, and whether the loader grows); ``all`` of them by default. Ours and the
+reference take turns; what counts is the ratio of their medians. Every figure is printed and written to
+``OUT/report.json``, with the machine that it was measured on, and drawn in ``OUT/*.svg``.
 """
 
 import datetime
@@ -21,9 +22,9 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import augment, console, heatmap, memory, sharding
+from hrnet_jax import augment, console, heatmap, memory, pipeline, sharding
 from hrnet_jax.datasets import records
-from hrnet_jax.performance import batches, evaluation, race, start, step
+from hrnet_jax.performance import batches, chart, evaluation, footprint, race, roofline, start, step
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless", "grain", "torch")
 
@@ -34,8 +35,10 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "batch", 0, "People in a batch of `step`, `predict` and `compile`. Default: the config's."
     )
+    flags.DEFINE_integer("batches", 10_000, "How many batches `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
     flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
+    flags.DEFINE_boolean("profile", False, "Whether `step` profiles one of ours, for Perfetto, to OUT/profile.")
     flags.DEFINE_string("out", "runs/benchmark", "Where the report goes.")
 
 
@@ -46,8 +49,13 @@ def run(parts: list[str]) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if unknown := sorted(set(parts) - {*PARTS, "all"}):
         raise ValueError(f"there is no part {unknown[0]!r}: choose some of {', '.join(PARTS)}, or all")
-    if given.rounds < 1 or given.batch < 0:
-        raise ValueError(f"--rounds (={given.rounds}) and --batch (={given.batch}) must be at least 1")
+    for name, value, least in (
+        ("rounds", given.rounds, 1),
+        ("batch", given.batch, 0),
+        ("batches", given.batches, 2),
+    ):
+        if value < least:
+            raise ValueError(f"--{name} (={value}) must be at least {least}")
     chosen = list(PARTS) if not parts or "all" in parts else parts
     report: dict[str, Any] = {"machine": machine()}
     report["command"] = " ".join(["python -m hrnet_jax.benchmark", *sys.argv[1:]])
@@ -87,28 +95,45 @@ def _processor() -> str:
 
 def measure_input(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures loading from the training split, which must have its photos decoded."""
-    split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
+    split = train_split(config)
     policy, size = augment.Policy(**config.augment), min(32, len(split.people))
     task = batches.Task(split, policy, tuple(config.image_size), config.heatmap.sigma, size)
     measured = batches.measure(task, given.rounds)
+    chart.bars(measured["race"], picture(given, "input"))
+    parts = {
+        f"{race.OURS}, {name}": {stage: 1e3 * seconds for stage, seconds in stages.items() if stage != "whole"}
+        for name, stages in measured["stages"].items()
+    }
+    chart.stages("where a person's time goes", "milliseconds", parts, picture(given, "input_stages"))
     return measured, batches.lines(measured)
 
 
+def train_split(config: ConfigDict) -> records.Split:
+    """Opens the split that is trained on."""
+    return records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
+
+
 def measure_step(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
-    """Measures training steps."""
+    """Measures training steps, and what the device could do at best."""
     config = step.sized(config, given.batch or config.batch_size)
     compiled = memory.compile_step(config, step.adam(config), sharding.make_mesh())
-    cost = step.cost(compiled)
-    operations, moved, needs = (f"{cost[name] / 1e9:,.1f} G" for name in ("operations", "bytes", "memory"))
-    found = _race(config, given, compiled)
-    text = f"the compiler counts {operations} operations, {moved}B moved, {needs}B needed"
-    return {"race": found, "cost": cost}, f"{race.table(found)}\n  {text}"
+    if given.profile:
+        once = step.ours_training(config, compiled)
+        once()
+        with jax.profiler.trace(os.fspath(pathlib.Path(given.out) / "profile")):
+            once()
+    found, cost, rates = _race(config, given, compiled), step.cost(compiled), roofline.rates(config.model.dtype)
+    chart.bars(found, picture(given, "step"))
+    limits = roofline.shares(cost, rates, config.batch_size / float(np.median(found.rates[race.OURS])))
+    text = roofline.lines(cost, rates, limits)
+    return {"race": found, "cost": cost, "rates": rates, "limits": limits}, f"{race.table(found)}\n{text}"
 
 
 def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures predictions."""
     heatmap.check_decoder(config.eval.decoder)
     found = _race(step.sized(config, given.batch or config.eval.batch_size), given, None)
+    chart.bars(found, picture(given, "predict"))
     return {"race": found}, race.table(found)
 
 
@@ -125,6 +150,9 @@ def measure_evaluate(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, 
     """Measures what turns predictions into figures."""
     problem = evaluation.made_up(seed=0)
     found, shares = evaluation.run(problem, rounds=given.rounds), evaluation.shares(problem)
+    chart.bars(found, picture(given, "evaluate"))
+    percent = {race.OURS: {stage: 100 * share for stage, share in shares.items()}}
+    chart.stages("where the time of an evaluation goes", "percent", percent, picture(given, "evaluate_stages"))
     parts = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
     text = f"{race.table(found)}\n  the same figures, bit for bit; ours: {parts}"
     return {"race": found, "shares": shares}, text
@@ -136,12 +164,33 @@ def measure_compile(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, s
     size = step.sized(config, given.batch or config.batch_size).batch_size
     file = str(given["config"].config_filename)  # pyright: ignore[reportAttributeAccessIssue]
     measured = start.measure(file, overrides, size)
+    title = "from the command to the end of a first training step"
+    chart.stages(title, "seconds", measured, picture(given, "compile"))
     rows = [
         f"  {name:<8}" + "".join(f"{stage} {seconds:.1f} s, " for stage, seconds in stages.items())
         + f"in all {sum(stages.values()):.1f} s"
         for name, stages in measured.items()
     ]  # fmt: skip
-    return measured, "\n".join(["from the command to the end of a first training step", *rows])
+    return measured, "\n".join([title, *rows])
+
+
+def measure_memory(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
+    """Measures the memory of the device that a training step takes, and that of the host over many batches."""
+    config = step.sized(config, given.batch or config.batch_size)
+    loader = pipeline.train_batches(
+        train_split(config),
+        image_size=tuple(config.image_size),
+        batch_size=config.batch_size,
+        seed=0,
+        policy=augment.Policy(**config.augment),
+        threads=config.loader.threads,
+    )
+    readings = footprint.host(loader, given.batches)
+    chart.line("memory of the loading process", "batches", "GB", readings, picture(given, "memory_host"))
+    found, needs = footprint.remat(config, given.rounds)
+    chart.bars(found, picture(given, "memory_remat"))
+    text = f"{race.table(found)}\n{footprint.lines(needs, readings)}"
+    return {"race": found, "needs": needs, "host": readings}, text
 
 
 PARTS = {
@@ -150,7 +199,13 @@ PARTS = {
     "predict": measure_predict,
     "evaluate": measure_evaluate,
     "compile": measure_compile,
+    "memory": measure_memory,
 }
+
+
+def picture(given: flags.FlagValues, name: str) -> pathlib.Path:
+    """Returns where a chart goes."""
+    return pathlib.Path(given.out) / f"{name}.svg"
 
 
 def write(out: pathlib.Path, report: dict[str, Any]) -> None:

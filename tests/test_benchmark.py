@@ -25,13 +25,16 @@ def test_a_part_is_measured_printed_and_written(shared, tmp_path):
     rates = report["input"]["race"]["rates"]
     assert all(len(values) == 2 for values in rates.values())
     assert report["input"]["race"]["ratios"]["the original's way"] == 1
-    assert "0 of" in done.stdout and set(report) == {"machine", "command", "input"}
+    assert set(report) == {"machine", "command", "input"}
+    for name in ("input", "input_stages"):
+        assert (tmp_path / "out" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
 
 
 def test_mistakes_are_one_line(tmp_path):
     for arguments, message in {
         ("inputs",): "there is no part 'inputs': choose some of input, step",
-        ("input", "--rounds=0"): "--rounds (=0) and --batch (=0) must be at least 1",
+        ("input", "--rounds=0"): "--rounds (=0) must be at least 1",
+        ("memory", "--batches=1"): "--batches (=1) must be at least 2",
         ("input", f"--config.data.dir={tmp_path}"): f"{tmp_path}/train2017 does not exist: prepare the data with",
     }.items():
         done = run(*arguments, f"--out={tmp_path}")

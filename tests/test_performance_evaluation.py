@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hrnet_jax import skeletons
+from hrnet_jax import heatmap, skeletons
 from hrnet_jax.evaluation import coco, oks
-from hrnet_jax.performance import evaluation, plain_evaluation
+from hrnet_jax.performance import evaluation, plain_evaluation, race
 
 SIGMAS = np.array(skeletons.COCO.sigmas)
 
@@ -67,7 +67,7 @@ def test_likeness_is_the_oks(problem):
 
 def test_a_race_is_run_to_the_same_figures(problem):
     result = evaluation.run(problem, rounds=2)
-    assert list(result.rates) == [evaluation.OURS, evaluation.ORIGINAL]
+    assert list(result.rates) == [race.OURS, evaluation.ORIGINAL]
     assert result.reference == evaluation.ORIGINAL
     assert all(len(rates) == 2 and min(rates) > 0 for rates in result.rates.values())
 
@@ -84,3 +84,13 @@ def test_shares_are_of_the_whole(problem):
     assert set(shares) == {*evaluation.STAGES, "bookkeeping"}
     assert sum(shares.values()) == pytest.approx(1)
     assert min(shares.values()) >= 0 and max(shares.values()) < 1
+
+
+def test_joints_are_found_where_ours_finds_them():
+    heatmaps = np.random.default_rng(5).random((3, 16, 12, 4), np.float32)
+    heatmaps[0, :, :, 0] = 0  # nothing to be found
+    ours, scores = heatmap.decode(heatmaps, "quarter")
+    to_photo = np.tile(np.array([[2.0, 0, 5], [0, 2, 7]]), (3, 1, 1))
+    found, heights = plain_evaluation.decoded(heatmaps.transpose(0, 3, 1, 2), to_photo)
+    np.testing.assert_allclose(found, 2 * np.asarray(ours) + (5, 7), atol=1e-6)
+    np.testing.assert_array_equal(heights, scores)

@@ -15,7 +15,7 @@ from hrnet_jax.performance.made_up_people import Problem
 
 IMAGE_SIZE = (256, 192)
 SKELETON = made_up_people.SKELETON
-OURS, ORIGINAL = "hrnet_jax", "the original's Python"
+ORIGINAL = "the original's Python"
 # Functions that do a stage alone, in the order of their turn; what they leave of the time is bookkeeping.
 STAGES: dict[str, Callable] = {
     "annotations": ground_truth.load,
@@ -86,15 +86,17 @@ def run(problem: Problem, *, rounds: int, warm_up: int = 1) -> race.Race:
             f" {len(problem.annotations['images']):,} photos",
             "detections",
             {
-                OURS: contender(OURS, lambda: ours(problem, annotations)),
+                race.OURS: contender(race.OURS, lambda: ours(problem, annotations)),
                 ORIGINAL: contender(ORIGINAL, lambda: originals(problem, annotations, areas)),
             },
             reference=ORIGINAL,
             rounds=rounds,
             warm_up=warm_up,
         )
-    if figures[OURS] != figures[ORIGINAL]:
-        raise RuntimeError(f"the figures differ: {figures[OURS]} are ours, {figures[ORIGINAL]} the original's")
+    if figures[race.OURS] != figures[ORIGINAL]:
+        raise RuntimeError(
+            f"the figures differ: {figures[race.OURS]} are ours, {figures[ORIGINAL]} the original's"
+        )
     return result
 
 

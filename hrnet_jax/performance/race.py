@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+OURS = "ours"
+"""What the names of our contenders begin with."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Race:

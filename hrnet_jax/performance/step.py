@@ -17,12 +17,12 @@ from ml_collections import ConfigDict
 from hrnet_jax import memory, models, optimizer, sharding, skeletons, training
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
-from hrnet_jax.performance import race
+from hrnet_jax.performance import plain_evaluation, race
 
-OURS = "ours"
 EAGER = "PyTorch, eager"
 CHANNELS_LAST = "PyTorch, channels last"
 COMPILED = "PyTorch, channels last, compiled"
+LOOPS = "PyTorch, channels last, the original's decoding"
 MODES = {"default": COMPILED, "max-autotune-no-cudagraphs": f"{COMPILED}, autotuned"}
 
 
@@ -44,6 +44,12 @@ def sized(config: ConfigDict, size: int) -> ConfigDict:
     config.batch_size, config.accumulation = size, 1
     sharding.check_batch_size("batch_size", size, 1, sharding.make_mesh())
     return config
+
+
+def title(config: ConfigDict) -> str:
+    """Returns network, size, batch and precision in words."""
+    height, width = config.image_size
+    return f"{models.title(config.model)} {height}x{width}, batch {config.batch_size}, {config.model.dtype}"
 
 
 def adam(config: ConfigDict) -> optax.GradientTransformation:
@@ -98,7 +104,8 @@ def pytorch(
     Args:
       config: describes the network.
       size: of the batch.
-      train: a training step; else a prediction: the network on image and mirror image, without decoding.
+      train: a training step; else a prediction: the network on image and mirror image. Only `LOOPS` turns the
+        mirrored heatmaps back and decodes, as the original does it, on the host.
       compiled: whether to have ``torch.compile``d ones, too, which takes minutes.
 
     Raises:
@@ -111,23 +118,34 @@ def pytorch(
     if compiled:
         variants |= {name: (torch.channels_last, mode) for mode, name in MODES.items()}
     try:
-        yield {name: _contender(config, size, train, layout, mode) for name, (layout, mode) in variants.items()}
+        contenders = {
+            name: _contender(config, size, train, layout, mode) for name, (layout, mode) in variants.items()
+        }
+        yield contenders if train else contenders | {LOOPS: _as_the_original(config, size)}
     finally:
         torch._dynamo.reset()
 
 
-def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: str | None) -> Callable[[], int]:
+def _placed(config: ConfigDict, size: int, layout: Any) -> tuple[Any, list[Any], Any]:
+    """Returns the twin, image, targets and weights on PyTorch's device, and its mixed precision."""
     import torch  # pyright: ignore[reportMissingImports]
 
     from hrnet_jax.models import twin
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = twin.build(config).to(device=device, memory_format=layout).train(train)
-    adam = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
+    net = twin.build(config).to(device=device, memory_format=layout)
     image, targets, weights = (tensor.to(device) for tensor in _tensors(config, size))
-    image = image.to(memory_format=layout)
-    forward = torch.compile(net, mode=mode) if mode else net
     mixed = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
+    return net, [image.to(memory_format=layout), targets, weights], mixed
+
+
+def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: str | None) -> Callable[[], int]:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    net, (image, targets, weights), mixed = _placed(config, size, layout)
+    net.train(train)
+    adam = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
+    forward = torch.compile(net, mode=mode) if mode else net
 
     def learn() -> int:
         with mixed:
@@ -147,6 +165,28 @@ def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: st
         return size
 
     return learn if train else predict
+
+
+def _as_the_original(config: ConfigDict, size: int) -> Callable[[], int]:
+    """Returns what predicts as the original does: two passes, the rest on the host, joint by joint."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    net, (image, _, _), mixed = _placed(config, size, torch.channels_last)
+    net.eval()
+    order = skeletons.load(config.skeleton).flip_order
+    to_photo = made_up_batch(config, size)["crop"] * layers.STRIDE
+
+    def heatmaps(image: Any) -> np.ndarray:
+        with torch.inference_mode(), mixed:
+            return net(image).float().cpu().numpy()
+
+    def predict() -> int:
+        mirrored = heatmaps(image.flip(3))[:, order, :, ::-1].copy()
+        mirrored[..., 1:] = mirrored[..., :-1].copy()
+        plain_evaluation.decoded((heatmaps(image) + mirrored) / 2, to_photo)
+        return size
+
+    return predict
 
 
 def _tensors(config: ConfigDict, size: int) -> list[Any]:
@@ -174,11 +214,11 @@ def measure(config: ConfigDict, rounds: int, *, step: jax.stages.Compiled | None
     size, train = config.batch_size, step is not None
     with pytorch(config, size, train=train, compiled=compiled) as contenders:
         ours = ours_training(config, step) if step else ours_prediction(config, size)
-        contenders = {OURS: ours, **contenders}
-        height, width = config.image_size
+        contenders = {race.OURS: ours, **contenders}
         what = "training step" if train else "prediction with flip test"
-        title = f"{models.title(config.model)} {height}x{width}, {what}, batch {size}, {config.model.dtype}"
-        result = race.run(title, "people", contenders, reference=EAGER, rounds=rounds, warm_up=2)
+        result = race.run(
+            f"{title(config)}, {what}", "people", contenders, reference=EAGER, rounds=rounds, warm_up=2
+        )
     medians = {name: float(np.median(rates)) for name, rates in itertools.islice(result.rates.items(), 1, None)}
     return race.Race(result.title, result.unit, result.rates, reference=max(medians, key=medians.__getitem__))
 
