@@ -67,10 +67,10 @@ def run(
 
 def table(race: Race) -> str:
     """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
-    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<42}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
+    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<50}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
     for name, rates in race.rates.items():
         low, median, high = map(_number, np.percentile(rates, [25, 50, 75]))
-        lines.append(f"  {name:<42}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
+        lines.append(f"  {name:<50}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
     return "\n".join(lines)
 
 

@@ -57,20 +57,19 @@ def adam(config: ConfigDict) -> optax.GradientTransformation:
     return optimizer.adam(lambda _: config.learning_rate, config.weight_decay)
 
 
-def first_step(config: ConfigDict) -> tuple[training.TrainState, dict[str, jax.Array]]:
-    """Returns what the first training step takes: a state and a made-up batch, on the devices."""
-    mesh, variables = (
-        sharding.make_mesh(),
-        training.init_variables(models.build(config), tuple(config.image_size), 0),
-    )
-    batch = made_up_batch(config, config.batch_size)
+def first_step(
+    config: ConfigDict, batch: Mapping[str, np.ndarray]
+) -> tuple[training.TrainState, dict[str, jax.Array]]:
+    """Returns what the first training step takes, on the devices: a state, and what is read of a batch."""
+    mesh = sharding.make_mesh()
+    variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
     state = sharding.place_state(training.init_state(variables, adam(config)), mesh)
     return state, sharding.place_batch({name: batch[name] for name in training.SEEN}, mesh)
 
 
 def ours_training(config: ConfigDict, step: jax.stages.Compiled) -> Callable[[], int]:
     """Returns what takes a compiled training step on a batch that is on the device, and waits for it."""
-    first, batch = first_step(config)
+    first, batch = first_step(config, made_up_batch(config, config.batch_size))
     state, size = [first], config.batch_size
 
     def run() -> int:
