@@ -22,7 +22,10 @@ def bars(found: race.Race, path: pathlib.Path) -> None:
     axes.barh(names, median, xerr=[median - low, high - median], color=colors, capsize=3, height=0.6)
     for row, name in enumerate(names):
         axes.text(
-            high[row] + 0.01 * high.max(), row, f" {median[row]:,.3g}  ({found.ratios[name]:.2f}x)", va="center"
+            high[row] + 0.01 * high.max(),
+            row,
+            f" {race.number(median[row])}  ({found.ratios[name]:.2f}x)",
+            va="center",
         )
     axes.set_xlim(0, 1.25 * high.max())
     _save(axes, found.title, f"{found.unit} per second (1x: {found.reference})", path)

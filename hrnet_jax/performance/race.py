@@ -69,10 +69,11 @@ def table(race: Race) -> str:
     """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
     lines = [f"{race.title} [{race.unit}/s]", f"  {'':<50}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
     for name, rates in race.rates.items():
-        low, median, high = map(_number, np.percentile(rates, [25, 50, 75]))
+        low, median, high = map(number, np.percentile(rates, [25, 50, 75]))
         lines.append(f"  {name:<50}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
     return "\n".join(lines)
 
 
-def _number(rate: float) -> str:
+def number(rate: float) -> str:
+    """Returns a rate in four digits."""
     return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
