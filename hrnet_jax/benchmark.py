@@ -15,6 +15,7 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def define_flags() -> None:
     """Defines the command line."""
     config_flags.DEFINE_config_file("config", "configs/default.py", "The network, its size and its data.")
     flags.DEFINE_integer(
-        "batch", 0, "People in a batch of `step`, `predict` and `compile`. Default: the config's."
+        "batch", 0, "People in a batch of `step`, `predict`, `compile` and `memory`. Default: the config's."
     )
     flags.DEFINE_integer("batches", 10_000, "How many batches `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
@@ -118,15 +119,18 @@ def measure_step(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]
     config = step.sized(config, given.batch or config.batch_size)
     compiled = memory.compile_step(config, step.adam(config), sharding.make_mesh())
     if given.profile:
-        once = step.ours_training(config, compiled)
-        once()
-        with jax.profiler.trace(os.fspath(pathlib.Path(given.out) / "profile")):
-            once()
+        _profile(step.ours_training(config, compiled), pathlib.Path(given.out) / "profile")
     found, cost, rates = _race(config, given, compiled), step.cost(compiled), roofline.rates(config.model.dtype)
     chart.bars(found, picture(given, "step"))
     limits = roofline.shares(cost, rates, config.batch_size / float(np.median(found.rates[race.OURS])))
     text = roofline.lines(cost, rates, limits)
     return {"race": found, "cost": cost, "rates": rates, "limits": limits}, f"{race.table(found)}\n{text}"
+
+
+def _profile(run: Callable[[], int], directory: pathlib.Path) -> None:
+    run()
+    with jax.profiler.trace(os.fspath(directory)):
+        run()
 
 
 def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
@@ -138,12 +142,10 @@ def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, s
 
 
 def _race(config: ConfigDict, given: flags.FlagValues, compiled: jax.stages.Compiled | None) -> race.Race:
-    try:
-        return step.measure(config, given.rounds, step=compiled, compiled=given.compiled)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ValueError("there is nothing to compare with without PyTorch: pip install torch") from error
+    found = step.measure(config, given.rounds, step=compiled, compiled=given.compiled)
+    if found.reference == race.OURS:
+        print("  nothing to compare with: that is PyTorch, which is not installed (pip install torch)", flush=True)
+    return found
 
 
 def measure_evaluate(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
@@ -177,6 +179,9 @@ def measure_compile(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, s
 def measure_memory(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures the memory of the device that a training step takes, and that of the host over many batches."""
     config = step.sized(config, given.batch or config.batch_size)
+    found, needs = footprint.remat(config, given.rounds)
+    chart.bars(found, picture(given, "memory_remat"))
+    print(f"{race.table(found)}\n{footprint.sizes(needs)}", flush=True)
     loader = pipeline.train_batches(
         train_split(config),
         image_size=tuple(config.image_size),
@@ -184,13 +189,11 @@ def measure_memory(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, st
         seed=0,
         policy=augment.Policy(**config.augment),
         threads=config.loader.threads,
+        workers=config.loader.workers,
     )
     readings = footprint.host(loader, given.batches)
     chart.line("memory of the loading process", "batches", "GB", readings, picture(given, "memory_host"))
-    found, needs = footprint.remat(config, given.rounds)
-    chart.bars(found, picture(given, "memory_remat"))
-    text = f"{race.table(found)}\n{footprint.lines(needs, readings)}"
-    return {"race": found, "needs": needs, "host": readings}, text
+    return {"race": found, "needs": needs, "host": readings}, footprint.growth(readings)
 
 
 PARTS = {

@@ -159,6 +159,12 @@ def test_every_epoch_shows_everyone_once_in_an_order_of_its_own(batch_size):
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
+def test_a_batch_may_hold_several_epochs_however_many_threads_load_it():
+    one, many = (training(6, batch_size=5 * NUM_PEOPLE, threads=threads) for threads in (0, 8))
+    assert all(np.bincount(batch["index"]).tolist() == [5] * NUM_PEOPLE for batch in one)
+    assert_same(many, one)
+
+
 def test_every_epoch_augments_in_its_own_way():
     # Without the rotation, two draws are now and then the same: both at the end of the scale, say.
     always_turned = augment.Policy(rotation_probability=1)

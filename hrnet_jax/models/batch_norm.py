@@ -90,7 +90,7 @@ def standardize(
 
 @standardize.defjvp
 def _standardize_jvp(epsilon, primals, tangents):
-    """The derivative of `standardize`, exact whatever is derived from it."""
+    """The derivative of `standardize`; it holds for derivatives of derivatives, too."""
     (x, weight, _), (dx, dweight, dbias) = primals, tangents
     y, mean, var = standardize(*primals, epsilon)
     inverse = jax.lax.rsqrt(var + epsilon)

@@ -62,8 +62,9 @@ def check_image_size(image_size: Sequence[int]) -> None:
 def relu(x: jax.Array) -> jax.Array:
     """Returns the positive part of an array; what is not a number stays so.
 
-    Told from its output, and by choice rather than as a maximum, it is computed once and kept: of ``jax.nn.relu``
-    XLA's CPU compiler computes again, for each layer that reads it, the whole chain of residual sums up to it.
+    Told from its output, and by choice rather than as a maximum, it is computed once and kept, which takes more
+    memory: of ``jax.nn.relu`` XLA's CPU compiler computes again, for each layer that reads it, the whole chain of
+    residual sums up to it.
     """
     return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
 

@@ -3,21 +3,20 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from hrnet_jax.performance import race
 
 OURS, OTHERS = "#1f6feb", "#9aa4b2"
-pyplot.switch_backend("svg")
-pyplot.rcParams["svg.hashsalt"] = "the same figures, the same file"
 
 
 def bars(found: race.Race, path: pathlib.Path) -> None:
     """Draws a race: a bar for each contender's median, ours in blue, with its quartiles and its ratio."""
     names = list(found.rates)
     low, median, high = np.percentile([found.rates[name] for name in names], [25, 50, 75], axis=1)
-    _, axes = pyplot.subplots(figsize=(8, 0.8 + 0.45 * len(names)), layout="constrained")
+    axes = Figure((8, 0.8 + 0.45 * len(names)), layout="constrained").add_subplot()
     colors = [OURS if name.startswith(race.OURS) else OTHERS for name in names]
     axes.barh(names, median, xerr=[median - low, high - median], color=colors, capsize=3, height=0.6)
     for row, name in enumerate(names):
@@ -32,11 +31,12 @@ def bars(found: race.Race, path: pathlib.Path) -> None:
 
 
 def stages(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], path: pathlib.Path) -> None:
-    """Draws a bar for each row, put together of its stages one after the other; rows have the same stages."""
+    """Draws a bar for each row, put together of its stages one after the other."""
     names = list(rows)
     parts = list(dict.fromkeys(stage for row in rows.values() for stage in row))
-    figure, axes = pyplot.subplots(figsize=(8, 1.6 + 0.45 * len(names)), layout="constrained")
-    palette, left = pyplot.get_cmap("tab20"), np.zeros(len(names))
+    figure = Figure((8, 1.6 + 0.45 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    palette, left = matplotlib.colormaps["tab20"], np.zeros(len(names))
     for number, stage in enumerate(parts):
         width = np.array([rows[name].get(stage, 0.0) for name in names])
         axes.barh(names, width, left=left, label=stage, color=palette(number % 20), height=0.6)
@@ -47,7 +47,7 @@ def stages(title: str, unit: str, rows: Mapping[str, Mapping[str, float]], path:
 
 def line(title: str, across: str, along: str, points: Sequence[tuple[float, float]], path: pathlib.Path) -> None:
     """Draws a value over another, from 0 on."""
-    _, axes = pyplot.subplots(figsize=(8, 2.6), layout="constrained")
+    axes = Figure((8, 2.6), layout="constrained").add_subplot()
     axes.plot(*zip(*points, strict=True), color=OURS, marker="o", markersize=3)
     axes.set_ylim(0, 1.2 * max(value for _, value in points))
     axes.set_ylabel(along)
@@ -65,5 +65,5 @@ def _write(axes, unit: str, path: pathlib.Path) -> None:
     axes.set_xlabel(unit)
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    axes.figure.savefig(path, metadata={"Date": None})
-    pyplot.close(axes.figure)
+    with matplotlib.rc_context({"svg.hashsalt": "the same figures, the same file"}):
+        axes.figure.savefig(path, format="svg", metadata={"Date": None})

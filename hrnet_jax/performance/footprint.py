@@ -3,13 +3,13 @@
 import contextlib
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from hrnet_jax import memory, pipeline, sharding
 from hrnet_jax.performance import race, step
 
+STATUS = pathlib.Path("/proc/self/status")
 KEPT, AGAIN = "ours, activations kept", "ours, activations computed again"
 
 
@@ -17,16 +17,23 @@ def remat(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, int]]:
     """Lets training steps that keep all activations, and ones that compute them again (``remat``), take turns.
 
     Returns:
-      The race, and the bytes that each of the two steps needs on a device.
+      The race of those that fit into a device's memory, and the bytes that each of the two needs of it.
+
+    Raises:
+      ValueError: neither fits.
     """
-    steps, needs = {}, {}
+    mesh, steps, needs = sharding.make_mesh(), {}, {}
     for name, again in ((KEPT, False), (AGAIN, True)):
         chosen = config.copy_and_resolve_references()
         chosen.model.remat = again
-        compiled = memory.compile_step(chosen, step.adam(chosen), sharding.make_mesh())
-        steps[name], needs[name] = step.ours_training(chosen, compiled), memory.needed(compiled)
+        compiled = memory.lower_step(chosen, step.adam(chosen), mesh).compile()
+        needs[name] = memory.needed(compiled)
+        if needs[name] <= memory.available(mesh):
+            steps[name] = step.ours_training(chosen, compiled)
+    if not steps:
+        raise ValueError(f"no step fits: {sizes(needs).strip()}; take a smaller --batch")
     title = f"{step.title(config)}, training step"
-    return race.run(title, "people", steps, reference=KEPT, rounds=rounds), needs
+    return race.run(title, "people", steps, reference=next(iter(steps)), rounds=rounds), needs
 
 
 def host(loader: Iterator[pipeline.Batch], batches: int, readings: int = 20) -> list[tuple[int, float]]:
@@ -41,6 +48,7 @@ def host(loader: Iterator[pipeline.Batch], batches: int, readings: int = 20) -> 
       How many batches were loaded, and the gigabytes that the process then had for itself: without the files
       that it has mapped, which the system may take back.
     """
+    anonymous()  # if it cannot be told, better now than after hours
     with contextlib.closing(loader) as loader:  # pyright: ignore[reportArgumentType]
         found = []
         for number in range(1, batches + 1):
@@ -56,19 +64,21 @@ def anonymous() -> int:
     Raises:
       ValueError: this system does not tell; Linux does.
     """
-    file = pathlib.Path("/proc/self/status")
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
     sizes = [int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
     if not sizes:
-        raise ValueError("only Linux says, in /proc/self/status, how much memory a process has for itself")
+        raise ValueError(f"only Linux says, in {STATUS}, how much memory a process has for itself")
     return 1024 * sizes[0]
 
 
-def lines(needs: dict[str, int], readings: list[tuple[int, float]]) -> str:
-    """Returns what was found, for the terminal."""
+def growth(readings: list[tuple[int, float]]) -> str:
+    """Returns what `host` found, for the terminal."""
     (first, start), (last, end) = readings[len(readings) // 2], readings[-1]
-    sizes: list[Any] = [f"{name.removeprefix('ours, ')}: {memory.gigabytes(size)}" for name, size in needs.items()]
-    return "\n".join([
-        f"  needed on the device with {', with '.join(sizes)}",
-        f"  the host, after {first:,} batches {start:.3f} GB, after {last:,} {end:.3f} GB",
-    ])  # fmt: skip
+    return f"  the host, after {first:,} batches {start:.3f} GB, after {last:,} {end:.3f} GB"
+
+
+def sizes(needs: dict[str, int]) -> str:
+    """Returns what steps need, for the terminal."""
+    return "  needed on the device: " + ", ".join(
+        f"{name} {memory.gigabytes(size)}" for name, size in needs.items()
+    )

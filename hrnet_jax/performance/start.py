@@ -28,7 +28,7 @@ def measure(config: str, overrides: list[str], size: int) -> dict[str, dict[str,
       size: of the batch.
 
     Raises:
-      subprocess.CalledProcessError: it could not be started.
+      ValueError: it could not be started.
     """
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "hrnet_jax.performance.start", f"--config={config}", *overrides]
@@ -38,8 +38,10 @@ def measure(config: str, overrides: list[str], size: int) -> dict[str, dict[str,
 
 def _started(command: list[str], environment: dict[str, str]) -> dict[str, float]:
     begin = time.time()
-    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    times = json.loads(output.splitlines()[-1])
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ValueError(f"a start ended with status {done.returncode}; what it said of that stands above")
+    times = json.loads(done.stdout.splitlines()[-1])
     return {stage: after - before for stage, before, after in zip(STAGES, [begin, *times], times, strict=False)}
 
 
