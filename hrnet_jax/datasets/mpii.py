@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from hrnet_jax import geometry
+from hrnet_jax import geometry, skeletons
 from hrnet_jax.datasets import fields, records
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.skeletons import Skeleton
@@ -46,7 +46,7 @@ def load(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], reco
     """
     entries = fields.read_json(path)
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} must hold a list of people, but holds {entries!r:.80}")
+        raise ValueError(f"{path} must hold a list of people, but holds {fields.shown(entries)}")
     labelled = any(isinstance(entry, dict) and "joints" in entry for entry in entries)
     photo_ids: dict[str, int] = {}
     dropped: collections.Counter[str] = collections.Counter()
@@ -137,11 +137,11 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
       ValueError: it is no MATLAB file, or what is wrong in it.
     """
     content = _read_mat(path)
-    names = ["".join(np.ravel(name)).strip() for name in np.ravel(_field(content, "dataset_joints", path))]
+    names = ["".join(map(str, np.ravel(n))).strip() for n in np.ravel(_field(content, "dataset_joints", path))]
     found = [JOINT_NAMES.get(name, ours) for name, ours in zip(names, skeleton.joints, strict=False)]
     if len(names) != skeleton.num_joints or set(found) != set(skeleton.joints):
         raise ValueError(
-            f"{path}: `dataset_joints` ({', '.join(names)}) must be MPII's {skeleton.num_joints} joints"
+            f"{path}: `dataset_joints` ({', '.join(names)[:200]}) must be MPII's {skeleton.num_joints} joints"
         )
     rows = [found.index(name) for name in skeleton.joints]
     count = len(rows)
@@ -152,8 +152,8 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
     lengths = {name: array.shape[-1] for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"{path}: its fields are of different numbers of people: {lengths}")
-    heads = np.linalg.norm(arrays["headboxes_src"][1] - arrays["headboxes_src"][0], axis=0)
-    if not np.isfinite(heads).all() or not heads.any():
+    heads = arrays["headboxes_src"]
+    if not (np.abs(heads) <= fields.LARGEST).all() or (heads[0] == heads[1]).all():
         raise ValueError(f"{path}: `headboxes_src` must be finite boxes with a size: PCKh is measured in it")
     return Truth(
         joints=arrays["pos_gt_src"].transpose(2, 0, 1)[:, rows],
@@ -199,4 +199,6 @@ def load_truth(path: pathlib.Path) -> Truth:
     Raises:
       ValueError: the file is damaged.
     """
-    return fields.read_arrays(path, Truth)
+    joints = skeletons.MPII.num_joints
+    shapes = {"joints": (joints, 2), "missing": (joints,), "head_boxes": (2, 2)}
+    return fields.read_arrays(path, Truth, {name: (np.float64, shape) for name, shape in shapes.items()})
