@@ -8,13 +8,11 @@ Pixels count from 1 there, as MATLAB does; here from 0.
 import collections
 import dataclasses
 import pathlib
-from typing import Any
 
 import numpy as np
-import scipy.io
 
 from hrnet_jax import geometry, skeletons
-from hrnet_jax.datasets import fields, records
+from hrnet_jax.datasets import fields, matlab, records
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.skeletons import Skeleton
 
@@ -136,19 +134,19 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
       FileNotFoundError: there is no such file.
       ValueError: it is no MATLAB file, or what is wrong in it.
     """
-    content = _read_mat(path)
-    names = ["".join(map(str, np.ravel(n))).strip() for n in np.ravel(_field(content, "dataset_joints", path))]
+    if not path.is_file():
+        raise fields.missing(path)
+    count = skeleton.num_joints
+    shapes = {"pos_gt_src": (count, 2, -1), "jnt_missing": (count, -1), "headboxes_src": (2, 2, -1)}
+    content = matlab.read(path, ["dataset_joints", *shapes])
+    names = [str(name).strip() for name in np.ravel(content["dataset_joints"])]
     found = [JOINT_NAMES.get(name, ours) for name, ours in zip(names, skeleton.joints, strict=False)]
     if len(names) != skeleton.num_joints or set(found) != set(skeleton.joints):
         raise ValueError(
             f"{path}: `dataset_joints` ({', '.join(names)[:200]}) must be MPII's {skeleton.num_joints} joints"
         )
     rows = [found.index(name) for name in skeleton.joints]
-    count = len(rows)
-    shapes = {"pos_gt_src": (count, 2, -1), "jnt_missing": (count, -1), "headboxes_src": (2, 2, -1)}
-    arrays = {
-        name: _shaped(_field(content, name, path), shape, f"{path}: `{name}`") for name, shape in shapes.items()
-    }
+    arrays = {name: _shaped(content[name], shape, f"{path}: `{name}`") for name, shape in shapes.items()}
     lengths = {name: array.shape[-1] for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"{path}: its fields are of different numbers of people: {lengths}")
@@ -160,22 +158,6 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
         missing=arrays["jnt_missing"].T[:, rows],
         head_boxes=arrays["headboxes_src"].transpose(2, 0, 1),
     )
-
-
-def _read_mat(path: pathlib.Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise fields.missing(path)
-    try:
-        return scipy.io.loadmat(path)
-    except Exception as error:  # scipy raises what its parsers happen to, NotImplementedError for MATLAB's 7.3
-        raise ValueError(f"{path} cannot be read as a MATLAB file up to version 7.2: {error}") from error
-
-
-def _field(content: dict[str, Any], name: str, path: pathlib.Path) -> np.ndarray:
-    if name not in content:
-        present = ", ".join(field for field in content if not field.startswith("__"))
-        raise ValueError(f"{path} has no `{name}`; it holds {present or 'nothing'}")
-    return content[name]
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
