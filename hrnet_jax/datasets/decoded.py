@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from hrnet_jax.datasets import headers, places
+from hrnet_jax.datasets import fields, headers, places
 
 PIXELS, TABLE = "decoded.rgb", "decoded.npy"
 
@@ -78,7 +78,7 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
             raise ValueError(f"{PIXELS} has {size:,} of {whole:,} bytes")
     except Exception as error:  # numpy raises what its parser happens to
         raise ValueError(
-            f"the decoded photos {path} are damaged ({error}): delete this file to do without them, or do so and"
+            f"the decoded photos {path} are damaged ({fields.reason(error)}): delete this file to do without them, or do so and"
             " decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
         ) from error
     return Decoded(directory / PIXELS, table)

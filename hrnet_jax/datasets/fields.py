@@ -38,6 +38,11 @@ def shown(value: object) -> str:
     return _brief.repr(value)
 
 
+def reason(error: Exception) -> str:
+    """Returns what another library says is wrong, on one line and cut short."""
+    return " ".join(str(error).split())[:300]
+
+
 def missing(path: pathlib.Path) -> FileNotFoundError:
     """Returns the error for a file that is not there, which tells what is there instead."""
     folder = path.parent
@@ -104,7 +109,7 @@ def read_arrays(
                 wanted = f"{np.dtype(dtype)} {(rows, *shape)}"
                 raise ValueError(f"`{name}` is {array.dtype} {array.shape}, not {wanted}")
     except Exception as error:  # numpy, zipfile and zlib raise what their parsers happen to
-        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error
+        raise ValueError(f"{path} is damaged ({reason(error)}): prepare the split again, with --force") from error
     return kind(**found)
 
 

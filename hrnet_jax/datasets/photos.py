@@ -143,9 +143,8 @@ class Records(Sequence[dict]):
         try:
             return _features().deserialize_example_np(self._encoded[row], decoders=AS_ENCODED)
         except Exception as error:  # ArrayRecord and protobuf raise several kinds
-            reason = " ".join(str(error).split())[:300]
             raise ValueError(
-                f"record {row} of {self._file(row)} cannot be read ({reason}): prepare the split again, with"
+                f"record {row} of {self._file(row)} cannot be read ({fields.reason(error)}): prepare the split again, with"
                 " --force"
             ) from error
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from hrnet_jax.datasets import headers
+from hrnet_jax.datasets import fields, headers
 
 DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -73,7 +73,9 @@ class Zip:
         try:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # zipfile raises what its parser happens to
-            raise ValueError(f"{path} is not a whole zip file ({error}): download it again") from error
+            raise ValueError(
+                f"{path} is not a whole zip file ({fields.reason(error)}): download it again"
+            ) from error
         self._entries = {self._short(entry.filename): entry for entry in self._zip.infolist()}
 
     def _short(self, file_name: str) -> str:
@@ -92,7 +94,7 @@ class Zip:
         try:
             return self._zip.read(entry)
         except Exception as error:  # zipfile and what unpacks for it raise what they happen to
-            raise OSError(str(error)) from error
+            raise OSError(fields.reason(error)) from error
 
 
 def locate(root: pathlib.Path, name: str) -> Place:
@@ -142,7 +144,7 @@ def _decode(encoded: bytes) -> np.ndarray:
     try:
         photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
     except cv2.error as error:
-        raise ValueError(f"not what OpenCV takes: {error.err}") from error
+        raise ValueError(f"not what OpenCV takes: {fields.reason(error)}") from error
     if photo is None:
         raise ValueError("not a whole image")
     return photo
