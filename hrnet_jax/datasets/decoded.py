@@ -78,8 +78,8 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
             raise ValueError(f"{PIXELS} has {size:,} of {whole:,} bytes")
     except Exception as error:  # numpy raises what its parser happens to
         raise ValueError(
-            f"the decoded photos {path} are damaged ({fields.reason(error)}): delete this file to do without them, or do so and"
-            " decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
+            f"the decoded photos {path} are damaged ({fields.reason(error)}): delete this file to do without"
+            " them, or do so and decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
         ) from error
     return Decoded(directory / PIXELS, table)
 

@@ -143,10 +143,8 @@ class Records(Sequence[dict]):
         try:
             return _features().deserialize_example_np(self._encoded[row], decoders=AS_ENCODED)
         except Exception as error:  # ArrayRecord and protobuf raise several kinds
-            raise ValueError(
-                f"record {row} of {self._file(row)} cannot be read ({fields.reason(error)}): prepare the split again, with"
-                " --force"
-            ) from error
+            what = f"record {row} of {self._file(row)} cannot be read ({fields.reason(error)})"
+            raise ValueError(f"{what}: prepare the split again, with --force") from error
 
     def _file(self, row: int) -> str:
         ends = np.cumsum([shard.take for shard in self._shards])
