@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt 'pytest>=8' 'ruff>=0.9' 'pyright[nodejs]>=1.1.390'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt 'pytest>=8' 'hypothesis>=6.100' 'ruff>=0.9' 'pyright[nodejs]>=1.1.390'
 	touch $@
 
 # Huge pages spare the CPU the clearing of a step's buffers page by page: a sixth of the time, on Linux.

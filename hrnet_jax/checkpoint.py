@@ -106,7 +106,7 @@ def _meta(step_directory: pathlib.Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text())
         return {"figures": {}, "counters": {}, "network": dict(meta["network"])} | meta
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} does not say what the network is ({error!r}): use another checkpoint") from error
 
 

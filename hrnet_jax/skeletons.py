@@ -8,8 +8,11 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
+
+from hrnet_jax.datasets import fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +40,20 @@ class Skeleton:
         """Raises ValueError when the parts contradict each other."""
         count = len(self.joints)
         if not count or len(set(self.joints)) != count:
-            raise ValueError(f"skeleton {self.name!r}: `joints` ({self.joints}) must be distinct, and some")
-        if len(self.sigmas) != count or min(self.sigmas) <= 0:
             raise ValueError(
-                f"skeleton {self.name!r}: `sigmas` (={self.sigmas}) must be {count} positive numbers,"
-                " one for each joint"
+                f"skeleton {self.name!r:.100}: `joints` ({fields.shown(self.joints)}) must be distinct, and some"
             )
-        used = [*sum(self.flip_pairs, ()), *sum(self.limbs, ()), *self.upper_body]
+        if len(self.sigmas) != count or not all(sigma > 0 for sigma in self.sigmas):
+            raise ValueError(
+                f"skeleton {self.name!r:.100}: `sigmas` (={fields.shown(self.sigmas)}) must be {count} positive"
+                " numbers, one for each joint"
+            )
+        mirrored = [joint for pair in self.flip_pairs for joint in pair]
+        used = [*mirrored, *(joint for limb in self.limbs for joint in limb), *self.upper_body]
         if any(not 0 <= joint < count for joint in used):
-            raise ValueError(f"skeleton {self.name!r}: joint numbers must be between 0 and {count - 1}")
-        mirrored = sum(self.flip_pairs, ())
+            raise ValueError(f"skeleton {self.name!r:.100}: joint numbers must be between 0 and {count - 1}")
         if len(set(mirrored)) != len(mirrored):
-            raise ValueError(f"skeleton {self.name!r}: a joint stands twice in `flip_pairs`")
+            raise ValueError(f"skeleton {self.name!r:.100}: a joint stands twice in `flip_pairs`")
 
     @property
     def num_joints(self) -> int:
@@ -73,21 +78,25 @@ def _named(
     upper_body: list[str],
 ) -> Skeleton:
     """Turns joint names into joint numbers."""
-    names = tuple(joints)
+    numbers = {joint: number for number, joint in enumerate(joints)}
 
     def number(joint: str) -> int:
-        if joint not in names:
-            raise ValueError(f"skeleton {name!r}: {joint!r} is not among its joints ({', '.join(names)})")
-        return names.index(joint)
+        if joint not in numbers:
+            listed = f"{', '.join(joints):.300}"
+            raise ValueError(f"skeleton {name!r:.100}: {joint!r:.100} is not among its joints ({listed})")
+        return numbers[joint]
 
     def pairs(named: list[list[str]]) -> tuple[tuple[int, int], ...]:
         if any(len(pair) != 2 for pair in named):
-            raise ValueError(f"skeleton {name!r}: flip pairs and limbs must be of two joints each (found {named})")
+            found = fields.shown(named)
+            raise ValueError(
+                f"skeleton {name!r:.100}: flip pairs and limbs must be of two joints each (found {found})"
+            )
         return tuple((number(a), number(b)) for a, b in named)
 
     return Skeleton(
         name=name,
-        joints=names,
+        joints=tuple(joints),
         flip_pairs=pairs(flip_pairs),
         limbs=pairs(limbs),
         sigmas=tuple(sigmas),
@@ -171,20 +180,35 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
         raise FileNotFoundError(
             f"`skeleton` (={str(name_or_path)!r}) is neither a file nor one of: {', '.join(SKELETONS)}"
         )
+    content = fields.read_json(path)
+    _check(content, str(path))
     try:
-        fields = json.loads(path.read_text())
-        return _named(**fields)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    except TypeError as error:
-        wanted = ", ".join(field.name for field in dataclasses.fields(Skeleton))
-        raise ValueError(f"{path}: a skeleton file needs the fields {wanted} (found: {error})") from error
+        return _named(**content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _check(content: Any, what: str) -> None:
+    """Raises ValueError, beginning with `what`, unless a skeleton file's fields are there, each of its kind."""
+    wanted = [field.name for field in dataclasses.fields(Skeleton)]
+    if not isinstance(content, dict) or content.keys() != set(wanted):
+        raise ValueError(
+            f"{what}: a skeleton file needs the fields {', '.join(wanted)}, not {fields.shown(content)}"
+        )
+    for name in wanted:
+        fields.get(content, name, str if name == "name" else list, what)
+    for name in ("joints", "upper_body"):
+        fields.names(content[name], f"{what}: `{name}`")
+    for name in ("flip_pairs", "limbs"):
+        for pair in content[name]:
+            fields.names(pair, f"{what}: a pair in `{name}`")
+    fields.numbers(content["sigmas"], len(content["sigmas"]), f"{what}: `sigmas`")
 
 
 def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
     """Writes a skeleton as the JSON file that `load` reads."""
     name = skeleton.joints.__getitem__
-    fields = {
+    content = {
         "name": skeleton.name,
         "joints": skeleton.joints,
         "flip_pairs": [[name(a), name(b)] for a, b in skeleton.flip_pairs],
@@ -192,4 +216,4 @@ def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
         "sigmas": skeleton.sigmas,
         "upper_body": [name(joint) for joint in skeleton.upper_body],
     }
-    pathlib.Path(path).write_text(json.dumps(fields, indent=1))
+    pathlib.Path(path).write_text(json.dumps(content, indent=1))

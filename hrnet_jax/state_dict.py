@@ -172,7 +172,7 @@ def _note(state_dict: Any) -> dict[str, Any]:
     """Returns what `write` noted of the network; nothing if another program wrote the file."""
     try:
         return dict(json.loads(state_dict._metadata[""][_NOTE]))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return {}
 
 

@@ -69,7 +69,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
     with pytest.raises(FileNotFoundError):
         ground_truth.load(tmp_path / "nothing.json")
     lacking = {name: value for name, value in person(1, 2).items() if name != "area"}
-    with pytest.raises(ValueError, match=r"a\.json: an annotation of category 1 has no 'area'"):
+    with pytest.raises(ValueError, match=r"an annotation of category 1 has no 'area'"):
         ground_truth.load(write(tmp_path / "a.json", [lacking]))
     with pytest.raises(ValueError, match=r"\[3, 6\] numbers"):
         ground_truth.load(write(tmp_path / "a.json", [person(1, 2), person(2, 2, keypoints=[1, 2, 2])]))

@@ -140,3 +140,106 @@ def test_ground_truth_is_what_pycocotools_takes(split, capsys):
     assert sorted(truth.getImgIds()) == [10, 20, 30]
     assert sorted(truth.getAnnIds()) == [11, 21, 31]
     assert json.loads(opened.annotations.read_text())["info"] == {}
+
+
+def rewritten(path, change):
+    """Changes a JSON file."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_no_module_that_the_records_name_is_imported(split, monkeypatch):
+    notes = split / "photos" / "1.0.0"
+    (split.parent / "evil.py").write_text("open(__file__ + '.ran', 'w').close()")
+    monkeypatch.syspath_prepend(split.parent)
+    for name in ("file_name", "photo_id"):
+        rewritten(
+            notes / "features.json",
+            lambda c, name=name: c["featuresDict"]["features"][name].update(pythonClassName="evil.Text"),
+        )
+    rewritten(notes / "dataset_info.json", lambda content: content.update(moduleName="evil"))
+    rewritten(
+        notes / "dataset_info.json",
+        lambda content: content["splits"][0].update(filepathTemplate="/etc/{DATASET}-{SHARD_X_OF_Y}"),
+    )
+    assert records.open_split(split).photos[0]["image"] == made_coco.photo(10)
+    assert not (split.parent / "evil.py.ran").exists()
+
+
+def flip_a_photo(content):
+    content[content.index(made_coco.photo(20)[-60:])] ^= 4
+
+
+def cut(place):
+    def damage(content):
+        del content[place:]
+
+    return damage
+
+
+@pytest.mark.parametrize("damage", [flip_a_photo, *map(cut, (0, 70, 5_000, 65_600, -1))])
+def test_damaged_records_are_named_with_the_way_out(split, damage):
+    file = next((split / "photos" / "1.0.0").glob("*array_record*"))
+    content = bytearray(file.read_bytes())
+    damage(content)
+    file.write_bytes(content)
+    opened = records.open_split(split)
+    source = records.PersonSource(opened.photos, opened.people)
+    with pytest.raises(ValueError, match=rf"record \d of {file} cannot be read \(.*prepare the split again, with"):
+        [source[row] for row in range(3)]
+
+
+def test_records_of_other_photos_are_never_shown(split, tmp_path):
+    other = made_coco.write(tmp_path / "other", made_coco.content([11, 22, 33]))  # as many
+    prepare.prepare_coco(other, tmp_path / "more")
+    file = next((split / "photos" / "1.0.0").glob("*array_record*"))
+    file.write_bytes(next((tmp_path / "more/val2017/photos/1.0.0").glob("*array_record*")).read_bytes())
+    opened = records.open_split(split)
+    with pytest.raises(ValueError, match=r"record 2 is of photo 33, not 30: .*prepare the split again"):
+        records.PersonSource(opened.photos, opened.people)[0]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        (["2"], r"people.npz is of more than 2 photos: prepare"),
+        (["9" * 18], r"val2017 holds 9+ photos, not 3: prepare"),
+        (["-1"], r"dataset_info.json is damaged \(`shardLengths`"),
+        ([3], r"dataset_info.json is damaged .*must be a list of names"),
+        ([], r"dataset_info.json is damaged"),
+    ],
+)
+def test_wrong_numbers_of_records_are_noticed(split, lengths, message):
+    path = split / "photos" / "1.0.0" / "dataset_info.json"
+    rewritten(path, lambda content: content["splits"][0].update(shardLengths=lengths))
+    with pytest.raises(ValueError, match=message):
+        records.open_split(split)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("photo_index", 3, r"people.npz is of more than 3 photos"),
+        ("photo_index", -1, r"people.npz is of more than 3 photos"),
+        ("box", np.nan, r"people.npz is damaged \(not all is finite\)"),
+        ("joints", np.inf, r"people.npz is damaged \(not all is finite\)"),
+    ],
+)
+def test_tables_with_impossible_values_are_refused(split, name, value, message):
+    with np.load(split / "people.npz") as file:
+        columns = dict(file)
+    columns[name].flat[0] = value
+    np.savez(split / "people.npz", **columns)
+    with pytest.raises(ValueError, match=message):
+        records.open_split(split)
+
+
+@pytest.mark.parametrize("name", ["sources", "detections", "photos", "people_dropped", "photos_unreadable"])
+@pytest.mark.parametrize("value", [None, [1], "x", {"x": []}])
+def test_a_summary_that_lacks_something_is_refused(split, name, value):
+    if (name, value) == ("detections", None):
+        return
+    rewritten(split / "summary.json", lambda content: content.update({name: value}))
+    with pytest.raises(ValueError, match=r"summary.json is damaged \(.*\): prepare the split again with"):
+        records.open_split(split)

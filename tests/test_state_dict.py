@@ -166,6 +166,20 @@ def test_code_in_a_pickle_is_not_run(torch, tmp_path, options):
     assert not sign.exists()
 
 
+@pytest.mark.parametrize("name", ["x.pth", "x.pkl", "x.npz", "x.safetensors"])
+def test_code_in_other_files_is_not_run_either(torch, tmp_path, name):
+    sign = tmp_path / "it ran"
+    evil = Evil(os.mkdir, str(sign))
+    for write in (
+        lambda file: pickle.dump(evil, file),
+        lambda file: np.savez(file, **{"conv1.weight": np.array([evil], object)}),
+    ):
+        with (tmp_path / name).open("wb") as file:
+            write(file)
+        assert name in refused(tmp_path / name)
+    assert not sign.exists()
+
+
 def test_what_is_taken_for_harmless_is_not_called_either(torch, tmp_path):
     sign = tmp_path / "it ran"
     evil = Evil(getattr, Evil(getattr, pathlib.Path, "touch"), sign)

@@ -12,12 +12,16 @@ import pathlib
 import numpy as np
 
 from hrnet_jax import geometry
-from hrnet_jax.datasets import fields, records
+from hrnet_jax.datasets import fields, headers, records
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.skeletons import Skeleton
 
 PERSON = "person"  # the category's name
 NO_JOINTS = "without joints"
+
+KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id")
+CATEGORY = ("id", "name", "keypoints")
+"""Fields of annotations and categories that are checked, and stand in the ground truth of a prepared split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,20 +67,20 @@ def load(path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True) ->
 
 def _person_category(categories: list, skeleton: Skeleton, path: pathlib.Path, with_people: bool) -> dict:
     """Returns the category of people, with its keypoints those of the skeleton."""
-    found = {
-        fields.get(entry, "name", str, f"{path}: categories[{i}]"): entry for i, entry in enumerate(categories)
-    }
-    if PERSON not in found:
-        raise ValueError(f"{path}: `categories` ({', '.join(found) or 'none'}) must have one named {PERSON!r}")
-    category = found[PERSON]
+    names = [fields.get(entry, "name", str, f"{path}: categories[{i}]") for i, entry in enumerate(categories)]
+    if names.count(PERSON) != 1:
+        listed = ", ".join(names)[:200] or "none"
+        raise ValueError(f"{path}: `categories` ({listed}) must have one named {PERSON!r}")
+    category = categories[names.index(PERSON)]
     what = f"{path}: category {PERSON!r}"
     fields.get(category, "id", int, what)
     if not with_people:
         return category
-    names = fields.get(category, "keypoints", list, f"{what} (is it the file with the keypoints?)")
+    found = fields.get(category, "keypoints", list, f"{what} (is it the file with the keypoints?)")
+    names = fields.names(found, f"{what}: `keypoints`")
     if len(names) != skeleton.num_joints:
         raise ValueError(
-            f"{what} has {len(names)} keypoints ({', '.join(map(str, names))}), but the skeleton"
+            f"{what} has {len(names)} keypoints ({', '.join(names)[:200]}), but the skeleton"
             f" {skeleton.name!r} has {skeleton.num_joints} joints: give its own with --skeleton FILE"
         )
     if set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
@@ -94,8 +98,10 @@ def _photos(images: list, path: pathlib.Path) -> dict[int, Photo]:
         what = f"{path}: images[{number}]"
         photo_id, width, height = (fields.get(entry, name, int, what) for name in ("id", "width", "height"))
         name = fields.inner_path(entry, "file_name", what)
-        if width <= 0 or height <= 0:
-            raise ValueError(f"{what}: `width` and `height` (={width}, {height}) must be positive")
+        if not 0 < width <= headers.MAX_SIDE or not 0 < height <= headers.MAX_SIDE:
+            raise ValueError(
+                f"{what}: `width` and `height` (={width}, {height}) must be positive, up to {headers.MAX_SIDE}"
+            )
         if photo_id in photos:
             raise ValueError(
                 f"{what}: `id` (={photo_id}) stands twice, for {photos[photo_id].file_name} and {name}"
@@ -127,6 +133,9 @@ def _people(
             continue
         fields.numbers(entry.get("bbox"), 4, f"{what}: `bbox`")
         fields.numbers([entry.get("area")], 1, f"{what}: `area`")
+        for name in ("iscrowd", "num_keypoints"):
+            if name in entry:
+                fields.get(entry, name, int, what)
         fields.numbers(entry.get("keypoints"), 3 * skeleton.num_joints, f"{what}: `keypoints`")
         people[photo_id].append(entry)
     return people
@@ -182,12 +191,12 @@ def ground_truth(annotations: Annotations, photo_ids: list[int]) -> dict:
     return {
         "info": {},
         "images": [dataclasses.asdict(annotations.photos[photo_id]) for photo_id in photo_ids],
-        "categories": [annotations.category],
+        "categories": [{name: annotations.category[name] for name in CATEGORY if name in annotations.category}],
         "annotations": [
             {
                 "iscrowd": 0,
                 "num_keypoints": sum(visible > 0 for visible in person["keypoints"][2::3]),
-                **{name: value for name, value in person.items() if name != "segmentation"},
+                **{name: value for name, value in person.items() if name in KEPT},
             }
             for person in people
         ],

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from hrnet_jax.datasets import places
+from hrnet_jax.datasets import fields, headers, places
 
 PIXELS, TABLE = "decoded.rgb", "decoded.npy"
 
@@ -69,16 +69,17 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
         return None
     try:
         table = np.asarray(np.load(path, allow_pickle=False))
-        found = table.shape[1:] == (3,) and table.dtype == np.int64 and (table[:, 1:] > 0).all()
+        found = table.shape[1:] == (3,) and table.dtype == np.int64
+        found = found and ((table[:, 1:] > 0) & (table[:, 1:] <= headers.MAX_SIDE)).all()
         if not found or not np.array_equal(table[photo_index, 0], photo_id):
             raise ValueError("it does not list the photos of the split")
         size, whole = (directory / PIXELS).stat().st_size, int(_ends(table)[-1])
         if size != whole:
             raise ValueError(f"{PIXELS} has {size:,} of {whole:,} bytes")
-    except (ValueError, TypeError, IndexError, EOFError, FileNotFoundError) as error:
+    except Exception as error:  # numpy raises what its parser happens to
         raise ValueError(
-            f"the decoded photos {path} are damaged ({error}): delete this file to do without them, or do so and"
-            " decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
+            f"the decoded photos {path} are damaged ({fields.reason(error)}): delete this file to do without"
+            " them, or do so and decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
         ) from error
     return Decoded(directory / PIXELS, table)
 

@@ -1,7 +1,6 @@
 """A detector's boxes, in COCO's result format: a list of ``{"image_id", "category_id", "bbox", "score"}``."""
 
 import collections
-import math
 import pathlib
 
 import numpy as np
@@ -33,7 +32,9 @@ def load(
     """
     entries = fields.read_json(path)
     if not isinstance(entries, list):
-        raise ValueError(f"{path} must hold a list of boxes, but holds {type(entries).__name__} {entries!r:.80}")
+        raise ValueError(
+            f"{path} must hold a list of boxes, but holds {type(entries).__name__} {fields.shown(entries)}"
+        )
     boxes = [_box(entry, f"{path}: entry {number}") for number, entry in enumerate(entries)]
     _check_photos([photo_id for photo_id, *_ in boxes], annotations, path)
     dropped: collections.Counter[str] = collections.Counter()
@@ -58,8 +59,6 @@ def _box(entry: object, what: str) -> tuple[int, int, list[float], float]:
     photo_id, category = (fields.get(entry, name, int, what) for name in ("image_id", "category_id"))
     box = fields.numbers(fields.get(entry, "bbox", list, what), 4, f"{what}: `bbox`")
     score = fields.get(entry, "score", (int, float), what)
-    if not math.isfinite(score):
-        raise ValueError(f"{what}: `score` (={score}) must be finite")
     return photo_id, category, box, score
 
 

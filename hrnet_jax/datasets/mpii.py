@@ -8,13 +8,11 @@ Pixels count from 1 there, as MATLAB does; here from 0.
 import collections
 import dataclasses
 import pathlib
-from typing import Any
 
 import numpy as np
-import scipy.io
 
-from hrnet_jax import geometry
-from hrnet_jax.datasets import fields, records
+from hrnet_jax import geometry, skeletons
+from hrnet_jax.datasets import fields, matlab, records
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.skeletons import Skeleton
 
@@ -46,7 +44,7 @@ def load(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], reco
     """
     entries = fields.read_json(path)
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} must hold a list of people, but holds {entries!r:.80}")
+        raise ValueError(f"{path} must hold a list of people, but holds {fields.shown(entries)}")
     labelled = any(isinstance(entry, dict) and "joints" in entry for entry in entries)
     photo_ids: dict[str, int] = {}
     dropped: collections.Counter[str] = collections.Counter()
@@ -136,46 +134,30 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
       FileNotFoundError: there is no such file.
       ValueError: it is no MATLAB file, or what is wrong in it.
     """
-    content = _read_mat(path)
-    names = ["".join(np.ravel(name)).strip() for name in np.ravel(_field(content, "dataset_joints", path))]
+    if not path.is_file():
+        raise fields.missing(path)
+    count = skeleton.num_joints
+    shapes = {"pos_gt_src": (count, 2, -1), "jnt_missing": (count, -1), "headboxes_src": (2, 2, -1)}
+    content = matlab.read(path, ["dataset_joints", *shapes])
+    names = [str(name).strip() for name in np.ravel(content["dataset_joints"])]
     found = [JOINT_NAMES.get(name, ours) for name, ours in zip(names, skeleton.joints, strict=False)]
     if len(names) != skeleton.num_joints or set(found) != set(skeleton.joints):
         raise ValueError(
-            f"{path}: `dataset_joints` ({', '.join(names)}) must be MPII's {skeleton.num_joints} joints"
+            f"{path}: `dataset_joints` ({', '.join(names)[:200]}) must be MPII's {skeleton.num_joints} joints"
         )
     rows = [found.index(name) for name in skeleton.joints]
-    count = len(rows)
-    shapes = {"pos_gt_src": (count, 2, -1), "jnt_missing": (count, -1), "headboxes_src": (2, 2, -1)}
-    arrays = {
-        name: _shaped(_field(content, name, path), shape, f"{path}: `{name}`") for name, shape in shapes.items()
-    }
+    arrays = {name: _shaped(content[name], shape, f"{path}: `{name}`") for name, shape in shapes.items()}
     lengths = {name: array.shape[-1] for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"{path}: its fields are of different numbers of people: {lengths}")
-    heads = np.linalg.norm(arrays["headboxes_src"][1] - arrays["headboxes_src"][0], axis=0)
-    if not np.isfinite(heads).all() or not heads.any():
+    heads = arrays["headboxes_src"]
+    if not (np.abs(heads) <= fields.LARGEST).all() or (heads[0] == heads[1]).all():
         raise ValueError(f"{path}: `headboxes_src` must be finite boxes with a size: PCKh is measured in it")
     return Truth(
         joints=arrays["pos_gt_src"].transpose(2, 0, 1)[:, rows],
         missing=arrays["jnt_missing"].T[:, rows],
         head_boxes=arrays["headboxes_src"].transpose(2, 0, 1),
     )
-
-
-def _read_mat(path: pathlib.Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise fields.missing(path)
-    try:
-        return scipy.io.loadmat(path)
-    except Exception as error:  # scipy raises what its parsers happen to, NotImplementedError for MATLAB's 7.3
-        raise ValueError(f"{path} cannot be read as a MATLAB file up to version 7.2: {error}") from error
-
-
-def _field(content: dict[str, Any], name: str, path: pathlib.Path) -> np.ndarray:
-    if name not in content:
-        present = ", ".join(field for field in content if not field.startswith("__"))
-        raise ValueError(f"{path} has no `{name}`; it holds {present or 'nothing'}")
-    return content[name]
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
@@ -199,4 +181,6 @@ def load_truth(path: pathlib.Path) -> Truth:
     Raises:
       ValueError: the file is damaged.
     """
-    return fields.read_arrays(path, Truth)
+    joints = skeletons.MPII.num_joints
+    shapes = {"joints": (joints, 2), "missing": (joints,), "head_boxes": (2, 2)}
+    return fields.read_arrays(path, Truth, {name: (np.float64, shape) for name, shape in shapes.items()})

@@ -8,6 +8,7 @@ and needs TensorFlow from there on.
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import io
 import itertools
 import os
@@ -16,15 +17,34 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import grain
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 from tqdm import tqdm
 
-from hrnet_jax.datasets import places
+from hrnet_jax.datasets import fields, headers, places
 from hrnet_jax.datasets.places import Photo, Place
 
 SPLIT = "photos"  # the only split, in TFDS's sense, of a directory of records
 SHARD_BYTES = 128 * 2**20  # TFDS keeps as much in memory while it writes
+
+
+AS_ENCODED = {"image": tfds.decode.SkipDecoding()}
+
+
+@functools.cache
+def _features() -> tfds.features.FeaturesDict:
+    """Returns what a record holds."""
+    return tfds.features.FeaturesDict(
+        {
+            "photo_id": np.int64,
+            "file_name": tfds.features.Text(),
+            "width": np.int32,
+            "height": np.int32,
+            "image": tfds.features.Image(shape=(None, None, 3)),
+        }
+    )
 
 
 class Photos(tfds.core.ShardBasedBuilder):
@@ -37,16 +57,7 @@ class Photos(tfds.core.ShardBasedBuilder):
         super().__init__(file_format="array_record", **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "photo_id": np.int64,
-            "file_name": tfds.features.Text(),
-            "width": np.int32,
-            "height": np.int32,
-            "image": tfds.features.Image(shape=(None, None, 3)),
-        }
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features), disable_shuffling=True
-        )
+        return self.dataset_info_from_configs(features=_features(), disable_shuffling=True)
 
     def _shard_iterators_per_split(self, dl_manager: object) -> dict[str, Sequence[Callable[[], Iterator]]]:
         return {SPLIT: self._shards}
@@ -74,7 +85,8 @@ def write(directory: pathlib.Path, photos: Sequence[Photo], place: Place, title:
         if first is None:
             worst = ", ".join(f"{photo.file_name} ({problems[photo.id]})" for photo in photos[:3])
             raise ValueError(f"{place.path}: not one of {len(photos)} photos could be read: {worst}, ...")
-        count = 1 + sum(place.size(photo.file_name) for photo in photos) // SHARD_BYTES
+        sizes = (place.size(photo.file_name) for photo in photos)
+        count = 1 + sum(min(size, headers.MAX_BYTES) for size in sizes) // SHARD_BYTES
         stream = itertools.chain([first], good)
         share = -(-len(photos) // count)
         shards = [lambda: itertools.islice(stream, share)] * count
@@ -111,17 +123,56 @@ def _in_order(function: Callable, items: Sequence) -> Iterator:
             yield waiting.popleft().result()
 
 
-def read(directory: pathlib.Path) -> Sequence[dict]:
-    """Opens the records that `write` made, for random access.
+class Records(Sequence[dict]):
+    """The records that `write` made, for random access; can be sent to another process.
 
-    Returns:
-      A sequence of ``{"photo_id", "file_name" (bytes), "width", "height", "image" (encoded bytes)}``.
+    An element is ``{"photo_id", "file_name" (bytes), "width", "height", "image" (encoded bytes)}``. Reading it
+    raises ValueError, with the file and the way out, if the file is damaged: ArrayRecord knows by its checksums.
+    """
+
+    def __init__(self, shards: Sequence[FileInstruction]):
+        self._shards = shards
+        self._encoded: Any = grain.sources.ArrayRecordDataSource(shards)  # pyright: ignore[reportArgumentType]
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, row: Any) -> Any:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        try:
+            return _features().deserialize_example_np(self._encoded[row], decoders=AS_ENCODED)
+        except Exception as error:  # ArrayRecord and protobuf raise several kinds
+            what = f"record {row} of {self._file(row)} cannot be read ({fields.reason(error)})"
+            raise ValueError(f"{what}: prepare the split again, with --force") from error
+
+    def _file(self, row: int) -> str:
+        ends = np.cumsum([shard.take for shard in self._shards])
+        return self._shards[int(np.searchsorted(ends, row, "right"))].filename
+
+
+def read(directory: pathlib.Path) -> Records:
+    """Opens the records of a prepared split.
+
+    Of what TFDS notes beside them only the numbers of records are read: the rest names modules, which it would
+    import, and files anywhere.
 
     Raises:
       FileNotFoundError: a file of records is missing.
+      ValueError: the notes are damaged.
     """
-    builder: Any = tfds.builder_from_directory(os.fspath(directory / "photos" / "1.0.0"))
-    for file in builder.info.splits[SPLIT].filepaths:
+    path = directory / "photos" / "1.0.0" / "dataset_info.json"
+    try:
+        (split,) = fields.get(fields.read_json(path), "splits", list, "it")
+        lengths = [int(length) for length in fields.names(split["shardLengths"], "`shardLengths`")]
+        if not lengths or min(lengths) < 0 or not sum(lengths) < fields.INTEGERS:
+            raise ValueError(f"`shardLengths` (={fields.shown(lengths)}) must be numbers of records")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error
+    shards = []
+    for number, length in enumerate(lengths):
+        file = path.with_name(f"photos-{SPLIT}.array_record-{number:05d}-of-{len(lengths):05d}")
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: prepare the split again, with --force")
-    return builder.as_data_source(SPLIT, decoders={"image": tfds.decode.SkipDecoding()})
+        shards.append(FileInstruction(os.fspath(file), skip=0, take=length, examples_in_shard=length))
+    return Records(shards)

@@ -1,13 +1,15 @@
 """Where photos lie: folders, or zip files as COCO ships them; and whether a photo is what it should be."""
 
 import dataclasses
+import os
 import pathlib
 import zipfile
-import zlib
 from typing import Protocol
 
 import cv2
 import numpy as np
+
+from hrnet_jax.datasets import fields, headers
 
 DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -32,7 +34,7 @@ class Place(Protocol):
         ...
 
     def read(self, file_name: str) -> bytes:
-        """Returns the encoded photo. Raises OSError, or zipfile's and zlib's errors, when it cannot be read."""
+        """Returns the encoded photo. Raises FileNotFoundError if it is missing, OSError if it cannot be read."""
         ...
 
 
@@ -45,19 +47,22 @@ class Folder:
 
     def _file(self, file_name: str) -> pathlib.Path:
         file = self.path / file_name.removeprefix(f"{self.path.name}/")
-        target = file.resolve()
+        target = pathlib.Path(os.path.realpath(file))  # unlike `resolve`, takes links in a circle
         if not any(target.is_relative_to(folder) for folder in self._inside):
             raise ValueError(f"{file} is a link to {target}, outside {self.path}: put the photo itself there")
         return file
 
     def size(self, file_name: str) -> int:
-        """Returns the file's bytes, 0 if it is missing."""
+        """Returns the file's bytes, 0 if it is missing, or is a folder, a pipe or a device."""
         file = self._file(file_name)
-        return file.stat().st_size if file.is_file() else 0
+        return os.path.getsize(file) if os.path.isfile(file) else 0
 
     def read(self, file_name: str) -> bytes:
         """Returns the file's bytes."""
-        return self._file(file_name).read_bytes()
+        file = self._file(file_name)
+        if not os.path.isfile(file):  # reading a pipe would wait for ever
+            raise FileNotFoundError(file_name)
+        return file.read_bytes()
 
 
 class Zip:
@@ -67,8 +72,10 @@ class Zip:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{path} is not a whole zip file ({error}): download it again") from error
+        except Exception as error:  # zipfile raises what its parser happens to
+            raise ValueError(
+                f"{path} is not a whole zip file ({fields.reason(error)}): download it again"
+            ) from error
         self._entries = {self._short(entry.filename): entry for entry in self._zip.infolist()}
 
     def _short(self, file_name: str) -> str:
@@ -84,7 +91,10 @@ class Zip:
         entry = self._entries.get(self._short(file_name))
         if entry is None:
             raise FileNotFoundError(file_name)
-        return self._zip.read(entry)
+        try:
+            return self._zip.read(entry)
+        except Exception as error:  # zipfile and what unpacks for it raise what they happen to
+            raise OSError(fields.reason(error)) from error
 
 
 def locate(root: pathlib.Path, name: str) -> Place:
@@ -117,14 +127,26 @@ def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
       count pixels as stored.
 
     Raises:
-      ValueError: OpenCV cannot read it.
+      ValueError: it is of another format, too large, see `headers`, or not whole.
     """
-    photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS) if encoded else None
-    if photo is None:
+    try:
+        return _decode(encoded)
+    except ValueError as error:
         raise ValueError(
-            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded: mend or remove it, then prepare the"
-            " data again with --force"
-        )
+            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error}): mend or remove it, then prepare"
+            " the data again with --force"
+        ) from error
+
+
+def _decode(encoded: bytes) -> np.ndarray:
+    """As `decode`; its errors say what the photo is."""
+    headers.size(encoded)
+    try:
+        photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
+    except cv2.error as error:
+        raise ValueError(f"not what OpenCV takes: {fields.reason(error)}") from error
+    if photo is None:
+        raise ValueError("not a whole image")
     return photo
 
 
@@ -133,17 +155,22 @@ def read_checked(place: Place, photo: Photo) -> tuple[bytes, tuple[int, int], st
 
     Returns:
       The encoded photo, its width and height, and what is wrong with it, "" if nothing is.
+
+    Raises:
+      ValueError: it is a link that leads elsewhere.
     """
+    if (length := place.size(photo.file_name)) > headers.MAX_BYTES:
+        return b"", (0, 0), f"{length:,} bytes, but up to {headers.MAX_BYTES:,} are taken"
     try:
         image = place.read(photo.file_name)
     except FileNotFoundError:
         return b"", (0, 0), "missing"
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+    except OSError as error:
         return b"", (0, 0), f"cannot be read: {error}"
     try:
-        height, width = decode(image, photo_id=photo.id).shape[:2]
-    except ValueError:
-        return b"", (0, 0), "not a whole image"
+        height, width = _decode(image).shape[:2]
+    except ValueError as error:
+        return b"", (0, 0), str(error)
     if photo.width and (width, height) != (photo.width, photo.height):
         return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
     return image, (width, height), ""

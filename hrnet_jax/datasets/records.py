@@ -8,7 +8,6 @@ figures are computed from: ``annotations.json`` (COCO ground truth for pycocotoo
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -100,7 +99,7 @@ class PersonSource:
         """
         people = self.people
         return {
-            "photo": read_photo(self.photos, self.decoded, int(people.photo_index[index])),
+            "photo": read_photo(self.photos, self.decoded, people, index),
             "joints": people.joints[index],
             "visible": people.visible[index],
             "box": people.box[index],
@@ -108,16 +107,27 @@ class PersonSource:
         }
 
 
-def read_photo(photos: Sequence[dict], pixels: decoded_photos.Decoded | None, row: int) -> np.ndarray:
-    """Returns [height, width, 3] uint8, RGB, from the decoded photos if there are any, else from the records.
+def read_photo(
+    photos: Sequence[dict], pixels: decoded_photos.Decoded | None, people: People, index: int
+) -> np.ndarray:
+    """Returns a person's photo, from the decoded photos if there are any, else from the records.
+
+    Returns:
+      [height, width, 3] uint8, RGB.
 
     Raises:
-      ValueError: the photo cannot be decoded.
+      ValueError: the photo cannot be read or decoded, or is another one than the person's.
     """
+    row, photo_id = int(people.photo_index[index]), int(people.photo_id[index])
     if pixels is not None:
         return pixels[row]
     record = photos[row]
-    return places.decode(record["image"], photo_id=int(record["photo_id"]))
+    if record["photo_id"] != photo_id:
+        raise ValueError(
+            f"record {row} is of photo {record['photo_id']}, not {photo_id}: the records are not those of the"
+            " people, prepare the split again, with --force"
+        )
+    return places.decode(record["image"], photo_id=photo_id)
 
 
 def on_photos(people: People, photo_ids: Sequence[int]) -> People:
@@ -146,13 +156,34 @@ def read_summary(directory: str | os.PathLike) -> dict:
         meant = f"did you mean {' or '.join(inside)}?" if inside else f"prepare it with {command}"
         raise ValueError(f"{directory} is not a prepared split (it has no summary.json): {meant}")
     try:
-        summary = json.loads(path.read_text())
-        found = summary["format"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}): prepare the split again with {command}") from error
+        summary = fields.read_json(path)
+        found = fields.get(summary, "format", int, "it")
+        if found == FORMAT:
+            _check_summary(summary)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): prepare the split again with {command}") from error
     if found != FORMAT:
         raise ValueError(f"{path}: `format` (={found}) must be {FORMAT}: prepare the split again with {command}")
     return summary
+
+
+def _check_summary(summary: dict) -> None:
+    """Raises ValueError unless a summary holds all that is asked of it, see `writing`."""
+    if summary.get("dataset", "coco") not in [*TRUTH]:
+        raise ValueError(f"`dataset` (={fields.shown(summary['dataset'])}) is none of {', '.join(TRUTH)}")
+    for name in ("photos", "people", *["detections"] * (summary.get("detections", 0) is not None)):
+        fields.get(summary, name, int, "it")
+    for name in ("photos_dropped", "people_dropped", "detections_dropped"):
+        for reason in fields.get(summary, name, dict, "it"):
+            fields.get(summary[name], reason, int, f"`{name}`")
+    unreadable = fields.get(summary, "photos_unreadable", dict, "it")
+    fields.get(unreadable, "count", int, "`photos_unreadable`")
+    fields.names(fields.get(unreadable, "examples", list, "`photos_unreadable`"), "`examples`")
+    for number in fields.get(unreadable, "ids", list, "`photos_unreadable`"):
+        fields.get({"id": number}, "id", int, "`photos_unreadable`")
+    for name, source in fields.get(summary, "sources", dict, "it").items():
+        if name != "photos" and source is not None:
+            fields.get(source, "sha256", str, f"`sources`: {fields.shown(name)}")
 
 
 def dataset(summary: dict) -> str:
@@ -183,15 +214,45 @@ def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Spl
             f"{directory} is incomplete, {', '.join(missing)} is missing: prepare it again with "
             + PREPARE.format(dataset=dataset(summary), out=directory.parent, split=directory.name) + " --force"
         )  # fmt: skip
-    tables = [fields.read_arrays(directory / name, People) for name in people_files]
+    photos, skeleton = photo_records.read(directory), skeletons.load(directory / "skeleton.json")
+    tables = [_read_people(directory / name, len(photos), skeleton) for name in people_files]
+    _check_counts(directory, summary, [len(photos), *map(len, tables)])
     photo_index, photo_id = (np.concatenate([getattr(t, n) for t in tables]) for n in ("photo_index", "photo_id"))
     return Split(
         name=directory.name,
-        photos=photo_records.read(directory),
+        photos=photos,
         people=tables[0],
         detections=tables[1] if len(tables) > 1 else None,
         annotations=directory / truth,
-        skeleton=skeletons.load(directory / "skeleton.json"),
+        skeleton=skeleton,
         summary=summary,
         decoded=decoded_photos.read(directory, photo_index, photo_id) if with_pixels else None,
     )
+
+
+def _check_counts(directory: pathlib.Path, summary: dict, counts: list[int]) -> None:
+    """Raises ValueError unless there are as many photos, people and detections as the summary says."""
+    found = dict(zip(("photos", "people", "detections"), counts, strict=False))
+    if wrong := [
+        f"{count} {name}, not {summary[name]}" for name, count in found.items() if count != summary[name]
+    ]:
+        raise ValueError(f"{directory} holds {', '.join(wrong)}: prepare the split again, with --force")
+
+
+def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:
+    """Reads a table of people on that many photos."""
+    joints = skeleton.num_joints
+    columns = {
+        **dict.fromkeys(("photo_index", "photo_id", "annotation_id"), (np.int64, ())),
+        "box": (np.float64, (4,)),
+        "joints": (np.float64, (joints, 2)),
+        "visible": (np.float64, (joints,)),
+        "score": (np.float64, ()),
+    }
+    people = fields.read_arrays(path, People, columns)
+    index, floats = people.photo_index, (people.box, people.joints, people.visible, people.score)
+    if not all(np.isfinite(column).all() for column in floats):
+        raise ValueError(f"{path} is damaged (not all is finite): prepare the split again, with --force")
+    if len(index) and not 0 <= index.min() <= index.max() < photos:
+        raise ValueError(f"{path} is of more than {photos} photos: prepare the split again, with --force")
+    return people

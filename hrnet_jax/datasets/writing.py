@@ -6,7 +6,6 @@ leaves nothing that looks finished.
 
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets import contents, photos, records
+from hrnet_jax.datasets import contents, fields, photos, records
 from hrnet_jax.datasets.contents import Boxes, Content, Sources, save_json
 from hrnet_jax.skeletons import Skeleton
 
@@ -136,8 +135,9 @@ def _have_photos(summary: dict, directory: pathlib.Path, boxes: Boxes) -> bool:
 
 def _photo_ids(directory: pathlib.Path) -> list[int]:
     """Returns the ids of a split's photos, in their order (ascending)."""
-    ground_truth = json.loads((directory / records.TRUTH["coco"]).read_text())
-    return [image["id"] for image in ground_truth["images"]]
+    path = directory / records.TRUTH["coco"]
+    images = fields.get(fields.read_json(path), "images", list, str(path))
+    return [fields.get(image, "id", int, f"{path}: images[{row}]") for row, image in enumerate(images)]
 
 
 def _add_detections(summary: dict, directory: pathlib.Path, boxes: Boxes, fingerprint: dict | None) -> dict:

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import itertools
-import json
 import os
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+
+from hrnet_jax.datasets import fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,8 @@ def load(path: str | os.PathLike) -> GroundTruth:
         its category.
     """
     path = pathlib.Path(path).resolve()
+    if not path.is_file():
+        raise fields.missing(path)
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
 
@@ -76,52 +79,63 @@ def forget() -> None:
 def _read(path: pathlib.Path, changed: int, size: int) -> GroundTruth:
     """Reads a file in the state that its time of change and size stand for."""
     del changed, size
+    content = fields.read_json(path)
     try:
-        return _parse(json.loads(path.read_bytes()), path)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        return _parse(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error!r:.200}): prepare the split again, with --force") from error
 
 
-def _parse(content: dict, path: pathlib.Path) -> GroundTruth:
-    photo_ids = np.unique(np.array([photo["id"] for photo in content["images"]], np.int64))
+def _parse(content: dict) -> GroundTruth:
+    photo_ids = np.unique(_column(content["images"], "id", "i").astype(np.int64))
     listed = set(photo_ids.tolist())
     entries = [entry for entry in content.get("annotations", []) if entry["image_id"] in listed]
     by_category: dict[int, list[dict]] = {}
     for entry in sorted(entries, key=lambda entry: entry["image_id"]):
         by_category.setdefault(entry["category_id"], []).append(entry)
     names = {category["id"]: category["name"] for category in content["categories"]}
-    return GroundTruth(photo_ids, names, {number: _table(of, path) for number, of in by_category.items()})
+    return GroundTruth(photo_ids, names, {number: _table(of) for number, of in by_category.items()})
 
 
-def _table(entries: list[dict], path: pathlib.Path) -> People:
+def _table(entries: list[dict]) -> People:
     """Turns the annotations of one category into arrays."""
     try:
-        keypoints = _keypoints(entries, path)
+        keypoints = _keypoints(entries)
         visible = keypoints[..., 2] > 0
         seen = visible.sum(axis=1).tolist()
         counted = [entry.get("num_keypoints", count) for entry, count in zip(entries, seen, strict=True)]
         crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in entries])
         return People(
-            photo_id=np.array([entry["image_id"] for entry in entries], np.int64),
-            annotation_id=np.array([entry["id"] for entry in entries], np.int64),
+            photo_id=_column(entries, "image_id", "i").astype(np.int64),
+            annotation_id=_column(entries, "id", "i").astype(np.int64),
             joints=keypoints[..., :2],
             visible=visible,
-            box=np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4),
-            area=np.array([entry["area"] for entry in entries], np.float64),
+            box=_column(entries, "bbox", "if").astype(np.float64).reshape(len(entries), 4),
+            area=_column(entries, "area", "if").astype(np.float64).reshape(len(entries)),
             crowd=crowd,
             ignored=crowd | (np.array(counted) == 0),
         )
     except KeyError as error:
-        raise ValueError(f"{path}: an annotation of category {entries[0]['category_id']} has no {error}") from None
+        raise ValueError(f"an annotation of category {entries[0]['category_id']} has no {error}") from None
 
 
-def _keypoints(entries: list[dict], path: pathlib.Path) -> np.ndarray:
+def _column(entries: list[dict], name: str, kinds: str) -> np.ndarray:
+    """Returns a field of all entries; its numbers must be of one of numpy's kinds."""
+    column = np.array([entry[name] for entry in entries])
+    if len(column) and (column.dtype.kind not in kinds or not np.isfinite(column).all()):
+        raise ValueError(f"`{name}` must be {'whole' if kinds == 'i' else 'finite'} numbers everywhere")
+    return column
+
+
+def _keypoints(entries: list[dict]) -> np.ndarray:
     """Returns [G, K, 3] float64: x, y and label of each joint."""
     lists = [entry.get("keypoints", ()) for entry in entries]
     lengths = {len(numbers) for numbers in lists}
     if len(lengths) > 1 or max(lengths) % 3:
         raise ValueError(
-            f"{path}: `keypoints` of category {entries[0]['category_id']} are of {sorted(lengths)} numbers:"
+            f"`keypoints` of category {entries[0]['category_id']} are of {sorted(lengths)} numbers:"
             " they must all be of three for each joint"
         )
     flat = np.fromiter(itertools.chain.from_iterable(lists), np.float64)

@@ -79,7 +79,7 @@ def _sheet(split, outcome, rows, captions) -> np.ndarray:
 def _truth_and_prediction(split, outcome, row) -> list[np.ndarray]:
     """Draws one person twice, on the part of the photo around its box."""
     people = outcome.people
-    photo = records.read_photo(split.photos, split.decoded, int(people.photo_index[row]))
+    photo = records.read_photo(split.photos, split.decoded, people, row)
     center, scale = geometry.box_to_center_scale(people.box[row], PICTURE_SIZE[1] / PICTURE_SIZE[0])
     to_picture = geometry.photo_to_crop(center, scale, 0.0, PICTURE_SIZE)
     picture = geometry.warp(photo, to_picture, PICTURE_SIZE)

@@ -1,0 +1,58 @@
+"""MATLAB's files up to version 7.2, read by scipy in a process of its own: damaged ones can crash it.
+
+Run as a program it writes a file's arrays to standard output as ``.npz``, cells as strings, structures left out.
+"""
+
+import io
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.io
+
+PATIENCE = 600  # seconds; MPII's files take less than one
+
+
+def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Reads some of a file's arrays.
+
+    Raises:
+      ValueError: it is no such file, or lacks some of them.
+    """
+    command = [sys.executable, "-P", __file__, str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{path} cannot be read in {PATIENCE} seconds: download it again") from None
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it crashes the reader"]
+        raise ValueError(
+            f"{path} cannot be read as a MATLAB file up to version 7.2: {reason[0][:300]}; download it again"
+        )
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        present = [name for name in arrays if not name.startswith("__")]
+        for name in names:
+            if name not in present:
+                raise ValueError(f"{path} has no `{name}`; it holds {', '.join(present)[:200] or 'nothing'}")
+        return {name: arrays[name] for name in names}
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Returns an array as it is, or the strings that cells hold."""
+    if array.dtype.kind != "O":
+        return array
+    return np.array(["".join(map(str, np.ravel(cell))) for cell in np.ravel(array)], str)
+
+
+def _main() -> None:
+    content = scipy.io.loadmat(sys.argv[1])
+    arrays = {name: _plain(np.asarray(array)) for name, array in content.items()}
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **{n: array for n, array in arrays.items() if not array.dtype.hasobject})
+    sys.stdout.buffer.write(packed.getvalue())
+
+
+if __name__ == "__main__":
+    _main()

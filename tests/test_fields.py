@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+
+from hrnet_jax.datasets import fields
+
+
+def write(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 10**6, r"recursion"),
+        ("[" * 10**5 + "]" * 10**5, r"recursion"),
+        ('{"a": ' * 10**5, r"recursion"),
+        ("1" * 5000, r"4300 digits"),
+        ('{"a": {"id": 1, "b": 2, "id": 3}}', r"'id' stands twice in {'b': 2, 'id': 3}"),
+        (b"\xff\xfe\xfd", r"can't decode"),
+        ("", r"Expecting value"),
+    ],
+)
+def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"a\.json is not whole JSON: .*{message}.*; download or write it again"):
+        fields.read_json(write(tmp_path, text))
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"test_what.* cannot be read: Is a directory"):
+        fields.read_json(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"b\.json does not exist"):
+        fields.read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e400", "1" + "0" * 400, "1e10", "true", '"1"']
+)
+def test_numbers_are_finite_and_of_a_size(tmp_path, number):
+    value = fields.read_json(write(tmp_path, f"[1.5, {number}]"))
+    with pytest.raises(ValueError, match=r"^entry 3: `bbox` must be 2 finite numbers, but is 2: .* up to 1e\+09"):
+        fields.numbers(value, 2, "entry 3: `bbox`")
+    assert fields.numbers([1.5, -2], 2, "x") == [1.5, -2]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "9223372036854775808", "1" * 400])
+def test_fields_are_finite_and_of_64_bits(tmp_path, number):
+    entry = fields.read_json(write(tmp_path, f'{{"id": {number}, "last": 9223372036854775807}}'))
+    with pytest.raises(ValueError, match=r"^entry 3: `id` \(=.*\) must be finite, and of 64 bits"):
+        fields.get(entry, "id", (int, float), "entry 3")
+    assert fields.get(entry, "last", int, "entry 3") == 2**63 - 1
+
+
+def test_messages_are_short_however_deep_or_long_a_value_is(tmp_path):
+    deep = json.loads("[" * 900 + "]" * 900)
+    for value in (deep, list(range(10**6)), "x" * 10**6, {str(n): deep for n in range(10**4)}, 10**4000):
+        with pytest.raises(ValueError, match="must be") as caught:
+            fields.get({"name": value}, "name", int, "it")
+        assert len(str(caught.value)) < 500
+
+
+class Evil:
+    def __reduce__(self):
+        return open, ("it ran", "w")
+
+
+def evil() -> np.ndarray:
+    return np.array([Evil()], object)
+
+
+COLUMNS = {"id": (np.int64, ()), "box": (np.float64, (4,))}
+GOOD = {"id": np.arange(3), "box": np.ones((3, 4))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": evil()}, r"Object arrays cannot be loaded"),
+        ({"id": np.arange(3.0)}, r"`id` is float64 \(3,\), not int64 \(3,\)"),
+        ({"box": np.ones((2, 4))}, r"`box` is float64 \(2, 4\), not float64 \(3, 4\)"),
+        ({"box": np.ones((3, 5))}, r"`box` is float64 \(3, 5\)"),
+        ({"id": np.int64(3)}, r"len\(\) of unsized object"),
+        ({"more": evil()}, r"Object arrays cannot be loaded"),
+        ({"more": np.ones(1)}, r"it holds id, box, more instead of id, box"),
+    ],
+)
+def test_tables_of_another_shape_or_with_objects_are_refused(tmp_path, monkeypatch, changes, message):
+    monkeypatch.chdir(tmp_path)
+    np.savez("good.npz", **GOOD)
+    assert fields.read_arrays(tmp_path / "good.npz", dict, COLUMNS)["id"].tolist() == [0, 1, 2]
+    np.savez("a.npz", **GOOD | changes)
+    with pytest.raises(
+        ValueError, match=rf"a\.npz is damaged \(.*{message}.*prepare the split again, with --force"
+    ):
+        fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["pickle", "npy"])
+def test_other_files_of_numpy_are_no_tables_and_run_nothing(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    if kind == "pickle":
+        evil().dump("a.npz")
+    else:
+        with open("a.npz", "wb") as file:
+            np.save(file, evil())
+    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
+        fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
+    assert not (tmp_path / "it ran").exists()
