@@ -17,7 +17,13 @@ from hrnet_jax.diagnosis import findings, prepared, raw, runs, skeleton_files
 from hrnet_jax.diagnosis.findings import Examination
 
 FINDINGS = 1  # the exit status if something is wrong
-COCO, MPII, SPLIT, SPLITS, RUN = "COCO's layout", "MPII's layout", "prepared split", "prepared splits", "run"
+COCO, MPII, SPLIT, SPLITS, RUN = (
+    "data set in COCO's layout",
+    "data set in MPII's layout",
+    "prepared split",
+    "prepared splits",
+    "run",
+)
 
 
 def kind_of(path: pathlib.Path) -> str:
@@ -64,7 +70,7 @@ def examine(
     """
     kind = kind_of(path)
     if detections and (kind != COCO or not detections.is_file()):
-        raise ValueError(f"`detections` (={detections}) must be a file, for a data set in COCO's layout; this: {kind}")
+        raise ValueError(f"`detections` (={detections}) must be a file, and go with a {COCO}, not a {kind}")
     if kind == RUN:
         return kind, runs.examine(path)
     if kind == MPII:
@@ -79,9 +85,9 @@ def examine(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Reads the command line, examines and reports; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m hrnet_jax.doctor", description="What is wrong with data or a run?")
+    parser = argparse.ArgumentParser(prog="python -m hrnet_jax.doctor", description="What is wrong?")
     parser.add_argument("data", type=pathlib.Path, help="data set, prepared split or splits, or run directory")
-    parser.add_argument("--detections", type=pathlib.Path, help="a detector's JSON file to hold against the photos")
+    parser.add_argument("--detections", type=pathlib.Path, help="a detector's JSON file for the photos")
     parser.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="where the report for programs goes")
     args = parser.parse_args(arguments)

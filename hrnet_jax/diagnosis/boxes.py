@@ -58,7 +58,8 @@ def read(
     numbers = collections.Counter(entry[2] for entry in others)
     what = f"{{count}} of {{of}} boxes have not the category of people ({category}), but {dict(numbers)}"
     remedy = "they are dropped; if they are of people, write the category's number"
-    findings += found("detections_categories", "warning", [entry[0] for entry in others], what, remedy, of=len(good))
+    rows = [entry[0] for entry in others]
+    findings += found("detections_categories", "warning", rows, what, remedy, of=len(good))
     kept = [entry for entry in good if entry[1] in photos and category in (None, entry[2])]
     table = tables.boxes(*([entry[k] for entry in kept] for k in (1, 3, 4)))
     return table if kept else None, findings
@@ -99,11 +100,11 @@ def _unmet(found_boxes: Boxes, truth: People) -> list[Finding]:
     by_photo: dict[int, list[int]] = collections.defaultdict(list)
     for row, photo_id in enumerate(found_boxes.photo_id.tolist()):
         by_photo[photo_id].append(row)
-    unmet = [
-        int(truth.id[row])
-        for row in wanted.tolist()
-        if tables.overlaps(truth.box[[row]], found_boxes.box[by_photo[int(truth.photo_id[row])]]).max(initial=0) < MET
-    ]
+    unmet = []
+    for row in wanted.tolist():
+        there = found_boxes.box[by_photo[int(truth.photo_id[row])]]
+        if tables.overlaps(truth.box[[row]], there).max(initial=0) < MET:
+            unmet.append(int(truth.id[row]))
     few = len(wanted) < LEAST or len(unmet) <= MOST_UNMET * len(wanted)
     what = "no box is where {count} of {of} people are: is the file whole, and of these photos at this size?"
     remedy = "run the detector on these photos, or give the file of this split"

@@ -43,12 +43,12 @@ def verdict(votes: Votes) -> Verdict:
     """Says whether a data set is as it should be.
 
     Returns:
-      "unknown" if even unanimous votes against could be chance; "wrong" if most are against and "partly" if some
-      are, more than chance explains; else "right".
+      "unknown" if even unanimous votes against could be chance; "right" if those against are no more than chance
+      explains; "wrong" if those for it are; else "partly".
     """
     count, yes = len(votes), int(votes.yes.sum())
     if (1 - votes.floor) ** count >= ALPHA:
         return "unknown"
     if scipy.stats.binom.cdf(yes, count, votes.floor) >= ALPHA:
         return "right"
-    return "wrong" if 2 * yes < count else "partly"
+    return "wrong" if scipy.stats.binom.cdf(count - yes, count, votes.floor) >= ALPHA else "partly"

@@ -109,9 +109,10 @@ def _category(categories: Any, skeleton: Skeleton) -> tuple[int | None, list[Fin
     names = category.get("keypoints")
     if number is None or not isinstance(names, list) or tuple(names) == skeleton.joints:
         return number, findings
-    other = [f"{theirs}, not {ours}" for theirs, ours in zip(names, skeleton.joints, strict=False) if theirs != ours]
-    other = other if len(names) == skeleton.num_joints else [f"{len(names)} keypoints"]
-    severity = "warning" if len(names) == skeleton.num_joints and set(names) != set(skeleton.joints) else "error"
+    as_many = len(names) == skeleton.num_joints
+    other = [f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b]
+    other = other if as_many else [f"{len(names)} keypoints"]
+    severity = "warning" if as_many and set(names) != set(skeleton.joints) else "error"
     what = f"the file's keypoints are not the {skeleton.num_joints} joints of the skeleton {skeleton.name!r}"
     remedy = "give the skeleton of this data set with --skeleton FILE (README.md, `Your own data`)"
     return number, findings + found("keypoint_names", severity, other, what, remedy)
@@ -152,7 +153,8 @@ def _references(
     findings = found("ids_twice", "error", again, what, remedy, of=len(counts))
     what = "{count} of {of} annotations are on photos that `images` does not have"
     remedy = "add the photos to `images`, or remove these annotations"
-    findings += found("photos_unknown", "error", [row[1] for row in good if row[2] not in photos], what, remedy, of=of)
+    lost = [row[1] for row in good if row[2] not in photos]
+    findings += found("photos_unknown", "error", lost, what, remedy, of=of)
     known = {entry.get("id") for entry in categories or [] if isinstance(entry, dict)}
     unknown = [row for row in good if row[3] not in known] if known else []
     numbers = dict(collections.Counter(row[3] for row in unknown).most_common(5))

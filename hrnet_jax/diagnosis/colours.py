@@ -65,7 +65,9 @@ def examine(
     red, ids = [], []
     for photo_id in chosen.tolist():
         photo = read(photo_id)
-        for number in np.flatnonzero(people.photo_id[rows] == photo_id) if photo is not None else ():
+        for number in np.flatnonzero(people.photo_id[rows] == photo_id):
+            if photo is None:
+                break
             red.append(redness(photo, middles[number], radii[number]))
             ids.append(photo_id)
     return _judge(np.array(red), np.array(ids, np.int64))

@@ -13,7 +13,7 @@ from hrnet_jax.diagnosis.findings import Finding, found
 from hrnet_jax.diagnosis.tables import SEEN, People
 from hrnet_jax.skeletons import Skeleton
 
-# Of a person's height as `scale` says it: how far apart joints lie at most and at least (measured on five: .67 to .89).
+# How far apart joints lie, at least and at most, of a person's height as `scale` says it (of five: .67 to .89).
 REACH = (0.1, 2.0)
 REMEDY = "get the authors' file again, or mend these rows"
 
@@ -32,16 +32,19 @@ def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], Peop
         return {}, None, found("annotations_unreadable", "error", [path.name], str(error), REMEDY)
     labelled = any(isinstance(entry, dict) and "joints" in entry for entry in entries)
     ids: dict[str, int] = {}
-    rows, wrong, scales = [], {}, []
+    rows, wrong, scales, odd = [], {}, [], []
     for row, entry in enumerate(entries, start=1):
         try:
             name = fields.inner_path(entry, "image", f"row {row}")
             rows.append(_row(entry, row, ids.setdefault(name, len(ids) + 1), skeleton, labelled))
             scales.append(float(entry["scale"]))
+            odd += [row] * (not set(entry.get("joints_vis", ())) <= {0, 1})
         except ValueError as error:
             wrong[row] = str(error)
     what = "{count} of {of} rows are malformed; the first: " + next(iter(wrong.values()), "")
     findings = found("people_malformed", "error", wrong, what, REMEDY, of=len(entries))
+    what = "`joints_vis` of {count} of {of} people has other values than 0 and 1"
+    findings += found("flags", "error", odd, what, REMEDY, of=len(entries))
     table = tables.people(rows, skeleton.num_joints)
     photos = {number: Photo(number, name) for name, number in ids.items()}
     return photos, table, findings + _scales(table, np.array(scales))
@@ -62,7 +65,7 @@ def _row(entry: Any, row: int, photo_id: int, skeleton: Skeleton, labelled: bool
         nowhere = (points <= 0).all(axis=1)
         points = np.where(nowhere[:, None], 0.0, points - mpii.FIRST_PIXEL)
     box = mpii.box(np.array(center, float), scale)
-    flags = np.where(marks == 1, SEEN, marks)
+    flags = np.where(marks > 0, SEEN, 0)
     return row, photo_id, box.tolist(), float(box[2] * box[3]), False, np.column_stack([points, flags]).tolist()
 
 
@@ -71,10 +74,10 @@ def _scales(table: People, scales: np.ndarray) -> list[Finding]:
     none = scales <= 0
     what, remedy = "{count} of {of} people have no scale, so that they are not used", REMEDY
     findings = found("scales", "warning", table.id[none], what, remedy, of=len(table))
-    places = np.where(table.labelled[..., None], table.joints, np.nan)
-    with np.errstate(invalid="ignore"):
-        low, high = np.fmin.reduce(places, axis=1), np.fmax.reduce(places, axis=1)
-        reach = (high - low).max(axis=1) / np.maximum(table.box[:, 3], 1e-9)
+    labelled = table.labelled[..., None]
+    low = np.where(labelled, table.joints, np.inf).min(axis=1)
+    high = np.where(labelled, table.joints, -np.inf).max(axis=1)
+    reach = (high - low).max(axis=1) / np.maximum(table.box[:, 3], 1e-9)
     several = table.labelled.sum(axis=1) >= people_checks.FEW_JOINTS
     odd = several & ~none & ((reach < REACH[0]) | (reach > REACH[1]))
     what = "the scale of {count} of {of} people does not fit their joints: it is the height in units of 200 pixels"

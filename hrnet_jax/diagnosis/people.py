@@ -1,5 +1,6 @@
 """What is wrong with a table of people: boxes, areas, flags, joints, people who stand there twice."""
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,7 +42,8 @@ def boxes(ids: np.ndarray, box: np.ndarray, size: np.ndarray, prefix: str = "") 
         return found(f"{prefix}boxes_as_corners", "error", ids[outside], what, remedy)
     if len(box) >= LEAST_BOXES and (box[:, 2:] <= 1).all():
         what = "the boxes are no more than a pixel wide and high: they are shares of the photo, not pixels"
-        return found(f"{prefix}boxes_as_shares", "error", ids, what, "multiply them by the photo's width and height")
+        remedy = "multiply them by the photo's width and height"
+        return found(f"{prefix}boxes_as_shares", "error", ids, what, remedy)
     of, cut = len(box), "mend the boxes; `prepare` cuts them off at the border, and drops those wholly outside"
     what = f"{{count}} of {{of}} boxes leave the photo by more than {SLACK:.0f} pixels"
     findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, cut, of=of)
@@ -61,13 +63,13 @@ def areas(people: People) -> list[Finding]:
     return findings + found("areas_too_large", "warning", people.id[too_large], what, remedy, of=len(people))
 
 
-def flags(people: People, allowed: tuple[int, ...] = (0, HIDDEN, SEEN)) -> list[Finding]:
+def flags(people: People) -> list[Finding]:
     """Looks at what is said of each joint's visibility."""
     marks, placed = people.flags, (people.joints != 0).any(axis=2)
-    odd = ~np.isin(marks, allowed)
+    odd = ~np.isin(marks, (0, HIDDEN, SEEN))
     values = ", ".join(f"{value:g}" for value in np.unique(marks[odd])[:5])
-    what = f"joints of {{count}} of {{of}} people have flags other than {', '.join(map(str, allowed))}: {values}"
-    remedy = "write 0 for joints that are not labelled, 1 for hidden, 2 for visible ones (MPII: 0 and 1)"
+    what = f"joints of {{count}} of {{of}} people have flags other than 0, 1 and 2: {values}"
+    remedy = "write 0 for joints that are not labelled, 1 for hidden, 2 for visible ones"
     findings = found("flags", "error", people.id[odd.any(axis=1)], what, remedy, of=len(people))
     lost = (marks == 0) & placed & (people.joints >= 0).all(axis=2)
     what = "joints of {count} of {of} people have a place, but the flag 0, so that nothing is learned from them"
@@ -81,22 +83,26 @@ def flags(people: People, allowed: tuple[int, ...] = (0, HIDDEN, SEEN)) -> list[
     return findings + found("flags_hidden", "warning" if seen else "note", examples, what, remedy)
 
 
+def nowhere(people: People) -> np.ndarray:
+    """[N, K] bool: labelled, but at 0, 0, far from the box or several at once: where unlabelled joints are."""
+    corner = people.labelled & ~people.crowd[:, None] & (people.joints == 0).all(axis=2)
+    return corner & (~_within(people.joints, people.box, AROUND) | (corner.sum(axis=1, keepdims=True) > 1))
+
+
 def joints(people: People, size: np.ndarray, box: np.ndarray | None = None) -> list[Finding]:
     """Looks at where labelled joints are: `size` [N, 2] is that of the photos, `box` [N, 4] None to leave out."""
-    labelled, of = people.labelled & ~people.crowd[:, None], len(people)
-    nowhere = labelled & (people.joints == 0).all(axis=2)
-    nowhere &= ~_within(people.joints, people.box, AROUND) | (nowhere.sum(axis=1, keepdims=True) > 1)
+    labelled, lost, of = people.labelled & ~people.crowd[:, None], nowhere(people), len(people)
     what = "{count} of {of} people have joints that are labelled, but lie nowhere (at 0, 0)"
     remedy = "give joints that are not labelled the flag 0: these would be learned as they are"
-    findings = found("joints_nowhere", "error", people.id[nowhere.any(axis=1)], what, remedy, of=of)
-    out = labelled & ~nowhere & ((people.joints < -SLACK) | (people.joints > size[:, None] + SLACK)).any(axis=2)
+    findings = found("joints_nowhere", "error", people.id[lost.any(axis=1)], what, remedy, of=of)
+    out = labelled & ~lost & ((people.joints < -SLACK) | (people.joints > size[:, None] + SLACK)).any(axis=2)
     what = "{count} of {of} people have labelled joints outside the photo"
     remedy = "mend their places, or give them the flag 0"
     findings += found("joints_outside_photo", "warning", people.id[out.any(axis=1)], what, remedy, of=of)
     if box is None:
         return findings
-    counted = (labelled & ~nowhere).sum(axis=1)
-    inside = (labelled & ~nowhere & _within(people.joints, box, AROUND)).sum(axis=1)
+    counted = (labelled & ~lost).sum(axis=1)
+    inside = (labelled & ~lost & _within(people.joints, box, AROUND)).sum(axis=1)
     away = (counted >= FEW_JOINTS) & (inside < counted / 2) & (box[:, 2:] > 0).all(axis=1)
     what = "{count} of {of} people have most of their joints outside their own box"
     remedy = "joints and box are of different people, or not both (x, y) in photo pixels: mend whichever is wrong"
@@ -107,7 +113,7 @@ def _within(points: np.ndarray, box: np.ndarray, around: float) -> np.ndarray:
     """[N, K] bool: points [N, K, 2] are in the boxes [N, 4], or around them by a share of their sides."""
     low = box[:, None, :2] - around * box[:, None, 2:] - SLACK
     high = box[:, None, :2] + (1 + around) * box[:, None, 2:] + SLACK
-    return ((points >= low) & (points <= high)).all(axis=2)
+    return np.all((points >= low) & (points <= high), axis=2)
 
 
 def twice(people: People, skeleton: Skeleton) -> list[Finding]:
@@ -115,7 +121,7 @@ def twice(people: People, skeleton: Skeleton) -> list[Finding]:
     same: list[int] = []
     order = np.argsort(people.photo_id, kind="stable")
     starts = np.flatnonzero(np.diff(people.photo_id[order], prepend=-1, append=-1)) if len(order) else order
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in itertools.pairwise(starts.tolist()):
         rows = order[first:last]
         rows = rows[~people.crowd[rows]]
         if len(rows) > 1:

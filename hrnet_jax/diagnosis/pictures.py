@@ -101,7 +101,8 @@ def unlisted(place: Place, photos: Mapping[int, Photo]) -> list[Finding]:
     files = (path for path in place.path.rglob("*") if path.suffix.lower() in SUFFIXES)
     others = sorted(name for path in files if (name := path.relative_to(place.path).as_posix()) not in known)
     what = "{count} files in the folder of photos are not in the annotations"
-    return found("photos_unlisted", "note", others, what, "if they have people, annotate them; else they do no harm")
+    remedy = "if they have people, annotate them; else they do no harm"
+    return found("photos_unlisted", "note", others, what, remedy)
 
 
 def shared(named: Mapping[str, Mapping[str, str]]) -> list[Finding]:

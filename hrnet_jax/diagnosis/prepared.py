@@ -1,4 +1,4 @@
-"""Examining a prepared split: whole, of one piece, and everything that is asked of the annotations it came from."""
+"""Examining a prepared split: whether it is whole, and everything that is asked of the annotations behind it."""
 
 import pathlib
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from hrnet_jax.datasets import fields, records
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.places import Photo
-from hrnet_jax.diagnosis import boxes, coco_files, skeleton_files, splits, tables
+from hrnet_jax.diagnosis import boxes, coco_files, skeleton_files, splits
 from hrnet_jax.diagnosis.findings import Examination, Finding, at, found
 from hrnet_jax.diagnosis.splits import Examined
 from hrnet_jax.diagnosis.tables import SEEN, Boxes, People
@@ -69,9 +69,10 @@ def examine(directory: pathlib.Path) -> Examined:
         facts, about = facts | more, about + about_people
     if people is not None:
         lost += _counts(people, "people", summary) + (_agree(people, table) if table is not None else [])
-    findings += at(about, file, split) + at(lost, directory / "people.npz", split) + at(about_photos, directory, split)
-    more, about = _detections(directory, summary, photos, table)
-    return Examined(Examination(split, facts | more, findings + at(about, directory / "detections.npz", split)), names)
+    more, about_boxes = _detections(directory, summary, photos, table)
+    findings += at(about, file, split) + at(about_photos, directory, split)
+    findings += at(lost, directory / "people.npz", split) + at(about_boxes, directory / "detections.npz", split)
+    return Examined(Examination(split, facts | more, findings), names)
 
 
 def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:
@@ -86,8 +87,9 @@ def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:
             records.open_split(directory, with_pixels=with_pixels)
         except Exception as error:  # TFDS raises what it happens to on damaged records
             messages.append(str(error))
-    pixels = len(messages) == 1
-    kind, remedy = ("pixels_damaged", "delete decoded.npy, or decode again") if pixels else ("split_refused", AGAIN)
+    kind, remedy = "split_refused", AGAIN
+    if len(messages) == 1:
+        kind, remedy = "pixels_damaged", "delete decoded.npy, or decode again"
     return found(kind, "error", [directory.name] * bool(messages), "".join(messages[:1]), remedy), summary
 
 

@@ -20,13 +20,14 @@ def coco(root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None
     Raises:
       ValueError: it is not clear which split the detections are for.
     """
-    files = {file.stem.removeprefix(PEOPLE): file for file in sorted((root / "annotations").glob(f"{PEOPLE}*.json"))}
-    for file in sorted((root / "annotations").glob(f"{PHOTOS_ONLY}*.json")):
+    folder = root / "annotations"
+    files = {file.stem.removeprefix(PEOPLE): file for file in sorted(folder.glob(f"{PEOPLE}*.json"))}
+    for file in sorted(folder.glob(f"{PHOTOS_ONLY}*.json")):
         split = file.stem.removeprefix(PHOTOS_ONLY)
         if not isinstance(_locate(root, split.replace("test-dev", "test")), Exception):
             files.setdefault(split, file)  # COCO ships these files to everyone: without their photos, unused
     if not files:
-        what = f"there is no {PEOPLE}<split>.json in {root / 'annotations'}"
+        what = f"there is no {PEOPLE}<split>.json in {folder}"
         lost = found("annotations_missing", "error", ["annotations"], what, "put COCO's or your annotations there")
         return [Examination(root.name, {}, at(lost, root, root.name))]
     target = prepare.detections_target(list(files)) if detections else None
@@ -72,7 +73,7 @@ def mpii_root(root: pathlib.Path) -> list[Examination]:
     files = {split: root / "annot" / f"{split}.json" for split in prepare.MPII_SPLITS}
     files = {split: file for split, file in files.items() if file.is_file()}
     if not files:
-        what = f"there is none of {', '.join(f'{split}.json' for split in prepare.MPII_SPLITS)} in {root / 'annot'}"
+        what = f"{root / 'annot'} has no file of a split ({', '.join(prepare.MPII_SPLITS)})"
         lost = found("annotations_missing", "error", ["annot"], what, "put the authors' JSON files there")
         return [Examination(root.name, {}, at(lost, root, root.name))]
     return with_shared(root, {split: _mpii_split(root, split, file) for split, file in files.items()})

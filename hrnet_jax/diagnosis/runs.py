@@ -1,4 +1,4 @@
-"""Examining a run directory of train.py: its configuration, its log, its checkpoints, and whether its data are there."""
+"""Examining a run directory of train.py: configuration, log and checkpoints, and whether its data are there."""
 
 import json
 import math
@@ -15,6 +15,7 @@ from hrnet_jax.diagnosis.findings import Examination, Finding, at, found
 
 NEEDED = ("skeleton", "data.dir", "data.train_split", "data.val_split", "batch_size", "epochs", "log_every")
 OTHER_CHECKPOINT = "delete this checkpoint's folder: `train.py` then goes on from the one before"
+LOST = "these figures are lost; training is not harmed"
 RESUME = "`train.py` with the same command mends it when it goes on"
 
 
@@ -62,8 +63,7 @@ def _log(path: pathlib.Path, config: dict[str, Any]) -> tuple[list[dict], dict[s
     cut = [number for number in broken if number == len(text.splitlines())]
     rest = [number for number in broken if number not in cut]
     findings = found("log_cut", "warning", cut, "the last line is cut off, as a crash leaves it", RESUME)
-    what, lost = "{count} lines are not whole", "the figures of these steps are lost; training is not harmed"
-    findings += found("log_damaged", "warning", rest, what, lost)
+    findings += found("log_damaged", "warning", rest, "{count} lines are not whole", LOST)
     findings += _order(lines, config)
     steps = [entry["step"] for entry in lines]
     return lines, {"log": f"{len(lines):,} lines, up to step {max(steps, default=0):,}"}, findings
@@ -78,10 +78,11 @@ def _order(lines: list[dict], config: dict[str, Any]) -> list[Finding]:
     every = config.get("log_every", 0)
     gaps = np.diff(steps, prepend=0)
     usual = max(every, int(np.median(gaps))) if len(gaps) else 0
-    what, lost = "steps are missing before {count} lines of the log", "these figures are lost; training is not harmed"
-    findings += found("log_gap", "warning", steps[gaps > usual] if every else (), what, lost)
+    what = "steps are missing before {count} lines of the log"
+    findings += found("log_gap", "warning", steps[gaps > usual] if every else (), what, LOST)
     odd = [entry["step"] for entry in lines if not all(_finite(value) for value in entry.values())]
-    what, remedy = "{count} lines have figures that are not finite", "go back to a checkpoint before, with a lower rate"
+    what = "{count} lines have figures that are not finite"
+    remedy = "go back to a checkpoint before, with a lower learning rate"
     return findings + found("log_not_finite", "warning", odd, what, remedy)
 
 
@@ -94,7 +95,8 @@ def _checkpoints(
 ) -> tuple[list[int], dict[str, Any], dict[str, str], list[Finding]]:
     """Reads every checkpoint's weights; returns the steps, and what the newest says of its network."""
     steps, whole, network, findings = [], 0, {}, []
-    for folder in sorted(workdir.glob("checkpoints/*/*"), key=lambda folder: (folder.parent.name, _number(folder))):
+    folders = sorted(workdir.glob("checkpoints/*/*"), key=lambda path: (path.parent.name, _number(path)))
+    for folder in folders:
         if not folder.name.isdigit():
             what = "it is left over from saving that was interrupted"
             findings += at(found("checkpoint_partial", "note", [folder.name], what, RESUME), folder, "")
@@ -112,11 +114,12 @@ def _checkpoints(
         findings += at(found("weights_not_finite", "error", odd, what, OTHER_CHECKPOINT), folder, "")
         whole += 1
     if not steps:
-        return [], {}, {}, found("checkpoints_none", "warning", ["checkpoints"], "there are no checkpoints", RESUME)
+        none = found("checkpoints_none", "warning", ["checkpoints"], "there are no checkpoints", RESUME)
+        return [], {}, {}, none
     last = max((entry["step"] for entry in lines), default=0)
     short = [max(steps)] if lines and last < max(steps) else []
     what = f"the log ends at step {last:,}, before the newest checkpoint"
-    findings += found("log_short", "warning", short, what, "figures are lost; training is not harmed")
+    findings += found("log_short", "warning", short, what, LOST)
     return steps, network, {"checkpoints": f"{whole} of {len(steps)} can be read"}, findings
 
 
@@ -171,7 +174,7 @@ def _same_length(split: records.Split, config: dict[str, Any], lines: list[dict]
     epoch = pipeline.steps_per_epoch(len(split.people), config["batch_size"])
     evaluated = {entry["step"] for entry in lines if any(name.endswith(("/AP", "/Mean")) for name in entry)}
     odd = sorted(step for step in evaluated if step % epoch)
-    what = f"evaluations came at other steps than ends of epochs of the {len(split.people):,} people ({epoch:,} steps)"
+    what = f"evaluations came at other steps than ends of epochs: {epoch:,} steps for {len(split.people):,} people"
     remedy = "the data were prepared anew since: give those of before, or start a new run"
     findings = found("data_changed", "error", odd, what, remedy)
     beyond = [newest] * (newest > epoch * config["epochs"])

@@ -88,7 +88,7 @@ def _chains(skeleton: Skeleton, named: dict[str, Pair]) -> list[tuple[str, str]]
 def _seen_face(people: People, skeleton: Skeleton) -> np.ndarray:
     """[N] bool: nose and both eyes are seen; where a data set knows no hidden joints, labelled."""
     marks = people.flags[:, [skeleton.joints.index(name) for name in FACE]]
-    return (marks >= min(SEEN, people.flags.max(initial=0))).all(axis=1) & (marks > 0).all(axis=1)
+    return np.all((marks >= min(SEEN, people.flags.max(initial=0))) & (marks > 0), axis=1)
 
 
 def _face(people: People, skeleton: Skeleton, single: np.ndarray) -> Votes:

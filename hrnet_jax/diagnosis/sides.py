@@ -1,9 +1,9 @@
 """Left and right: which pairs of joints are swapped, told from the votes of `side_cues`.
 
-A pair that is swapped turns the votes on itself and on the pairs that hang on it; from both, which pairs are swapped
-follows. Eyes and shoulders are told from the face. Without faces, as in MPII, pairs are only known to differ, and
-whether all of them are swapped cannot be told from one person; over many, more are photographed from the front than
-from behind.
+A pair that is swapped turns the votes on itself and on the pairs that hang on it; from both follows which pairs
+are swapped. Eyes and shoulders are told from the face. Without faces, as in MPII, pairs are only known to differ,
+and whether all of them are swapped cannot be told from one person; of many, more are photographed from the front
+than from behind.
 """
 
 import numpy as np
@@ -77,21 +77,24 @@ def _behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Finding
     rows &= np.abs(across[:, 0]) > UPRIGHT * np.abs(across[:, 1])
     votes = Votes(across[rows, 0] > 0, people.id[rows], 0.5)
     few = votes.yes.mean() < FROM_THE_FRONT if len(votes) >= LEAST_PEOPLE else False
-    behind = votes.against if few and chance.verdict(votes) == "wrong" else ()
+    behind = votes.against if few and chance.verdict(votes) != "right" else ()
     what = f"all but {votes} people seem to be seen from behind: left and right may be swapped in all pairs"
     return found("sides_behind", "warning", behind, what, CHECK)
 
 
-def swapped(found: list[Cue]) -> tuple[list[str], bool]:
+def swapped(cues: list[Cue]) -> tuple[list[str], bool]:
     """Returns which pairs are swapped, and whether those named could be the sound ones and the others swapped.
 
     Pairs on which the face speaks, and those that hang on them, are told for certain. Where it does not, or
-    there are too few faces, pairs are only known to differ, and the fewer are named.
+    there are too few faces, pairs are only known to differ, and the fewer are named. None are if the eyes, the
+    surest sign, are swapped in some people and not in others.
     """
-    verdicts = {(cue.pair, cue.of): chance.verdict(cue.votes) for cue in found}
-    told = {pair: verdict == "wrong" for (pair, of), verdict in verdicts.items() if not of and verdict != "unknown"}
+    verdicts = [(cue, chance.verdict(cue.votes)) for cue in cues]
+    if any(cue.pair == "eye" and verdict == "partly" for cue, verdict in verdicts):
+        return [], False
+    told = {cue.pair: verdict == "wrong" for cue, verdict in verdicts if not cue.of and verdict != "unknown"}
     links = [
-        (pair, of, verdict == "wrong") for (pair, of), verdict in verdicts.items() if of and verdict != "unknown"
+        (cue.pair, cue.of, verdict == "wrong") for cue, verdict in verdicts if cue.of and verdict != "unknown"
     ]
     certain = _spread(told, links)
     wrong = [pair for pair, state in certain.items() if state]

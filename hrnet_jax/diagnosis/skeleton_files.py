@@ -54,7 +54,8 @@ def _sigmas(skeleton: Skeleton) -> list[Finding]:
         return findings
     other = [f"{name} {s:g}, not {c:g}" for (name, s), c in zip(pairs, COCO.sigmas, strict=True) if s != c]
     what = "the joints are COCO's, but {count} of {of} sigmas are not: AP is not comparable with others'"
-    return found("sigmas", "warning", other, what, "use --skeleton coco, or give the joints other names", of=len(pairs))
+    remedy = "use --skeleton coco, or give the joints other names"
+    return found("sigmas", "warning", other, what, remedy, of=len(pairs))
 
 
 def _pairs(skeleton: Skeleton) -> list[Finding]:

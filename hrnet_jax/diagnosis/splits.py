@@ -37,7 +37,7 @@ def examine_people(
     if not squares:
         findings += people.boxes(table.id, table.box, size) + people.areas(table)
     findings += people.twice(table, skeleton)
-    fact, about_sides = sides.examine(table, skeleton)
+    fact, about_sides = sides.examine(_placed(table), skeleton)
     labelled = int(table.labelled.any(axis=1).sum())
     facts = {"people": f"{len(table):,}, {labelled:,} with labelled joints", "left and right": fact}
     return facts, findings + about_sides
@@ -53,8 +53,13 @@ def examine_colours(
             return None
         return places.decode(place.read(photos[photo_id].file_name), photo_id=photo_id)
 
-    fact, findings = colours.examine(table, skeleton, read)
+    fact, findings = colours.examine(_placed(table), skeleton, read)
     return {"colour order": fact}, findings
+
+
+def _placed(table: People) -> People:
+    """Returns people without the joints that lie nowhere, which would be taken for faces."""
+    return dataclasses.replace(table, flags=np.where(people.nowhere(table), 0, table.flags))
 
 
 def examine_photos(
