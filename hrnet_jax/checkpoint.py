@@ -167,14 +167,23 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any
         raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
 
 
-def read_everything(directory: pathlib.Path) -> dict[str, Any]:
-    """Reads all that a checkpoint's folder holds, the optimizer's state included, as numpy arrays.
+def read_everything(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads all of a checkpoint, the optimizer's state included, as numpy arrays.
+
+    Args:
+      path: anything that `find` takes.
+
+    Returns:
+      The arrays by the state's parts; what `describe` said of the network.
 
     Raises:
-      ValueError: it is damaged.
+      FileNotFoundError: there is no checkpoint.
+      ValueError: it does not say what the network is, or is damaged.
     """
+    directory = find(path)
+    meta = _meta(directory)
     try:
-        return _read_arrays(directory.resolve() / "state", ("",))
+        return _read_arrays(directory / "state", ("",)), meta["network"]
     except Exception as error:  # orbax raises several kinds
         raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
 
@@ -202,7 +211,8 @@ def _look_for_damage(directory: pathlib.Path, parts: tuple[str, ...]) -> None:
     if not keys:
         raise ValueError("it holds no weights")
     for key in keys:
-        store.read(key).result()
+        if not store.read(key).result().value:  # what is left of an array whose file is gone
+            raise ValueError(f"a file of {key.decode()} is missing")
 
 
 def write_weights(

@@ -64,7 +64,7 @@ class Skeleton:
         return order
 
 
-def named(
+def _named(
     name: str,
     joints: list[str],
     flip_pairs: list[list[str]],
@@ -109,7 +109,7 @@ def _limb(a: str, b: str) -> list[list[str]]:
 
 _COCO_PARTS = ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
 
-COCO = named(
+COCO = _named(
     name="coco",
     joints=["nose", *_both_sides(*_COCO_PARTS)],
     flip_pairs=[_sides(part) for part in _COCO_PARTS],
@@ -129,7 +129,7 @@ _MPII_PARTS = ["ankle", "knee", "hip", "wrist", "elbow", "shoulder"]
 
 # MPII counts joints within half a head and has no sigmas. Those here are COCO's where the joint is COCO's; pelvis
 # and thorax, middles of hips and shoulders, have those joints' sigmas, and the ends of the head those of the ears.
-MPII = named(
+MPII = _named(
     name="mpii",
     joints=[
         "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
@@ -173,7 +173,7 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
         )
     try:
         fields = json.loads(path.read_text())
-        return named(**fields)
+        return _named(**fields)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     except TypeError as error:

@@ -104,8 +104,7 @@ def _checkpoints(
         name = f"{folder.parent.name}/{folder.name}"
         steps.append(int(folder.name))
         try:
-            _, network, _ = checkpoint.read_weights(folder)
-            state = checkpoint.read_everything(folder)
+            state, network = checkpoint.read_everything(folder)
         except (ValueError, OSError) as error:
             findings += at(found("checkpoint_damaged", "error", [name], str(error), OTHER_CHECKPOINT), folder, "")
             continue

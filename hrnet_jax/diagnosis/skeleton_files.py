@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import tempfile
 
 from hrnet_jax import skeletons
 from hrnet_jax.diagnosis.findings import Finding, found
@@ -27,7 +28,7 @@ def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
     try:
         content = json.loads(pathlib.Path(name_or_path).read_text())
         plain = content | {"sigmas": [PLAIN_SIGMA] * len(content["joints"])}
-        skeleton = skeletons.named(**plain)
+        skeleton = _through_file(plain)
     except (ValueError, KeyError, TypeError):
         return None, refused
     names = content["joints"]
@@ -37,6 +38,14 @@ def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
         " (COCO: .025 for eyes to .107 for hips)"
     )
     return skeleton, found("sigmas", "error", names, what, remedy) + examine(skeleton)
+
+
+def _through_file(content: dict) -> Skeleton:
+    """Makes a skeleton of what a file would hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "skeleton.json"
+        path.write_text(json.dumps(content))
+        return skeletons.load(path)
 
 
 def examine(skeleton: Skeleton) -> list[Finding]:

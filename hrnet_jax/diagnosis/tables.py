@@ -36,7 +36,7 @@ class People:
     @property
     def labelled(self) -> np.ndarray:
         """[N, K] bool, as training reads the flags."""
-        return self.flags > 0
+        return np.asarray(self.flags > 0)
 
 
 @dataclasses.dataclass(frozen=True)
