@@ -62,8 +62,8 @@ def _row(entry: Any, row: int, photo_id: int, skeleton: Skeleton, labelled: bool
             raise ValueError(f"{what}: `joints` must be {count}, but there are {len(joints)}")
         points = np.array([fields.numbers(joint, 2, f"{what}: `joints`") for joint in joints], float)
         marks = np.array(fields.numbers(entry.get("joints_vis"), count, f"{what}: `joints_vis`"), float)
-        nowhere = (points <= 0).all(axis=1)
-        points = np.where(nowhere[:, None], 0.0, points - mpii.FIRST_PIXEL)
+        nowhere = np.all(points <= 0, axis=1, keepdims=True)
+        points = np.where(nowhere, 0.0, points - mpii.FIRST_PIXEL)
     box = mpii.box(np.array(center, float), scale)
     flags = np.where(marks > 0, SEEN, 0)
     return row, photo_id, box.tolist(), float(box[2] * box[3]), False, np.column_stack([points, flags]).tolist()
@@ -71,10 +71,10 @@ def _row(entry: Any, row: int, photo_id: int, skeleton: Skeleton, labelled: bool
 
 def _scales(table: People, scales: np.ndarray) -> list[Finding]:
     """Compares the scale with how far apart joints lie."""
-    none = scales <= 0
+    none = np.asarray(scales <= 0)
     what, remedy = "{count} of {of} people have no scale, so that they are not used", REMEDY
     findings = found("scales", "warning", table.id[none], what, remedy, of=len(table))
-    labelled = table.labelled[..., None]
+    labelled = np.expand_dims(table.labelled, 2)
     low = np.where(labelled, table.joints, np.inf).min(axis=1)
     high = np.where(labelled, table.joints, -np.inf).max(axis=1)
     reach = (high - low).max(axis=1) / np.maximum(table.box[:, 3], 1e-9)

@@ -10,8 +10,8 @@ little. What does not depend on it, and neither on how a person is turned in the
   shoulders, wrists to elbows, hips to shoulders, knees to hips, ankles to knees. People cross arms and legs, so
   only clear cases vote.
 
-Measured shares of yes: eyes 1.0 of 74 real and 3,126 made-up faces; shoulders .97 of 65 real ones; ears .99 of 4,467
-made-up ones; wrists .95 of 61 real people; the others .999 and more. The floors leave room below.
+Measured shares of yes: eyes 1.0 of 74 real and 3,126 made-up faces; shoulders .97 of 65 real ones; ears .99 of
+4,467 made-up ones; wrists .95 of 61 real people; the others .999 and more. The floors leave room below.
 """
 
 import dataclasses
