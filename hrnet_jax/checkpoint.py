@@ -167,31 +167,52 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any
         raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
 
 
-def _read_arrays(directory: pathlib.Path) -> dict[str, Any]:
-    _look_for_damage(directory)
+def read_everything(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads all of a checkpoint, the optimizer's state included, as numpy arrays.
+
+    Args:
+      path: anything that `find` takes.
+
+    Returns:
+      The arrays by the state's parts; what `describe` said of the network.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: it does not say what the network is, or is damaged.
+    """
+    directory = find(path)
+    meta = _meta(directory)
+    try:
+        return _read_arrays(directory / "state", ("",)), meta["network"]
+    except Exception as error:  # orbax raises several kinds
+        raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
+
+
+def _read_arrays(directory: pathlib.Path, parts: tuple[str, ...] = _WEIGHTS) -> dict[str, Any]:
+    """Reads the parts of a state whose names begin so."""
+    _look_for_damage(directory, parts)
     with ocp.PyTreeCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(directory).item_metadata.tree
-        wanted = {name: metadata[name] for name in _WEIGHTS}
+        wanted = {name: metadata[name] for name in metadata if name.startswith(parts)}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         args = ocp.args.PyTreeRestore(item=wanted, restore_args=restore_args, partial_restore=True)
         return checkpointer.restore(directory, args=args)
 
 
-def _look_for_damage(directory: pathlib.Path) -> None:
-    """Raises ValueError, as tensorstore does, if any of the weights is missing or cut short.
+def _look_for_damage(directory: pathlib.Path, parts: tuple[str, ...]) -> None:
+    """Raises ValueError, as tensorstore does, if anything of these parts is missing or cut short.
 
     Orbax would find that too, but leaves the rest of its reads to a closed event loop: hundreds of tracebacks,
     from C++, would bury the message.
     """
     base = {"driver": "file", "path": f"{directory}/"}
     store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-    keys = [
-        key for key in store.list().result() if key.startswith(tuple(f"{name}.".encode() for name in _WEIGHTS))
-    ]
+    keys = [key for key in store.list().result() if key.startswith(tuple(name.encode() for name in parts))]
     if not keys:
         raise ValueError("it holds no weights")
     for key in keys:
-        store.read(key).result()
+        if not store.read(key).result().value:  # what is left of an array whose file is gone
+            raise ValueError(f"a file of {key.decode()} is missing")
 
 
 def write_weights(

@@ -63,7 +63,7 @@ def prepare_coco(
     if not root.is_dir():
         raise FileNotFoundError(f"`root` (={root}) does not exist: it must hold annotations/ and images/")
     splits = list(splits) if splits else _found_splits(root)
-    given = {_detections_target(splits): pathlib.Path(detections)} if detections else {}
+    given = {detections_target(splits): pathlib.Path(detections)} if detections else {}
     sources = [_sources(root, split, given.get(split)) for split in splits]
     return {source.split: _prepare(source, out / source.split, skeleton, force, decode) for source in sources}
 
@@ -142,7 +142,7 @@ def _found_splits(root: pathlib.Path) -> list[str]:
     return [file.stem.removeprefix(prefix) for file in found]
 
 
-def _detections_target(splits: list[str]) -> str:
+def detections_target(splits: list[str]) -> str:
     """Returns the split that a detector file is meant for."""
     candidates = splits if len(splits) == 1 else [name for name in splits if not name.startswith("train")]
     if len(candidates) != 1:

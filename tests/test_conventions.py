@@ -11,9 +11,9 @@ PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
     *("sharding", "memory", "checkpoint", "state_dict", "loading", "convert", "logbook", "inference", "visualize"),
-    *("prepare", "compare", "benchmark"),
+    *("prepare", "compare", "benchmark", "doctor"),
 ]
-FOLDERS = ("comparison", "datasets", "evaluation", "models", "performance")
+FOLDERS = ("comparison", "datasets", "diagnosis", "evaluation", "models", "performance")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "configs").glob("*.py")), ROOT / "train.py", ROOT / "eval.py"]
 

@@ -1,0 +1,111 @@
+"""What is wrong with a detector's boxes: dummies, boxes of other photos, categories, scores, boxes met twice."""
+
+import collections
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from hrnet_jax.datasets import fields
+from hrnet_jax.datasets.places import Photo
+from hrnet_jax.diagnosis import people, tables
+from hrnet_jax.diagnosis.findings import Finding, found
+from hrnet_jax.diagnosis.tables import Boxes, People
+
+LEAST = 10  # boxes or people from which on their like is no accident
+MET = 0.3  # overlap from which on a box is of a person
+MOST_UNMET = 0.5  # of people: detectors find nearly all, among many false alarms (measured: none of 12 unmet, .05)
+DUMMY = (
+    "get the file that the papers' tables use (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125"
+    " boxes), or your own detector's"
+)
+WHOLE = "write the file again: a list of {image_id, category_id, bbox [x, y, width, height], score}"
+
+
+def read(
+    path: pathlib.Path, photos: Mapping[int, Photo], category: int | None
+) -> tuple[Boxes | None, list[Finding]]:
+    """Reads a detector's file as far as it can be read.
+
+    Args:
+      path: JSON, see `datasets.detections`.
+      photos: those of the annotations, by id.
+      category: that of people; None if it is not known.
+
+    Returns:
+      The boxes of people on these photos, None without any; what is wrong.
+    """
+    try:
+        entries = fields.read_json(path)
+        if not isinstance(entries, list) or not entries:
+            raise ValueError(f"{path} must hold a list of boxes, but holds {entries!r:.80}")
+    except (ValueError, OSError) as error:
+        return None, found("detections_unreadable", "error", [path.name], str(error), WHOLE)
+    good, wrong = [], {}
+    for row, entry in enumerate(entries):
+        try:
+            good.append((row, *_entry(entry)))
+        except ValueError as error:
+            wrong[row] = str(error)
+    what = "{count} of {of} entries are no boxes; the first: " + next(iter(wrong.values()), "")
+    findings = found("detections_malformed", "error", wrong, what, WHOLE, of=len(entries))
+    unknown = [entry for entry in good if entry[1] not in photos]
+    ids = list(dict.fromkeys(entry[1] for entry in unknown))
+    what = f"{len(unknown):,} of {len(entries):,} boxes are on {{count}} photos that the annotations do not have"
+    remedy = "give the detector's file of this split; `prepare` refuses it"
+    findings += found("detections_unknown_photos", "error", ids, what, remedy)
+    others = [entry for entry in good if category is not None and entry[2] != category]
+    numbers = collections.Counter(entry[2] for entry in others)
+    what = f"{{count}} of {{of}} boxes have not the category of people ({category}), but {dict(numbers)}"
+    remedy = "they are dropped; if they are of people, write the category's number"
+    rows = [entry[0] for entry in others]
+    findings += found("detections_categories", "warning", rows, what, remedy, of=len(good))
+    kept = [entry for entry in good if entry[1] in photos and category in (None, entry[2])]
+    table = tables.boxes(*([entry[k] for entry in kept] for k in (1, 3, 4)))
+    return table if kept else None, findings
+
+
+def _entry(entry: object) -> tuple[int, int, list[float], float]:
+    photo_id, category = (fields.get(entry, name, int, "entry") for name in ("image_id", "category_id"))
+    box = fields.numbers(fields.get(entry, "bbox", list, "entry"), 4, "`bbox`")
+    (score,) = fields.numbers([fields.get(entry, "score", (int, float), "entry")], 1, "`score`")
+    return photo_id, category, box, score
+
+
+def examine(found_boxes: Boxes, photos: Mapping[int, Photo], truth: People | None) -> list[Finding]:
+    """Looks at a detector's boxes on known photos, and whether they meet the people there."""
+    count, scores = len(found_boxes), found_boxes.score
+    rows = np.arange(count)
+    if count >= LEAST and len(np.unique(scores)) == 1:
+        what = f"all {{count}} boxes have the score {scores[0]:g}: the file is a dummy, no detector's"
+        return found("detections_dummy", "error", rows, what, DUMMY)
+    odd = (scores < 0) | (scores > 1)
+    remedy = "write probabilities: a person's score is the box's times the joints'"
+    findings = found(
+        "detections_scores", "warning", rows[odd], "{count} of {of} scores are not in 0 to 1", remedy, of=count
+    )
+    whole = np.column_stack([found_boxes.photo_id, found_boxes.box, scores])
+    _, first = np.unique(whole, axis=0, return_index=True)
+    again = np.setdiff1d(rows, first)
+    what, remedy = "{count} of {of} boxes stand there twice", "write each once: people would be found twice"
+    findings += found("detections_twice", "warning", again, what, remedy, of=count)
+    size = people.sizes(found_boxes.photo_id, photos)
+    wrong = people.boxes(rows, found_boxes.box, size, "detections_")
+    return findings + wrong + (_unmet(found_boxes, truth) if truth is not None and not wrong else [])
+
+
+def _unmet(found_boxes: Boxes, truth: People) -> list[Finding]:
+    """Looks whether the boxes meet those who should be found: they do not if they are of other photos or sizes."""
+    wanted = np.flatnonzero(truth.labelled.any(axis=1) & ~truth.crowd)
+    by_photo: dict[int, list[int]] = collections.defaultdict(list)
+    for row, photo_id in enumerate(found_boxes.photo_id.tolist()):
+        by_photo[photo_id].append(row)
+    unmet = []
+    for row in wanted.tolist():
+        there = found_boxes.box[by_photo[int(truth.photo_id[row])]]
+        if tables.overlaps(truth.box[[row]], there).max(initial=0) < MET:
+            unmet.append(int(truth.id[row]))
+    few = len(wanted) < LEAST or len(unmet) <= MOST_UNMET * len(wanted)
+    what = "no box is where {count} of {of} people are: is the file whole, and of these photos at this size?"
+    remedy = "run the detector on these photos, or give the file of this split"
+    return found("detections_miss", "warning", () if few else unmet, what, remedy, of=len(wanted))
