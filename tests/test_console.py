@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -48,3 +50,26 @@ def test_compiled_programs_are_kept_where_the_user_keeps_such_things(monkeypatch
     assert console.compilation_cache().parent == tmp_path / "hrnet_jax"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert console.compilation_cache().parent == pathlib.Path.home() / ".cache" / "hrnet_jax"
+
+
+def test_what_the_user_says_to_xla_comes_last_and_so_counts(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    console._choose_kernels()
+    assert os.environ["XLA_FLAGS"].endswith("--xla_cpu_enable_fast_math=false")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this is about glibc")
+def test_large_blocks_of_memory_are_fetched_once():
+    program = """
+import resource
+import numpy as np
+from hrnet_jax import console
+console._keep_memory()
+faults = []
+for _ in range(3):
+    np.ones(2**27, np.uint8)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[2] - faults[1])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert int(done.stdout) < 100  # of the 32,768 pages, were they fetched again
