@@ -70,7 +70,8 @@ def _keep_compiled_programs() -> None:
 def _keep_memory() -> None:
     """Lets this process keep large blocks of memory that it frees, as glibc does not by itself.
 
-    A step on a CPU takes gigabytes and frees them at its end; getting them anew, page by page, is a tenth of its time.
+    A step on a CPU takes gigabytes and frees them at its end; to get them anew, page by page, is a tenth of its
+    time.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -79,7 +80,7 @@ def _keep_memory() -> None:
 
 
 def _choose_kernels() -> None:
-    """Turns XLA's newest CPU kernels off where they are slower than those before; what the user sets goes first."""
+    """Turns XLA's newest CPU kernels off where they are slower than those before; the user's flags come last."""
     if jax.__version_info__ < (0, 11):
         os.environ["XLA_FLAGS"] = f"--xla_cpu_experimental_ynn_fusion_type= {os.environ.get('XLA_FLAGS', '')}"
 

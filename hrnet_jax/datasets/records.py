@@ -239,8 +239,12 @@ def _check_counts(directory: pathlib.Path, summary: dict, counts: list[int]) -> 
         raise ValueError(f"{directory} holds {', '.join(wrong)}: prepare the split again, with --force")
 
 
-def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:
-    """Reads a table of people on that many photos."""
+def read_table(path: pathlib.Path, skeleton: Skeleton) -> People:
+    """Reads a table of people as it stands.
+
+    Raises:
+      ValueError: the file is damaged, or holds other columns.
+    """
     joints = skeleton.num_joints
     columns = {
         **dict.fromkeys(("photo_index", "photo_id", "annotation_id"), (np.int64, ())),
@@ -249,7 +253,12 @@ def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:
         "visible": (np.float64, (joints,)),
         "score": (np.float64, ()),
     }
-    people = fields.read_arrays(path, People, columns)
+    return fields.read_arrays(path, People, columns)
+
+
+def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:
+    """Reads a table of people on that many photos, and checks it."""
+    people = read_table(path, skeleton)
     index, floats = people.photo_index, (people.box, people.joints, people.visible, people.score)
     if not all(np.isfinite(column).all() for column in floats):
         raise ValueError(f"{path} is damaged (not all is finite): prepare the split again, with --force")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hrnet_jax.datasets import fields, records
 from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets import records
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.diagnosis import boxes, coco_files, skeleton_files, splits
 from hrnet_jax.diagnosis.findings import Examination, Finding, at, found
@@ -55,7 +55,7 @@ def examine(directory: pathlib.Path) -> Examined:
     if summary is None or skeleton is None:
         return Examined(Examination(split, {}, findings), {})
     of_coco = records.dataset(summary) == "coco"
-    people, lost = _table(directory / "people.npz")
+    people, lost = _table(directory / "people.npz", skeleton)
     content, about = None, []
     if of_coco:
         content, about = coco_files.read(directory / "annotations.json", skeleton, with_people=True)
@@ -69,7 +69,7 @@ def examine(directory: pathlib.Path) -> Examined:
         facts, about = facts | more, about + about_people
     if people is not None:
         lost += _counts(people, "people", summary) + (_agree(people, table) if table is not None else [])
-    more, about_boxes = _detections(directory, summary, photos, table)
+    more, about_boxes = _detections(directory, summary, photos, table, skeleton)
     findings += at(about, file, split) + at(about_photos, directory, split)
     findings += at(lost, directory / "people.npz", split) + at(about_boxes, directory / "detections.npz", split)
     return Examined(Examination(split, facts | more, findings), names)
@@ -100,13 +100,9 @@ def _skeleton(directory: pathlib.Path) -> tuple[Skeleton | None, list[Finding]]:
         return None, found("skeleton", "error", ["skeleton.json"], str(error), AGAIN)
 
 
-def _table(path: pathlib.Path) -> tuple[records.People | None, list[Finding]]:
+def _table(path: pathlib.Path, skeleton: Skeleton) -> tuple[records.People | None, list[Finding]]:
     try:
-        table = fields.read_arrays(path, records.People)
-        lengths = {len(column) for column in vars(table).values()}
-        if len(lengths) > 1:
-            raise ValueError(f"{path}: its columns are of {sorted(lengths)} rows")
-        return table, []
+        return records.read_table(path, skeleton), []
     except (ValueError, OSError) as error:
         return None, found("table_damaged", "error", [path.name], str(error), AGAIN)
 
@@ -175,11 +171,11 @@ def _agree(people: records.People, table: People) -> list[Finding]:
 
 
 def _detections(
-    directory: pathlib.Path, summary: dict, photos: dict[int, Photo], table: People | None
+    directory: pathlib.Path, summary: dict, photos: dict[int, Photo], table: People | None, skeleton: Skeleton
 ) -> tuple[dict[str, str], list[Finding]]:
     if summary.get("detections") is None:
         return {}, []
-    people, findings = _table(directory / "detections.npz")
+    people, findings = _table(directory / "detections.npz", skeleton)
     if people is None:
         return {}, findings
     findings += _counts(people, "detections", summary)
