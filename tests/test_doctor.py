@@ -298,7 +298,7 @@ SPLITS = {
     "records of others": damages.Damage(records_of_others, "photos_damaged", UNREADABLE),
     "table cut": damages.Damage(table_cut, "table_damaged", UNREADABLE),
     "table of others": damages.Damage(table_of_others, "tables_differ"),
-    "people lost": damages.Damage(people_lost, "counts"),
+    "people lost": damages.Damage(people_lost, "counts", UNREADABLE),
     "annotations cut": damages.Damage(annotations_cut, "annotations_unreadable", UNREADABLE),
     "annotations swapped": damages.Damage(annotations_swapped, "sides_swapped", ("tables_differ",)),
     "summary lost": damages.Damage(summary_lost, "split_unfinished"),

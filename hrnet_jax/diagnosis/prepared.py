@@ -26,8 +26,11 @@ class Records:
         self._photos, self._rows = photos, rows
 
     def size(self, file_name: str) -> int:
-        """Returns the encoded photo's bytes."""
-        return len(self.read(file_name))
+        """Returns the encoded photo's bytes, 0 if its record cannot be read."""
+        try:
+            return len(self.read(file_name))
+        except OSError:
+            return 0
 
     def read(self, file_name: str) -> bytes:
         """Returns the encoded photo. Raises OSError if its record is damaged, or of another photo."""
