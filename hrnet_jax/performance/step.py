@@ -154,9 +154,10 @@ def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: st
     net.train(train)
     adam = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
     forward = torch.compile(net, mode=mode) if mode else net
+    begin = torch.compiler.cudagraph_mark_step_begin if image.is_cuda else lambda: None
 
     def learn() -> int:
-        torch.compiler.cudagraph_mark_step_begin()
+        begin()
         with mixed:
             heatmaps = forward(image)
         errors = ((heatmaps.float() - targets) * weights[:, :, None, None]).square().mean()
@@ -168,7 +169,7 @@ def _contender(config: ConfigDict, size: int, train: bool, layout: Any, mode: st
         return size
 
     def predict() -> int:
-        torch.compiler.cudagraph_mark_step_begin()
+        begin()
         with torch.inference_mode(), mixed:
             heatmaps = forward(torch.cat([image, image.flip(3)]))
         heatmaps.sum().item()
