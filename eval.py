@@ -22,9 +22,10 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import checkpoint, console, loading, logbook, models, sharding, state_dict, training, visualize
+from hrnet_jax import checkpoint, console, loading, models, sharding, state_dict, training, visualize
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import benchmarks, evaluate, report
+from hrnet_jax.running import directory, processes
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration the network was trained with.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory; its best checkpoint is evaluated.")
@@ -42,6 +43,7 @@ def _decides(name: str) -> bool:
 
 def run() -> None:
     """Evaluates as the command line says."""
+    processes.join()
     if _WORKDIR.value is None and _OUT.value is None:
         raise ValueError("`--checkpoint` needs `--out`, the directory where the figures go")
     config = _CONFIG.value
@@ -49,15 +51,15 @@ def run() -> None:
     out = pathlib.Path(_OUT.value or source / "eval")
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
     if _WORKDIR.value and (source / "config.json").is_file():
-        logbook.check(source, config, _decides)
+        directory.check(source, config, _decides)
     found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` (={out}) is a file: give a directory")
-    if jax.process_index() == 0:
+    if processes.first():
         print(f"{found}\n-> {split.name}: {_boxes(split)}, on {jax.device_count()} devices", flush=True)
 
     outcomes = predict(config, found, split)
-    if jax.process_index() == 0:
+    if processes.first():
         write(outcomes, split, out)
 
 
@@ -77,7 +79,7 @@ def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> l
         split,
         config,
         lambda batch: sharding.place_batch(batch, mesh),
-        progress=jax.process_index() == 0,
+        progress=processes.first(),
     )
 
 
@@ -85,7 +87,7 @@ def load_weights(config: ConfigDict, model: nn.Module, source: pathlib.Path) -> 
     """Returns the weights of one of our checkpoints, or of a PyTorch one, with all that the network has."""
     variables = training.init_variables(model, tuple(config.image_size), config.seed)
     variables, loaded = loading.initialize(variables, loading.read(source), checkpoint.describe(config))
-    if jax.process_index() == 0:
+    if processes.first():
         print(loaded, flush=True)
     return variables
 

@@ -2,214 +2,55 @@
 
     python train.py --config configs/coco_hrnet_w32_256x192.py --workdir runs/w32 [--config.batch_size=64 ...]
 
-The same command again goes on where the run stopped; Ctrl-C stops it after a checkpoint.
+The same command again goes on where the run stopped, whatever stopped it, and ends with the same bits. Ctrl-C or
+SIGTERM stops it after a checkpoint, with exit status 75; a second Ctrl-C stops it at once.
 """
 
 import contextlib
-import dataclasses
-import functools
 import pathlib
-import signal
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import numpy as np
-import optax
 import tqdm
 from absl import flags
-from flax import linen as nn
-from jax.sharding import Mesh
 from ml_collections import ConfigDict, config_flags
 
 from hrnet_jax import (
-    augment,
     checkpoint,
     console,
     heatmap,
     inference,
-    loading,
     logbook,
     memory,
-    models,
-    optimizer,
     pipeline,
+    runs,
     sharding,
     skeletons,
     training,
     visualize,
 )  # fmt: skip
-from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import benchmarks, evaluate
+from hrnet_jax.evaluation import evaluate
+from hrnet_jax.running import (
+    directory,
+    fingerprint,
+    incidents,
+    interruption,
+    manifest,
+    processes,
+    progress,
+    replay,
+)
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "What to train: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run directory: checkpoints, logs and pictures.")
-flags.mark_flags_as_required(["config", "workdir"])
+REPLAY = flags.DEFINE_string("replay", None, "A run directory: do that run again, and say what differs.")
+flags.mark_flags_as_mutual_exclusive(["config", "replay"], required=True)
+
+Log = logbook.Logbook | logbook.Silent
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What stays the same from the first step to the last."""
-
-    config: ConfigDict
-    mesh: Mesh
-    model: nn.Module
-    policy: augment.Policy
-    train_split: records.Split
-    val_split: records.Split
-    schedule: optimizer.Schedule
-    optimizer: optax.GradientTransformation
-    steps_per_epoch: int
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole run."""
-        return self.config.epochs * self.steps_per_epoch
-
-    @property
-    def score(self) -> str:
-        """The figure that decides which checkpoint is the best."""
-        return benchmarks.of(self.val_split).score
-
-
-def prepare_run(config: ConfigDict) -> Run:
-    """Opens the data and builds everything that a configuration describes, so that mistakes come out now.
-
-    Raises:
-      ValueError, FileNotFoundError: something in the configuration or the data does not fit.
-    """
-    for name in ("epochs", "log_every", "eval_every", "checkpoint_every", "picture_every", "accumulation"):
-        if config[name] < 1:
-            raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
-    sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
-    heatmap.check_decoder(config.eval.decoder)
-    model = models.build(config)
-    train_split, val_split = (
-        open_split(config, name) for name in (config.data.train_split, config.data.val_split)
-    )
-    steps_per_epoch = pipeline.steps_per_epoch(len(train_split.people), config.batch_size)
-    schedule = optimizer.schedule(
-        config.learning_rate, config.learning_rate_drops, steps_per_epoch, config.warmup_steps
-    )
-    adam = optimizer.adam(schedule, config.weight_decay)
-    return Run(
-        config=config,
-        mesh=mesh,
-        model=model,
-        policy=augment.Policy(**config.augment),
-        train_split=train_split,
-        val_split=val_split,
-        schedule=schedule,
-        optimizer=adam,
-        steps_per_epoch=steps_per_epoch,
-    )
-
-
-def open_split(config: ConfigDict, name: str) -> records.Split:
-    """Opens a split with people in it, of the skeleton that the network is for."""
-    split = records.open_split(pathlib.Path(config.data.dir) / name)
-    evaluate.check_skeleton(split, config)
-    if not split.people.visible.any():
-        raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
-    return split
-
-
-def first_state(run: Run) -> training.TrainState:
-    """Returns the state before the first step: random weights, or those of ``init_from``."""
-    config = run.config
-    variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
-    if config.init_from:
-        weights, description = loading.read(config.init_from), checkpoint.describe(config)
-        variables, report = loading.initialize(variables, weights, description, spare=loading.HEADS)
-        print(f"{config.init_from}: {report}")
-    return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
-
-
-def last_state(run: Run, saved: checkpoint.Checkpoints) -> training.TrainState | None:
-    """Returns the state to go on from, None if the run is new."""
-    shapes = models.shapes(run.model, tuple(run.config.image_size))
-    empty = jax.eval_shape(lambda variables: training.init_state(variables, run.optimizer), shapes)
-    everywhere = sharding.replicated(run.mesh)
-    return saved.restore(
-        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), empty)
-    )
-
-
-def announce(run: Run, workdir: pathlib.Path, start: int) -> None:
-    """Says what is about to happen, before anything that takes long."""
-    config, size = run.config, tuple(run.config.image_size)
-    people, val_people = len(run.train_split.people), len(run.val_split.people)
-    giga = models.count_multiply_adds(run.model, size) / 1024**3
-    lines = {
-        "devices": f"{run.mesh.size} x {run.mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)",
-        "network": f"{models.title(config.model)}, {models.count_parameters(run.model, size):,} parameters,"
-        f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}",
-        "data": f"{config.data.dir}: {people:,} people in {config.data.train_split} to train on,"
-        f" {val_people:,} in {config.data.val_split} to evaluate on",
-        "batch": f"{config.batch_size} people a step, worked through in {config.accumulation} part(s),"
-        f" {config.batch_size // run.mesh.size // config.accumulation} at a time on each device",
-        "length": f"{config.epochs} epochs of {run.steps_per_epoch:,} steps, {run.steps:,} in all"
-        + (f"; {start:,} are done" if start else ""),
-        "run": f"{workdir}: checkpoints/, metrics.jsonl, TensorBoard events, pictures/",
-    }
-    print("\n".join(f"{name:>8}  {text}" for name, text in lines.items()), flush=True)
-
-
-def warn_without_score(run: Run) -> None:
-    """Says in time that nothing will tell good weights from bad."""
-    if not benchmarks.scored(run.val_split):
-        split = run.val_split.name
-        print(
-            f"note: split {split!r} was prepared without annot/gt_{split}.mat, so there is no"
-            f" {run.score}: nothing is evaluated while training, and the last checkpoint is"
-            " kept, but no best one; to have them, put the file there and prepare the split again",
-            flush=True,
-        )
-
-
-def load_batches(run: Run, start: int) -> Any:
-    """Returns the endless iterator of this process's share of the training batches, from a step on."""
-    config = run.config
-    return pipeline.train_batches(
-        run.train_split,
-        image_size=tuple(config.image_size),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        policy=run.policy,
-        start_step=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        threads=config.loader.threads,
-        workers=config.loader.workers,
-    )
-
-
-@contextlib.contextmanager
-def interruption() -> Iterator[list[int]]:
-    """Notes Ctrl-C in the list it gives instead of raising; a second one stops at once."""
-    noted: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        tqdm.tqdm.write("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
-        noted.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def mean_figures(metrics: list[training.Metrics]) -> dict[str, float]:
-    """Averages what the devices reported over some steps."""
-    fetched = jax.device_get(metrics)
-    return {name: float(np.mean([entry[name] for entry in fetched])) for name in fetched[0]}
-
-
-def make_picture(run: Run):
+def make_picture(run: runs.Run) -> Callable[[training.TrainState, pipeline.Batch], np.ndarray]:
     """Returns the function that draws, for a batch and the weights, what the network sees and says."""
     skeleton, decoder = skeletons.load(run.config.skeleton), run.config.eval.decoder
     draw_targets = training.target_drawer(run.config)
@@ -223,7 +64,7 @@ def make_picture(run: Run):
 
     def picture(state: training.TrainState, batch: pipeline.Batch) -> np.ndarray:
         shown = {name: batch[name][: visualize.MOST_PEOPLE] for name in ("image", "joints", "visible")}
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        variables = sharding.at_hand({"params": state.params, "batch_stats": state.batch_stats})
         found, scores, heatmaps, targets = jax.device_get(look(variables, **shown))
         return visualize.training_picture(
             shown["image"], shown["joints"], shown["visible"], found, scores, heatmaps, targets, skeleton
@@ -232,106 +73,170 @@ def make_picture(run: Run):
     return picture
 
 
-def evaluate_state(run: Run, step: inference.Step, state: training.TrainState) -> dict[str, float]:
-    """Returns the figures on the validation split's ground-truth boxes."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    place = functools.partial(sharding.place_batch, mesh=run.mesh)
-    sources = (evaluate.GT_BOXES,)
-    return evaluate.metrics(evaluate.evaluate(step, variables, run.val_split, run.config, place, sources=sources))
+def make_evaluation(
+    run: runs.Run, saved: checkpoint.Checkpoints, log: Log, asked: interruption.Interruption
+) -> Callable[[training.TrainState, int], bool]:
+    """Returns the function that evaluates a state on ground-truth boxes, keeps it if it is the best, and logs it.
+
+    It is logged last: what the log tells of need not be done again. The function says whether it came to its end;
+    it gives up when the run is to stop.
+    """
+    predict_step, split = evaluate.build_step(run.model, run.config), run.val_split
+
+    def place(batch: pipeline.Batch) -> dict[str, jax.Array]:
+        asked.check()
+        return sharding.place_batch(batch, run.mesh)
+
+    def evaluate_state(state: training.TrainState, step: int) -> bool:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        sources = (evaluate.GT_BOXES,)
+        try:
+            outcomes = evaluate.evaluate(predict_step, variables, split, run.config, place, sources=sources)
+        except interruption.Stopped:
+            return False
+        figures = evaluate.metrics(outcomes)
+        score = figures[run.logged_score]
+        saved.save_best(state, step, score)
+        log.figures(step, figures)
+        tell(f"step {step:,}: {run.score} {score:.3f}, {split.name}, gt boxes")
+        return True
+
+    return evaluate_state
 
 
-def compile_step(run: Run) -> jax.stages.Compiled:
+def compile_step(run: runs.Run) -> jax.stages.Compiled:
     """Compiles the training step, and says what memory it takes."""
     compiled = memory.compile_step(run.config, run.optimizer, run.mesh)
     needs, has = memory.needed(compiled), memory.available(run.mesh)
-    print(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}", flush=True)
+    processes.say(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}")
     return compiled
 
 
 def loop(
-    run: Run,
+    run: runs.Run,
     state: training.TrainState,
+    window: progress.Window,
     saved: checkpoint.Checkpoints,
-    log: logbook.Logbook,
-    interrupted: list[int],
-) -> training.TrainState:
-    """Steps; and figures, pictures, evaluations and checkpoints, each when its turn comes."""
+    log: Log,
+    asked: interruption.Interruption,
+) -> tuple[training.TrainState, bool]:
+    """Steps; and figures, pictures, checkpoints and evaluations, each when its turn comes; until asked to stop.
+
+    Whatever a checkpoint follows from is logged before it, and whatever follows from it is done after it, so that
+    a run that is killed anywhere goes on without a gap.
+
+    Returns:
+      The state, and whether there is nothing left to do.
+    """
     config, train_step = run.config, compile_step(run)
-    predict_step, draw_picture = evaluate.build_step(run.model, config), make_picture(run)
-    scored = benchmarks.scored(run.val_split)
-    start, watch, unread, newest = int(state.step), logbook.Watch(config.batch_size), [], None
-    bar = tqdm.tqdm(range(start, run.steps), initial=start, total=run.steps, unit="step", dynamic_ncols=True)
-    with contextlib.closing(load_batches(run, start)) as batches:
-        for step in bar:
-            batch = watch.next(batches, newest)
+    draw_picture, evaluate_state = make_picture(run), make_evaluation(run, saved, log, asked)
+    step, watch, evaluated = int(state.step), progress.Watch(config.batch_size), True
+    bar = tqdm.tqdm(initial=step, total=run.steps, unit="step", dynamic_ncols=True, disable=not processes.first())
+    if run.evaluates(step) and not processes.told(log.logged_at_start(run.logged_score)):
+        evaluated = evaluate_state(state, step)
+    with bar, contextlib.closing(runs.load_batches(run, step)) as batches:
+        while step < run.steps and not asked.reached(step):
+            batch = watch.next(batches, window.newest)
             seen = {name: batch[name] for name in training.SEEN}
             state, metrics = train_step(state, sharding.place_batch(seen, run.mesh))
-            jax.block_until_ready(newest)  # one step ahead keeps the devices busy and the bar honest
-            newest = metrics["loss"]
-            unread.append(metrics)
-            done, stop = step + 1, bool(interrupted)
-
-            def due(interval: int, done: int = done) -> bool:
-                return done % interval == 0 or done == run.steps
-
-            if due(config.log_every) or stop:
-                figures = mean_figures(unread) | watch.read() | {"learning_rate": float(run.schedule(step))}
-                unread.clear()
-                log.figures(done, figures)
-                bar.set_postfix_str(progress(figures))
+            window.add(metrics, batch["index"])
+            step += 1
+            if run.due(step, config.log_every):
+                figures = window.read() | watch.read() | {"learning_rate": float(run.schedule(step - 1))}
+                log.figures(step, figures)
+                bar.set_postfix_str(progress.line(figures))
                 if complaint := watch.complaint(figures["data_wait"], run.train_split.decoded is not None):
-                    tqdm.tqdm.write(complaint)
-            if due(config.picture_every):
-                log.picture(done, draw_picture(state, batch))
+                    tell(complaint)
+            if run.due(step, config.picture_every):
+                log.picture(step, draw_picture(state, batch))
                 watch.restart()
-            if due(config.eval_every * run.steps_per_epoch) and scored:
-                figures = evaluate_state(run, predict_step, state)
-                log.figures(done, figures)
-                score = figures[f"{run.val_split.name}/{evaluate.GT_BOXES}/{run.score}"]
-                tqdm.tqdm.write(f"step {done:,}: {run.score} {score:.3f}, {run.val_split.name}, gt boxes")
-                saved.save_best(state, done, score)
+            if run.due(step, config.checkpoint_every) or run.evaluates(step):
+                saved.save(state, step, window.unlogged())
                 watch.restart()
-            if due(config.checkpoint_every) or stop:
-                saved.save(state, done)
+            if run.evaluates(step):
+                evaluated = evaluate_state(state, step)
                 watch.restart()
-            if stop:
-                break
-    return state
+            bar.update()
+    saved.save(state, step, window.unlogged())
+    return state, evaluated and step == run.steps
 
 
-def progress(figures: dict[str, float]) -> str:
-    """What the progress bar says besides steps and time left."""
-    return (
-        "{loss:.2e} loss, {pck:.3f} pck, {learning_rate:.0e} lr, "
-        "{images_per_second:.0f} img/s, {data_wait:.0%} waiting for data".format(**figures)
-    )
+def tell(text: str) -> None:
+    """Prints beside the progress bar, once for all processes."""
+    if processes.first():
+        tqdm.tqdm.write(text)
 
 
-def train(config: ConfigDict, workdir: str) -> None:
-    """Trains from where the run directory stands to the last epoch, or until Ctrl-C."""
-    run = prepare_run(config)
-    begun = any(pathlib.Path(workdir).glob("checkpoints/last/[0-9]*"))
-    fresh = None if begun else first_state(run)  # before anything is written: the weights may not fit
-    directory = logbook.claim(workdir, config)
-    saved = checkpoint.Checkpoints(directory, checkpoint.describe(config), run.score)
-    state = fresh or last_state(run, saved) or first_state(run)
-    start = int(state.step)
-    announce(run, directory, start)
-    warn_without_score(run)
-    log = logbook.Logbook(directory, start)
-    try:
-        with interruption() as interrupted:
-            state = loop(run, state, saved, log, interrupted)
-        best = saved.best_score()
-    finally:
-        saved.close()
-        log.close()
-    if int(state.step) < run.steps:
-        print(f"stopped after step {int(state.step):,}; the same command goes on from there")
-    else:
-        at_best = "" if best is None else f"{run.score} {best:.3f} at best, {run.val_split.name}, gt boxes; "
-        print(f"done: {at_best}all is in {directory}")
+def train(config: ConfigDict, workdir: pathlib.Path) -> int:
+    """Trains from where the run directory stands to the last epoch, or until asked to stop; returns the status."""
+    processes.join()
+    run = runs.prepare(config)
+    begun = any(workdir.glob("checkpoints/last/[0-9]*"))
+    fresh = None if begun else runs.first_state(run)  # before anything is written: the weights may not fit
+    with contextlib.ExitStack() as stack:
+        if processes.first():
+            stack.enter_context(directory.claim(workdir, config))
+        processes.meet("run directory claimed")
+        saved = checkpoint.Checkpoints(workdir, checkpoint.describe(config), run.score)
+        stack.enter_context(contextlib.closing(saved))
+        restored = None if fresh else runs.last_state(run, saved)
+        state = restored.state if restored else fresh or runs.first_state(run)
+        start = int(state.step)
+        describe(run, workdir, start)
+        runs.announce(run, workdir, start)
+        runs.warn_without_score(run)
+        log = logbook.Logbook(workdir, start) if processes.first() else logbook.Silent()
+        stack.enter_context(contextlib.closing(log))
+        not_finite = incidents.NotFiniteSteps(workdir, run)
+        window = progress.Window(start, restored.unlogged if restored else (), not_finite)
+        asked = stack.enter_context(interruption.listen())
+        state, finished = loop(run, state, window, saved, log, asked)
+    return conclude(run, workdir, state, finished, saved.best_score())
+
+
+def describe(run: runs.Run, workdir: pathlib.Path, start: int) -> None:
+    """Writes what the run is made of, and says what of it is not as it was when the run was started."""
+    if processes.first():
+        for difference in manifest.add(workdir, manifest.of(run, start)):
+            print(f"note: since the run was started, {difference}")
+
+
+def conclude(
+    run: runs.Run, workdir: pathlib.Path, state: training.TrainState, finished: bool, best: float | None
+) -> int:
+    """Says how a run ended, and returns the exit status."""
+    if not finished:
+        processes.say(f"stopped after step {int(state.step):,}; the same command goes on from there")
+        return interruption.UNFINISHED
+    at_best = "" if best is None else f"{run.score} {best:.3f} at best, {run.val_split.name}, gt boxes; "
+    processes.say(f"done: {at_best}all is in {workdir}; the state's fingerprint is {fingerprint.of(state)}")
+    return 0
+
+
+def replay_run(source: pathlib.Path, workdir: pathlib.Path) -> int:
+    """Does a run again in another directory, and says whether anything differs; returns the exit status."""
+    config = replay.read_config(source)
+    starts = manifest.read(source)
+    if status := train(config, workdir):
+        return status
+    made_of = manifest.compare(starts[0], manifest.read(workdir)[-1]) if starts else ["it had no manifest"]
+    differences = replay.compare(source, workdir)
+    if processes.first():
+        print("\n".join([f"note: {text}" for text in made_of] + [f"DIFFERENT: {text}" for text in differences]))
+    verdict = "NOT the same" if differences else "the same, bit for bit"
+    processes.say(f"{replay.count(source, workdir)}: {verdict}")
+    return replay.DIFFERENT if differences else 0
+
+
+def main() -> int:
+    """Trains as the command line says."""
+    if REPLAY.value:
+        source = pathlib.Path(REPLAY.value)
+        return replay_run(source, pathlib.Path(WORKDIR.value or f"{source}-replay"))
+    if not WORKDIR.value:
+        raise ValueError("`--workdir`, the run directory, is missing: give --workdir=runs/NAME")
+    return train(CONFIG.value, pathlib.Path(WORKDIR.value))  # pyright: ignore[reportArgumentType]
 
 
 if __name__ == "__main__":
-    console.start(lambda: train(CONFIG.value, WORKDIR.value))  # pyright: ignore[reportArgumentType]
+    console.start(main)

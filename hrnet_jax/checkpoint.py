@@ -4,10 +4,11 @@ A checkpoint is a folder named by its step. It holds the whole state and a ``met
 network is, so that weights are never put into another one.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,14 +19,24 @@ from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from hrnet_jax import models, skeletons
+from hrnet_jax.running import fingerprint, processes
 
 _WEIGHTS = ("params", "batch_stats")
+_EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what a `meta` file need not tell
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:
     """Returns what a network is: architecture, skeleton and the order of colours it was trained with."""
     joints = skeletons.load(config.skeleton).joints
     return json.loads(json.dumps({**models.architecture(config), "joints": joints}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a run goes on from: the whole state, and the figures of steps that are in no line of the log yet."""
+
+    state: Any
+    unlogged: list[dict[str, float]]
 
 
 class Checkpoints:
@@ -35,63 +46,155 @@ class Checkpoints:
       workdir: the run directory.
       description: what `describe` returns; stands in each checkpoint and is checked when restoring.
       score: the name of the figure that decides which is the best, such as ``PCKh@0.5/Mean``.
+
+    Raises:
+      ValueError: the directory cannot be written to.
     """
 
     def __init__(self, workdir: str | os.PathLike, description: dict[str, Any], score: str = "AP"):
         root = pathlib.Path(workdir).resolve() / "checkpoints"
         self._description, self._score = description, score
-        # Two of the last, for whoever finds the newest damaged and deletes it.
-        self._last, self._best = _manager(root / "last", keep=2), _manager(root / "best", keep=1)
+        try:
+            # Two of the last, in case that the newest is damaged.
+            self._last, self._best = _manager(root / "last", keep=2), _manager(root / "best", keep=1)
+            _try_to_write(root)
+        except OSError as error:
+            raise ValueError(
+                f"{root} cannot be written to ({error.strerror}): make it writable, or give another --workdir"
+            ) from error
 
-    def save(self, state: Any, step: int) -> None:
-        """Saves the state to go on from; does nothing if this step is saved already."""
+    def save(self, state: Any, step: int, unlogged: Sequence[dict[str, float]] = ()) -> None:
+        """Saves the state to go on from; does nothing if this step is saved already.
+
+        Args:
+          state: of the run.
+          step: how many steps it has done.
+          unlogged: figures of steps that are in no line of the log yet.
+
+        Raises:
+          ValueError: it, or the one before it, cannot be written.
+        """
         if step not in self._last.all_steps():
-            self._save(self._last, state, step, {})
+            self._best.wait_until_finished()  # else a crash may leave the later step and not the best before it
+            meta = {"unlogged": list(unlogged), "fingerprint": fingerprint.of(state)}
+            self._save(self._last, state, step, meta)
 
     def save_best(self, state: Any, step: int, score: float) -> bool:
-        """Saves the state if its score is above that of the best so far; says whether it did."""
+        """Saves the state if its score is above that of the best so far, and waits for it; says whether it did.
+
+        Raises:
+          ValueError: it cannot be written.
+        """
         best = self.best_score()
         if best is not None and score <= best:
             return False
         for later in (kept for kept in self._best.all_steps() if kept >= step):
             self._best.delete(later)  # of a run that went on from an older checkpoint; orbax only goes forward
-        self._save(self._best, state, step, {self._score: score})
+        self._save(self._best, state, step, {"figures": {self._score: score}})
+        self._wait(self._best)
         return True
 
     def best_score(self) -> float | None:
         """Returns the score of the best checkpoint, None if there is none."""
-        self._best.wait_until_finished()
         step = self._best.latest_step()
-        return (
-            None
-            if step is None
-            else _meta(pathlib.Path(self._best.directory) / str(step))["figures"].get(self._score)
-        )
+        return None if step is None else _meta(_folder(self._best, step))["figures"].get(self._score)
 
-    def restore(self, like: Any) -> Any | None:
-        """Returns the last state, shaped and placed as `like`; None if nothing is saved.
+    def restore(self, like: Any) -> Restored | None:
+        """Returns the last state that is whole, shaped and placed as `like`; None if nothing is saved.
+
+        A damaged checkpoint is told of and kept under another name, and the one before it taken.
 
         Raises:
-          ValueError: it belongs to another network.
+          ValueError: it belongs to another network, or all are damaged.
         """
-        step = self._last.latest_step()
-        if step is None:
-            return None
-        _check(pathlib.Path(self._last.directory) / str(step), self._description)
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        return self._last.restore(step, args=args)["state"]
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        damage = []
+        for step in sorted(self._last.all_steps(), reverse=True):
+            folder = _folder(self._last, step)
+            try:
+                restored = self._restore(step, like)
+            except _OtherNetwork as error:
+                raise ValueError(str(error)) from error
+            except Exception as error:  # orbax raises several kinds
+                damage.append(f"the checkpoint {folder} is damaged ({error!r:.200})")
+                continue
+            self._set_aside(damage, [later for later in self._last.all_steps() if later > step])
+            return restored
+        if damage:
+            raise ValueError(
+                f"{'; '.join(damage)}: there is no other to go on from; start anew in another --workdir, with"
+                " --config.init_from if `checkpoints/best` is whole"
+            )
+        return None
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """Waits until everything is on disk.
+
+        Raises:
+          ValueError: something cannot be written.
+        """
         for manager in (self._last, self._best):
-            manager.wait_until_finished()
+            self._wait(manager)
             manager.close()
 
-    def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, figures: dict[str, float]) -> None:
-        meta = {"network": self._description, "figures": figures}
+    def _restore(self, step: int, like: Any) -> Restored:
+        folder = _folder(self._last, step)
+        meta = _meta(folder)
+        _check(folder, meta["network"], self._description)
+        _look_for_damage(folder / "state", ("",))
+        state = self._last.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
+        if (found := fingerprint.of(state)) != meta["fingerprint"]:
+            raise ValueError(f"its fingerprint is {found}, not {meta['fingerprint']}")
+        return Restored(state, meta["unlogged"])
+
+    def _set_aside(self, damage: Sequence[str], steps: Sequence[int]) -> None:
+        """Puts damaged checkpoints out of the way, and says so."""
+        for text, step in zip(damage, sorted(steps, reverse=True), strict=True):
+            folder = _folder(self._last, step)
+            if processes.first():
+                folder.rename(folder.with_name(f"{step}.damaged"))
+            processes.say(f"note: {text}: going on from the one before; it is kept as {step}.damaged")
+        processes.meet("damaged checkpoints set aside")
+        if steps:
+            self._last.reload()
+
+    def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, told: dict[str, Any]) -> None:
+        meta = {"network": self._description, "figures": {}, **told}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
-        manager.save(step, args=args)
+        try:
+            manager.save(step, args=args)
+        except Exception as error:  # of this step or the one before: orbax raises several kinds
+            raise _unsaved(manager, error) from error
+
+    def _wait(self, manager: ocp.CheckpointManager) -> None:
+        try:
+            manager.wait_until_finished()
+        except Exception as error:
+            raise _unsaved(manager, error) from error
+
+
+class _OtherNetwork(ValueError):
+    """The checkpoint is whole, but of another network."""
+
+
+def _unsaved(manager: ocp.CheckpointManager, error: Exception) -> ValueError:
+    whole = [step for step in manager.all_steps() if (_folder(manager, step) / "meta" / "metadata").is_file()]
+    return ValueError(
+        f"a checkpoint in {manager.directory} could not be written ({error!r:.300}): make room, or see why;"
+        f" what was saved before is whole ({f'step {max(whole):,}' if whole else 'nothing yet'}), and the same"
+        " command goes on from there"
+    )
+
+
+def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
+    return pathlib.Path(manager.directory) / str(step)
+
+
+def _try_to_write(root: pathlib.Path) -> None:
+    """Raises OSError unless files can be made in a directory."""
+    trial = root / f".trial-{jax.process_index()}"
+    trial.touch()
+    trial.unlink()
 
 
 def _manager(directory: pathlib.Path, keep: int) -> ocp.CheckpointManager:
@@ -105,21 +208,20 @@ def _meta(step_directory: pathlib.Path) -> dict[str, Any]:
     path = step_directory / "meta" / "metadata"
     try:
         meta = json.loads(path.read_text())
-        return {"figures": {}, "counters": {}, "network": dict(meta["network"])} | meta
+        return {**_EMPTY, "network": dict(meta["network"])} | meta
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} does not say what the network is ({error!r}): use another checkpoint") from error
 
 
-def _check(step_directory: pathlib.Path, description: dict[str, Any]) -> None:
-    """Raises ValueError unless the checkpoint is of the network described."""
-    meta = _meta(step_directory)["network"]
+def _check(step_directory: pathlib.Path, there: dict[str, Any], description: dict[str, Any]) -> None:
+    """Raises _OtherNetwork unless the checkpoint is of the network described."""
     different = [
-        f"{name} is {meta.get(name)!r} there and {value!r} here"
+        f"{name} is {there.get(name)!r} there and {value!r} here"
         for name, value in description.items()
-        if meta.get(name) != value
+        if there.get(name) != value
     ]
     if different:
-        raise ValueError(
+        raise _OtherNetwork(
             f"the checkpoint {step_directory} is of another network: {'; '.join(different)};"
             " choose the config it was trained with, or another checkpoint"
         )
@@ -161,35 +263,30 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any
     """
     directory = find(path)
     meta = _meta(directory)
-    try:
-        return _read_arrays(directory / "state"), meta["network"], meta["counters"]
-    except Exception as error:  # orbax raises several kinds
-        raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
+    return _read(directory, _WEIGHTS), meta["network"], meta["counters"]
 
 
 def read_everything(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads all of a checkpoint, the optimizer's state included, as numpy arrays.
-
-    Args:
-      path: anything that `find` takes.
-
-    Returns:
-      The arrays by the state's parts; what `describe` said of the network.
-
-    Raises:
-      FileNotFoundError: there is no checkpoint.
-      ValueError: it does not say what the network is, or is damaged.
-    """
+    """As `read_weights`, but reads the whole state, the optimizer's part included; returns it and the network."""
     directory = find(path)
-    meta = _meta(directory)
+    return _read(directory, ("",)), _meta(directory)["network"]
+
+
+def _read(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, Any]:
+    """Reads the parts of a checkpoint's state whose names begin so."""
     try:
-        return _read_arrays(directory / "state", ("",)), meta["network"]
+        return _read_arrays(directory / "state", parts)
     except Exception as error:  # orbax raises several kinds
         raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
 
 
-def _read_arrays(directory: pathlib.Path, parts: tuple[str, ...] = _WEIGHTS) -> dict[str, Any]:
-    """Reads the parts of a state whose names begin so."""
+def fingerprints(folder: pathlib.Path) -> dict[int, str]:
+    """Returns the fingerprints of the states in a folder of checkpoints, by step."""
+    steps = [path for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    return {int(path.name): _meta(path)["fingerprint"] for path in steps}
+
+
+def _read_arrays(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, Any]:
     _look_for_damage(directory, parts)
     with ocp.PyTreeCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(directory).item_metadata.tree

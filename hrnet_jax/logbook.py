@@ -1,95 +1,21 @@
-"""The run directory: which configuration it belongs to, and the log of its figures and pictures.
+"""The log of a run: figures in ``metrics.jsonl`` (a line per logged step) and TensorBoard, and pictures.
 
-``config.json``, ``metrics.jsonl`` (a line per logged step), TensorBoard events and ``pictures/``; checkpoints are
-``checkpoint.py``'s.
+What is logged is on disk when the call returns, so that a checkpoint saved afterwards never knows of a step that
+the log does not.
 """
 
 import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
-import tensorboardX
-from ml_collections import ConfigDict
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
-FREE_FIELDS = (
-    "data.dir",
-    "eval.",
-    "loader.",
-    "log_every",
-    "eval_every",
-    "checkpoint_every",
-    "picture_every",
-    "model.remat",
-)
-"""Fields (or groups of them) that may differ when a run goes on: they do not change what it learns."""
+from hrnet_jax.running import tensorboard
 
-MUCH_WAITING = 0.25
-"""Share of the time that the devices may wait for data before that is complained of."""
-
-
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in fields.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
-
-
-def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
-    """Makes sure that a run directory's configuration is the one given, as far as it matters.
-
-    Args:
-      workdir: a run directory.
-      config: the configuration to compare.
-      matters: which fields (``"model.width"``) must not differ.
-
-    Raises:
-      ValueError: fields differ, or the directory's configuration cannot be read.
-    """
-    path = pathlib.Path(workdir) / "config.json"
-    try:
-        theirs = _flat(json.loads(path.read_text()))
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): write it again, or give another --workdir") from error
-    ours = _flat(json.loads(config.to_json_best_effort()))
-    different = [
-        f"`{name}` is {theirs.get(name)!r} there and {ours.get(name)!r} here"
-        for name in sorted(theirs.keys() | ours.keys())
-        if theirs.get(name) != ours.get(name) and matters(name)
-    ]
-    if different:
-        raise ValueError(
-            f"the run directory {workdir} belongs to another config: {'; '.join(different)};"
-            " give the config it was started with, or another --workdir"
-        )
-
-
-def claim(workdir: str | os.PathLike, config: ConfigDict) -> pathlib.Path:
-    """Makes a run directory for a configuration, or makes sure that an existing one belongs to it.
-
-    Raises:
-      ValueError: the directory belongs to a run with another configuration, or is none.
-    """
-    workdir = pathlib.Path(workdir)
-    path = workdir / "config.json"
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir (={workdir}) is a file: give a directory")
-    if not path.is_file() and workdir.is_dir() and any(workdir.iterdir()):
-        raise ValueError(
-            f"the run directory {workdir} is not empty and has no config.json: give another --workdir"
-        )
-    if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
-        check(workdir, config, lambda name: not name.startswith(FREE_FIELDS))
-    workdir.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".new").write_text(config.to_json_best_effort(indent=1))
-    path.with_suffix(".new").replace(path)
-    return workdir
+METRICS = "metrics.jsonl"
 
 
 class Logbook:
@@ -103,90 +29,100 @@ class Logbook:
     def __init__(self, workdir: pathlib.Path, start_step: int):
         self._pictures = workdir / "pictures"
         self._pictures.mkdir(exist_ok=True)
-        path = workdir / "metrics.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(line for line in lines if _step_of(line) <= start_step))
-        self._lines = path.open("a", buffering=1)
-        self._board = tensorboardX.SummaryWriter(str(workdir), purge_step=start_step + 1)
+        kept = [line for line in read(workdir) if line["step"] <= start_step]
+        self._start = {name for line in kept if line["step"] == start_step for name in line}
+        _replace(workdir / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+        self._lines = (workdir / METRICS).open("a")
+        logged = {(line["step"], name) for line in kept for name in line}
+        pictures = {(int(path.stem), tensorboard.PICTURE) for path in self._pictures.glob("[0-9]*.png")}
+        pictures = {(step, tag) for step, tag in pictures if step <= start_step}
+        self._events = tensorboard.Events(workdir, lambda *key: key in logged or key in pictures)
+
+    def logged_at_start(self, name: str) -> bool:
+        """Whether the stopped run had logged a figure of the step that it goes on from."""
+        return name in self._start
 
     def figures(self, step: int, figures: dict[str, float]) -> None:
-        """Logs figures by name."""
-        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
-        for name, value in figures.items():
-            self._board.add_scalar(name, value, step)
+        """Logs figures by name.
+
+        Raises:
+          ValueError: the log cannot be written.
+        """
+        try:
+            self._events.figures(step, figures)
+            self._events.flush()
+            self._lines.write(json.dumps({"step": step, "time": round(time.time(), 3), **figures}) + "\n")
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
+        except OSError as error:
+            raise _unwritable(self._lines.name, error) from error
 
     def picture(self, step: int, picture: np.ndarray) -> pathlib.Path:
-        """Logs an RGB picture ``[height, width, 3]`` uint8."""
+        """Logs an RGB picture ``[height, width, 3]`` uint8.
+
+        Raises:
+          ValueError: it cannot be written.
+        """
         path = self._pictures / f"{step:07d}.png"
-        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-        height, width, _ = picture.shape
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
-        # The writer's own `add_image` would need a second imaging library, to encode the picture again.
-        summary = Summary(value=[Summary.Value(tag="crops", image=image)])
-        self._board._get_file_writer().add_summary(summary, step)
+        png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+        try:
+            path.write_bytes(png)
+            self._events.picture(step, picture, png)
+            self._events.flush()
+        except OSError as error:
+            raise _unwritable(path, error) from error
         return path
 
     def close(self) -> None:
-        """Writes out what is still in memory."""
+        """Closes the files."""
         self._lines.close()
-        self._board.close()
+        self._events.close()
 
 
-class Watch:
-    """Measures how fast training goes and what share of the time the devices wait for data.
+class Silent:
+    """The log of a process that leaves the writing to another."""
 
-    Args:
-      people: in a batch.
-    """
+    def logged_at_start(self, name: str) -> bool:
+        """See `Logbook`."""
+        return False
 
-    def __init__(self, people: int):
-        self._people, self._complained = people, False
-        self.restart()
+    def figures(self, step: int, figures: dict[str, float]) -> None:
+        """See `Logbook`."""
 
-    def restart(self) -> None:
-        """Starts counting anew, so that what is not training (evaluations, pictures) is left out."""
-        self._started, self._steps, self._waited = time.perf_counter(), 0, 0.0
+    def picture(self, step: int, picture: np.ndarray) -> None:
+        """See `Logbook`."""
 
-    def next(self, batches: Iterator[Any], busy: jax.Array | None) -> Any:
-        """Takes a batch; the time counts as waiting if the devices have nothing left to do at its end.
-
-        Args:
-          batches: the loader.
-          busy: a result of the newest step, not ready while the devices work on it.
-        """
-        started = time.perf_counter()
-        batch = next(batches)
-        if busy is not None and busy.is_ready():  # pyright: ignore[reportAttributeAccessIssue]
-            self._waited += time.perf_counter() - started
-        self._steps += 1
-        return batch
-
-    def read(self) -> dict[str, float]:
-        """Returns the figures since the last reading, and starts again."""
-        passed = time.perf_counter() - self._started
-        figures = {"images_per_second": self._steps * self._people / passed, "data_wait": self._waited / passed}
-        self.restart()
-        return figures
-
-    def complaint(self, data_wait: float, decoded: bool) -> str | None:
-        """Says what to do about it when the devices wait much for data for the first time; None if they do not.
-
-        Args:
-          data_wait: the share of the time.
-          decoded: whether photos are kept decoded already.
-        """
-        if self._complained or data_wait <= MUCH_WAITING:
-            return None
-        self._complained = True
-        return (
-            f"{data_wait:.0%} of the time goes into waiting for photos: raise --config.loader.threads, or"
-            " --config.loader.workers where there are many cores"
-        ) + ("" if decoded else ", or keep the photos decoded (`python -m hrnet_jax.prepare ... --decoded`)")
+    def close(self) -> None:
+        """See `Logbook`."""
 
 
-def _step_of(line: str) -> float:
-    """The step of a logged line; a line that a crash cut off counts as later than all."""
+def _unwritable(path: Any, error: OSError) -> ValueError:
+    return ValueError(
+        f"{path} cannot be written ({error.strerror}): make room, or make it writable; the same command then goes"
+        " on from the last checkpoint"
+    )
+
+
+def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the lines of a run's log in their order, without those that a crash cut off."""
+    path = workdir / METRICS
+    lines = [_parsed(line) for line in path.read_text(errors="replace").splitlines()] if path.exists() else []
+    return [line for line in lines if line]
+
+
+def _parsed(line: str) -> dict[str, Any]:
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")
+        entry = json.loads(line)
+        return entry if isinstance(entry["step"], int) else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a crash leaves either the old one or the new."""
+    partial = path.with_name(f".{path.name}")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
@@ -36,6 +37,14 @@ def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
 def place_state(state: Any, mesh: Mesh) -> Any:
     """Puts a copy of every array on each device. The arrays given stay usable when the result is donated."""
     return jax.tree.map(lambda leaf: jax.device_put(np.array(leaf), replicated(mesh)), state)
+
+
+def at_hand(tree: Any) -> Any:
+    """Returns arrays as they are if this process holds them whole, else whole copies on the host.
+
+    With several processes, all of them ask.
+    """
+    return tree if jax.process_count() == 1 else multihost_utils.process_allgather(tree, tiled=True)
 
 
 def check_batch_size(name: str, batch_size: int, parts: int, mesh: Mesh) -> None:

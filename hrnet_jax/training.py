@@ -127,6 +127,21 @@ def update(
     return TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
 
 
+def _finite(loss: jax.Array, gradients: Any) -> jax.Array:
+    """Returns 1 if a loss and all its gradients are finite numbers, else 0."""
+    leaves = [loss, *jax.tree.leaves(gradients)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all().astype(jnp.float32)
+
+
+def _choose(finite: jax.Array, after: TrainState, before: TrainState) -> TrainState:
+    """Returns the state after a step if it was finite, else that before; what counts steps goes on in any case."""
+
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(finite > 0, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
+
+    return jax.tree.map(choose, after, before)
+
+
 def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns what `SEEN` is of a whole batch, of all devices and machines."""
     size, joints = config.batch_size, skeletons.load(config.skeleton).num_joints
@@ -141,7 +156,8 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
     The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the
-    next state, the ``loss`` and the share of joints found, ``pck``, both before the update. With `accumulation`
+    next state, the ``loss`` and the share of joints found, ``pck``, both before the update, and whether loss and
+    gradients were ``finite`` (1, or 0: with `skip_not_finite`, nothing is learnt then). With `accumulation`
     the batch is worked through in parts, one after the other: batch normalisation sees a part at a time, and
     the update is made once with the mean gradient.
 
@@ -179,6 +195,8 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         batch = {name: batch[name] for name in SEEN}
         gradients, (batch_stats, metrics) = step_gradients(state.params, state.batch_stats, batch)
-        return update(state, gradients, batch_stats, optimizer), metrics
+        metrics["finite"] = _finite(metrics["loss"], gradients)
+        after = update(state, gradients, batch_stats, optimizer)
+        return _choose(metrics["finite"], after, state) if config.skip_not_finite else after, metrics
 
     return train_step

@@ -33,12 +33,13 @@ def test_restores_the_whole_state(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
     assert saved.restore(state) is None
     changed = jax.tree.map(lambda x: x + 1, state)
-    saved.save(changed, 5)
+    saved.save(changed, 5, [{"loss": 0.1, "pck": 1 / 3}])
     saved.close()
     again = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
     restored = again.restore(state)
-    assert_equal(restored, changed)
-    assert jax.tree.leaves(restored)[0].sharding == jax.tree.leaves(state)[0].sharding
+    assert restored is not None and restored.unlogged == [{"loss": 0.1, "pck": 1 / 3}]
+    assert_equal(restored.state, changed)
+    assert jax.tree.leaves(restored.state)[0].sharding == jax.tree.leaves(state)[0].sharding
     again.close()
 
 

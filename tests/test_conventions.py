@@ -11,9 +11,10 @@ PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
     *("sharding", "memory", "checkpoint", "state_dict", "loading", "convert", "logbook", "inference", "visualize"),
+    "runs",
     *("prepare", "compare", "benchmark", "doctor"),
 ]
-FOLDERS = ("comparison", "datasets", "diagnosis", "evaluation", "models", "performance")
+FOLDERS = ("comparison", "datasets", "diagnosis", "evaluation", "models", "performance", "running")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "configs").glob("*.py")), ROOT / "train.py", ROOT / "eval.py"]
 

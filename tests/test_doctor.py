@@ -14,6 +14,7 @@ import pytest
 from configs import default
 from hrnet_jax import checkpoint, doctor, logbook, pipeline, prepare
 from hrnet_jax.datasets import records, synthetic
+from hrnet_jax.running import directory
 
 SEEDS = range(3)
 SPLIT = "val2017"
@@ -323,9 +324,13 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
     people = len(records.open_split(records_of / "train2017").people)
     config.batch_size = people // 2
-    workdir = logbook.claim(tmp_path_factory.mktemp("runs") / "run", config)
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    directory.claim(workdir, config).close()
     normal = np.random.default_rng(0).normal
-    state = {name: {"array": normal(size=(64, 64))} for name in ("params", "batch_stats", "opt_state")}
+    state = {
+        name: {"array": normal(size=(64, 64)).astype(np.float32)}
+        for name in ("params", "batch_stats", "opt_state")
+    }
     saved, log = checkpoint.Checkpoints(workdir, checkpoint.describe(config)), logbook.Logbook(workdir, 0)
     epoch = pipeline.steps_per_epoch(people, config.batch_size)
     for step in range(1, 3 * epoch + 1):

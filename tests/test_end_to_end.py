@@ -5,15 +5,18 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import jax
+import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, convert, models, prepare
+from hrnet_jax import checkpoint, convert, logbook, models, prepare
 from hrnet_jax.datasets import synthetic
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -103,30 +106,47 @@ def test_training_says_what_it_does_and_leaves_everything(trained):
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_path):
+    """By the machine's notice and by Ctrl-C; it goes on with another number of threads."""
     whole, _ = trained
     workdir = tmp_path / "stopped"
-    arguments = command("train.py", data, f"--workdir={workdir}")
-    process = start(arguments)
-    metrics = workdir / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
-        pass
-    process.send_signal(signal.SIGINT)
-    assert "the same command goes on from there" in finish(process)
-    stopped_at = logged(workdir)[-1]["step"]
-    assert stopped_at < logged(whole)[-1]["step"]
-
-    finish(start([*arguments, "--config.loader.threads=3"]))
-    ours, theirs = (checkpoint.read_weights(run / "checkpoints" / "last")[0] for run in (workdir, whole))
-    for (path, a), (_, b) in zip(leaves(ours), leaves(theirs), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=path)
-    for name in ("step", "loss", "learning_rate"):
-        assert [line.get(name) for line in logged(workdir)] == [line.get(name) for line in logged(whole)]
+    for number, threads in ((signal.SIGTERM, 1), (signal.SIGINT, 3)):
+        process = start(command("train.py", data, f"--workdir={workdir}", **{"loader.threads": threads}))
+        before = len(logbook.read(workdir))
+        while process.poll() is None and len(logbook.read(workdir)) < before + 2:
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert "the same command goes on from there" in finish(process, status=75)
+    assert logged(workdir)[-1]["step"] < logged(whole)[-1]["step"]
+    assert "the state's fingerprint is" in finish(start(command("train.py", data, f"--workdir={workdir}")))
+    assert killing.differences(whole, workdir) == []
 
 
-def leaves(tree: dict, path: str = "") -> list[tuple[str, np.ndarray]]:
-    if not isinstance(tree, dict):
-        return [(path, tree)]
-    return [leaf for name in sorted(tree) for leaf in leaves(tree[name], f"{path}/{name}")]
+def test_a_run_can_be_done_again_and_says_what_differs(trained, data, tmp_path):
+    whole, _ = trained
+    again = ("train.py", f"--replay={whole}")
+    output = finish(start([sys.executable, *again, f"--workdir={tmp_path / 'same'}"]))
+    assert "the same, bit for bit" in output and "DIFFERENT" not in output
+
+    another = tmp_path / "another"
+    shutil.copytree(whole, another)
+    (another / "metrics.jsonl").write_text(
+        (whole / "metrics.jsonl").read_text().replace('"loss": 0.', '"loss": 1.', 1)
+    )
+    output = finish(start([sys.executable, "train.py", f"--replay={another}"], devices=2), status=1)
+    assert re.search(r"DIFFERENT: [\d,]+ of [\d,]+ logged figures, first at step 1: loss was 1\.", output)
+    assert "DIFFERENT: the state after step" in output and "NOT the same" in output
+    assert "note: devices.count was 1 and is 2" in output
+
+
+def test_two_runs_do_not_share_a_directory(data, tmp_path):
+    arguments = command("train.py", data, f"--workdir={tmp_path}", epochs=50)
+    first = start(arguments)
+    while first.poll() is None and not (tmp_path / "manifest.json").exists():
+        time.sleep(0.01)
+    output = finish(start(arguments), status=2)
+    assert f"another run (process {first.pid} on" in output and "Traceback" not in output
+    first.kill()
+    first.communicate()
 
 
 def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_path):

@@ -1,0 +1,109 @@
+"""The run directory: which configuration it belongs to, and that only one run at a time writes to it.
+
+It holds ``config.json``, ``manifest.json``, ``metrics.jsonl`` (a line per logged step), TensorBoard events,
+``pictures/`` and ``checkpoints/``.
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import platform
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from ml_collections import ConfigDict
+
+FREE_FIELDS = (
+    "data.dir",
+    "eval.",
+    "loader.",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "picture_every",
+    "model.remat",
+    "skip_not_finite",
+)
+"""Fields (or groups of them) that may differ when a run goes on: they do not change what it learns."""
+
+LOCK = "lock"
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in fields.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
+    """Makes sure that a run directory's configuration is the one given, as far as it matters.
+
+    Args:
+      workdir: a run directory.
+      config: the configuration to compare.
+      matters: which fields (``"model.width"``) must not differ.
+
+    Raises:
+      ValueError: fields differ, or the directory's configuration cannot be read.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    try:
+        theirs = _flat(json.loads(path.read_text()))
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): write it again, or give another --workdir") from error
+    ours = _flat(json.loads(config.to_json_best_effort()))
+    different = [
+        f"`{name}` is {theirs.get(name)!r} there and {ours.get(name)!r} here"
+        for name in sorted(theirs.keys() | ours.keys())
+        if theirs.get(name) != ours.get(name) and matters(name)
+    ]
+    if different:
+        raise ValueError(
+            f"the run directory {workdir} belongs to another config: {'; '.join(different)};"
+            " give the config it was started with, or another --workdir"
+        )
+
+
+def claim(workdir: str | os.PathLike, config: ConfigDict) -> TextIO:
+    """Makes a run directory for a configuration, or makes sure that an existing one belongs to it.
+
+    Returns:
+      The open file that keeps other runs out of the directory until it is closed or this process ends.
+
+    Raises:
+      ValueError: the directory belongs to a run with another configuration, or is none; or a run is writing to it.
+    """
+    workdir = pathlib.Path(workdir)
+    path = workdir / "config.json"
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir (={workdir}) is a file: give a directory")
+    if not path.is_file() and workdir.is_dir() and {p.name for p in workdir.iterdir()} - {LOCK, "config.new"}:
+        raise ValueError(
+            f"the run directory {workdir} is not empty and has no config.json: give another --workdir"
+        )
+    if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
+        check(workdir, config, lambda name: not name.startswith(FREE_FIELDS))
+    lock = _lock(workdir)
+    path.with_suffix(".new").write_text(config.to_json_best_effort(indent=1))
+    path.with_suffix(".new").replace(path)
+    return lock
+
+
+def _lock(workdir: pathlib.Path) -> TextIO:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = (workdir / LOCK).open("a+")
+    except OSError as error:
+        raise ValueError(f"--workdir (={workdir}) cannot be written to ({error}): give another one") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lifts it when the process is gone
+    except OSError as error:
+        lock.seek(0)
+        raise ValueError(
+            f"another run ({lock.read().strip()}) is writing to {workdir}: stop it, or give another --workdir"
+        ) from error
+    lock.truncate(0)
+    print(f"process {os.getpid()} on {platform.node()}", file=lock, flush=True)
+    return lock

@@ -1,0 +1,61 @@
+"""Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run."""
+
+import json
+import pathlib
+
+import numpy as np
+import tqdm
+from jax.experimental import multihost_utils
+
+from hrnet_jax import runs
+from hrnet_jax.running import processes, progress
+
+FILE = "not_finite.jsonl"
+
+
+class NotFiniteSteps:
+    """Keeps what is needed to look into such a step; stops the run when there are too many.
+
+    Args:
+      workdir: the run directory.
+      run: `skip_not_finite` of its configuration says how many may be left out, since this start.
+    """
+
+    def __init__(self, workdir: pathlib.Path, run: runs.Run):
+        self._path, self._run, self._count = workdir / FILE, run, 0
+
+    def __call__(self, found: progress.NotFinite) -> None:
+        """Takes note of a step.
+
+        Raises:
+          ValueError: it is one too many.
+        """
+        self._count += 1
+        rate = float(self._run.schedule(found.step))
+        people = self._run.train_split.people
+        rows = multihost_utils.process_allgather(found.rows).ravel()
+        if processes.first():
+            _append(self._path, found, rate, people.annotation_id[rows], people.photo_id[rows])
+        text = f"the loss ({found.loss:.3g}) or a gradient of step {found.step:,} (counted from 0) is not finite"
+        if self._count > self._run.config.skip_not_finite:
+            raise ValueError(
+                f"{text}, at learning rate {rate:.2g}: {self._path} names the people in its batch;"
+                " look at them, or lower `learning_rate`; the same command goes on from the last checkpoint and"
+                " comes to the very same step; --config.skip_not_finite=N leaves out up to N such steps"
+            )
+        if processes.first():
+            tqdm.tqdm.write(f"note: {text}: it is left out; {self._path} names the people in its batch")
+
+
+def _append(
+    path: pathlib.Path, found: progress.NotFinite, rate: float, annotation_ids: np.ndarray, photo_ids: np.ndarray
+) -> None:
+    entry = {
+        "step": found.step,
+        "loss": str(found.loss),
+        "learning_rate": rate,
+        "annotation_ids": annotation_ids.tolist(),
+        "photo_ids": photo_ids.tolist(),
+    }
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")

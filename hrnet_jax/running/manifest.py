@@ -1,0 +1,139 @@
+"""``manifest.json``: what a run is made of, besides its configuration, so that it can be made again.
+
+An entry is added at every start: what was typed, the code, the versions, the data, the devices, and what of the
+environment can change a result.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+
+from hrnet_jax import runs
+from hrnet_jax.datasets import records
+
+FILE = "manifest.json"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+_VARIABLES = re.compile(r"(XLA|JAX|TPU|LIBTPU|CUDA|NCCL|NVIDIA_TF32|OMP|GLIBC)_?")
+_EDGE = 2**16  # bytes of each end of a file of records that count
+_PASSING = ("time", "step", "command", "host")  # differ from start to start
+_DATA = "data"
+
+
+def of(run: runs.Run, step: int) -> dict[str, Any]:
+    """Returns the entry of a start after `step` steps."""
+    device = run.mesh.devices.flat[0]
+    return {
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "step": step,
+        "command": [sys.executable, *sys.argv],
+        "host": platform.node(),
+        "processor": platform.machine(),
+        "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "code": {"sources": _sources(), "commit": _commit()},
+        _DATA: {split.name: _data(split) for split in (run.train_split, run.val_split)},
+        "environment": {name: os.environ[name] for name in sorted(os.environ) if _VARIABLES.match(name)},
+    }
+
+
+def add(workdir: pathlib.Path, entry: dict[str, Any]) -> list[str]:
+    """Adds the entry of a start to a run directory's manifest; returns what differs from the first start.
+
+    Raises:
+      ValueError: the data are others than those of the first start; or the manifest is damaged.
+    """
+    starts = read(workdir)
+    differences = compare(starts[0], entry) if starts else []
+    if others := [text for text in differences if text.startswith(f"{_DATA}.")]:
+        raise ValueError(
+            f"the data are not those that the run {workdir} was started with ({'; '.join(others)}): give those"
+            " (--config.data.dir), or start a new run (--workdir)"
+        )
+    partial = workdir / f".{FILE}"
+    partial.write_text(json.dumps({"starts": [*starts, entry]}, indent=1) + "\n")
+    partial.replace(workdir / FILE)
+    return differences
+
+
+def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the entries of all starts of a run, the oldest first; nothing if it has no manifest.
+
+    Raises:
+      ValueError: the manifest is damaged.
+    """
+    path = workdir / FILE
+    try:
+        starts = json.loads(path.read_text())["starts"] if path.exists() else []
+        return [{**start} for start in starts]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error!r:.100}): delete it, the run can do without") from error
+
+
+def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Returns in words what differs between two entries, but for what differs at every start."""
+    a, b = _flat(there), _flat(here)
+    return [
+        f"{name} was {a.get(name, 'not there')} and is {b.get(name, 'not there')}"
+        for name in sorted(a.keys() | b.keys())
+        if a.get(name) != b.get(name) and not name.startswith(_PASSING)
+    ]
+
+
+def _flat(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in entry.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _versions() -> dict[str, str]:
+    """Returns the versions of what `requirements.txt` lists, and of JAX's compiler."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    names = [found.group() for line in lines if (found := re.match(r"[\w-]+", line))]
+    versions = {}
+    for name in [*names, "jaxlib"]:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _sources() -> str:
+    """Returns a digest of this project's code."""
+    digest = hashlib.sha256()
+    for path in sorted([*ROOT.glob("*.py"), *ROOT.glob("hrnet_jax/**/*.py"), *ROOT.glob("configs/*.py")]):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _commit() -> str:
+    """Returns the commit of this project's code, "" if git does not know."""
+    command = ["git", "-C", os.fspath(ROOT), "rev-parse", "HEAD"]
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return ""
+
+
+def _data(split: records.Split) -> str:
+    """Returns a digest of a split's people and photos; of long files of photos, size and both ends count."""
+    digest = hashlib.sha256(",".join(split.skeleton.joints).encode())
+    for name, column in vars(split.people).items():
+        digest.update(name.encode() + column.tobytes())
+    for path in sorted((split.annotations.parent / "photos").rglob("*.array_record*")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {size}\n".encode() + file.read(_EDGE))
+            file.seek(max(0, size - _EDGE))
+            digest.update(file.read(_EDGE))
+    return digest.hexdigest()[:16]

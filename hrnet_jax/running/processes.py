@@ -1,0 +1,64 @@
+"""Several processes, on one machine or many, as one run: finding each other, speaking once, agreeing.
+
+On TPU pods, Slurm, MPI and Kubernetes, `--distributed` is all: JAX finds out the rest. Elsewhere the same command
+is started on each machine with `--coordinator=HOST:PORT --processes=N --process=I`.
+"""
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+
+HEARTBEAT = 60
+"""Seconds after which a machine that gave no sign of life is taken for lost, and the others stop."""
+
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Run with the other processes that the cluster started.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no cluster tells.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are, where no cluster tells.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0, where no cluster tells.")
+
+
+def join() -> None:
+    """Finds the other processes of the run, if the flags speak of any; to be called before JAX is used.
+
+    Raises:
+      ValueError: the flags do not say who they are, or one of them cannot be reached.
+    """
+    address, count, index = _COORDINATOR.value, _PROCESSES.value, _PROCESS.value
+    if address is None and count is None and index is None:
+        if not _DISTRIBUTED.value:
+            return
+    elif address is None or count is None or index is None:
+        raise ValueError("give --coordinator, --processes and --process together, or none and --distributed")
+    elif not 0 <= index < count:
+        raise ValueError(f"`--process` (={index}) must be at least 0 and below `--processes` (={count})")
+    try:
+        jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=HEARTBEAT)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the other processes cannot be found ({str(error).splitlines()[0]}): check that all were started with"
+            " the same --coordinator, whose port must be free and reachable; where no cluster tells of the"
+            " processes, give --coordinator, --processes and --process"
+        ) from error
+
+
+def first() -> bool:
+    """Whether this is the process that speaks and writes for all."""
+    return jax.process_index() == 0
+
+
+def say(text: str) -> None:
+    """Prints, once for all processes."""
+    if first():
+        print(text, flush=True)
+
+
+def meet(where: str) -> None:
+    """Waits until all processes are here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
+def told(value: bool) -> bool:
+    """Returns what the first process says."""
+    return bool(multihost_utils.broadcast_one_to_all(np.array(value))) if jax.process_count() > 1 else value

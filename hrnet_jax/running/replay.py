@@ -1,0 +1,82 @@
+"""Doing a run again from what its directory tells, and saying whether the same came out, bit for bit."""
+
+import json
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hrnet_jax import checkpoint, logbook
+
+PASSING = ("time", "images_per_second", "data_wait")
+"""What the log tells of time, which no two runs share."""
+
+DIFFERENT = 1
+"""Exit status if anything differs."""
+
+
+def read_config(workdir: pathlib.Path) -> ConfigDict:
+    """Returns the configuration of a run directory.
+
+    Raises:
+      ValueError: there is none.
+    """
+    path = workdir / "config.json"
+    try:
+        return ConfigDict(_with_tuples(json.loads(path.read_text())))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): give the directory of a run of train.py") from error
+
+
+def _with_tuples(value: Any) -> Any:
+    """Turns JSON's lists back into the tuples that configurations are written with."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(field) for name, field in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def compare(there: pathlib.Path, here: pathlib.Path) -> list[str]:
+    """Returns in words what differs between two runs in what they logged and kept; nothing if all is the same."""
+    return [*_compare_logs(there, here), *_compare_states(there, here)]
+
+
+def count(there: pathlib.Path, here: pathlib.Path) -> str:
+    """Says how much of two runs can be compared."""
+    lines = _figures(there).keys() & _figures(here).keys()
+    states = ", ".join(f"{step:,}" for step in sorted(_states(there).keys() & _states(here).keys()))
+    return f"{len(lines):,} logged figures and the state after step {states or '(none)'}"
+
+
+def _compare_logs(there: pathlib.Path, here: pathlib.Path) -> list[str]:
+    """Compares the figures that both runs logged."""
+    a, b = _figures(there), _figures(here)
+    both = sorted(a.keys() & b.keys())
+    different = [key for key in both if a[key] != b[key] and not (a[key] != a[key] and b[key] != b[key])]
+    if not both:
+        return ["the logs have no figure in common"]
+    if not different:
+        return []
+    step, name = different[0]
+    return [
+        f"{len(different):,} of {len(both):,} logged figures, first at step {step:,}: {name} was {a[step, name]!r}"
+        f" and is {b[step, name]!r}"
+    ]
+
+
+def _compare_states(there: pathlib.Path, here: pathlib.Path) -> list[str]:
+    """Compares the states that both runs kept of the same step."""
+    a, b = _states(there), _states(here)
+    return [
+        f"the state after step {step:,}: its fingerprint was {a[step]} and is {b[step]}"
+        for step in sorted(a.keys() & b.keys())
+        if a[step] != b[step]
+    ]
+
+
+def _figures(workdir: pathlib.Path) -> dict[tuple[int, str], float]:
+    lines = logbook.read(workdir)
+    return {(line["step"], name): line[name] for line in lines for name in line if name not in PASSING}
+
+
+def _states(workdir: pathlib.Path) -> dict[int, str]:
+    return checkpoint.fingerprints(workdir / "checkpoints" / "last")

@@ -1,0 +1,173 @@
+"""Kills a training run again and again, at chosen and at random moments, and compares it with one left in peace.
+
+    python tests/killing.py --kills=20 --out=DIR --data=data/made_up/records -- --config.epochs=4 ...
+
+trains the demo's configuration twice into DIR, prints when and where each kill -9 struck, and what differs between
+the two runs in the end; status 1 if anything does.
+"""
+
+import argparse
+import collections
+import dataclasses
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path.insert(0, os.fspath(ROOT))
+
+from hrnet_jax import logbook  # noqa: E402
+from hrnet_jax.running import replay, tensorboard  # noqa: E402
+
+EVALUATION = "/gt_boxes/AP"
+
+
+Moment = Callable[[pathlib.Path, Sequence[int]], bool]
+"""Whether a run in a directory is at it; given, too, the steps after which there is an evaluation."""
+
+
+def compiling(workdir: pathlib.Path, evaluations: Sequence[int]) -> bool:
+    """Everything is open and nothing done: what comes next is the compilation."""
+    return (workdir / tensorboard.NAME).exists() and not logbook.read(workdir)
+
+
+def saving(workdir: pathlib.Path, evaluations: Sequence[int]) -> bool:
+    """A checkpoint is being written."""
+    return any(workdir.glob("checkpoints/*/*tmp*"))
+
+
+def evaluating(workdir: pathlib.Path, evaluations: Sequence[int]) -> bool:
+    """A checkpoint was begun that comes before an evaluation, which is not logged yet."""
+    saved = {path.name.split(".")[0] for path in workdir.glob("checkpoints/last/*")}
+    waiting = [step for step in evaluations if str(step) in saved]
+    return bool(waiting) and not set(waiting) <= set(evaluated(workdir))
+
+
+MOMENTS: dict[str, Moment] = {"compiling": compiling, "evaluating": evaluating, "saving": saving}
+
+
+def evaluated(workdir: pathlib.Path) -> list[int]:
+    """Returns the steps whose evaluation a run has logged."""
+    lines = logbook.read(workdir)
+    return [line["step"] for line in lines if any(name.endswith(EVALUATION) for name in line)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kill:
+    """A kill: the moment meant, whether it was met, and the step that the log had come to."""
+
+    moment: str
+    met: bool
+    step: int
+
+
+def start(arguments: Sequence[str], workdir: pathlib.Path) -> subprocess.Popen:
+    command = [sys.executable, "train.py", "--config=configs/demo.py", f"--workdir={workdir}", *arguments]
+    with workdir.with_suffix(".log").open("a") as log:
+        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(process: subprocess.Popen) -> None:
+    if status := process.wait():
+        raise RuntimeError(f"a run ended with status {status}")
+
+
+def kill(
+    process: subprocess.Popen, workdir: pathlib.Path, moment: str, delay: float, evaluations: Sequence[int]
+) -> Kill | None:
+    """Kills a run with all its processes at a moment, or after some seconds; None if it ended before."""
+    began = time.monotonic()
+
+    def reached() -> bool:
+        passed = time.monotonic() - began
+        return MOMENTS[moment](workdir, evaluations) if moment in MOMENTS else passed >= delay
+
+    while process.poll() is None and not reached():
+        time.sleep(0.01)
+    if process.poll() is not None:
+        return None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    lines = logbook.read(workdir)
+    return Kill(moment, reached(), lines[-1]["step"] if lines else 0)
+
+
+def torment(
+    arguments: Sequence[str], workdir: pathlib.Path, whole: pathlib.Path, moments: Sequence[tuple[str, float]]
+) -> list[Kill]:
+    """Trains as for `whole`, with a kill at each of these moments (or after so many seconds), and to the end."""
+    kills, evaluations = [], evaluated(whole)
+    for moment, delay in moments:
+        struck = kill(start(arguments, workdir), workdir, moment, delay, evaluations)
+        if struck is None:
+            break
+        kills.append(struck)
+    finish(start(arguments, workdir))
+    return kills
+
+
+def differences(whole: pathlib.Path, tormented: pathlib.Path) -> list[str]:
+    """Returns what two runs that should be the same have not in common: log, TensorBoard, states, best."""
+    found = replay.compare(whole, tormented)
+    for name, content in {"the log": lines_of, "TensorBoard's events": _events, "the checkpoints": _steps}.items():
+        if content(whole) != content(tormented):
+            found.append(f"{name} differ: {content(whole)} and {content(tormented)}")
+    return found
+
+
+def lines_of(workdir: pathlib.Path) -> list[dict]:
+    """Returns what a run logged, but for times."""
+    lines = logbook.read(workdir)
+    return [{name: line[name] for name in line if name not in replay.PASSING} for line in lines]
+
+
+def _events(workdir: pathlib.Path) -> list[tuple]:
+    events = [event for _, event in tensorboard.read(workdir / tensorboard.NAME)]
+    figures = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+    return [figure for figure in figures if figure[1] not in replay.PASSING]
+
+
+def _steps(workdir: pathlib.Path) -> dict[str, list[str]]:
+    folders = sorted((workdir / "checkpoints").iterdir())
+    return {folder.name: sorted(path.name for path in folder.iterdir()) for folder in folders}
+
+
+def plan(kills: int, seed: int, longest: float) -> list[tuple[str, float]]:
+    """Draws moments: the first while compiling, then one of each in turn and as many after a random time."""
+    draw = random.Random(seed)
+    named = [name for name in MOMENTS for _ in range(kills // 6)]
+    others = named[1:] + ["any"] * (kills - len(named))
+    draw.shuffle(others)
+    return [(moment, draw.uniform(1, longest)) for moment in [*named[:1], *others]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=float, default=60, help="seconds until a random kill, at most")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--data", type=pathlib.Path, default=ROOT / "data/made_up/records")
+    parser.add_argument("changes", nargs="*", help="further flags of train.py")
+    options = parser.parse_args()
+    arguments = [f"--config.data.dir={options.data.resolve()}", *options.changes]
+    options.out.mkdir(parents=True)
+    whole, tormented = (options.out.resolve() / name for name in ("whole", "tormented"))
+    finish(start(arguments, whole))
+    kills = torment(arguments, tormented, whole, plan(options.kills, options.seed, options.longest))
+    for struck in kills:
+        print(f"kill -9 {'' if struck.met else 'NOT '}while {struck.moment}, after step {struck.step}")
+    print(len(kills), "kills:", dict(collections.Counter(struck.moment for struck in kills)))
+    found = differences(whole, tormented)
+    print("\n".join(found) if found else f"{replay.count(whole, tormented)}: the same, bit for bit")
+    return bool(found) or len(kills) < options.kills
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+import pytest
+from absl.testing import flagsaver
+
+from hrnet_jax.running import processes
+
+
+def test_a_single_process_speaks_for_itself(capsys):
+    processes.join()
+    assert processes.first()
+    processes.say("text")
+    assert capsys.readouterr().out == "text\n"
+    processes.meet("anywhere")
+    assert processes.told(True) is True and processes.told(False) is False
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"coordinator": "localhost:1"}, "give --coordinator, --processes and --process together"),
+        ({"process": 0, "processes": 2}, "give --coordinator, --processes and --process together"),
+        (
+            {"coordinator": "localhost:1", "processes": 2, "process": 2},
+            r"`--process` \(=2\) must be at least 0 and",
+        ),
+        ({"distributed": True}, "the other processes cannot be found"),
+    ],
+)
+def test_flags_that_do_not_say_who_is_there_are_refused(told, message):
+    with flagsaver.flagsaver(**told), pytest.raises(ValueError, match=message):
+        processes.join()
