@@ -64,9 +64,9 @@ def test_a_directory_that_cannot_be_made_is_named():
 
 
 def test_a_second_run_is_refused_and_told_who_is_there(tmp_path):
-    with directory.claim(tmp_path, default.get_config()):
-        with pytest.raises(ValueError, match=rf"another run \(process {os.getpid()} on .*\) is writing to"):
-            claim(tmp_path, default.get_config())
+    refused = pytest.raises(ValueError, match=rf"another run \(process {os.getpid()} on .*\) is writing to")
+    with directory.claim(tmp_path, default.get_config()), refused:
+        claim(tmp_path, default.get_config())
     claim(tmp_path, default.get_config())
 
 

@@ -327,10 +327,8 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "run"
     directory.claim(workdir, config).close()
     normal = np.random.default_rng(0).normal
-    state = {
-        name: {"array": normal(size=(64, 64)).astype(np.float32)}
-        for name in ("params", "batch_stats", "opt_state")
-    }
+    parts = ("params", "batch_stats", "opt_state")
+    state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
     saved, log = checkpoint.Checkpoints(workdir, checkpoint.describe(config)), logbook.Logbook(workdir, 0)
     epoch = pipeline.steps_per_epoch(people, config.batch_size)
     for step in range(1, 3 * epoch + 1):

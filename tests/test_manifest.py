@@ -48,9 +48,7 @@ def test_what_can_change_a_result_is_told_against_the_first_start(tmp_path):
 def test_other_data_are_refused_and_leave_the_manifest_as_it_was(tmp_path):
     manifest.add(tmp_path, entry())
     before = (tmp_path / "manifest.json").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"the data are not those .* \(data\.val2017 was bb and is cc\): give those"
-    ):
+    with pytest.raises(ValueError, match=r"data are not those .* \(data\.val2017 was bb and is cc\): give those"):
         manifest.add(tmp_path, entry(data__val2017="cc"))
     assert (tmp_path / "manifest.json").read_bytes() == before
 

@@ -100,9 +100,10 @@ def _lock(workdir: pathlib.Path) -> TextIO:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lifts it when the process is gone
     except OSError as error:
-        lock.seek(0)
+        lock.close()
+        other = (workdir / LOCK).read_text().strip()
         raise ValueError(
-            f"another run ({lock.read().strip()}) is writing to {workdir}: stop it, or give another --workdir"
+            f"another run ({other}) is writing to {workdir}: stop it, or give another --workdir"
         ) from error
     lock.truncate(0)
     print(f"process {os.getpid()} on {platform.node()}", file=lock, flush=True)
