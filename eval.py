@@ -125,4 +125,4 @@ def _save(path: pathlib.Path, content: Any) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    console.start(run)
+    console.start(processes.together()(run))

@@ -9,6 +9,7 @@ SIGTERM stops it after a checkpoint, with exit status 75; a second Ctrl-C stops 
 import contextlib
 import pathlib
 from collections.abc import Callable
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -136,7 +137,10 @@ def loop(
         evaluated = evaluate_state(state, step)
     with bar, contextlib.closing(runs.load_batches(run, step)) as batches:
         while step < run.steps and not asked.reached(step):
-            batch = watch.next(batches, window.newest)
+            try:
+                batch = watch.next(batches, window.newest)
+            except Exception as error:
+                keep_before_failing(state, step, window, saved, error)
             seen = {name: batch[name] for name in training.SEEN}
             state, metrics = train_step(state, sharding.place_batch(seen, run.mesh))
             window.add(metrics, batch["index"])
@@ -159,6 +163,27 @@ def loop(
             bar.update()
     saved.save(state, step, window.unlogged())
     return state, evaluated and step == run.steps
+
+
+def keep_before_failing(
+    state: training.TrainState,
+    step: int,
+    window: progress.Window,
+    saved: checkpoint.Checkpoints,
+    error: Exception,
+) -> NoReturn:
+    """Keeps what was learnt when no batch comes, and says why none does: data are damaged, a loader was killed.
+
+    With several processes the others do not know of it, and saving takes all of them.
+    """
+    kept = "the last checkpoint"
+    if jax.process_count() == 1:
+        saved.save(state, step, window.unlogged())
+        kept = f"step {step:,}, which is kept"
+    reason = str(error).splitlines()[0]
+    raise ValueError(
+        f"no batch came for step {step:,} (counted from 0): {reason}; the same command goes on from {kept}"
+    ) from error
 
 
 def tell(text: str) -> None:
@@ -239,4 +264,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    console.start(main)
+    console.start(processes.together()(main))

@@ -22,6 +22,7 @@ from hrnet_jax import models, skeletons
 from hrnet_jax.running import fingerprint, processes
 
 _WEIGHTS = ("params", "batch_stats")
+_ARRAY = ".zarray"  # ends the key of what describes an array
 _EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what a `meta` file need not tell
 
 
@@ -297,19 +298,20 @@ def _read_arrays(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, A
 
 
 def _look_for_damage(directory: pathlib.Path, parts: tuple[str, ...]) -> None:
-    """Raises ValueError, as tensorstore does, if anything of these parts is missing or cut short.
+    """Raises ValueError, as tensorstore does, if any array of these parts cannot be read.
 
     Orbax would find that too, but leaves the rest of its reads to a closed event loop: hundreds of tracebacks,
     from C++, would bury the message.
     """
-    base = {"driver": "file", "path": f"{directory}/"}
-    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-    keys = [key for key in store.list().result() if key.startswith(tuple(name.encode() for name in parts))]
-    if not keys:
+    files = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{directory}/"}}
+    keys = [key.decode() for key in tensorstore.KvStore.open(files).result().list().result()]
+    names = [key.removesuffix(_ARRAY) for key in keys if key.endswith(_ARRAY) and key.startswith(parts)]
+    if not names:
         raise ValueError("it holds no weights")
-    for key in keys:
-        if not store.read(key).result().value:  # what is left of an array whose file is gone
-            raise ValueError(f"a file of {key.decode()} is missing")
+    whole = {"driver": "zarr", "fill_missing_data_reads": False}
+    opened = [tensorstore.open(whole | {"kvstore": files | {"path": name}}, open=True) for name in names]
+    for array in opened:
+        array.result().read().result()
 
 
 def write_weights(

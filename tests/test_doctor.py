@@ -8,6 +8,7 @@ import zlib
 
 import cv2
 import damages
+import jax
 import numpy as np
 import pytest
 

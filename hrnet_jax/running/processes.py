@@ -4,10 +4,19 @@ On TPU pods, Slurm, MPI and Kubernetes, `--distributed` is all: JAX finds out th
 is started on each machine with `--coordinator=HOST:PORT --processes=N --process=I`.
 """
 
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
+
+from hrnet_jax import console
+from hrnet_jax.running import interruption
 
 HEARTBEAT = 60
 """Seconds after which a machine that gave no sign of life is taken for lost, and the others stop."""
@@ -40,6 +49,39 @@ def join() -> None:
             " the same --coordinator, whose port must be free and reachable; where no cluster tells of the"
             " processes, give --coordinator, --processes and --process"
         ) from error
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Ends this process at once if anything fails while others wait for it, or if one of them is lost.
+
+    JAX would have it wait for the others to come to their end, too, which they cannot.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not jax.distributed.is_initialized():
+            raise
+        status = _tell(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _tell(error: Exception) -> int:
+    """Says what went wrong; returns the exit status."""
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        print(
+            f"error: another process of the run, or the link to it, was lost ({str(error).splitlines()[0]}); the same"
+            " commands on all machines go on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return interruption.UNFINISHED
+    if isinstance(error, ValueError | OSError):
+        print(f"error: {error}", file=sys.stderr)
+        return console.USAGE_ERROR
+    traceback.print_exception(error)
+    return 1
 
 
 def first() -> bool:
