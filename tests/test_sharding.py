@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import numpy as np
 import optax
@@ -29,13 +31,13 @@ def make_state() -> training.TrainState:
     params = {name: random.standard_normal(shape, np.float32) for name, shape in weights.items()}
     variables = {"params": params, "batch_stats": {"mean": np.ones(2048, np.float32)}}
     state = training.init_state(variables, optax.adam(1.0))
-    moments = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape, np.float32), state.opt_state[0].mu)
-    return state.replace(opt_state=(state.opt_state[0]._replace(mu=moments), *state.opt_state[1:]))
+    drawn = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape).astype(leaf.dtype), state.opt_state)
+    return state.replace(opt_state=drawn)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def held(state: training.TrainState) -> dict[str, set[tuple[int, ...]]]:
+def held(state: Any) -> dict[str, set[tuple[int, ...]]]:
     """The shapes of what devices hold of each weight's first moment."""
-    moments = state.opt_state[0].mu  # type: ignore[index]
+    moments = state.opt_state[0].mu
     return {name: {shard.data.shape for shard in leaf.addressable_shards} for name, leaf in moments.items()}
 
 
