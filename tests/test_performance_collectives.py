@@ -39,7 +39,7 @@ def test_every_kind_is_read_whole_and_once():
         ("collective-permute", (512,)),
         ("all-to-all", (512,)),
     ]
-    assert [one.purpose for one in found[:2]] == [collectives.GRADIENTS, collectives.FIGURES]
+    assert [one.purpose for one in found[:2]] == [collectives.GRADIENTS, collectives.STATISTICS]
     assert "gradients  all-gather              2 operations      3 arrays      0.004 MB" in collectives.lines(
         found
     )
@@ -51,7 +51,7 @@ def test_what_only_batch_normalisation_needs_is_told_from_what_rides_along():
         (norm,): collectives.NORM,
         (f"transpose({norm})",): collectives.NORM,
         (norm, weight, loss): collectives.GRADIENTS,
-        (loss,): collectives.FIGURES,
+        (loss,): collectives.STATISTICS,
         ("jit(step)/add",): collectives.UPDATE,
     }.items():
         assert collectives.Operation("all-reduce", (4,) * len(sources), sources).purpose == purpose
@@ -85,8 +85,8 @@ def sizes(config) -> dict[str, int]:
 def test_groups_within_devices_leave_only_the_gradients(config, grouped):
     """With them, in one operation, the first group's statistics, the loss, and two sums a joint for the pck."""
     found = collectives.totals(collectives.read(grouped.as_text()))
-    assert set(found) == {collectives.GRADIENTS, collectives.FIGURES}
-    assert found[collectives.FIGURES] == {"all-reduce": {"operations": 1, "arrays": 1, "bytes": JOINTS}}
+    assert set(found) == {collectives.GRADIENTS, collectives.STATISTICS}
+    assert found[collectives.STATISTICS] == {"all-reduce": {"operations": 1, "arrays": 1, "bytes": JOINTS}}
     reduced = found[collectives.GRADIENTS].pop("all-reduce")
     assert reduced["bytes"] == sum(sizes(config).values()) + 4 * (1 + 2 * JOINTS)
     assert reduced["operations"] == 1 and not found[collectives.GRADIENTS]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
-GRADIENTS, NORM, UPDATE, FIGURES = "gradients", "batch norm", "update", "figures"
+GRADIENTS, NORM, STATISTICS, UPDATE = "gradients", "batch norm", "statistics", "update"
 
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%([\w.\-]+) = (.*)$")
 _COLLECTIVE = re.compile(
@@ -40,14 +40,14 @@ class Operation:
     def purpose(self) -> str:
         """What it is for.
 
-        `NORM` if only batch normalisation needs it; `GRADIENTS`, with all that rides along; the `UPDATE` of the
-        weights; the loss and other `FIGURES`.
+        `NORM` if only normalising needs it; `GRADIENTS`, with all that rides along; `STATISTICS`, running ones,
+        and the loss and other figures; the `UPDATE` of the weights.
         """
         if all("jit(standardize)" in source for source in self.sources):
             return NORM
         if any("transpose(" in source for source in self.sources):
             return GRADIENTS
-        return FIGURES if any("jvp(" in source for source in self.sources) else UPDATE
+        return STATISTICS if any("jvp(" in source for source in self.sources) else UPDATE
 
 
 def read(text: str) -> list[Operation]:
