@@ -223,12 +223,12 @@ def measure_scale(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str
     config = step.sized(config, given.batch or config.batch_size)
     compiled = memory.lower_step(config, step.adam(config), mesh).compile()
     cost, talk = step.cost(compiled), collectives.read(compiled.as_text() or "")
-    asked = scale.Step(config.batch_size / mesh.size, cost["operations"], talk)
+    asked = scale.Step(config.batch_size / mesh.size, cost["operations"], collectives.totals(talk))
     predicted = scale.predictions(asked, given.share, given.loaded)
     series = {name: [(row["chips"], 100 * row["efficiency"]) for row in rows] for name, rows in predicted.items()}
     title = f"{step.title(config)} on {mesh.size} devices, spread"
     chart.curves(f"{title}: predicted", "chips", "percent computing", series, picture(given, "scale"))
-    found = {"people": asked.people, "cost": cost, "talk": collectives.totals(talk), "predicted": predicted}
+    found = {"people": asked.people, "cost": cost, "talk": asked.talk, "predicted": predicted}
     predicting = f"predicted, if computing reaches {given.share:.0%} of the peak and waits for all talk"
     return found, "\n".join([title, collectives.lines(talk), f"  {predicting}:", scale.table(predicted)])
 

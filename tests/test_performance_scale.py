@@ -8,8 +8,10 @@ TORUS = scale.Chip(1e12, links=4e9, axes=2, closed=64, island=64, network=1e8, h
 SWITCHED = scale.Chip(1e12, links=1e9, axes=0, closed=1, island=8, network=1e8, host=8)
 
 
-def operation(size: int, source: str = "transpose(jvp(f))/conv") -> collectives.Operation:
-    return collectives.Operation("all-reduce", (size,), (source,))
+def talk(size: int, operations: int = 1, sums: int = 0) -> dict[str, dict[str, dict[str, int]]]:
+    """Gradients of so many bytes, and so many sums of 8 bytes for batch normalisation."""
+    found = {collectives.GRADIENTS: {"all-reduce": {"operations": operations, "bytes": size}}}
+    return found | ({collectives.NORM: {"all-reduce": {"operations": sums, "bytes": 8 * sums}}} if sums else {})
 
 
 def test_a_ring_sends_every_byte_twice():
@@ -39,8 +41,7 @@ def test_one_chip_has_nothing_to_say_and_more_have_more(chip):
 
 def test_a_step_computes_then_talks():
     """0.4 TFLOP at half of 1 TFLOP/s, then 14.03 ms of gradients, then the wait for 100 sums of a layer."""
-    sums = [operation(8, "jvp(f)/bn/jit(standardize)/sum")] * 100
-    step = scale.Step(people=32, operations=4e11, talk=[operation(8_000_000), *sums])
+    step = scale.Step(people=32, operations=4e11, talk=talk(8_000_000, sums=100))
     found = scale.predict(step, SWITCHED, 8, share=0.5)
     norm = 100 * (2 * 7 / 1e9 + 3e-5)
     assert found["parts"] == pytest.approx({"compute": 0.8, "gradients": 0.01403, "batch norm": norm})
@@ -50,10 +51,15 @@ def test_a_step_computes_then_talks():
     assert found["limit"] == "compute"
 
 
+def test_only_sums_of_batch_normalisation_wait_for_each_other():
+    one, many = (scale.Step(32, 1e12, talk(8_000_000, operations=count)) for count in (1, 300))
+    assert scale.predict(one, SWITCHED, 8, 1.0) == scale.predict(many, SWITCHED, 8, 1.0)
+
+
 def test_the_limit_is_the_longest_part_or_the_loader():
     def limit(chips: int, loaded: float = math.inf, sums: int = 0, operations: float = 1e10) -> str:
-        talk = [operation(8_000_000), *[operation(8, "jit(standardize)")] * sums]
-        return scale.predict(scale.Step(32, operations, talk), SWITCHED, chips, 1.0, loaded)["limit"]
+        step = scale.Step(32, operations, talk(8_000_000, sums=sums))
+        return scale.predict(step, SWITCHED, chips, 1.0, loaded)["limit"]
 
     assert limit(1) == "compute" and limit(8) == "gradients"
     assert limit(8, sums=1000) == "batch norm"
@@ -61,13 +67,13 @@ def test_the_limit_is_the_longest_part_or_the_loader():
 
 
 def test_who_waits_for_the_loader_is_less_efficient():
-    step = scale.Step(people=32, operations=1e12, talk=[])
+    step = scale.Step(people=32, operations=1e12, talk={})
     found = scale.predict(step, SWITCHED, 16, share=1.0, loaded=128)
     assert (found["step"], found["efficiency"], found["people"], found["needs"]) == (2.0, 0.5, 256.0, 256.0)
 
 
 def test_every_chip_is_predicted_at_every_count():
-    predicted = scale.predictions(scale.Step(32, 1.4e12, [operation(114_000_000)]), share=0.3)
+    predicted = scale.predictions(scale.Step(32, 1.4e12, talk(114_000_000)), share=0.3)
     assert {name: [row["chips"] for row in rows] for name, rows in predicted.items()} == {
         name: list(scale.COUNTS) for name in scale.CHIPS
     }

@@ -2,7 +2,9 @@
 
 A prediction, not a measurement: every chip computes at an assumed share of its peak, and what chips say to each
 other, counted by `collectives`, takes its time after that, one thing at a time. Each chip has the same people
-whatever the number of chips, so that a step spread without loss takes as long on all of them.
+whatever the number of chips, so that a step spread without loss takes as long on all of them. What need not wait
+for each other is taken as one operation, as compilers for GPUs and TPUs join it, those for CPUs less so; the
+sums of batch normalisation do have to wait, layer for layer.
 
 An all-reduce sends each byte twice round a ring, ``2 (n - 1) / n`` of them over each chip's links (Patarasu and
 Yuan, 2009); gathering or scattering, once. Islands of chips that are linked directly do so among themselves first;
@@ -71,12 +73,12 @@ class Step:
     Attributes:
       people: it works on.
       operations: it computes.
-      talk: what it says to others.
+      talk: what it says to others, see `collectives.totals`.
     """
 
     people: float
     operations: float
-    talk: Sequence[collectives.Operation]
+    talk: Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
 def wait(chip: Chip, chips: int) -> float:
@@ -86,7 +88,7 @@ def wait(chip: Chip, chips: int) -> float:
     return HOP * chip.axes * chips ** (1 / chip.axes) / 2 if chips > 1 else 0.0
 
 
-def seconds(kind: str, size: int, chip: Chip, chips: int) -> float:
+def seconds(kind: str, size: float, chip: Chip, chips: int) -> float:
     """Returns what a collective operation takes.
 
     Args:
@@ -118,9 +120,11 @@ def predict(step: Step, chip: Chip, chips: int, share: float, loaded: float = ma
       ``limit``: loading, which happens meanwhile, if it takes longest, or else the longest part.
     """
     parts = {COMPUTE: step.operations / (share * chip.operations)}
-    for one in step.talk:
-        taken = seconds(one.kind, sum(one.bytes), chip, chips)
-        parts[one.purpose] = parts.get(one.purpose, 0.0) + taken
+    for purpose, kinds in step.talk.items():
+        parts[purpose] = 0.0
+        for kind, counts in kinds.items():
+            times = counts["operations"] if purpose == collectives.NORM else 1
+            parts[purpose] += times * seconds(kind, counts["bytes"] / times, chip, chips)
     busy, fed = sum(parts.values()), step.people * min(chip.host, chips)
     whole = max(busy, fed / loaded)
     return {
