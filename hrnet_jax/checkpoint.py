@@ -21,6 +21,9 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from hrnet_jax import models, skeletons
 from hrnet_jax.running import fingerprint, processes
 
+DAMAGED = ".damaged"
+"""Ends the name of a checkpoint that was found damaged and put aside."""
+
 _WEIGHTS = ("params", "batch_stats")
 _ARRAY = ".zarray"  # ends the key of what describes an array
 _EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what a `meta` file need not tell
@@ -153,8 +156,8 @@ class Checkpoints:
         for text, step in zip(damage, sorted(steps, reverse=True), strict=True):
             folder = _folder(self._last, step)
             if processes.first():
-                folder.rename(folder.with_name(f"{step}.damaged"))
-            processes.say(f"note: {text}: going on from the one before; it is kept as {step}.damaged")
+                folder.rename(folder.with_suffix(DAMAGED))
+            processes.say(f"note: {text}: going on from the one before; it is kept as {step}{DAMAGED}")
         processes.meet("damaged checkpoints set aside")
         if steps:
             self._last.reload()

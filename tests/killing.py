@@ -139,12 +139,11 @@ def _steps(workdir: pathlib.Path) -> dict[str, list[str]]:
 
 
 def plan(kills: int, seed: int, longest: float) -> list[tuple[str, float]]:
-    """Draws moments: the first while compiling, then one of each in turn and as many after a random time."""
-    draw = random.Random(seed)
-    named = [name for name in MOMENTS for _ in range(kills // 6)]
-    others = named[1:] + ["any"] * (kills - len(named))
-    draw.shuffle(others)
-    return [(moment, draw.uniform(1, longest)) for moment in [*named[:1], *others]]
+    """Draws moments: a sixth of them of each kind, the rest after a random time; evaluating comes at the end."""
+    draw, each = random.Random(seed), kills // 6
+    early = ["compiling"] * each + ["saving"] * each + ["any"] * (kills - 3 * each)
+    draw.shuffle(early)
+    return [(moment, draw.uniform(1, longest)) for moment in [*early, *["evaluating"] * each]]
 
 
 def main() -> int:

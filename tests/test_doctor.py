@@ -15,7 +15,7 @@ import pytest
 from configs import default
 from hrnet_jax import checkpoint, doctor, logbook, pipeline, prepare
 from hrnet_jax.datasets import records, synthetic
-from hrnet_jax.running import directory
+from hrnet_jax.running import directory, manifest
 
 SEEDS = range(3)
 SPLIT = "val2017"
@@ -327,6 +327,8 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     config.batch_size = people // 2
     workdir = tmp_path_factory.mktemp("runs") / "run"
     directory.claim(workdir, config).close()
+    splits = [records.open_split(records_of / name) for name in ("train2017", SPLIT)]
+    manifest.add(workdir, {"data": {split.name: manifest.digest(split) for split in splits}})
     normal = np.random.default_rng(0).normal
     parts = ("params", "batch_stats", "opt_state")
     state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
@@ -401,6 +403,18 @@ def other_batches(run, rng):
     (run / "config.json").write_text(json.dumps(content))
 
 
+def other_people(run, rng):
+    path = run / "manifest.json"
+    content = json.loads(path.read_text())
+    content["starts"][0]["data"][["train2017", SPLIT][int(rng.integers(2))]] = "0"
+    path.write_text(json.dumps(content))
+
+
+def manifest_cut(run, rng):
+    path = run / "manifest.json"
+    path.write_text(path.read_text()[: -int(rng.integers(4, 40))])
+
+
 def checkpoint_file(run, rng):
     """The file of a checkpoint that holds its arrays."""
     folders = sorted(run.glob("checkpoints/*/*/state"))
@@ -432,6 +446,8 @@ RUNS = {
     "config poor": damages.Damage(config_poor, "config"),
     "config elsewhere": damages.Damage(config_elsewhere, "data_unavailable"),
     "other batches": damages.Damage(other_batches, "data_changed"),
+    "other people": damages.Damage(other_people, "data_changed"),
+    "manifest cut": damages.Damage(manifest_cut, "manifest"),
     "checkpoint cut": damages.Damage(checkpoint_cut, "checkpoint_damaged"),
     "checkpoint lost": damages.Damage(checkpoint_lost, "checkpoint_damaged"),
     "checkpoint nameless": damages.Damage(checkpoint_nameless, "checkpoint_damaged"),
@@ -444,6 +460,13 @@ def test_damaged_runs(run, tmp_path, name, seed):
     shutil.copytree(run, tmp_path / "run")
     RUNS[name].plant(tmp_path / "run", generator(name, seed))
     check(kinds(tmp_path / "run"), RUNS[name])
+
+
+def test_a_checkpoint_put_aside_is_only_noted(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    folder = max((tmp_path / "run").glob("checkpoints/last/*"))
+    folder.rename(folder.with_suffix(checkpoint.DAMAGED))
+    assert kinds(tmp_path / "run") == {"checkpoint_aside": "note"}
 
 
 def test_the_report_for_programs(made_up, tmp_path):

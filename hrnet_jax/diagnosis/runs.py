@@ -12,6 +12,7 @@ import numpy as np
 from hrnet_jax import checkpoint, pipeline, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.diagnosis.findings import Examination, Finding, at, found
+from hrnet_jax.running import manifest
 
 NEEDED = ("skeleton", "data.dir", "data.train_split", "data.val_split", "batch_size", "epochs", "log_every")
 OTHER_CHECKPOINT = "delete this checkpoint's folder: `train.py` then goes on from the one before"
@@ -23,7 +24,7 @@ def examine(workdir: pathlib.Path) -> list[Examination]:
     """Examines a run directory."""
     config, findings = _config(workdir / "config.json")
     steps, log_facts, about_log = _log(workdir / "metrics.jsonl", config)
-    kept, network, saved_facts, about_saved = _checkpoints(workdir, steps)
+    kept, network, saved_facts, about_saved = _checkpoints(workdir, steps, config.get("log_every", 1))
     parts = [
         Examination("config", {}, at(findings, workdir / "config.json", "config")),
         Examination("checkpoints", saved_facts, at(about_saved, workdir / "checkpoints", "checkpoints")),
@@ -91,15 +92,14 @@ def _finite(value: object) -> bool:
 
 
 def _checkpoints(
-    workdir: pathlib.Path, lines: list[dict]
+    workdir: pathlib.Path, lines: list[dict], log_every: int
 ) -> tuple[list[int], dict[str, Any], dict[str, str], list[Finding]]:
     """Reads every checkpoint's weights; returns the steps, and what the newest says of its network."""
     steps, whole, network, findings = [], 0, {}, []
     folders = sorted(workdir.glob("checkpoints/*/*"), key=lambda path: (path.parent.name, _number(path)))
     for folder in folders:
         if not folder.name.isdigit():
-            what = "it is left over from saving that was interrupted"
-            findings += at(found("checkpoint_partial", "note", [folder.name], what, RESUME), folder, "")
+            findings += at(_left_over(folder), folder, "")
             continue
         name = f"{folder.parent.name}/{folder.name}"
         steps.append(int(folder.name))
@@ -116,10 +116,18 @@ def _checkpoints(
         none = found("checkpoints_none", "warning", ["checkpoints"], "there are no checkpoints", RESUME)
         return [], {}, {}, none
     last = max((entry["step"] for entry in lines), default=0)
-    short = [max(steps)] if lines and last < max(steps) else []
+    short = [max(steps)] if lines and last < max(steps) // log_every * log_every else []
     what = f"the log ends at step {last:,}, before the newest checkpoint"
     findings += found("log_short", "warning", short, what, LOST)
     return steps, network, {"checkpoints": f"{whole} of {len(steps)} can be read"}, findings
+
+
+def _left_over(folder: pathlib.Path) -> list[Finding]:
+    if folder.suffix == checkpoint.DAMAGED:
+        what, remedy = "it was found damaged, and put aside", "delete it when you do not need it any more"
+        return found("checkpoint_aside", "note", [folder.name], what, remedy)
+    what = "it is left over from saving that was interrupted"
+    return found("checkpoint_partial", "note", [folder.name], what, RESUME)
 
 
 def _number(folder: pathlib.Path) -> int:
@@ -146,7 +154,7 @@ def _data(
             findings += found("data_unavailable", "error", [name], str(error), remedy)
             continue
         facts[name] = f"{len(split.people):,} people in {folder / name}"
-        findings += _same_joints(split, config, network)
+        findings += _same_joints(split, config, network) + _same_data(split, workdir)
         if name == config["data.train_split"]:
             findings += _same_length(split, config, lines, newest)
     return facts, findings
@@ -166,6 +174,18 @@ def _same_joints(split: records.Split, config: dict[str, Any], network: dict[str
     differs = [split.name] * (wanted != split.skeleton and not other)
     what = f"the config's skeleton {config['skeleton']!r} is not the one that {split.name} was prepared with"
     return findings + found("data_joints", "error", differs, what, remedy)
+
+
+def _same_data(split: records.Split, workdir: pathlib.Path) -> list[Finding]:
+    """Looks whether the people and photos are those that the run was started with."""
+    try:
+        starts = manifest.read(workdir)
+    except ValueError as error:
+        return found("manifest", "warning", [manifest.FILE], str(error), RESUME)
+    before = starts[0].get("data", {}).get(split.name) if starts else None
+    other = [split.name] * (before not in (None, manifest.digest(split)))
+    remedy = "give those that it was started with (--config.data.dir), or start a new run"
+    return found("data_changed", "error", other, "the people or photos are not those that the run knows", remedy)
 
 
 def _same_length(split: records.Split, config: dict[str, Any], lines: list[dict], newest: int) -> list[Finding]:

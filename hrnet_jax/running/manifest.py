@@ -43,7 +43,7 @@ def of(run: runs.Run, step: int) -> dict[str, Any]:
         "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
         "versions": {"python": platform.python_version(), **_versions()},
         "code": {"sources": _sources(), "commit": _commit()},
-        _DATA: {split.name: _data(split) for split in (run.train_split, run.val_split)},
+        _DATA: {split.name: digest(split) for split in (run.train_split, run.val_split)},
         "environment": {name: os.environ[name] for name in sorted(os.environ) if _VARIABLES.match(name)},
     }
 
@@ -125,7 +125,7 @@ def _commit() -> str:
     return ""
 
 
-def _data(split: records.Split) -> str:
+def digest(split: records.Split) -> str:
     """Returns a digest of a split's people and photos; of long files of photos, size and both ends count."""
     digest = hashlib.sha256(",".join(split.skeleton.joints).encode())
     for name, column in vars(split.people).items():
