@@ -36,6 +36,7 @@ def get_config() -> ConfigDict:
     config.init_from = ""  # weights to start from: a run, a checkpoint or a PyTorch .pth; "": N(0, 0.001)
     config.batch_size = 128  # people in an optimiser step, on all devices together
     config.accumulation = 1  # parts a batch is worked through in, to save memory
+    config.fsdp = False  # True: Adam's moments are split over the devices, not copied to each (docs/scale.md)
     config.epochs = 210
     config.learning_rate = 1e-3  # Adam's, for the batch size above
     config.learning_rate_drops = (170, 200)  # epochs after which it is a tenth

@@ -3,14 +3,16 @@
 Parts: ``input`` (loading batches, against the original's way), ``step`` (training) and ``predict``, against the
 PyTorch twin and the device's limits, ``evaluate`` (OKS, suppression and AP, against the original's loops),
 ``compile`` (from the command to the end of the first step, with and without what JAX keeps), ``memory`` (what
-keeping activations costs the device, and whether the loader grows); ``all`` of them by default. Ours and the
-reference take turns; what counts is the ratio of their medians. Every figure is printed and written to
+keeping activations costs the device, and whether the loader grows), ``scale`` (what devices say to each other in
+a step, counted, and its time on up to 1,024 chips, predicted); ``all`` of them by default. Ours and the reference
+take turns; what counts is the ratio of their medians. Every figure is printed and written to
 ``OUT/report.json``, with the machine that it was measured on, and drawn in ``OUT/*.svg``.
 """
 
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -25,7 +27,18 @@ from ml_collections import ConfigDict, config_flags
 
 from hrnet_jax import augment, console, heatmap, memory, pipeline, sharding
 from hrnet_jax.datasets import records
-from hrnet_jax.performance import batches, chart, evaluation, footprint, race, roofline, start, step
+from hrnet_jax.performance import (
+    batches,
+    chart,
+    collectives,
+    evaluation,
+    footprint,
+    race,
+    roofline,
+    scale,
+    start,
+    step,
+)  # fmt: skip
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless", "grain", "torch")
 
@@ -34,12 +47,14 @@ def define_flags() -> None:
     """Defines the command line."""
     config_flags.DEFINE_config_file("config", "configs/default.py", "The network, its size and its data.")
     flags.DEFINE_integer(
-        "batch", 0, "People in a batch of `step`, `predict`, `compile` and `memory`. Default: the config's."
+        "batch", 0, "People in a batch of `step`, `predict`, `compile`, `memory`, `scale`. Default: the config's."
     )
     flags.DEFINE_integer("batches", 10_000, "How many batches `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
     flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
     flags.DEFINE_boolean("profile", False, "Whether `step` profiles one of ours, for Perfetto, to OUT/profile.")
+    flags.DEFINE_float("share", 0.3, "Of a chip's peak, that `scale` assumes computing to reach.")
+    flags.DEFINE_float("loaded", math.inf, "People a second that a host can load, for `scale`; see `input`.")
     flags.DEFINE_string("out", "runs/benchmark", "Where the report goes.")
 
 
@@ -196,6 +211,28 @@ def measure_memory(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, st
     return {"race": found, "needs": needs, "host": readings}, footprint.growth(readings)
 
 
+def measure_scale(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
+    """Counts what devices say to each other in a step, and predicts its time on many chips."""
+    mesh = sharding.make_mesh()
+    if mesh.size == 1:
+        raise ValueError(
+            "one device has nobody to talk to: set JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 to simulate four"
+        )
+    if not 0 < given.share <= 1 or given.loaded <= 0:
+        raise ValueError(f"--share (={given.share}) must be in (0, 1], --loaded (={given.loaded}) above 0")
+    config = step.sized(config, given.batch or config.batch_size)
+    compiled = memory.lower_step(config, step.adam(config), mesh).compile()
+    cost, talk = step.cost(compiled), collectives.read(compiled.as_text() or "")
+    asked = scale.Step(config.batch_size / mesh.size, cost["operations"], collectives.totals(talk))
+    predicted = scale.predictions(asked, given.share, given.loaded)
+    series = {name: [(row["chips"], 100 * row["efficiency"]) for row in rows] for name, rows in predicted.items()}
+    title = f"{step.title(config)} on {mesh.size} devices, spread"
+    chart.curves(f"{title}: predicted", "chips", "percent computing", series, picture(given, "scale"))
+    found = {"people": asked.people, "cost": cost, "talk": asked.talk, "predicted": predicted}
+    predicting = f"predicted, if computing reaches {given.share:.0%} of the peak and waits for all talk"
+    return found, "\n".join([title, collectives.lines(talk), f"  {predicting}:", scale.table(predicted)])
+
+
 PARTS = {
     "input": measure_input,
     "step": measure_step,
@@ -203,6 +240,7 @@ PARTS = {
     "evaluate": measure_evaluate,
     "compile": measure_compile,
     "memory": measure_memory,
+    "scale": measure_scale,
 }
 
 

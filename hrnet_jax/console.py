@@ -33,7 +33,8 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     """As absl does; a configuration that is missing, or a field that it does not have, is the user's mistake."""
     try:
         rest = app.parse_flags_with_usage(arguments)
-        getattr(flags.FLAGS["config"].value, "to_dict")  # noqa: B009  (ml_collections tells only on first use)
+        if (config := flags.FLAGS["config"].value) is not None:
+            getattr(config, "to_dict")  # noqa: B009  (ml_collections tells only on first use)
         return rest
     except (OSError, AttributeError) as error:
         print(f"error: {error}", file=sys.stderr)

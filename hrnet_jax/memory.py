@@ -35,12 +35,16 @@ def compile_step(config: ConfigDict, optimizer: optax.GradientTransformation, me
 
 def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> jax.stages.Lowered:
     """Returns the training step of a configuration, traced and ready to be compiled."""
-    everywhere, by_person = sharding.replicated(mesh), sharding.by_person(mesh)
     model = models.build(config)
     shapes = models.shapes(model, tuple(config.image_size))
     state = jax.eval_shape(lambda variables: training.init_state(variables, optimizer), shapes)
-    step = training.make_train_step(config, model, optimizer)
-    jitted = jax.jit(step, donate_argnums=0, in_shardings=(everywhere, by_person), out_shardings=everywhere)
+    where = sharding.state_sharding(state, mesh, config.fsdp)
+    jitted = jax.jit(
+        training.make_train_step(config, model, optimizer),
+        donate_argnums=0,
+        in_shardings=(where, sharding.by_person(mesh)),
+        out_shardings=(where, sharding.replicated(mesh)),
+    )
     return jitted.lower(state, training.batch_shapes(config))
 
 

@@ -120,16 +120,16 @@ def first_state(run: Run) -> training.TrainState:
         weights, description = loading.read(config.init_from), checkpoint.describe(config)
         variables, report = loading.initialize(variables, weights, description, spare=loading.HEADS)
         processes.say(f"{config.init_from}: {report}")
-    return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh)
+    return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh, config.fsdp)
 
 
 def last_state(run: Run, saved: checkpoint.Checkpoints) -> checkpoint.Restored | None:
     """Returns what to go on from, None if the run is new."""
     shapes = models.shapes(run.model, tuple(run.config.image_size))
     empty = jax.eval_shape(lambda variables: training.init_state(variables, run.optimizer), shapes)
-    everywhere = sharding.replicated(run.mesh)
+    where = sharding.state_sharding(empty, run.mesh, run.config.fsdp)
     return saved.restore(
-        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), empty)
+        jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), empty, where)
     )
 
 

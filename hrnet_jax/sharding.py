@@ -1,8 +1,10 @@
 """Where arrays live: the batch split over all devices of all machines, the state on each of them.
 
-The same program serves one CPU or eight chips: only the mesh differs.
+The same program serves one CPU or eight chips: only the mesh differs. What the optimizer remembers, two thirds of
+the state, may be split over the devices, too: each then updates its part of the weights, and gathers the others'.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+SMALL = 1024
+"""Arrays of fewer elements than this are not worth splitting."""
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -34,9 +39,41 @@ def place_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
 
 
-def place_state(state: Any, mesh: Mesh) -> Any:
-    """Puts a copy of every array on each device. The arrays given stay usable when the result is donated."""
-    return jax.tree.map(lambda leaf: jax.device_put(np.array(leaf), replicated(mesh)), state)
+def split(shape: Sequence[int], mesh: Mesh) -> NamedSharding:
+    """The longest side that the devices divide evenly is split; `SMALL` arrays, and those without one, are not."""
+    sides = [(side, axis) for axis, side in enumerate(shape) if side % mesh.size == 0]
+    if math.prod(shape) < SMALL or not sides:
+        return replicated(mesh)
+    _, axis = max(sides)
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+
+def state_sharding(state: Any, mesh: Mesh, fsdp: bool = False) -> Any:
+    """Returns where each array of a state lives, for compiling, placing and restoring it.
+
+    Args:
+      state: arrays, or their shapes.
+      mesh: the devices.
+      fsdp: whether the ``opt_state`` of a `training.TrainState` is split over the devices. Weights never are, so
+        that they can be evaluated and drawn with as they lie; a step needs them whole anyway.
+    """
+    where = jax.tree.map(lambda _: replicated(mesh), state)
+    if not fsdp:
+        return where
+    return where.replace(opt_state=jax.tree.map(lambda leaf: split(leaf.shape, mesh), state.opt_state))
+
+
+def place_state(state: Any, mesh: Mesh, fsdp: bool = False) -> Any:
+    """Puts every array where `state_sharding` says. The arrays given stay usable when the result is donated.
+
+    Each process must give the same arrays, whole, and places what its own devices hold of them.
+    """
+
+    def place(leaf: Any, where: NamedSharding) -> jax.Array:
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, where, lambda part: np.array(whole[part]))
+
+    return jax.tree.map(place, state, state_sharding(state, mesh, fsdp))
 
 
 def at_hand(tree: Any) -> Any:

@@ -1,9 +1,12 @@
 import json
+import math
 import pathlib
 import subprocess
 import sys
+import types
 
-from hrnet_jax import prepare
+from configs import default
+from hrnet_jax import benchmark, prepare
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -30,9 +33,30 @@ def test_a_part_is_measured_printed_and_written(shared, tmp_path):
         assert (tmp_path / "out" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
 
 
+def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
+    text = """  %gradient = f32[1000000] copy(%x), metadata={op_name="transpose(jvp(f))"}
+    %sum = f32[1000000] all-reduce(%gradient), channel_id=1"""
+    sizes = dict.fromkeys(("argument", "output", "alias", "temp"), 0)
+    analysis = types.SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
+    compiled = types.SimpleNamespace(
+        as_text=lambda: text, cost_analysis=lambda: {"flops": 1.4e12}, memory_analysis=lambda: analysis
+    )
+    lowered = types.SimpleNamespace(compile=lambda: compiled)
+    monkeypatch.setattr(benchmark.memory, "lower_step", lambda *_: lowered)
+    given = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)
+    found, said = benchmark.measure_scale(default.get_config(), given)  # type: ignore[arg-type]
+    assert found["people"] == 32
+    assert found["talk"] == {"gradients": {"all-reduce": {"operations": 1, "arrays": 1, "bytes": 4_000_000}}}
+    row = found["predicted"]["TPU v5e"][0]
+    assert row["chips"] == 8 and math.isclose(row["parts"]["compute"], 1.4e12 / (0.5 * 197e12))
+    assert "1 operations      1 arrays      4.000 MB" in said and "computing reaches 50% of the peak" in said
+    assert (tmp_path / "scale.svg").is_file()
+
+
 def test_mistakes_are_one_line(tmp_path):
     for arguments, message in {
         ("inputs",): "there is no part 'inputs': choose some of input, step",
+        ("scale",): "set JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 to simulate four",
         ("input", "--rounds=0"): "--rounds (=0) must be at least 1",
         ("memory", "--batches=1"): "--batches (=1) must be at least 2",
         ("input", f"--config.data.dir={tmp_path}"): f"{tmp_path}/train2017 does not exist: prepare the data with",

@@ -123,7 +123,10 @@ def test_the_whole_way_is_the_originals(shared, coco_data):
     with np.load(shared / "conformance" / "coco_four" / "real.npz") as numbers:
         expected = numbers["e2e/gt_boxes_preds"]
     np.testing.assert_allclose(outcome.joints, expected[..., :2], atol=1e-3)
-    np.testing.assert_allclose(outcome.scores, expected[..., 2], rtol=1e-5)
+    # Float32 rounds what a heatmap is summed up from: the scores nearest zero are as far off as the largest, on
+    # some processors 2e-5 of 90.
+    scores = expected[..., 2]
+    np.testing.assert_allclose(outcome.scores, scores, rtol=1e-5, atol=5e-7 * np.abs(scores).max())
 
 
 def batches_of(images, matrices, size):

@@ -34,6 +34,12 @@ def test_a_line_begins_at_zero(path):
     assert {"memory", "batches", "GB", "0.0"} <= set(comments(path).splitlines())
 
 
+def test_curves_have_names_and_marks(path):
+    series = {"slow": [(8, 50.0), (1024, 10.0)], "fast": [(8, 90.0), (1024, 80.0)]}
+    chart.curves("spread", "chips", "percent", series, path)
+    assert {"spread", "chips", "percent", "slow", "fast", "8", "1,024", "0"} <= set(comments(path).splitlines())
+
+
 def test_the_same_figures_are_the_same_file(path):
     for target in (path, path.with_name("again.svg")):
         chart.line("memory", "batches", "GB", [(10, 0.5), (20, 0.6)], target)

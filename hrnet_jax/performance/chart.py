@@ -55,6 +55,23 @@ def line(title: str, across: str, along: str, points: Sequence[tuple[float, floa
     _write(axes, across, path)
 
 
+def curves(
+    title: str, across: str, along: str, series: Mapping[str, Sequence[tuple[float, float]]], path: pathlib.Path
+) -> None:
+    """Draws values from 0 on over others that double from mark to mark, a curve for each name."""
+    axes = Figure((8, 3.4), layout="constrained").add_subplot()
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+    marks = sorted({place for points in series.values() for place, _ in points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(marks, [f"{mark:,}" for mark in marks])
+    axes.set_ylim(0)
+    axes.set_ylabel(along)
+    axes.legend(frameon=False, fontsize="small")
+    axes.set_title(title, loc="left", fontsize="medium")
+    _write(axes, across, path)
+
+
 def _save(axes, title: str, unit: str, path: pathlib.Path) -> None:
     axes.set_title(title, loc="left", fontsize="medium")
     axes.invert_yaxis()  # the first on top

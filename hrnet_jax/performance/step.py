@@ -71,7 +71,7 @@ def first_step(
     """Returns what the first training step takes, on the devices: a state, and what is read of a batch."""
     mesh = sharding.make_mesh()
     variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
-    state = sharding.place_state(training.init_state(variables, adam(config)), mesh)
+    state = sharding.place_state(training.init_state(variables, adam(config)), mesh, config.fsdp)
     return state, sharding.place_batch({name: batch[name] for name in training.SEEN}, mesh)
 
 

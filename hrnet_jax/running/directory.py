@@ -26,6 +26,7 @@ FREE_FIELDS = (
     "picture_every",
     "model.remat",
     "skip_not_finite",
+    "fsdp",
 )
 """Fields (or groups of them) that may differ when a run goes on: they do not change what it learns."""
 

@@ -72,8 +72,8 @@ def _tell(error: Exception) -> int:
     """Says what went wrong; returns the exit status."""
     if isinstance(error, jax.errors.JaxRuntimeError):
         print(
-            f"error: another process of the run, or the link to it, was lost ({str(error).splitlines()[0]}); the same"
-            " commands on all machines go on from the last checkpoint",
+            f"error: another process of the run, or the link to it, was lost ({str(error).splitlines()[0]});"
+            " the same commands on all machines go on from the last checkpoint",
             file=sys.stderr,
         )
         return interruption.UNFINISHED

@@ -1,0 +1,206 @@
+"""Faults planted into training runs: what is promised of each, and that it is kept.
+
+The promises stand in docs/faults.md, in this order. Damaged configurations, logs, tables and records of every
+other kind are planted by test_directory, test_logbook, test_records, test_decoded and test_fuzz.
+"""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import killing
+import numpy as np
+import pytest
+from test_resume import TINY
+
+from hrnet_jax import checkpoint, logbook, prepare, sharding
+from hrnet_jax.datasets import synthetic
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DESCRIPTION = {"name": "made up"}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> pathlib.Path:
+    root = tmp_path_factory.mktemp("made_up")
+    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
+    prepare.prepare_coco(root / "photos", root / "records")
+    return root / "records"
+
+
+def command(records: pathlib.Path, workdir: pathlib.Path, *changes: str) -> list[str]:
+    start = [sys.executable, "train.py", "--config=configs/demo.py", f"--workdir={workdir}"]
+    return [*start, f"--config.data.dir={records}", *TINY, *changes]
+
+
+def run(arguments: list[str], status: int, **options) -> str:
+    """Runs a command to its end and returns what it said."""
+    ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600, **options)
+    assert ended.returncode == status, ended.stderr[-3000:]
+    return ended.stdout + ended.stderr
+
+
+def on_small_disk(arguments: list[str], mountpoint: pathlib.Path, options: str) -> list[str]:
+    """The same command with a file system of its own, which only it sees; skips where that is not allowed."""
+    mountpoint.mkdir(parents=True)
+    mount = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    script = 'mount -t tmpfs -o "$1" made_up "$2" && shift 2 && exec "$@"'
+    try:
+        subprocess.run([*mount, script, "sh", options, os.fspath(mountpoint), "true"], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine does not let tests mount file systems")
+    return [*mount, script, "sh", options, os.fspath(mountpoint), *arguments]
+
+
+def test_a_damaged_record_stops_the_run_and_what_was_learnt_is_kept(records, tmp_path):
+    damaged = tmp_path / "records"
+    shutil.copytree(records, damaged)
+    (file,) = (damaged / "train2017" / "photos").rglob("*.array_record*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    output = run(command(damaged, tmp_path / "run"), status=2)
+    assert "cannot be read" in output and "prepare the split again" in output and "Traceback" not in output
+    assert "which is kept" in output and any((tmp_path / "run" / "checkpoints" / "last").glob("[0-9]*"))
+
+
+def test_a_full_disk_stops_the_run_with_what_to_do(records, tmp_path):
+    """The disk holds the network's checkpoint once, not three times."""
+    workdir = tmp_path / "run"
+    arguments = on_small_disk(command(records, workdir, "--config.picture_every=1000"), workdir, "size=1200k")
+    output = run(arguments, status=2)
+    assert "error: a checkpoint in" in output and "could not be written" in output and "make room" in output
+
+
+def test_checkpoints_that_cannot_be_written_are_told_before_the_first_step(records, tmp_path):
+    workdir = tmp_path / "run"
+    output = run(on_small_disk(command(records, workdir), workdir / "checkpoints", "ro"), status=2)
+    assert "not empty and has no config.json" in output  # no run ever began here
+    (workdir / "config.json").write_text("{}")
+    shutil.rmtree(workdir / "checkpoints")
+    output = run(on_small_disk(command(records, workdir), workdir / "checkpoints", "ro"), status=2)
+    assert "checkpoints cannot be written to (Read-only file system): make it writable" in output
+    assert not (workdir / "metrics.jsonl").exists()
+
+
+def state(step: int) -> dict:
+    random = np.random.default_rng(step)
+    weights = {f"w{i}": random.standard_normal((32, 33), np.float32) for i in range(8)}
+    return sharding.place_state({"params": weights, "step": np.array(step, np.int32)}, sharding.make_mesh())
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("runs") / "run"
+    saved = checkpoint.Checkpoints(workdir, DESCRIPTION)
+    for step in (5, 10):
+        saved.save(state(step), step, [{"loss": step / 4}])
+    saved.close()
+    return workdir
+
+
+def damage(file: pathlib.Path, kind: str, draw: random.Random) -> None:
+    content = bytearray(file.read_bytes())
+    place = draw.randrange(len(content)) if content else 0
+    if kind == "gone":
+        file.unlink()
+    elif kind == "cut":
+        file.write_bytes(content[:place])
+    elif content:
+        content[place] ^= 1 << draw.randrange(8)
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["gone", "cut", "flipped"])
+def test_no_damage_to_the_newest_checkpoint_ever_gives_a_wrong_state(two_checkpoints, tmp_path, capfd, kind):
+    """Either the damage is to nothing that matters, or it is told and the one before is taken."""
+    draw, steps = random.Random(kind), []
+    for trial in range(8):
+        workdir = tmp_path / str(trial)
+        shutil.copytree(two_checkpoints, workdir)
+        files = [path for path in (workdir / "checkpoints" / "last" / "10").rglob("*") if path.is_file()]
+        damage(draw.choice(sorted(files, key=lambda path: path.stat().st_size)[-12:]), kind, draw)
+        saved = checkpoint.Checkpoints(workdir, DESCRIPTION)
+        restored = saved.restore(state(0))
+        assert restored is not None
+        steps.append(int(restored.state["step"]))
+        assert restored.unlogged == [{"loss": steps[-1] / 4}]
+        jax.tree.map(np.testing.assert_array_equal, restored.state, state(steps[-1]))
+        told = capfd.readouterr().out
+        assert ("10 is damaged" in told and "it is kept as 10.damaged" in told) == (steps[-1] == 5)
+        if steps[-1] == 5:
+            saved.save(state(10), 10)
+        saved.close()
+        assert int(checkpoint.Checkpoints(workdir, DESCRIPTION).restore(state(0)).state["step"]) == 10
+    assert 5 in steps
+
+
+def test_nothing_but_damaged_checkpoints_is_told_and_nothing_overwritten(two_checkpoints, tmp_path):
+    shutil.copytree(two_checkpoints, tmp_path / "run")
+    for meta in (tmp_path / "run").glob("checkpoints/last/*/meta/metadata"):
+        meta.write_text("{")
+    with pytest.raises(ValueError, match=r"last/10 is damaged .*last/5 is damaged .* no other to go on from"):
+        checkpoint.Checkpoints(tmp_path / "run", DESCRIPTION).restore(state(0))
+    assert {path.name for path in (tmp_path / "run/checkpoints/last").iterdir()} == {"5", "10"}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_or_is_left_out(records, tmp_path):
+    wild = ("--config.learning_rate=1e30", "--config.warmup_steps=0")
+    output = run(command(records, tmp_path / "run", *wild), status=2)
+    assert "or a gradient of step 1 (counted from 0) is not finite, at learning rate 1e+30" in output
+    (line,) = (tmp_path / "run" / "not_finite.jsonl").read_text().splitlines()
+    assert len(json.loads(line)["annotation_ids"]) == 4 and "Traceback" not in output
+    output = run(command(records, tmp_path / "skipping", *wild, "--config.skip_not_finite=4"), status=2)
+    assert output.count("it is left out") == 4
+    lines = (tmp_path / "skipping" / "not_finite.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
+
+
+def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(records, tmp_path):
+    workdir = tmp_path / "run"
+    changes = ("--config.loader.workers=1", "--config.epochs=2000", "--config.eval_every=9999")
+    arguments = command(
+        records, workdir, *changes, "--config.picture_every=99999", "--config.checkpoint_every=9999"
+    )
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(logbook.read(workdir)) < 2:
+        time.sleep(0.05)
+    listed = subprocess.run(
+        ["pgrep", "--parent", str(process.pid), "--full", "spawn_main"], capture_output=True, text=True, check=True
+    )
+    os.kill(int(listed.stdout.split()[-1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors[-3000:]
+    assert "no batch came for step" in errors and "terminated unexpectedly with exit code -9" in errors
+    (kept,) = (workdir / "checkpoints" / "last").glob("[0-9]*")
+    assert f"goes on from step {int(kept.name):,}, which is kept" in errors
+
+
+def test_a_clock_set_back_changes_nothing(records, tmp_path):
+    """The second half of a run believes to come thirty years before the first."""
+    back = tmp_path / "back"
+    back.mkdir()
+    (back / "sitecustomize.py").write_text(
+        "import time\nnow, now_ns = time.time, time.time_ns\n"
+        "time.time, time.time_ns = lambda: now() - 1e9, lambda: now_ns() - 10**18\n"
+    )
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run(command(records, whole), status=0)
+    first = subprocess.Popen(
+        command(records, halves), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while first.poll() is None and len(logbook.read(halves)) < 2:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait() == 75
+    run(command(records, halves), status=0, env=os.environ | {"PYTHONPATH": os.fspath(back)})
+    times = [line["time"] for line in logbook.read(halves)]
+    assert max(times) - min(times) > 0.9e9 and times[0] > times[-1]
+    assert killing.differences(whole, halves) == []

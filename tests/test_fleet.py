@@ -1,0 +1,70 @@
+"""Several processes as one run, as on several machines: `fleet.py` in short."""
+
+import pathlib
+import signal
+import time
+
+import fleet
+import pytest
+from test_resume import TINY
+
+from hrnet_jax import logbook, prepare
+from hrnet_jax.datasets import synthetic
+
+AP = "val2017/gt_boxes/AP"
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory) -> list[str]:
+    root = tmp_path_factory.mktemp("made_up")
+    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
+    prepare.prepare_coco(root / "photos", root / "records")
+    return [*TINY, f"--config.data.dir={root / 'records'}"]
+
+
+@pytest.fixture(scope="module")
+def single(arguments, tmp_path_factory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("runs") / "single"
+    fleet.run(arguments, workdir)
+    return workdir
+
+
+def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:
+    while len(logbook.read(workdir)) < count:
+        assert all(process.poll() is None for process in started), fleet.output(workdir, 0).read_text()[-3000:]
+        time.sleep(0.05)
+
+
+def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(arguments, single, tmp_path):
+    """Two processes of two devices, with fsdp; the second gets the notice; one process of one device goes on."""
+    workdir = tmp_path / "run"
+    started = fleet.start([*arguments, "--config.fsdp=True"], workdir, processes=2, devices=2)
+    wait_for_lines(workdir, 2, started)
+    started[1].send_signal(signal.SIGTERM)
+    assert fleet.finish(started) == [75, 75]
+    assert "stopped after step" in fleet.output(workdir, 0).read_text()
+    assert "stopped after step" not in fleet.output(workdir, 1).read_text()
+    fleet.run(arguments, workdir)
+    assert fleet.farthest(single, workdir, "loss") < 1e-5
+    assert fleet.farthest(single, workdir, AP) == 0
+    assert "note: since the run was started, devices.count was 4 and is 1" in fleet.output(workdir, 0).read_text()
+
+
+def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(arguments, tmp_path):
+    workdir = tmp_path / "run"
+    endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
+    started = fleet.start([*arguments, *endless], workdir, processes=2)
+    wait_for_lines(workdir, 2, started)
+    started[1].kill()
+    assert fleet.finish(started, timeout=200) == [75, -9]
+    said = fleet.output(workdir, 0).read_text()
+    assert "error: another process of the run, or the link to it, was lost" in said and "Traceback" not in said
+
+
+def test_a_mistake_ends_all_processes(arguments, tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "thesis.tex").write_text("...")
+    statuses = fleet.finish(fleet.start(arguments, workdir, processes=2), timeout=200)
+    assert statuses[0] == 2 and statuses[1] != 0
+    assert "not empty and has no config.json" in fleet.output(workdir, 0).read_text()

@@ -1,0 +1,38 @@
+import json
+import types
+
+import numpy as np
+import pytest
+
+from configs import default
+from hrnet_jax.running import incidents, progress
+
+
+def make(tmp_path, allowed):
+    config = default.get_config()
+    config.skip_not_finite = allowed
+    people = types.SimpleNamespace(annotation_id=np.arange(100, 110), photo_id=np.arange(10))
+    split = types.SimpleNamespace(people=people)
+    run = types.SimpleNamespace(config=config, train_split=split, schedule=lambda step: 0.1 / (step + 1))
+    return incidents.NotFiniteSteps(tmp_path, run)  # pyright: ignore[reportArgumentType]
+
+
+def entries(tmp_path):
+    return [json.loads(line) for line in (tmp_path / incidents.FILE).read_text().splitlines()]
+
+
+def test_the_run_ends_with_all_that_is_needed_to_look_into_it(tmp_path):
+    with pytest.raises(ValueError, match=r"\(nan\) .* of step 9 .* is not finite, at learning rate 0\.01"):
+        make(tmp_path, 0)(progress.NotFinite(9, float("nan"), np.array([3, 1])))
+    assert entries(tmp_path) == [
+        {"step": 9, "loss": "nan", "learning_rate": 0.01, "annotation_ids": [103, 101], "photo_ids": [3, 1]}
+    ]
+
+
+def test_as_many_as_allowed_are_left_out(tmp_path):
+    note = make(tmp_path, 2)
+    for step in (4, 7):
+        note(progress.NotFinite(step, float("inf"), np.array([0])))
+    with pytest.raises(ValueError, match="step 8"):
+        note(progress.NotFinite(8, float("inf"), np.array([0])))
+    assert [entry["step"] for entry in entries(tmp_path)] == [4, 7, 8]
