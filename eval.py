@@ -22,7 +22,17 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import checkpoint, console, loading, models, sharding, state_dict, training, visualize
+from hrnet_jax import (
+    buckets,
+    checkpoint,
+    console,
+    loading,
+    models,
+    sharding,
+    state_dict,
+    training,
+    visualize,
+)  # fmt: skip
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import benchmarks, evaluate, report
 from hrnet_jax.running import directory, processes
@@ -47,8 +57,10 @@ def run() -> None:
     if _WORKDIR.value is None and _OUT.value is None:
         raise ValueError("`--checkpoint` needs `--out`, the directory where the figures go")
     config = _CONFIG.value
-    source = pathlib.Path(_WORKDIR.value or _CHECKPOINT.value or "")
-    out = pathlib.Path(_OUT.value or source / "eval")
+    source = buckets.path(_WORKDIR.value or _CHECKPOINT.value or "")
+    if buckets.is_in_bucket(out := _OUT.value or source / "eval"):
+        raise ValueError(f"the figures cannot be written to {out}: give `--out`, a local directory")
+    out = pathlib.Path(out)
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
     if _WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, config, _decides)
@@ -68,7 +80,7 @@ def _boxes(split: records.Split) -> str:
     return ", ".join(f"{count} {source}" for source, count in counts.items())
 
 
-def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> list[evaluate.Outcome]:
+def predict(config: ConfigDict, source: buckets.Path, split: records.Split) -> list[evaluate.Outcome]:
     """Restores the weights and evaluates them on every source of boxes that the split has."""
     mesh = sharding.make_mesh()
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
@@ -83,7 +95,7 @@ def predict(config: ConfigDict, source: pathlib.Path, split: records.Split) -> l
     )
 
 
-def load_weights(config: ConfigDict, model: nn.Module, source: pathlib.Path) -> dict[str, Any]:
+def load_weights(config: ConfigDict, model: nn.Module, source: buckets.Path) -> dict[str, Any]:
     """Returns the weights of one of our checkpoints, or of a PyTorch one, with all that the network has."""
     variables = training.init_variables(model, tuple(config.image_size), config.seed)
     variables, loaded = loading.initialize(variables, loading.read(source), checkpoint.describe(config))

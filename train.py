@@ -7,7 +7,6 @@ SIGTERM stops it after a checkpoint, with exit status 75; a second Ctrl-C stops 
 """
 
 import contextlib
-import pathlib
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -18,6 +17,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hrnet_jax import (
+    buckets,
     checkpoint,
     console,
     heatmap,
@@ -140,7 +140,7 @@ def loop(
             try:
                 batch = watch.next(batches, window.newest)
             except Exception as error:
-                keep_before_failing(state, step, window, saved, error)
+                keep_before_failing(state, step, window, saved, log, error)
             seen = {name: batch[name] for name in training.SEEN}
             state, metrics = train_step(state, sharding.place_batch(seen, run.mesh))
             window.add(metrics, batch["index"])
@@ -155,14 +155,22 @@ def loop(
                 log.picture(step, draw_picture(state, batch))
                 watch.restart()
             if run.due(step, config.checkpoint_every) or run.evaluates(step):
-                saved.save(state, step, window.unlogged())
+                keep(state, step, window, saved, log)
                 watch.restart()
             if run.evaluates(step):
                 evaluated = evaluate_state(state, step)
                 watch.restart()
             bar.update()
-    saved.save(state, step, window.unlogged())
+    keep(state, step, window, saved, log)
     return state, evaluated and step == run.steps
+
+
+def keep(
+    state: training.TrainState, step: int, window: progress.Window, saved: checkpoint.Checkpoints, log: Log
+) -> None:
+    """Saves a checkpoint to go on from; all that was logged is kept before it."""
+    log.upload()
+    saved.save(state, step, window.unlogged())
 
 
 def keep_before_failing(
@@ -170,6 +178,7 @@ def keep_before_failing(
     step: int,
     window: progress.Window,
     saved: checkpoint.Checkpoints,
+    log: Log,
     error: Exception,
 ) -> NoReturn:
     """Keeps what was learnt when no batch comes, and says why none does: data are damaged, a loader was killed.
@@ -178,7 +187,7 @@ def keep_before_failing(
     """
     kept = "the last checkpoint"
     if jax.process_count() == 1:
-        saved.save(state, step, window.unlogged())
+        keep(state, step, window, saved, log)
         kept = f"step {step:,}, which is kept"
     reason = str(error).splitlines()[0]
     raise ValueError(
@@ -192,9 +201,10 @@ def tell(text: str) -> None:
         tqdm.tqdm.write(text)
 
 
-def train(config: ConfigDict, workdir: pathlib.Path) -> int:
+def train(config: ConfigDict, workdir: buckets.Path) -> int:
     """Trains from where the run directory stands to the last epoch, or until asked to stop; returns the status."""
     processes.join()
+    buckets.check_writable(workdir)
     run = runs.prepare(config)
     begun = any(workdir.glob("checkpoints/last/[0-9]*"))
     fresh = None if begun else runs.first_state(run)  # before anything is written: the weights may not fit
@@ -219,7 +229,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> int:
     return conclude(run, workdir, state, finished, saved.best_score())
 
 
-def describe(run: runs.Run, workdir: pathlib.Path, start: int) -> None:
+def describe(run: runs.Run, workdir: buckets.Path, start: int) -> None:
     """Writes what the run is made of, and says what of it is not as it was when the run was started."""
     if processes.first():
         for difference in manifest.add(workdir, manifest.of(run, start)):
@@ -227,7 +237,7 @@ def describe(run: runs.Run, workdir: pathlib.Path, start: int) -> None:
 
 
 def conclude(
-    run: runs.Run, workdir: pathlib.Path, state: training.TrainState, finished: bool, best: float | None
+    run: runs.Run, workdir: buckets.Path, state: training.TrainState, finished: bool, best: float | None
 ) -> int:
     """Says how a run ended, and returns the exit status."""
     if not finished:
@@ -238,7 +248,7 @@ def conclude(
     return 0
 
 
-def replay_run(source: pathlib.Path, workdir: pathlib.Path) -> int:
+def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
     """Does a run again in another directory, and says whether anything differs; returns the exit status."""
     config = replay.read_config(source)
     starts = manifest.read(source)
@@ -256,11 +266,11 @@ def replay_run(source: pathlib.Path, workdir: pathlib.Path) -> int:
 def main() -> int:
     """Trains as the command line says."""
     if REPLAY.value:
-        source = pathlib.Path(REPLAY.value)
-        return replay_run(source, pathlib.Path(WORKDIR.value or f"{source}-replay"))
+        source = buckets.path(REPLAY.value)
+        return replay_run(source, buckets.path(WORKDIR.value or f"{source}-replay"))
     if not WORKDIR.value:
         raise ValueError("`--workdir`, the run directory, is missing: give --workdir=runs/NAME")
-    return train(CONFIG.value, pathlib.Path(WORKDIR.value))  # pyright: ignore[reportArgumentType]
+    return train(CONFIG.value, buckets.path(WORKDIR.value))  # pyright: ignore[reportArgumentType]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ network is, so that weights are never put into another one.
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import tensorstore
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from hrnet_jax import models, skeletons
+from hrnet_jax import buckets, models, skeletons
 from hrnet_jax.running import fingerprint, processes
 
 DAMAGED = ".damaged"
@@ -56,7 +55,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | os.PathLike, description: dict[str, Any], score: str = "AP"):
-        root = pathlib.Path(workdir).resolve() / "checkpoints"
+        root = buckets.absolute(workdir) / "checkpoints"
         self._description, self._score = description, score
         try:
             # Two of the last, in case that the newest is damaged.
@@ -64,7 +63,8 @@ class Checkpoints:
             _try_to_write(root)
         except OSError as error:
             raise ValueError(
-                f"{root} cannot be written to ({error.strerror}): make it writable, or give another --workdir"
+                f"{root} cannot be written to ({error.strerror or error}): make it writable, or give another"
+                " --workdir"
             ) from error
 
     def save(self, state: Any, step: int, unlogged: Sequence[dict[str, float]] = ()) -> None:
@@ -106,10 +106,11 @@ class Checkpoints:
     def restore(self, like: Any) -> Restored | None:
         """Returns the last state that is whole, shaped and placed as `like`; None if nothing is saved.
 
-        A damaged checkpoint is told of and kept under another name, and the one before it taken.
+        A damaged checkpoint is told of and kept under another name, and the one before it taken; but in a bucket,
+        where it may be the link to it that failed, it is left to the user to delete it.
 
         Raises:
-          ValueError: it belongs to another network, or all are damaged.
+          ValueError: it belongs to another network, or all are damaged, or one in a bucket.
         """
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         damage = []
@@ -121,6 +122,10 @@ class Checkpoints:
                 raise ValueError(str(error)) from error
             except Exception as error:  # orbax raises several kinds
                 damage.append(f"the checkpoint {folder} is damaged ({error!r:.200})")
+                if buckets.is_in_bucket(folder):
+                    raise ValueError(
+                        f"{damage[0]}, or cannot be reached: try again, or delete it to go on from the one before"
+                    ) from error
                 continue
             self._set_aside(damage, [later for later in self._last.all_steps() if later > step])
             return restored
@@ -182,7 +187,7 @@ class _OtherNetwork(ValueError):
 
 
 def _unsaved(manager: ocp.CheckpointManager, error: Exception) -> ValueError:
-    whole = [step for step in manager.all_steps() if (_folder(manager, step) / "meta" / "metadata").is_file()]
+    whole = [step for step in manager.all_steps() if _is_whole(_folder(manager, step))]
     return ValueError(
         f"a checkpoint in {manager.directory} could not be written ({error!r:.300}): make room, or see why;"
         f" what was saved before is whole ({f'step {max(whole):,}' if whole else 'nothing yet'}), and the same"
@@ -190,25 +195,27 @@ def _unsaved(manager: ocp.CheckpointManager, error: Exception) -> ValueError:
     )
 
 
-def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
-    return pathlib.Path(manager.directory) / str(step)
+def _folder(manager: ocp.CheckpointManager, step: int) -> buckets.Path:
+    return buckets.path(manager.directory) / str(step)
 
 
-def _try_to_write(root: pathlib.Path) -> None:
+def _try_to_write(root: buckets.Path) -> None:
     """Raises OSError unless files can be made in a directory."""
     trial = root / f".trial-{jax.process_index()}"
     trial.touch()
     trial.unlink()
 
 
-def _manager(directory: pathlib.Path, keep: int) -> ocp.CheckpointManager:
+def _manager(directory: buckets.Path, keep: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.LatestN(keep), cleanup_tmp_directories=True
+        preservation_policy=preservation_policy.LatestN(keep),
+        cleanup_tmp_directories=True,
+        atomicity_options=buckets.atomicity(directory),
     )
     return ocp.CheckpointManager(directory, options=options)
 
 
-def _meta(step_directory: pathlib.Path) -> dict[str, Any]:
+def _meta(step_directory: buckets.Path) -> dict[str, Any]:
     path = step_directory / "meta" / "metadata"
     try:
         meta = json.loads(path.read_text())
@@ -217,7 +224,7 @@ def _meta(step_directory: pathlib.Path) -> dict[str, Any]:
         raise ValueError(f"{path} does not say what the network is ({error!r}): use another checkpoint") from error
 
 
-def _check(step_directory: pathlib.Path, there: dict[str, Any], description: dict[str, Any]) -> None:
+def _check(step_directory: buckets.Path, there: dict[str, Any], description: dict[str, Any]) -> None:
     """Raises _OtherNetwork unless the checkpoint is of the network described."""
     different = [
         f"{name} is {there.get(name)!r} there and {value!r} here"
@@ -231,7 +238,7 @@ def _check(step_directory: pathlib.Path, there: dict[str, Any], description: dic
         )
 
 
-def find(path: str | os.PathLike) -> pathlib.Path:
+def find(path: str | os.PathLike) -> buckets.Path:
     """Returns the folder of one checkpoint, given it, a folder of checkpoints, or a run directory.
 
     In a run directory the best comes before the last; among several the newest is taken.
@@ -239,16 +246,20 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     Raises:
       FileNotFoundError: there is no checkpoint.
     """
-    path = pathlib.Path(path).resolve()
-    if (path / "meta" / "metadata").is_file():
+    path = buckets.absolute(path)
+    if _is_whole(path):
         return path
     for folder in (path / "checkpoints" / "best", path / "checkpoints" / "last", path):
-        steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit() and (p / "meta" / "metadata").is_file()]
+        steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit() and _is_whole(p)]
         if steps:
             return folder / str(max(steps))
     raise FileNotFoundError(
         f"there is no checkpoint in {path}: give a run directory of train.py, or a folder below its `checkpoints`"
     )
+
+
+def _is_whole(checkpoint: buckets.Path) -> bool:
+    return (checkpoint / "meta" / "metadata").is_file() and buckets.is_committed(checkpoint)
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
@@ -276,7 +287,7 @@ def read_everything(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, 
     return _read(directory, ("",)), _meta(directory)["network"]
 
 
-def _read(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, Any]:
+def _read(directory: buckets.Path, parts: tuple[str, ...]) -> dict[str, Any]:
     """Reads the parts of a checkpoint's state whose names begin so."""
     try:
         return _read_arrays(directory / "state", parts)
@@ -284,13 +295,13 @@ def _read(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, Any]:
         raise ValueError(f"the checkpoint {directory} is damaged ({error!r:.200}): use another one") from error
 
 
-def fingerprints(folder: pathlib.Path) -> dict[int, str]:
+def fingerprints(folder: buckets.Path) -> dict[int, str]:
     """Returns the fingerprints of the states in a folder of checkpoints, by step."""
-    steps = [path for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    steps = [path for path in folder.glob("[0-9]*") if path.name.isdigit() and _is_whole(path)]
     return {int(path.name): _meta(path)["fingerprint"] for path in steps}
 
 
-def _read_arrays(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, Any]:
+def _read_arrays(directory: buckets.Path, parts: tuple[str, ...]) -> dict[str, Any]:
     _look_for_damage(directory, parts)
     with ocp.PyTreeCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(directory).item_metadata.tree
@@ -300,13 +311,13 @@ def _read_arrays(directory: pathlib.Path, parts: tuple[str, ...]) -> dict[str, A
         return checkpointer.restore(directory, args=args)
 
 
-def _look_for_damage(directory: pathlib.Path, parts: tuple[str, ...]) -> None:
+def _look_for_damage(directory: buckets.Path, parts: tuple[str, ...]) -> None:
     """Raises ValueError, as tensorstore does, if any array of these parts cannot be read.
 
     Orbax would find that too, but leaves the rest of its reads to a closed event loop: hundreds of tracebacks,
     from C++, would bury the message.
     """
-    files = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{directory}/"}}
+    files = {"driver": "ocdbt", "base": buckets.store(directory)}
     keys = [key.decode() for key in tensorstore.KvStore.open(files).result().list().result()]
     names = [key.removesuffix(_ARRAY) for key in keys if key.endswith(_ARRAY) and key.startswith(parts)]
     if not names:
@@ -322,17 +333,18 @@ def write_weights(
     variables: Mapping[str, Any],
     description: Mapping[str, Any],
     counters: Mapping[str, int],
-) -> pathlib.Path:
+) -> buckets.Path:
     """Writes weights alone as a checkpoint, of step 0, that `read_weights` reads; returns its folder.
 
     Raises:
       ValueError: the directory holds something already.
     """
-    directory = pathlib.Path(directory).resolve()
+    directory = buckets.absolute(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ValueError(f"{directory} exists and is not empty: delete it, or give another name")
     meta = {"network": dict(description), "figures": {}, "counters": dict(counters)}
-    with ocp.CheckpointManager(directory) as manager:
+    options = ocp.CheckpointManagerOptions(atomicity_options=buckets.atomicity(directory))
+    with ocp.CheckpointManager(directory, options=options) as manager:
         state = ocp.args.StandardSave(dict(variables))
         manager.save(0, args=ocp.args.Composite(state=state, meta=ocp.args.JsonSave(meta)))
     return directory / "0"

@@ -1,18 +1,17 @@
 """The log of a run: figures in ``metrics.jsonl`` (a line per logged step) and TensorBoard, and pictures.
 
 What is logged is on disk when the call returns, so that a checkpoint saved afterwards never knows of a step that
-the log does not.
+the log does not; in a bucket, it is there when `Logbook.upload` returns.
 """
 
 import json
-import os
-import pathlib
 import time
 from typing import Any
 
 import cv2
 import numpy as np
 
+from hrnet_jax import buckets
 from hrnet_jax.running import tensorboard
 
 METRICS = "metrics.jsonl"
@@ -26,13 +25,13 @@ class Logbook:
       start_step: the steps done so far; what a stopped run logged after it is forgotten.
     """
 
-    def __init__(self, workdir: pathlib.Path, start_step: int):
+    def __init__(self, workdir: buckets.Path, start_step: int):
         self._pictures = workdir / "pictures"
-        self._pictures.mkdir(exist_ok=True)
+        buckets.make_directory(self._pictures)
         kept = [line for line in read(workdir) if line["step"] <= start_step]
         self._start = {name for line in kept if line["step"] == start_step for name in line}
-        _replace(workdir / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
-        self._lines = (workdir / METRICS).open("a")
+        self._path = workdir / METRICS
+        self._lines = buckets.begin(self._path, b"".join(_line(entry) for entry in kept))
         logged = {(line["step"], name) for line in kept for name in line}
         pictures = {(int(path.stem), tensorboard.PICTURE) for path in self._pictures.glob("[0-9]*.png")}
         pictures = {(step, tag) for step, tag in pictures if step <= start_step}
@@ -51,13 +50,12 @@ class Logbook:
         try:
             self._events.figures(step, figures)
             self._events.flush()
-            self._lines.write(json.dumps({"step": step, "time": round(time.time(), 3), **figures}) + "\n")
+            self._lines.write(_line({"step": step, "time": round(time.time(), 3), **figures}))
             self._lines.flush()
-            os.fsync(self._lines.fileno())
         except OSError as error:
-            raise _unwritable(self._lines.name, error) from error
+            raise _unwritable(self._path, error) from error
 
-    def picture(self, step: int, picture: np.ndarray) -> pathlib.Path:
+    def picture(self, step: int, picture: np.ndarray) -> buckets.Path:
         """Logs an RGB picture ``[height, width, 3]`` uint8.
 
         Raises:
@@ -72,6 +70,18 @@ class Logbook:
         except OSError as error:
             raise _unwritable(path, error) from error
         return path
+
+    def upload(self) -> None:
+        """Returns when all that was logged is in the bucket, if the run directory is in one.
+
+        Raises:
+          ValueError: the log cannot be written.
+        """
+        try:
+            self._events.upload()
+            self._lines.upload()
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
 
     def close(self) -> None:
         """Closes the files."""
@@ -92,22 +102,30 @@ class Silent:
     def picture(self, step: int, picture: np.ndarray) -> None:
         """See `Logbook`."""
 
+    def upload(self) -> None:
+        """See `Logbook`."""
+
     def close(self) -> None:
         """See `Logbook`."""
 
 
 def _unwritable(path: Any, error: OSError) -> ValueError:
     return ValueError(
-        f"{path} cannot be written ({error.strerror}): make room, or make it writable; the same command then goes"
-        " on from the last checkpoint"
+        f"{path} cannot be written ({error.strerror or error}): make room, or make it writable; the same command"
+        " then goes on from the last checkpoint"
     )
 
 
-def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the lines of a run's log in their order, without those that a crash cut off."""
     path = workdir / METRICS
-    lines = [_parsed(line) for line in path.read_text(errors="replace").splitlines()] if path.exists() else []
-    return [line for line in lines if line]
+    lines = path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
+    entries = [_parsed(line) for line in lines]
+    return [entry for entry in entries if entry]
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return f"{json.dumps(entry)}\n".encode()
 
 
 def _parsed(line: str) -> dict[str, Any]:
@@ -116,13 +134,3 @@ def _parsed(line: str) -> dict[str, Any]:
         return entry if isinstance(entry["step"], int) else {}
     except (ValueError, KeyError, TypeError):
         return {}
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that a crash leaves either the old one or the new."""
-    partial = path.with_name(f".{path.name}")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import (
     augment,
+    buckets,
     checkpoint,
     heatmap,
     loading,
@@ -132,7 +133,7 @@ def last_state(run: Run, saved: checkpoint.Checkpoints) -> checkpoint.Restored |
     )
 
 
-def announce(run: Run, workdir: pathlib.Path, start: int) -> None:
+def announce(run: Run, workdir: buckets.Path, start: int) -> None:
     """Says what is about to happen, before anything that takes long."""
     config, size = run.config, tuple(run.config.image_size)
     people, val_people = len(run.train_split.people), len(run.val_split.people)

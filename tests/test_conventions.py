@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 SPINE = [
     *("console", "skeletons", "geometry", "augment", "pipeline", "heatmap", "losses", "optimizer", "training"),
+    "buckets",
     *("sharding", "memory", "checkpoint", "state_dict", "loading", "convert", "logbook", "inference", "visualize"),
     "runs",
     *("prepare", "compare", "benchmark", "doctor"),

@@ -7,12 +7,14 @@ It holds ``config.json``, ``manifest.json``, ``metrics.jsonl`` (a line per logge
 import fcntl
 import json
 import os
-import pathlib
 import platform
 from collections.abc import Callable
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from ml_collections import ConfigDict
+
+from hrnet_jax import buckets
 
 FREE_FIELDS = (
     "data.dir",
@@ -49,7 +51,7 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
     Raises:
       ValueError: fields differ, or the directory's configuration cannot be read.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path = buckets.path(workdir) / "config.json"
     try:
         theirs = _flat(json.loads(path.read_text()))
     except (ValueError, AttributeError) as error:
@@ -67,16 +69,17 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
         )
 
 
-def claim(workdir: str | os.PathLike, config: ConfigDict) -> TextIO:
+def claim(workdir: str | os.PathLike, config: ConfigDict) -> AbstractContextManager:
     """Makes a run directory for a configuration, or makes sure that an existing one belongs to it.
 
     Returns:
-      The open file that keeps other runs out of the directory until it is closed or this process ends.
+      The open file that keeps other runs out of the directory until it is closed or this process ends. In a
+      bucket nothing can be locked: there, a second run is NOT refused, and both spoil each other's files.
 
     Raises:
       ValueError: the directory belongs to a run with another configuration, or is none; or a run is writing to it.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = buckets.path(workdir)
     path = workdir / "config.json"
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"--workdir (={workdir}) is a file: give a directory")
@@ -86,13 +89,12 @@ def claim(workdir: str | os.PathLike, config: ConfigDict) -> TextIO:
         )
     if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
         check(workdir, config, lambda name: not name.startswith(FREE_FIELDS))
-    lock = _lock(workdir)
-    path.with_suffix(".new").write_text(config.to_json_best_effort(indent=1))
-    path.with_suffix(".new").replace(path)
+    lock = nullcontext() if buckets.is_in_bucket(workdir) else _lock(workdir)
+    buckets.replace_text(path, config.to_json_best_effort(indent=1))
     return lock
 
 
-def _lock(workdir: pathlib.Path) -> TextIO:
+def _lock(workdir: buckets.Path) -> AbstractContextManager:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = (workdir / LOCK).open("a+")

@@ -1,13 +1,12 @@
 """Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run."""
 
 import json
-import pathlib
 
 import numpy as np
 import tqdm
 from jax.experimental import multihost_utils
 
-from hrnet_jax import runs
+from hrnet_jax import buckets, runs
 from hrnet_jax.running import processes, progress
 
 FILE = "not_finite.jsonl"
@@ -21,7 +20,7 @@ class NotFiniteSteps:
       run: `skip_not_finite` of its configuration says how many may be left out, since this start.
     """
 
-    def __init__(self, workdir: pathlib.Path, run: runs.Run):
+    def __init__(self, workdir: buckets.Path, run: runs.Run):
         self._path, self._run, self._count = workdir / FILE, run, 0
 
     def __call__(self, found: progress.NotFinite) -> None:
@@ -48,7 +47,7 @@ class NotFiniteSteps:
 
 
 def _append(
-    path: pathlib.Path, found: progress.NotFinite, rate: float, annotation_ids: np.ndarray, photo_ids: np.ndarray
+    path: buckets.Path, found: progress.NotFinite, rate: float, annotation_ids: np.ndarray, photo_ids: np.ndarray
 ) -> None:
     entry = {
         "step": found.step,
@@ -57,5 +56,4 @@ def _append(
         "annotation_ids": annotation_ids.tolist(),
         "photo_ids": photo_ids.tolist(),
     }
-    with path.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+    buckets.append_text(path, json.dumps(entry) + "\n")

@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from hrnet_jax import runs
+from hrnet_jax import buckets, runs
 from hrnet_jax.datasets import records
 
 FILE = "manifest.json"
@@ -48,7 +48,7 @@ def of(run: runs.Run, step: int) -> dict[str, Any]:
     }
 
 
-def add(workdir: pathlib.Path, entry: dict[str, Any]) -> list[str]:
+def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
     """Adds the entry of a start to a run directory's manifest; returns what differs from the first start.
 
     Raises:
@@ -61,13 +61,11 @@ def add(workdir: pathlib.Path, entry: dict[str, Any]) -> list[str]:
             f"the data are not those that the run {workdir} was started with ({'; '.join(others)}): give those"
             " (--config.data.dir), or start a new run (--workdir)"
         )
-    partial = workdir / f".{FILE}"
-    partial.write_text(json.dumps({"starts": [*starts, entry]}, indent=1) + "\n")
-    partial.replace(workdir / FILE)
+    buckets.replace_text(workdir / FILE, json.dumps({"starts": [*starts, entry]}, indent=1) + "\n")
     return differences
 
 
-def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the entries of all starts of a run, the oldest first; nothing if it has no manifest.
 
     Raises:

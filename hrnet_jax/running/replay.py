@@ -1,12 +1,11 @@
 """Doing a run again from what its directory tells, and saying whether the same came out, bit for bit."""
 
 import json
-import pathlib
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import checkpoint, logbook
+from hrnet_jax import buckets, checkpoint, logbook
 
 PASSING = ("time", "images_per_second", "data_wait")
 """What the log tells of time, which no two runs share."""
@@ -15,7 +14,7 @@ DIFFERENT = 1
 """Exit status if anything differs."""
 
 
-def read_config(workdir: pathlib.Path) -> ConfigDict:
+def read_config(workdir: buckets.Path) -> ConfigDict:
     """Returns the configuration of a run directory.
 
     Raises:
@@ -35,19 +34,19 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def compare(there: pathlib.Path, here: pathlib.Path) -> list[str]:
+def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Returns in words what differs between two runs in what they logged and kept; nothing if all is the same."""
     return [*_compare_logs(there, here), *_compare_states(there, here)]
 
 
-def count(there: pathlib.Path, here: pathlib.Path) -> str:
+def count(there: buckets.Path, here: buckets.Path) -> str:
     """Says how much of two runs can be compared."""
     lines = _figures(there).keys() & _figures(here).keys()
     states = ", ".join(f"{step:,}" for step in sorted(_states(there).keys() & _states(here).keys()))
     return f"{len(lines):,} logged figures and the state after step {states or '(none)'}"
 
 
-def _compare_logs(there: pathlib.Path, here: pathlib.Path) -> list[str]:
+def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Compares the figures that both runs logged."""
     a, b = _figures(there), _figures(here)
     both = sorted(a.keys() & b.keys())
@@ -63,7 +62,7 @@ def _compare_logs(there: pathlib.Path, here: pathlib.Path) -> list[str]:
     ]
 
 
-def _compare_states(there: pathlib.Path, here: pathlib.Path) -> list[str]:
+def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Compares the states that both runs kept of the same step."""
     a, b = _states(there), _states(here)
     return [
@@ -73,10 +72,10 @@ def _compare_states(there: pathlib.Path, here: pathlib.Path) -> list[str]:
     ]
 
 
-def _figures(workdir: pathlib.Path) -> dict[tuple[int, str], float]:
+def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
     lines = logbook.read(workdir)
     return {(line["step"], name): line[name] for line in lines for name in line if name not in PASSING}
 
 
-def _states(workdir: pathlib.Path) -> dict[int, str]:
+def _states(workdir: buckets.Path) -> dict[int, str]:
     return checkpoint.fingerprints(workdir / "checkpoints" / "last")

@@ -5,8 +5,6 @@ another thread, where a killed run loses them; and the file's name does not tell
 does not turn their order round.
 """
 
-import os
-import pathlib
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,8 @@ from google.protobuf.message import DecodeError
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.record_writer import masked_crc32c
+
+from hrnet_jax import buckets
 
 NAME = "events.out.tfevents.0000000000.hrnet_jax"
 PICTURE = "crops"
@@ -31,51 +31,49 @@ class Events:
       wanted: which events of before to keep: a function of step and tag.
     """
 
-    def __init__(self, workdir: pathlib.Path, wanted: Callable[[int, str], bool]):
+    def __init__(self, workdir: buckets.Path, wanted: Callable[[int, str], bool]):
         path = workdir / NAME
         kept = [record for record, event in read(path) if _is_wanted(event, wanted)] if path.exists() else []
-        partial = path.with_name(f".{NAME}")
-        self._file = partial.open("wb")
-        self._file.write(b"".join(kept))
-        if not kept:
-            self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self.flush()
-        partial.replace(path)  # the open file keeps its place under the new name
+        first = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._file = buckets.begin(path, b"".join(kept) or first)
 
     def figures(self, step: int, figures: dict[str, float]) -> None:
         """Writes figures by name."""
         for name, value in figures.items():
             shown = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-            self._add(Event(wall_time=time.time(), step=step, summary=shown))
+            self._file.write(_record(Event(wall_time=time.time(), step=step, summary=shown)))
 
     def picture(self, step: int, picture: np.ndarray, png: bytes) -> None:
         """Writes a picture ``[height, width, 3]``, encoded as `png`."""
         height, width, _ = picture.shape
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
         shown = Summary(value=[Summary.Value(tag=PICTURE, image=image)])
-        self._add(Event(wall_time=time.time(), step=step, summary=shown))
+        self._file.write(_record(Event(wall_time=time.time(), step=step, summary=shown)))
 
     def flush(self) -> None:
         """Returns when everything is on disk."""
         self._file.flush()
-        os.fsync(self._file.fileno())
+
+    def upload(self) -> None:
+        """Returns when everything is in the bucket, if the file is in one."""
+        self._file.upload()
 
     def close(self) -> None:
         """Writes out everything and closes the file."""
-        self.flush()
         self._file.close()
 
-    def _add(self, event: Event) -> None:
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        self._file.write(length + _checksum(length) + data + _checksum(data))
+
+def _record(event: Event) -> bytes:
+    data = event.SerializeToString()
+    length = struct.pack("<Q", len(data))
+    return length + _checksum(length) + data + _checksum(data)
 
 
 def _checksum(data: bytes) -> bytes:
     return struct.pack("<I", masked_crc32c(data))
 
 
-def read(path: pathlib.Path) -> Iterator[tuple[bytes, Event]]:
+def read(path: buckets.Path) -> Iterator[tuple[bytes, Event]]:
     """Yields the records of a file and the events in them, up to the first that a crash cut off."""
     data, start = path.read_bytes(), 0
     while start + _LENGTH <= len(data):

@@ -1,0 +1,208 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import fsspec
+import jax
+import jax.numpy as jnp
+import made_buckets
+import numpy as np
+import pytest
+
+from configs import default
+from hrnet_jax import buckets, checkpoint, logbook, sharding
+from hrnet_jax.running import directory, fingerprint, manifest, replay, tensorboard
+
+NETWORK = {"name": "hrnet", "width": 4}
+
+
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def bucket(request):
+    with getattr(made_buckets, request.param)() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"{request.param}://runs"
+
+
+@pytest.fixture
+def run(bucket, request):
+    return f"{bucket}/{request.node.originalname}"
+
+
+@pytest.fixture
+def state():
+    """A state of few arrays, since each is some requests."""
+    params = {"conv1": jnp.arange(12.0).reshape(3, 4), "bn1": jnp.ones(4)}
+    return sharding.place_state({"params": params, "batch_stats": {"bn1": jnp.zeros(4)}}, sharding.make_mesh())
+
+
+def files(run):
+    """All that is in the bucket below a folder, as another machine would see it."""
+    system = fsspec.filesystem(run[:2], skip_instance_cache=True)
+    names = (name.removeprefix(f"{run[5:]}/") for name in system.find(run))
+    return sorted(names)
+
+
+def in_another_process(code, *arguments):
+    root = pathlib.Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_paths_of_buckets_stay_and_others_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(buckets, "_PACKAGES", dict.fromkeys(buckets._PACKAGES, "fsspec"))
+    assert os.fspath(buckets.path("runs/a")) == "runs/a" and buckets.absolute("runs/a") == tmp_path / "runs/a"
+    for name in ("gs://runs/a", "s3://runs/a"):
+        assert os.fspath(buckets.absolute(name) / "config.json") == f"{name}/config.json"
+        assert buckets.is_in_bucket(name) and not buckets.is_in_bucket(name[5:])
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(buckets, "_PACKAGES", {"s3://": "nobodys_s3fs"})
+    with pytest.raises(ValueError, match="s3://runs/a needs the package nobodys_s3fs: `pip install nobodys_s3fs`"):
+        buckets.path("s3://runs/a")
+
+
+def test_a_state_comes_back_from_a_bucket(state, run):
+    saved = checkpoint.Checkpoints(run, NETWORK)
+    assert saved.restore(state) is None
+    changed = jax.tree.map(lambda x: x + 1, state)
+    saved.save(changed, 5, [{"loss": 1 / 3}])
+    saved.close()
+    again = checkpoint.Checkpoints(run, NETWORK)
+    restored = again.restore(state)
+    assert restored is not None and restored.unlogged == [{"loss": 1 / 3}]
+    assert_equal(restored.state, changed)
+    assert jax.tree.leaves(restored.state)[0].sharding == jax.tree.leaves(state)[0].sharding
+    again.close()
+    assert checkpoint.fingerprints(buckets.path(run) / "checkpoints/last") == {5: fingerprint.of(changed)}
+
+
+def test_another_process_reads_the_weights(state, run):
+    saved = checkpoint.Checkpoints(run, NETWORK)
+    saved.save(state, 5)
+    saved.close()
+    code = """
+import sys
+from hrnet_jax import checkpoint
+weights, network, _ = checkpoint.read_weights(sys.argv[1])
+print(checkpoint.find(sys.argv[1]), network["width"], weights["params"]["conv1"].sum())
+"""
+    done = in_another_process(code, run)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"{run}/checkpoints/last/5", "4", str(state["params"]["conv1"].sum())]
+
+
+def test_old_checkpoints_leave_nothing_behind(state, run):
+    saved = checkpoint.Checkpoints(run, NETWORK)
+    for step in (2, 4, 6):
+        saved.save(state, step)
+    assert [saved.save_best(state, step, ap) for step, ap in ((2, 0.2), (4, 0.5), (6, 0.3))] == [True, True, False]
+    assert saved.best_score() == 0.5
+    saved.close()
+    kept = {tuple(name.split("/")[1:3]) for name in files(run)}
+    assert kept == {("last", "4"), ("last", "6"), ("best", "4")}
+    assert os.fspath(checkpoint.find(run)) == f"{run}/checkpoints/best/4"
+
+
+def test_a_save_that_was_killed_is_skipped_and_cleared_away(state, run):
+    saved = checkpoint.Checkpoints(run, NETWORK)
+    saved.save(state, 1)
+    saved.close()
+    partial = buckets.path(run) / "checkpoints/last/2"
+    for name in ("_CHECKPOINT_METADATA", "meta/metadata", "state/d/0123"):
+        (partial / name).write_bytes((partial.parent / "1/meta/metadata").read_bytes())
+    assert checkpoint.find(run).name == "1"
+    assert checkpoint.fingerprints(partial.parent).keys() == {1}
+    again = checkpoint.Checkpoints(run, NETWORK)
+    assert not any("last/2/" in name for name in files(run))
+    assert_equal(again.restore(state).state, state)
+    again.save(state, 2)
+    again.close()
+    assert checkpoint.find(run).name == "2"
+
+
+def test_damage_in_a_bucket_is_named(state, run):
+    written = checkpoint.write_weights(run, state, NETWORK, {})
+    assert_equal(checkpoint.read_weights(run)[0], state)
+    (written / "state" / "d").rmtree()
+    with pytest.raises(ValueError, match=r"/0 is damaged .*: use another one"):
+        checkpoint.read_weights(run)
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        checkpoint.write_weights(run, state, NETWORK, {})
+
+
+def test_going_on_from_a_damaged_checkpoint_is_left_to_the_user(state, run):
+    """It may be the link to the bucket that is broken, so nothing is moved or deleted."""
+    saved = checkpoint.Checkpoints(run, NETWORK)
+    for step in (1, 2):
+        saved.save(state, step)
+    saved.close()
+    newest = buckets.path(run) / "checkpoints/last/2"
+    (newest / "state" / "d").rmtree()
+    before = files(run)
+    again = checkpoint.Checkpoints(run, NETWORK)
+    with pytest.raises(ValueError, match=r"last/2 is damaged .*: try again, or delete it to go on from"):
+        again.restore(state)
+    again.close()
+    assert files(run) == before
+    newest.rmtree()
+    again = checkpoint.Checkpoints(run, NETWORK)
+    assert_equal(again.restore(state).state, state)
+    again.close()
+
+
+def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
+    def steps():
+        return [line["step"] for line in logbook.read(workdir)]
+
+    def shown():
+        found = tensorboard.read(workdir / tensorboard.NAME)
+        return [(event.step, value.tag) for _, event in found for value in event.summary.value]
+
+    workdir = buckets.path(run)
+    buckets.check_writable(workdir)
+    log = logbook.Logbook(workdir, 0)
+    for step in (1, 2):
+        log.figures(step, {"loss": 1 / step})
+    log.upload()
+    assert steps() == [1, 2] and shown() == [(1, "loss"), (2, "loss")]
+    log.figures(3, {"loss": 0.0})
+    log.close()
+    assert steps() == [1, 2, 3]
+    log = logbook.Logbook(workdir, 2)
+    log.figures(4, {"loss": 9.0})
+    log.picture(4, np.zeros((2, 2, 3), np.uint8))
+    log.close()
+    assert steps() == [1, 2, 4]
+    assert shown() == [(1, "loss"), (2, "loss"), (4, "loss"), (4, "crops")]
+    assert files(run) == [tensorboard.NAME, "metrics.jsonl", "pictures/0000004.png"]
+
+
+def test_config_and_manifest_are_in_the_bucket(run):
+    config, workdir = default.get_config(), buckets.path(run)
+    with directory.claim(run, config):
+        assert replay.read_config(workdir) == config
+    assert manifest.add(workdir, {"step": 0, "code": "a"}) == []
+    assert manifest.add(workdir, {"step": 3, "code": "b"}) == ["code was a and is b"]
+    for text in ("one\n", "two\n"):
+        buckets.append_text(workdir / "notes", text)
+    assert (workdir / "notes").read_text() == "one\ntwo\n"
+    assert files(run) == ["config.json", "manifest.json", "notes"]
+    (workdir / "checkpoints/last/1/meta").write_text("{}")
+    config.model.width = 48
+    with pytest.raises(ValueError, match=r"belongs to another config: `model\.width` is 32 there and 48 here"):
+        directory.claim(run, config)
+
+
+def test_a_bucket_that_does_not_exist_is_not_made(bucket):
+    with pytest.raises(ValueError, match=r"://runs-of-nobody/run cannot be written to .*: see that the bucket"):
+        buckets.check_writable(buckets.path(f"{bucket}-of-nobody/run"))
+    with pytest.raises(FileNotFoundError):
+        files(f"{bucket}-of-nobody")
