@@ -140,6 +140,8 @@ def loop(
             try:
                 batch = watch.next(batches, window.newest)
             except Exception as error:
+                if asked.noted:  # the loader's processes were, too
+                    break
                 keep_before_failing(state, step, window, saved, log, error)
             seen = {name: batch[name] for name in training.SEEN}
             state, metrics = train_step(state, sharding.place_batch(seen, run.mesh))
@@ -189,7 +191,9 @@ def keep_before_failing(
     if jax.process_count() == 1:
         keep(state, step, window, saved, log)
         kept = f"step {step:,}, which is kept"
-    reason = str(error).splitlines()[0]
+    if not isinstance(error, ValueError | OSError | RuntimeError):
+        raise error
+    reason = (str(error) or repr(error)).splitlines()[0]
     raise ValueError(
         f"no batch came for step {step:,} (counted from 0): {reason}; the same command goes on from {kept}"
     ) from error
@@ -206,11 +210,13 @@ def train(config: ConfigDict, workdir: buckets.Path) -> int:
     processes.join()
     buckets.check_writable(workdir)
     run = runs.prepare(config)
-    begun = any(workdir.glob("checkpoints/last/[0-9]*"))
-    fresh = None if begun else runs.first_state(run)  # before anything is written: the weights may not fit
     with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(interruption.listen())
         if processes.first():
-            stack.enter_context(directory.claim(workdir, config))
+            stack.enter_context(directory.hold(workdir))
+        fresh = None if runs.begun(workdir) else runs.first_state(run)  # before it is claimed: it may not fit
+        if processes.first():
+            directory.claim(workdir, config)
         processes.meet("run directory claimed")
         saved = checkpoint.Checkpoints(workdir, checkpoint.describe(config), run.score)
         stack.enter_context(contextlib.closing(saved))
@@ -222,9 +228,8 @@ def train(config: ConfigDict, workdir: buckets.Path) -> int:
         runs.warn_without_score(run)
         log = logbook.Logbook(workdir, start) if processes.first() else logbook.Silent()
         stack.enter_context(contextlib.closing(log))
-        not_finite = incidents.NotFiniteSteps(workdir, run)
+        not_finite = incidents.NotFiniteSteps(workdir, run, start)
         window = progress.Window(start, restored.unlogged if restored else (), not_finite)
-        asked = stack.enter_context(interruption.listen())
         state, finished = loop(run, state, window, saved, log, asked)
     return conclude(run, workdir, state, finished, saved.best_score())
 

@@ -77,12 +77,12 @@ def make_directory(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file in such a way that a reader finds either the old or the new text."""
-    if is_in_bucket(path):
-        path.write_text(text)
-    else:
-        path.with_suffix(".new").write_text(text)
-        path.with_suffix(".new").replace(path)
+    """Writes a file so that a crash leaves either the old one or the new.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    begin(path, text.encode()).close()
 
 
 def append_text(path: Path, text: str) -> None:
@@ -95,19 +95,35 @@ def append_text(path: Path, text: str) -> None:
 
 
 def begin(path: Path, content: bytes) -> "Growing | Uploaded":
-    """Writes a file so that a crash leaves either the old one or the new, and keeps it open to add to."""
-    return Uploaded(path, content) if is_in_bucket(path) else Growing(pathlib.Path(path), content)
+    """Writes a file so that a crash leaves either the old one or the new, and keeps it open to add to.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    try:
+        return Uploaded(path, content) if is_in_bucket(path) else Growing(pathlib.Path(path), content)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> ValueError:
+    """Returns what to tell a user of a file that cannot be written."""
+    return ValueError(
+        f"{path} cannot be written ({error.strerror or error}): make room, or make it writable; the same command"
+        " then goes on from the last checkpoint"
+    )
 
 
 class Growing:
     """A local file that grows."""
 
     def __init__(self, path: pathlib.Path, content: bytes):
-        partial = path.with_name(f".{path.name}")
+        partial = path.with_suffix(".new")
         self._file = partial.open("wb")
         self.write(content)
         self.flush()
         partial.replace(path)  # the open file keeps its place under the new name
+        _sync_directory(path.parent)
 
     def write(self, more: bytes) -> None:
         """Adds something."""
@@ -125,6 +141,15 @@ class Growing:
         """Writes out everything and closes the file."""
         self.flush()
         self._file.close()
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+    """Returns when the names in a directory are on disk, too."""
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 class Uploaded:

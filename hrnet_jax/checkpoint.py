@@ -5,8 +5,10 @@ network is, so that weights are never put into another one.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,8 +26,9 @@ DAMAGED = ".damaged"
 """Ends the name of a checkpoint that was found damaged and put aside."""
 
 _WEIGHTS = ("params", "batch_stats")
+_DIGEST = "digest"  # of the rest of a `meta` file, in it
 _ARRAY = ".zarray"  # ends the key of what describes an array
-_EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what a `meta` file need not tell
+_EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what weights alone do not tell
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:
@@ -43,7 +46,7 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one run; saving happens in the background.
+    """The checkpoints of one run; writing happens in the background, after a fingerprint is taken.
 
     Args:
       workdir: the run directory.
@@ -80,8 +83,7 @@ class Checkpoints:
         """
         if step not in self._last.all_steps():
             self._best.wait_until_finished()  # else a crash may leave the later step and not the best before it
-            meta = {"unlogged": list(unlogged), "fingerprint": fingerprint.of(state)}
-            self._save(self._last, state, step, meta)
+            self._save(self._last, state, step, {"unlogged": list(unlogged)})
 
     def save_best(self, state: Any, step: int, score: float) -> bool:
         """Saves the state if its score is above that of the best so far, and waits for it; says whether it did.
@@ -99,9 +101,19 @@ class Checkpoints:
         return True
 
     def best_score(self) -> float | None:
-        """Returns the score of the best checkpoint, None if there is none."""
+        """Returns the score of the best checkpoint, None if there is none; one that is damaged is put aside.
+
+        Raises:
+          ValueError: it is damaged, or cannot be reached, in a bucket.
+        """
         step = self._best.latest_step()
-        return None if step is None else _meta(_folder(self._best, step))["figures"].get(self._score)
+        if step is None:
+            return None
+        try:
+            return _meta(_folder(self._best, step))["figures"].get(self._score)
+        except ValueError as error:
+            self._put_aside(self._best, {step: error})
+            return None
 
     def restore(self, like: Any) -> Restored | None:
         """Returns the last state that is whole, shaped and placed as `like`; None if nothing is saved.
@@ -113,26 +125,22 @@ class Checkpoints:
           ValueError: it belongs to another network, or all are damaged, or one in a bucket.
         """
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        damage = []
+        damage: dict[int, Exception] = {}
         for step in sorted(self._last.all_steps(), reverse=True):
-            folder = _folder(self._last, step)
             try:
                 restored = self._restore(step, like)
-            except _OtherNetwork as error:
-                raise ValueError(str(error)) from error
+            except (_OtherNetwork, jax.errors.JaxRuntimeError):
+                raise
             except Exception as error:  # orbax raises several kinds
-                damage.append(f"the checkpoint {folder} is damaged ({error!r:.200})")
-                if buckets.is_in_bucket(folder):
-                    raise ValueError(
-                        f"{damage[0]}, or cannot be reached: try again, or delete it to go on from the one before"
-                    ) from error
+                damage[step] = error
                 continue
-            self._set_aside(damage, [later for later in self._last.all_steps() if later > step])
+            self._put_aside(self._last, damage)
             return restored
         if damage:
+            told = "; ".join(f"{_folder(self._last, step)} ({error!r:.200})" for step, error in damage.items())
             raise ValueError(
-                f"{'; '.join(damage)}: there is no other to go on from; start anew in another --workdir, with"
-                " --config.init_from if `checkpoints/best` is whole"
+                f"all checkpoints are damaged: {told}: there is no other to go on from; start anew in another"
+                " --workdir, with --config.init_from if `checkpoints/best` is whole"
             )
         return None
 
@@ -148,36 +156,52 @@ class Checkpoints:
 
     def _restore(self, step: int, like: Any) -> Restored:
         folder = _folder(self._last, step)
+        damage = _damage(folder)
+        if not processes.all_say(damage is None):
+            raise damage or ValueError("another process cannot read it")
         meta = _meta(folder)
         _check(folder, meta["network"], self._description)
-        _look_for_damage(folder / "state", ("",))
         state = self._last.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
         if (found := fingerprint.of(state)) != meta["fingerprint"]:
             raise ValueError(f"its fingerprint is {found}, not {meta['fingerprint']}")
         return Restored(state, meta["unlogged"])
 
-    def _set_aside(self, damage: Sequence[str], steps: Sequence[int]) -> None:
-        """Puts damaged checkpoints out of the way, and says so."""
-        for text, step in zip(damage, sorted(steps, reverse=True), strict=True):
-            folder = _folder(self._last, step)
+    def _put_aside(self, manager: ocp.CheckpointManager, damage: Mapping[int, Exception]) -> None:
+        """Gives damaged checkpoints another name, and says so; in a bucket that is left to the user."""
+        for step, error in damage.items():
+            folder = _folder(manager, step)
+            text = f"the checkpoint {folder} is damaged ({error!r:.200})"
+            if buckets.is_in_bucket(folder):
+                raise ValueError(
+                    f"{text}, or cannot be reached: try again, or delete it to go on from the one before"
+                ) from error
+            names = (f"{step}{number}{DAMAGED}" for number in ("", *(f"-{n}" for n in range(2, sys.maxsize))))
+            free = next(name for name in names if not (folder.parent / name).exists())
+            processes.meet(f"{manager.directory} {free}")
             if processes.first():
-                folder.rename(folder.with_suffix(DAMAGED))
-            processes.say(f"note: {text}: going on from the one before; it is kept as {step}{DAMAGED}")
-        processes.meet("damaged checkpoints set aside")
-        if steps:
-            self._last.reload()
+                folder.rename(folder.parent / free)
+            processes.say(f"note: {text}: going on without it; it is kept as {free}")
+            processes.meet(f"{manager.directory} {free} is aside")
+        if damage:
+            manager.reload()
 
     def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, told: dict[str, Any]) -> None:
-        meta = {"network": self._description, "figures": {}, **told}
+        meta = {"network": self._description, "figures": {}, "fingerprint": fingerprint.of(state), **told}
+        meta[_DIGEST] = _digest(meta)
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
         try:
-            manager.save(step, args=args)
+            if not manager.save(step, args=args):
+                raise ValueError(f"orbax does not take step {step} after {manager.latest_step()}")
+        except jax.errors.JaxRuntimeError:  # another process is gone
+            raise
         except Exception as error:  # of this step or the one before: orbax raises several kinds
             raise _unsaved(manager, error) from error
 
     def _wait(self, manager: ocp.CheckpointManager) -> None:
         try:
             manager.wait_until_finished()
+        except jax.errors.JaxRuntimeError:
+            raise
         except Exception as error:
             raise _unsaved(manager, error) from error
 
@@ -215,13 +239,31 @@ def _manager(directory: buckets.Path, keep: int) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(directory, options=options)
 
 
+def _digest(meta: Mapping[str, Any]) -> str:
+    """Returns a digest of what a `meta` file tells besides it."""
+    told = {name: value for name, value in meta.items() if name != _DIGEST}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _meta(step_directory: buckets.Path) -> dict[str, Any]:
     path = step_directory / "meta" / "metadata"
     try:
         meta = json.loads(path.read_text())
+        if meta.get(_DIGEST, _digest(meta)) != _digest(meta):
+            raise ValueError("its digest is another")
         return {**_EMPTY, "network": dict(meta["network"])} | meta
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} does not say what the network is ({error!r}): use another checkpoint") from error
+
+
+def _damage(step_directory: buckets.Path) -> Exception | None:
+    """Returns why a checkpoint cannot be read, None if it can."""
+    try:
+        _meta(step_directory)
+        _look_for_damage(step_directory / "state", ("",))
+    except Exception as error:  # tensorstore raises several kinds
+        return error
+    return None
 
 
 def _check(step_directory: buckets.Path, there: dict[str, Any], description: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
-def _ours(error: BaseException) -> bool:
+def is_for_user(error: BaseException) -> bool:
     """Whether this project's own code raised an error by a `raise`, and so wrote it for the user."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     file = pathlib.Path(last.filename).resolve()
@@ -108,7 +108,7 @@ def run(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main() or 0)
     except (ValueError, OSError) as error:
-        if not _ours(error):
+        if not is_for_user(error):
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

@@ -33,9 +33,12 @@ class Logbook:
         self._path = workdir / METRICS
         self._lines = buckets.begin(self._path, b"".join(_line(entry) for entry in kept))
         logged = {(line["step"], name) for line in kept for name in line}
-        pictures = {(int(path.stem), tensorboard.PICTURE) for path in self._pictures.glob("[0-9]*.png")}
-        pictures = {(step, tag) for step, tag in pictures if step <= start_step}
-        self._events = tensorboard.Events(workdir, lambda *key: key in logged or key in pictures)
+        for path in self._pictures.glob("[0-9]*.png"):
+            if int(path.stem) > start_step:
+                path.unlink()
+            else:
+                logged.add((int(path.stem), tensorboard.PICTURE))
+        self._events = tensorboard.Events(workdir, lambda *key: key in logged)
 
     def logged_at_start(self, name: str) -> bool:
         """Whether the stopped run had logged a figure of the step that it goes on from."""
@@ -53,7 +56,7 @@ class Logbook:
             self._lines.write(_line({"step": step, "time": round(time.time(), 3), **figures}))
             self._lines.flush()
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise buckets.unwritable(self._path, error) from error
 
     def picture(self, step: int, picture: np.ndarray) -> buckets.Path:
         """Logs an RGB picture ``[height, width, 3]`` uint8.
@@ -64,11 +67,11 @@ class Logbook:
         path = self._pictures / f"{step:07d}.png"
         png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
         try:
-            path.write_bytes(png)
+            buckets.begin(path, png).close()
             self._events.picture(step, picture, png)
             self._events.flush()
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise buckets.unwritable(path, error) from error
         return path
 
     def upload(self) -> None:
@@ -81,7 +84,7 @@ class Logbook:
             self._events.upload()
             self._lines.upload()
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise buckets.unwritable(self._path, error) from error
 
     def close(self) -> None:
         """Closes the files."""
@@ -107,13 +110,6 @@ class Silent:
 
     def close(self) -> None:
         """See `Logbook`."""
-
-
-def _unwritable(path: Any, error: OSError) -> ValueError:
-    return ValueError(
-        f"{path} cannot be written ({error.strerror or error}): make room, or make it writable; the same command"
-        " then goes on from the last checkpoint"
-    )
 
 
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:

@@ -17,7 +17,9 @@ started, the threads and the workers. Processes (hosts) each get consecutive row
 that put together in the order of the processes they are the batch that one process alone would see.
 """
 
+import ctypes
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +32,8 @@ from absl import flags
 from hrnet_jax import augment, geometry
 from hrnet_jax.datasets import records
 from hrnet_jax.skeletons import Skeleton
+
+PR_SET_PDEATHSIG = 1  # Linux's prctl.h
 
 Batch = dict[str, np.ndarray]
 Person = dict[str, Any]  # an element of `records.PersonSource`; then also its `draw` and `valid`
@@ -157,7 +161,14 @@ def _prefetched(dataset: grain.MapDataset[Batch], threads: int, workers: int) ->
         return prefetched
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads absl's flags to start workers, from notebooks, too
-    return prefetched.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=2))
+    return prefetched.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=2), _follow)
+
+
+def _follow(worker: int, workers: int) -> None:
+    """Lets a worker end when the program does, even if that is killed, and leaves Ctrl-C to the program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _shuffled(position: int, *, source: records.PersonSource, seed: int) -> Person:

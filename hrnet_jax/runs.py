@@ -133,6 +133,18 @@ def last_state(run: Run, saved: checkpoint.Checkpoints) -> checkpoint.Restored |
     )
 
 
+def begun(workdir: buckets.Path) -> bool:
+    """Whether a run directory has checkpoints to go on from.
+
+    Raises:
+      ValueError: another process sees some, but this one does not.
+    """
+    seen = any(workdir.glob("checkpoints/last/[0-9]*"))
+    if processes.told(seen) and not seen:
+        raise ValueError(f"--workdir (={workdir}) is not the same directory on all machines: give a shared one")
+    return processes.told(seen)
+
+
 def announce(run: Run, workdir: buckets.Path, start: int) -> None:
     """Says what is about to happen, before anything that takes long."""
     config, size = run.config, tuple(run.config.image_size)

@@ -25,15 +25,20 @@ TABLE = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4), (4, 1), (4, 2))
 
 
 def start(
-    arguments: Sequence[str], workdir: pathlib.Path, processes: int = 1, devices: int = 1
+    arguments: Sequence[str],
+    workdir: pathlib.Path,
+    processes: int = 1,
+    devices: int = 1,
+    second: Sequence[str] = (),
 ) -> list[subprocess.Popen]:
-    """Starts the processes of one run; what they say goes to files beside the run directory."""
+    """Starts the processes of one run, the `second` with more arguments; what they say goes to files beside it."""
     command = [sys.executable, "train.py", "--config=configs/demo.py", f"--workdir={workdir}", *arguments]
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     address = f"--coordinator=localhost:{_free_port()}"
     started = []
     for index in range(processes):
         fleet = [address, f"--processes={processes}", f"--process={index}"] if processes > 1 else []
+        fleet += second if index == 1 else []
         with output(workdir, index).open("w") as file:
             files = {"stdout": file, "stderr": subprocess.STDOUT}
             started.append(subprocess.Popen([*command, *fleet], cwd=ROOT, env=environment, **files))

@@ -23,26 +23,27 @@ if __name__ == "__main__":
     sys.path.insert(0, os.fspath(ROOT))
 
 from hrnet_jax import logbook  # noqa: E402
-from hrnet_jax.running import replay, tensorboard  # noqa: E402
+from hrnet_jax.running import manifest, replay, tensorboard  # noqa: E402
 
 EVALUATION = "/gt_boxes/AP"
+PATIENCE = 900  # seconds that a moment is waited for
 
 
-Moment = Callable[[pathlib.Path, Sequence[int]], bool]
-"""Whether a run in a directory is at it; given, too, the steps after which there is an evaluation."""
+Moment = Callable[[pathlib.Path, Sequence[int], int], bool]
+"""Whether a run in a directory is at it; given, too, the steps of evaluations and the number of starts before."""
 
 
-def compiling(workdir: pathlib.Path, evaluations: Sequence[int]) -> bool:
-    """Everything is open and nothing done: what comes next is the compilation."""
-    return (workdir / tensorboard.NAME).exists() and not logbook.read(workdir)
+def compiling(workdir: pathlib.Path, evaluations: Sequence[int], starts: int) -> bool:
+    """Everything is open: what comes next is the compilation, or what JAX kept of it."""
+    return len(manifest.read(workdir)) > starts
 
 
-def saving(workdir: pathlib.Path, evaluations: Sequence[int]) -> bool:
+def saving(workdir: pathlib.Path, evaluations: Sequence[int], starts: int) -> bool:
     """A checkpoint is being written."""
     return any(workdir.glob("checkpoints/*/*tmp*"))
 
 
-def evaluating(workdir: pathlib.Path, evaluations: Sequence[int]) -> bool:
+def evaluating(workdir: pathlib.Path, evaluations: Sequence[int], starts: int) -> bool:
     """A checkpoint was begun that comes before an evaluation, which is not logged yet."""
     saved = {path.name.split(".")[0] for path in workdir.glob("checkpoints/last/*")}
     waiting = [step for step in evaluations if str(step) in saved]
@@ -73,6 +74,17 @@ def start(arguments: Sequence[str], workdir: pathlib.Path) -> subprocess.Popen:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 
 
+def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen, seconds: float = 300) -> None:
+    """Waits until something is so while processes run; ends them and raises if it does not come to that."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
+            for process in processes:
+                process.kill()
+            raise RuntimeError(f"it did not come; statuses {[process.wait() for process in processes]}")
+        time.sleep(0.02)
+
+
 def finish(process: subprocess.Popen) -> None:
     if status := process.wait():
         raise RuntimeError(f"a run ended with status {status}")
@@ -82,20 +94,21 @@ def kill(
     process: subprocess.Popen, workdir: pathlib.Path, moment: str, delay: float, evaluations: Sequence[int]
 ) -> Kill | None:
     """Kills a run with all its processes at a moment, or after some seconds; None if it ended before."""
-    began = time.monotonic()
-
-    def reached() -> bool:
+    began, starts, met = time.monotonic(), len(manifest.read(workdir)), False
+    while process.poll() is None and not met:
         passed = time.monotonic() - began
-        return MOMENTS[moment](workdir, evaluations) if moment in MOMENTS else passed >= delay
-
-    while process.poll() is None and not reached():
+        if passed > PATIENCE:
+            break
+        met = MOMENTS[moment](workdir, evaluations, starts) if moment in MOMENTS else passed >= delay
         time.sleep(0.01)
+    if moment == "compiling":
+        time.sleep(delay % 3)
     if process.poll() is not None:
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     lines = logbook.read(workdir)
-    return Kill(moment, reached(), lines[-1]["step"] if lines else 0)
+    return Kill(moment, met, lines[-1]["step"] if lines else 0)
 
 
 def torment(

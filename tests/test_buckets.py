@@ -187,7 +187,8 @@ def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
 
 def test_config_and_manifest_are_in_the_bucket(run):
     config, workdir = default.get_config(), buckets.path(run)
-    with directory.claim(run, config):
+    with directory.hold(run):
+        directory.claim(run, config)
         assert replay.read_config(workdir) == config
     assert manifest.add(workdir, {"step": 0, "code": "a"}) == []
     assert manifest.add(workdir, {"step": 3, "code": "b"}) == ["code was a and is b"]

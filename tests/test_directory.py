@@ -10,8 +10,8 @@ from hrnet_jax.running import directory
 
 
 def claim(workdir, config):
-    with directory.claim(workdir, config):
-        pass
+    with directory.hold(workdir):
+        directory.claim(workdir, config)
 
 
 def test_a_run_directory_belongs_to_its_config(tmp_path):
@@ -65,7 +65,7 @@ def test_a_directory_that_cannot_be_made_is_named():
 
 def test_a_second_run_is_refused_and_told_who_is_there(tmp_path):
     refused = pytest.raises(ValueError, match=rf"another run \(process {os.getpid()} on .*\) is writing to")
-    with directory.claim(tmp_path, default.get_config()), refused:
+    with directory.hold(tmp_path), refused:
         claim(tmp_path, default.get_config())
     claim(tmp_path, default.get_config())
 
@@ -73,7 +73,8 @@ def test_a_second_run_is_refused_and_told_who_is_there(tmp_path):
 def test_a_killed_run_leaves_the_directory_free(tmp_path):
     script = (
         "import os, signal; from configs import default; from hrnet_jax.running import directory\n"
-        f"held = directory.claim({os.fspath(tmp_path)!r}, default.get_config())\n"
+        f"held = directory.hold({os.fspath(tmp_path)!r})\n"
+        f"directory.claim({os.fspath(tmp_path)!r}, default.get_config())\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", script], check=False)

@@ -326,7 +326,8 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     people = len(records.open_split(records_of / "train2017").people)
     config.batch_size = people // 2
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    directory.claim(workdir, config).close()
+    workdir.mkdir()
+    directory.claim(workdir, config)
     splits = [records.open_split(records_of / name) for name in ("train2017", SPLIT)]
     manifest.add(workdir, {"data": {split.name: manifest.digest(split) for split in splits}})
     normal = np.random.default_rng(0).normal

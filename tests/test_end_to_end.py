@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import killing
@@ -112,8 +111,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_pa
     for number, threads in ((signal.SIGTERM, 1), (signal.SIGINT, 3)):
         process = start(command("train.py", data, f"--workdir={workdir}", **{"loader.threads": threads}))
         before = len(logbook.read(workdir))
-        while process.poll() is None and len(logbook.read(workdir)) < before + 2:
-            time.sleep(0.01)
+        killing.wait_for(lambda before=before: len(logbook.read(workdir)) >= before + 2, process)
         process.send_signal(number)
         assert "the same command goes on from there" in finish(process, status=75)
     assert logged(workdir)[-1]["step"] < logged(whole)[-1]["step"]
@@ -132,7 +130,7 @@ def test_a_run_can_be_done_again_and_says_what_differs(trained, data, tmp_path):
     (another / "metrics.jsonl").write_text(
         (whole / "metrics.jsonl").read_text().replace('"loss": 0.', '"loss": 1.', 1)
     )
-    output = finish(start([sys.executable, "train.py", f"--replay={another}"], devices=2), status=1)
+    output = finish(start([sys.executable, "train.py", f"--replay={another}"], devices=2), status=3)
     assert re.search(r"DIFFERENT: [\d,]+ of [\d,]+ logged figures, first at step 1: loss was 1\.", output)
     assert "DIFFERENT: the state after step" in output and "NOT the same" in output
     assert "note: devices.count was 1 and is 2" in output
@@ -141,8 +139,7 @@ def test_a_run_can_be_done_again_and_says_what_differs(trained, data, tmp_path):
 def test_two_runs_do_not_share_a_directory(data, tmp_path):
     arguments = command("train.py", data, f"--workdir={tmp_path}", epochs=50)
     first = start(arguments)
-    while first.poll() is None and not (tmp_path / "manifest.json").exists():
-        time.sleep(0.01)
+    killing.wait_for((tmp_path / "manifest.json").exists, first)
     output = finish(start(arguments), status=2)
     assert f"another run (process {first.pid} on" in output and "Traceback" not in output
     first.kill()

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import killing
@@ -77,6 +76,9 @@ def test_a_full_disk_stops_the_run_with_what_to_do(records, tmp_path):
     arguments = on_small_disk(command(records, workdir, "--config.picture_every=1000"), workdir, "size=1200k")
     output = run(arguments, status=2)
     assert "error: a checkpoint in" in output and "could not be written" in output and "make room" in output
+    shutil.rmtree(workdir)
+    output = run(on_small_disk(command(records, workdir), workdir, "size=4k"), status=2)
+    assert "cannot be written (No space left on device): make room" in output and "Traceback" not in output
 
 
 def test_checkpoints_that_cannot_be_written_are_told_before_the_first_step(records, tmp_path):
@@ -102,6 +104,7 @@ def two_checkpoints(tmp_path_factory) -> pathlib.Path:
     saved = checkpoint.Checkpoints(workdir, DESCRIPTION)
     for step in (5, 10):
         saved.save(state(step), step, [{"loss": step / 4}])
+    saved.save_best(state(10), 10, 2.5)
     saved.close()
     return workdir
 
@@ -138,15 +141,33 @@ def test_no_damage_to_the_newest_checkpoint_ever_gives_a_wrong_state(two_checkpo
         if steps[-1] == 5:
             saved.save(state(10), 10)
         saved.close()
+        (workdir / "checkpoints" / "last" / "10" / "meta" / "metadata").write_text("")  # again, the same step
+        again = checkpoint.Checkpoints(workdir, DESCRIPTION)
+        assert int(again.restore(state(0)).state["step"]) == 5
+        again.save(state(10), 10)
+        again.close()
         assert int(checkpoint.Checkpoints(workdir, DESCRIPTION).restore(state(0)).state["step"]) == 10
     assert 5 in steps
+
+
+@pytest.mark.parametrize("folder", ["last/10", "best/10"])
+def test_a_digit_changed_in_what_a_checkpoint_tells_is_noticed(two_checkpoints, tmp_path, folder):
+    shutil.copytree(two_checkpoints, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / folder / "meta" / "metadata"
+    path.write_text(path.read_text().replace("2.5", "9.5"))
+    saved = checkpoint.Checkpoints(tmp_path / "run", DESCRIPTION)
+    restored = saved.restore(state(0))
+    assert restored is not None and int(restored.state["step"]) == (5 if folder == "last/10" else 10)
+    assert saved.best_score() == (2.5 if folder == "last/10" else None)
+    assert saved.save_best(state(12), 12, 2.0) == (folder == "best/10")
+    saved.close()
 
 
 def test_nothing_but_damaged_checkpoints_is_told_and_nothing_overwritten(two_checkpoints, tmp_path):
     shutil.copytree(two_checkpoints, tmp_path / "run")
     for meta in (tmp_path / "run").glob("checkpoints/last/*/meta/metadata"):
         meta.write_text("{")
-    with pytest.raises(ValueError, match=r"last/10 is damaged .*last/5 is damaged .* no other to go on from"):
+    with pytest.raises(ValueError, match=r"all checkpoints are damaged: .*last/10 .*last/5 .* no other"):
         checkpoint.Checkpoints(tmp_path / "run", DESCRIPTION).restore(state(0))
     assert {path.name for path in (tmp_path / "run/checkpoints/last").iterdir()} == {"5", "10"}
 
@@ -170,8 +191,7 @@ def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(records, tmp_
         records, workdir, *changes, "--config.picture_every=99999", "--config.checkpoint_every=9999"
     )
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and len(logbook.read(workdir)) < 2:
-        time.sleep(0.05)
+    killing.wait_for(lambda: len(logbook.read(workdir)) >= 2, process)
     listed = subprocess.run(
         ["pgrep", "--parent", str(process.pid), "--full", "spawn_main"], capture_output=True, text=True, check=True
     )
@@ -196,8 +216,7 @@ def test_a_clock_set_back_changes_nothing(records, tmp_path):
     first = subprocess.Popen(
         command(records, halves), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while first.poll() is None and len(logbook.read(halves)) < 2:
-        time.sleep(0.01)
+    killing.wait_for(lambda: len(logbook.read(halves)) >= 2, first)
     first.send_signal(signal.SIGTERM)
     assert first.wait() == 75
     run(command(records, halves), status=0, env=os.environ | {"PYTHONPATH": os.fspath(back)})

@@ -2,9 +2,9 @@
 
 import pathlib
 import signal
-import time
 
 import fleet
+import killing
 import pytest
 from test_resume import TINY
 
@@ -30,9 +30,7 @@ def single(arguments, tmp_path_factory) -> pathlib.Path:
 
 
 def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:
-    while len(logbook.read(workdir)) < count:
-        assert all(process.poll() is None for process in started), fleet.output(workdir, 0).read_text()[-3000:]
-        time.sleep(0.05)
+    killing.wait_for(lambda: len(logbook.read(workdir)) >= count, *started)
 
 
 def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(arguments, single, tmp_path):
@@ -59,6 +57,12 @@ def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(arguments, tmp
     assert fleet.finish(started, timeout=200) == [75, -9]
     said = fleet.output(workdir, 0).read_text()
     assert "error: another process of the run, or the link to it, was lost" in said and "Traceback" not in said
+
+
+def test_a_mistake_of_one_process_ends_the_other_without_a_wrong_promise(arguments, tmp_path):
+    started = fleet.start(arguments, tmp_path / "run", processes=2, second=["--config.data.dir=gone"])
+    assert fleet.finish(started, timeout=200)[1] == 2 and started[0].returncode not in (0, 2)
+    assert "error: gone/train2017 does not exist" in fleet.output(tmp_path / "run", 1).read_text()
 
 
 def test_a_mistake_ends_all_processes(arguments, tmp_path):

@@ -8,13 +8,13 @@ from configs import default
 from hrnet_jax.running import incidents, progress
 
 
-def make(tmp_path, allowed):
+def make(tmp_path, allowed, start=0):
     config = default.get_config()
     config.skip_not_finite = allowed
     people = types.SimpleNamespace(annotation_id=np.arange(100, 110), photo_id=np.arange(10))
     split = types.SimpleNamespace(people=people)
     run = types.SimpleNamespace(config=config, train_split=split, schedule=lambda step: 0.1 / (step + 1))
-    return incidents.NotFiniteSteps(tmp_path, run)  # pyright: ignore[reportArgumentType]
+    return incidents.NotFiniteSteps(tmp_path, run, start)  # pyright: ignore[reportArgumentType]
 
 
 def entries(tmp_path):
@@ -36,3 +36,13 @@ def test_as_many_as_allowed_are_left_out(tmp_path):
     with pytest.raises(ValueError, match="step 8"):
         note(progress.NotFinite(8, float("inf"), np.array([0])))
     assert [entry["step"] for entry in entries(tmp_path)] == [4, 7, 8]
+
+
+def test_going_on_forgets_later_ones_and_counts_those_before(tmp_path):
+    note = make(tmp_path, 9)
+    for step in (4, 7):
+        note(progress.NotFinite(step, float("inf"), np.array([0])))
+    again = make(tmp_path, 1, start=6)
+    assert [entry["step"] for entry in entries(tmp_path)] == [4]
+    with pytest.raises(ValueError, match="step 7"):
+        again(progress.NotFinite(7, float("inf"), np.array([0])))

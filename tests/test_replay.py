@@ -21,7 +21,7 @@ LINES = [{"step": 2, "time": 1.0, "loss": 0.5}, {"step": 4, "time": 2.0, "loss":
 
 def test_a_configuration_comes_back_as_it_was_written(tmp_path):
     config = default.get_config()
-    directory.claim(tmp_path, config).close()
+    directory.claim(tmp_path, config)
     assert replay.read_config(tmp_path) == config
     with pytest.raises(ValueError, match=r"gone/config\.json cannot be read"):
         replay.read_config(tmp_path / "gone")
@@ -43,6 +43,12 @@ def test_the_first_difference_is_told(tmp_path):
         "1 of 5 logged figures, first at step 4: loss was 0.25 and is 0.25000001",
         "the state after step 4: its fingerprint was 0a and is 0b",
     ]
+
+
+def test_what_was_not_logged_again_is_told(tmp_path):
+    a, b = write(tmp_path / "a", LINES), write(tmp_path / "b", [LINES[0], {"step": 4, "loss": 0.25}])
+    assert replay.compare(a, b) == ["1 figures were not logged again, first val/AP of step 4"]
+    assert replay.compare(b, a) == []
 
 
 def test_runs_with_nothing_in_common_are_not_the_same(tmp_path):

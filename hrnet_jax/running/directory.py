@@ -28,16 +28,18 @@ FREE_FIELDS = (
     "skip_not_finite",
     "fsdp",
 )
-"""Fields (or groups of them) that may differ when a run goes on: they do not change what it learns."""
+"""Fields (or groups of them) that may differ when a run goes on: they change what it learns not at all, in the
+last bits (`model.remat`, `fsdp`), or where it would have stopped (`skip_not_finite`)."""
 
-LOCK = "lock"
+CONFIG, LOCK = "config.json", "lock"
 
 
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested fields by their full names, ``{"model.width": 32}``."""
+    named = {}
     for name, value in fields.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return named
 
 
 def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
@@ -51,12 +53,12 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
     Raises:
       ValueError: fields differ, or the directory's configuration cannot be read.
     """
-    path = buckets.path(workdir) / "config.json"
+    path = buckets.path(workdir) / CONFIG
     try:
-        theirs = _flat(json.loads(path.read_text()))
+        theirs = flat(json.loads(path.read_text()))
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}): write it again, or give another --workdir") from error
-    ours = _flat(json.loads(config.to_json_best_effort()))
+    ours = flat(json.loads(config.to_json_best_effort()))
     different = [
         f"`{name}` is {theirs.get(name)!r} there and {ours.get(name)!r} here"
         for name in sorted(theirs.keys() | ours.keys())
@@ -69,45 +71,58 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
         )
 
 
-def claim(workdir: str | os.PathLike, config: ConfigDict) -> AbstractContextManager:
-    """Makes a run directory for a configuration, or makes sure that an existing one belongs to it.
+def hold(workdir: str | os.PathLike) -> AbstractContextManager:
+    """Makes a run directory if there is none, and keeps other runs out of it.
 
     Returns:
-      The open file that keeps other runs out of the directory until it is closed or this process ends. In a
-      bucket nothing can be locked: there, a second run is NOT refused, and both spoil each other's files.
+      The open file that does so until it is closed or this process ends, however it does. In a bucket nothing can
+      be locked: there, a second run is NOT refused, and both spoil each other's files.
 
     Raises:
-      ValueError: the directory belongs to a run with another configuration, or is none; or a run is writing to it.
+      ValueError: it is no run directory, cannot be written to, or a run is writing to it.
     """
     workdir = buckets.path(workdir)
-    path = workdir / "config.json"
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"--workdir (={workdir}) is a file: give a directory")
-    if not path.is_file() and workdir.is_dir() and {p.name for p in workdir.iterdir()} - {LOCK, "config.new"}:
+    begun = (workdir / CONFIG).is_file()
+    if not begun and workdir.is_dir() and {path.name for path in workdir.iterdir()} - {LOCK, "config.new"}:
         raise ValueError(
             f"the run directory {workdir} is not empty and has no config.json: give another --workdir"
         )
+    return nullcontext() if buckets.is_in_bucket(workdir) else _lock(workdir)
+
+
+def claim(workdir: str | os.PathLike, config: ConfigDict) -> None:
+    """Makes a run directory that is held one of this configuration, or makes sure that it is.
+
+    Raises:
+      ValueError: it belongs to a run with another configuration, or cannot be written to.
+    """
+    workdir = buckets.path(workdir)
     if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
         check(workdir, config, lambda name: not name.startswith(FREE_FIELDS))
-    lock = nullcontext() if buckets.is_in_bucket(workdir) else _lock(workdir)
-    buckets.replace_text(path, config.to_json_best_effort(indent=1))
-    return lock
+    buckets.replace_text(workdir / CONFIG, config.to_json_best_effort(indent=1))
 
 
 def _lock(workdir: buckets.Path) -> AbstractContextManager:
+    path = workdir / LOCK
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / LOCK).open("a+")
+        lock = path.open("a+")
     except OSError as error:
         raise ValueError(f"--workdir (={workdir}) cannot be written to ({error}): give another one") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lifts it when the process is gone
-    except OSError as error:
+    except BlockingIOError as error:
         lock.close()
-        other = (workdir / LOCK).read_text().strip()
         raise ValueError(
-            f"another run ({other}) is writing to {workdir}: stop it, or give another --workdir"
+            f"another run ({path.read_text().strip()}) is writing to {workdir}: stop it, or give another --workdir"
         ) from error
+    except OSError as error:  # some network file systems have no locks
+        print(
+            f"note: {path} cannot be locked ({error.strerror}): a second run here would NOT be refused", flush=True
+        )
+        return lock
     lock.truncate(0)
     print(f"process {os.getpid()} on {platform.node()}", file=lock, flush=True)
     return lock

@@ -17,11 +17,18 @@ class NotFiniteSteps:
 
     Args:
       workdir: the run directory.
-      run: `skip_not_finite` of its configuration says how many may be left out, since this start.
+      run: `skip_not_finite` of its configuration says how many may be left out.
+      start: the steps done so far; later ones that a stopped run met are forgotten.
     """
 
-    def __init__(self, workdir: buckets.Path, run: runs.Run):
-        self._path, self._run, self._count = workdir / FILE, run, 0
+    def __init__(self, workdir: buckets.Path, run: runs.Run, start: int):
+        self._path, self._run = workdir / FILE, run
+        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] < start]
+        self._count = len(kept)
+        processes.meet("steps that were not finite read")
+        if processes.first() and len(kept) < len(lines):
+            buckets.replace_text(self._path, "".join(kept))
 
     def __call__(self, found: progress.NotFinite) -> None:
         """Takes note of a step.
@@ -39,8 +46,8 @@ class NotFiniteSteps:
         if self._count > self._run.config.skip_not_finite:
             raise ValueError(
                 f"{text}, at learning rate {rate:.2g}: {self._path} names the people in its batch;"
-                " look at them, or lower `learning_rate`; the same command goes on from the last checkpoint and"
-                " comes to the very same step; --config.skip_not_finite=N leaves out up to N such steps"
+                " look at them; the same command goes on from the last checkpoint and comes to the very same step,"
+                " --config.skip_not_finite=N leaves out up to N such steps; a lower learning rate is another run"
             )
         if processes.first():
             tqdm.tqdm.write(f"note: {text}: it is left out; {self._path} names the people in its batch")

@@ -21,11 +21,12 @@ import jax
 
 from hrnet_jax import buckets, runs
 from hrnet_jax.datasets import records
+from hrnet_jax.running import directory
 
 FILE = "manifest.json"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-_VARIABLES = re.compile(r"(XLA|JAX|TPU|LIBTPU|CUDA|NCCL|NVIDIA_TF32|OMP|GLIBC)_?")
+_VARIABLES = re.compile(r"XLA_|JAX_|TPU_|LIBTPU_|CUDA_|NCCL_|NVIDIA_TF32|OMP_NUM|GLIBC_")
 _EDGE = 2**16  # bytes of each end of a file of records that count
 _PASSING = ("time", "step", "command", "host")  # differ from start to start
 _DATA = "data"
@@ -81,19 +82,12 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
 
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Returns in words what differs between two entries, but for what differs at every start."""
-    a, b = _flat(there), _flat(here)
+    a, b = directory.flat(there), directory.flat(here)
     return [
         f"{name} was {a.get(name, 'not there')} and is {b.get(name, 'not there')}"
         for name in sorted(a.keys() | b.keys())
         if a.get(name) != b.get(name) and not name.startswith(_PASSING)
     ]
-
-
-def _flat(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in entry.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _versions() -> dict[str, str]:

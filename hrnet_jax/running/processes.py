@@ -14,12 +14,16 @@ import jax
 import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
 
 from hrnet_jax import console
 from hrnet_jax.running import interruption
 
 HEARTBEAT = 60
 """Seconds after which a machine that gave no sign of life is taken for lost, and the others stop."""
+
+PATIENCE = 600
+"""Seconds that processes wait for each other before the first step."""
 
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Run with the other processes that the cluster started.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no cluster tells.")
@@ -45,7 +49,7 @@ def join() -> None:
         jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=HEARTBEAT)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"the other processes cannot be found ({str(error).splitlines()[0]}): check that all were started with"
+            f"the other processes cannot be found ({error}): check that all were started with"
             " the same --coordinator, whose port must be free and reachable; where no cluster tells of the"
             " processes, give --coordinator, --processes and --process"
         ) from error
@@ -68,16 +72,21 @@ def together() -> Iterator[None]:
         os._exit(status)
 
 
+LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "Gloo", "NCCL", "heartbeat", "coordination")
+"""What JAX's message holds when another process is gone; the same kind of error tells of full memory, too."""
+
+
 def _tell(error: Exception) -> int:
     """Says what went wrong; returns the exit status."""
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    text = str(error)
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in text for word in LOST):
         print(
-            f"error: another process of the run, or the link to it, was lost ({str(error).splitlines()[0]});"
-            " the same commands on all machines go on from the last checkpoint",
+            f"error: another process of the run, or the link to it, was lost ({text.splitlines()[0]}): see what"
+            " that one said; the same commands on all machines go on from the last checkpoint",
             file=sys.stderr,
         )
         return interruption.UNFINISHED
-    if isinstance(error, ValueError | OSError):
+    if isinstance(error, ValueError | OSError) and console.is_for_user(error):
         print(f"error: {error}", file=sys.stderr)
         return console.USAGE_ERROR
     traceback.print_exception(error)
@@ -98,7 +107,12 @@ def say(text: str) -> None:
 def meet(where: str) -> None:
     """Waits until all processes are here."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(where)
+        multihost.sync_global_processes(where, timeout=PATIENCE)
+
+
+def all_say(value: bool) -> bool:
+    """Whether all processes say yes."""
+    return bool(np.all(multihost_utils.process_allgather(np.array(value))))
 
 
 def told(value: bool) -> bool:

@@ -10,7 +10,7 @@ from hrnet_jax import buckets, checkpoint, logbook
 PASSING = ("time", "images_per_second", "data_wait")
 """What the log tells of time, which no two runs share."""
 
-DIFFERENT = 1
+DIFFERENT = 3
 """Exit status if anything differs."""
 
 
@@ -53,13 +53,17 @@ def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
     different = [key for key in both if a[key] != b[key] and not (a[key] != a[key] and b[key] != b[key])]
     if not both:
         return ["the logs have no figure in common"]
-    if not different:
-        return []
-    step, name = different[0]
-    return [
-        f"{len(different):,} of {len(both):,} logged figures, first at step {step:,}: {name} was {a[step, name]!r}"
-        f" and is {b[step, name]!r}"
-    ]
+    found = []
+    if alone := sorted(a.keys() - b.keys()):
+        step, name = alone[0]
+        found.append(f"{len(alone):,} figures were not logged again, first {name} of step {step:,}")
+    if different:
+        step, name = different[0]
+        found.append(
+            f"{len(different):,} of {len(both):,} logged figures, first at step {step:,}: {name} was"
+            f" {a[step, name]!r} and is {b[step, name]!r}"
+        )
+    return found
 
 
 def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
@@ -78,4 +82,5 @@ def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
 
 
 def _states(workdir: buckets.Path) -> dict[int, str]:
-    return checkpoint.fingerprints(workdir / "checkpoints" / "last")
+    folders = [workdir / "checkpoints" / name for name in ("best", "last")]
+    return {step: mark for folder in folders for step, mark in checkpoint.fingerprints(folder).items()}
