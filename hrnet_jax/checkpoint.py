@@ -6,9 +6,9 @@ network is, so that weights are never put into another one.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -175,7 +175,7 @@ class Checkpoints:
                 raise ValueError(
                     f"{text}, or cannot be reached: try again, or delete it to go on from the one before"
                 ) from error
-            names = (f"{step}{number}{DAMAGED}" for number in ("", *(f"-{n}" for n in range(2, sys.maxsize))))
+            names = (f"{step}{f'-{number}' * (number > 1)}{DAMAGED}" for number in itertools.count(1))
             free = next(name for name in names if not (folder.parent / name).exists())
             processes.meet(f"{manager.directory} {free}")
             if processes.first():

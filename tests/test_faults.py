@@ -146,6 +146,7 @@ def test_no_damage_to_the_newest_checkpoint_ever_gives_a_wrong_state(two_checkpo
         assert int(again.restore(state(0)).state["step"]) == 5
         again.save(state(10), 10)
         again.close()
+        capfd.readouterr()
         assert int(checkpoint.Checkpoints(workdir, DESCRIPTION).restore(state(0)).state["step"]) == 10
     assert 5 in steps
 
