@@ -26,6 +26,7 @@ DAMAGED = ".damaged"
 """Ends the name of a checkpoint that was found damaged and put aside."""
 
 _WEIGHTS = ("params", "batch_stats")
+_ORBAX_FILES = ("_METADATA", "_sharding", "array_metadatas/*")  # JSON about the arrays, which orbax reads late
 _DIGEST = "digest"  # of the rest of a `meta` file, in it
 _ARRAY = ".zarray"  # ends the key of what describes an array
 _EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what weights alone do not tell
@@ -260,6 +261,9 @@ def _damage(step_directory: buckets.Path) -> Exception | None:
     """Returns why a checkpoint cannot be read, None if it can."""
     try:
         _meta(step_directory)
+        for pattern in _ORBAX_FILES:
+            for path in (step_directory / "state").glob(pattern):
+                json.loads(path.read_text())
         _look_for_damage(step_directory / "state", ("",))
     except Exception as error:  # tensorstore raises several kinds
         return error

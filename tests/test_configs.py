@@ -46,7 +46,7 @@ def test_every_config_builds_its_step(name):
     }
     after, metrics = jax.eval_shape(training.make_train_step(config, model, adam), state, batch)
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
-    assert set(metrics) == {"loss", "pck"}
+    assert set(metrics) == {"loss", "pck", "finite"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
