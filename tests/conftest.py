@@ -39,6 +39,36 @@ def coco_data(shared, tmp_path_factory) -> pathlib.Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def made_up_records(tmp_path_factory) -> pathlib.Path:
+    """A handful of made-up people, prepared."""
+    from hrnet_jax import prepare
+    from hrnet_jax.datasets import synthetic
+
+    root = tmp_path_factory.mktemp("made_up")
+    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
+    prepare.prepare_coco(root / "photos", root / "records")
+    return root / "records"
+
+
+@pytest.fixture(scope="session")
+def tiny(made_up_records) -> list[str]:
+    """The flags of a training run of ten steps."""
+    import killing
+
+    return [*killing.TINY, f"--config.data.dir={made_up_records}"]
+
+
+@pytest.fixture(scope="session")
+def whole_run(tiny, tmp_path_factory) -> pathlib.Path:
+    """That run, left in peace."""
+    import killing
+
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    killing.finish(killing.start(tiny, workdir))
+    return workdir
+
+
 @pytest.fixture
 def torch():
     """PyTorch, where it is installed."""

@@ -29,6 +29,21 @@ EVALUATION = "/gt_boxes/AP"
 PATIENCE = 900  # seconds that a moment is waited for
 
 
+TINY = (
+    "--config.image_size=(64,32)",
+    "--config.model.width=4",
+    "--config.model.stem=4",
+    "--config.model.blocks=1",
+    "--config.batch_size=4",
+    "--config.eval.batch_size=4",
+    "--config.epochs=2",
+    "--config.log_every=2",
+    "--config.eval_every=1",
+    "--config.checkpoint_every=3",
+    "--config.picture_every=4",
+)
+"""Flags that make of the demo a run of ten steps."""
+
 Moment = Callable[[pathlib.Path, Sequence[int], int], bool]
 """Whether a run in a directory is at it; given, too, the steps of evaluations and the number of starts before."""
 

@@ -15,8 +15,7 @@ import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, convert, logbook, models, prepare
-from hrnet_jax.datasets import synthetic
+from hrnet_jax import checkpoint, convert, logbook, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = {
@@ -36,11 +35,8 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> pathlib.Path:
-    root = tmp_path_factory.mktemp("made_up")
-    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
-    prepare.prepare_coco(root / "photos", root / "records")
-    return root / "records"
+def data(made_up_records) -> pathlib.Path:
+    return made_up_records
 
 
 def command(program: str, data: pathlib.Path, *flags: str, **changes) -> list[str]:

@@ -17,26 +17,16 @@ import jax
 import killing
 import numpy as np
 import pytest
-from test_resume import TINY
 
-from hrnet_jax import checkpoint, logbook, prepare, sharding
-from hrnet_jax.datasets import synthetic
+from hrnet_jax import checkpoint, logbook, sharding
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DESCRIPTION = {"name": "made up"}
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory) -> pathlib.Path:
-    root = tmp_path_factory.mktemp("made_up")
-    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
-    prepare.prepare_coco(root / "photos", root / "records")
-    return root / "records"
-
-
 def command(records: pathlib.Path, workdir: pathlib.Path, *changes: str) -> list[str]:
     start = [sys.executable, "train.py", "--config=configs/demo.py", f"--workdir={workdir}"]
-    return [*start, f"--config.data.dir={records}", *TINY, *changes]
+    return [*start, f"--config.data.dir={records}", *killing.TINY, *changes]
 
 
 def run(arguments: list[str], status: int, **options) -> str:
@@ -58,9 +48,9 @@ def on_small_disk(arguments: list[str], mountpoint: pathlib.Path, options: str) 
     return [*mount, script, "sh", options, os.fspath(mountpoint), *arguments]
 
 
-def test_a_damaged_record_stops_the_run_and_what_was_learnt_is_kept(records, tmp_path):
+def test_a_damaged_record_stops_the_run_and_what_was_learnt_is_kept(made_up_records, tmp_path):
     damaged = tmp_path / "records"
-    shutil.copytree(records, damaged)
+    shutil.copytree(made_up_records, damaged)
     (file,) = (damaged / "train2017" / "photos").rglob("*.array_record*")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 4
@@ -70,24 +60,26 @@ def test_a_damaged_record_stops_the_run_and_what_was_learnt_is_kept(records, tmp
     assert "which is kept" in output and any((tmp_path / "run" / "checkpoints" / "last").glob("[0-9]*"))
 
 
-def test_a_full_disk_stops_the_run_with_what_to_do(records, tmp_path):
+def test_a_full_disk_stops_the_run_with_what_to_do(made_up_records, tmp_path):
     """The disk holds the network's checkpoint once, not three times."""
     workdir = tmp_path / "run"
-    arguments = on_small_disk(command(records, workdir, "--config.picture_every=1000"), workdir, "size=1200k")
+    arguments = on_small_disk(
+        command(made_up_records, workdir, "--config.picture_every=1000"), workdir, "size=1200k"
+    )
     output = run(arguments, status=2)
     assert "error: a checkpoint in" in output and "could not be written" in output and "make room" in output
     shutil.rmtree(workdir)
-    output = run(on_small_disk(command(records, workdir), workdir, "size=4k"), status=2)
+    output = run(on_small_disk(command(made_up_records, workdir), workdir, "size=4k"), status=2)
     assert "cannot be written (No space left on device): make room" in output and "Traceback" not in output
 
 
-def test_checkpoints_that_cannot_be_written_are_told_before_the_first_step(records, tmp_path):
+def test_checkpoints_that_cannot_be_written_are_told_before_the_first_step(made_up_records, tmp_path):
     workdir = tmp_path / "run"
-    output = run(on_small_disk(command(records, workdir), workdir / "checkpoints", "ro"), status=2)
+    output = run(on_small_disk(command(made_up_records, workdir), workdir / "checkpoints", "ro"), status=2)
     assert "not empty and has no config.json" in output  # no run ever began here
     (workdir / "config.json").write_text("{}")
     shutil.rmtree(workdir / "checkpoints")
-    output = run(on_small_disk(command(records, workdir), workdir / "checkpoints", "ro"), status=2)
+    output = run(on_small_disk(command(made_up_records, workdir), workdir / "checkpoints", "ro"), status=2)
     assert "checkpoints cannot be written to (Read-only file system): make it writable" in output
     assert not (workdir / "metrics.jsonl").exists()
 
@@ -175,24 +167,22 @@ def test_nothing_but_damaged_checkpoints_is_told_and_nothing_overwritten(two_che
     assert {path.name for path in (tmp_path / "run/checkpoints/last").iterdir()} == {"5", "10"}
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_or_is_left_out(records, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_or_is_left_out(made_up_records, tmp_path):
     wild = ("--config.learning_rate=1e30", "--config.warmup_steps=0")
-    output = run(command(records, tmp_path / "run", *wild), status=2)
+    output = run(command(made_up_records, tmp_path / "run", *wild), status=2)
     assert "or a gradient of step 1 (counted from 0) is not finite, at learning rate 1e+30" in output
     (line,) = (tmp_path / "run" / "not_finite.jsonl").read_text().splitlines()
     assert len(json.loads(line)["annotation_ids"]) == 4 and "Traceback" not in output
-    output = run(command(records, tmp_path / "skipping", *wild, "--config.skip_not_finite=4"), status=2)
+    output = run(command(made_up_records, tmp_path / "skipping", *wild, "--config.skip_not_finite=4"), status=2)
     assert output.count("it is left out") == 4
     lines = (tmp_path / "skipping" / "not_finite.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
 
 
-def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(records, tmp_path):
+def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(made_up_records, tmp_path):
     workdir = tmp_path / "run"
-    changes = ("--config.loader.workers=1", "--config.epochs=2000", "--config.eval_every=9999")
-    arguments = command(
-        records, workdir, *changes, "--config.picture_every=99999", "--config.checkpoint_every=9999"
-    )
+    endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
+    arguments = command(made_up_records, workdir, "--config.loader.workers=1", *endless)
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     killing.wait_for(lambda: len(logbook.read(workdir)) >= 2, process)
     listed = subprocess.run(
@@ -206,7 +196,7 @@ def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(records, tmp_
     assert f"goes on from step {int(kept.name):,}, which is kept" in errors
 
 
-def test_a_clock_set_back_changes_nothing(records, tmp_path):
+def test_a_clock_set_back_changes_nothing(made_up_records, whole_run, tmp_path):
     """The second half of a run believes to come thirty years before the first."""
     back = tmp_path / "back"
     back.mkdir()
@@ -214,15 +204,14 @@ def test_a_clock_set_back_changes_nothing(records, tmp_path):
         "import time\nnow, now_ns = time.time, time.time_ns\n"
         "time.time, time.time_ns = lambda: now() - 1e9, lambda: now_ns() - 10**18\n"
     )
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run(command(records, whole), status=0)
+    halves = tmp_path / "halves"
     first = subprocess.Popen(
-        command(records, halves), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(made_up_records, halves), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     killing.wait_for(lambda: len(logbook.read(halves)) >= 2, first)
     first.send_signal(signal.SIGTERM)
     assert first.wait() == 75
-    run(command(records, halves), status=0, env=os.environ | {"PYTHONPATH": os.fspath(back)})
+    run(command(made_up_records, halves), status=0, env=os.environ | {"PYTHONPATH": os.fspath(back)})
     times = [line["time"] for line in logbook.read(halves)]
     assert max(times) - min(times) > 0.9e9 and times[0] > times[-1]
-    assert killing.differences(whole, halves) == []
+    assert killing.differences(whole_run, halves) == []

@@ -5,53 +5,35 @@ import signal
 
 import fleet
 import killing
-import pytest
-from test_resume import TINY
 
-from hrnet_jax import logbook, prepare
-from hrnet_jax.datasets import synthetic
+from hrnet_jax import logbook
 
 AP = "val2017/gt_boxes/AP"
-
-
-@pytest.fixture(scope="module")
-def arguments(tmp_path_factory) -> list[str]:
-    root = tmp_path_factory.mktemp("made_up")
-    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
-    prepare.prepare_coco(root / "photos", root / "records")
-    return [*TINY, f"--config.data.dir={root / 'records'}"]
-
-
-@pytest.fixture(scope="module")
-def single(arguments, tmp_path_factory) -> pathlib.Path:
-    workdir = tmp_path_factory.mktemp("runs") / "single"
-    fleet.run(arguments, workdir)
-    return workdir
 
 
 def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:
     killing.wait_for(lambda: len(logbook.read(workdir)) >= count, *started)
 
 
-def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(arguments, single, tmp_path):
+def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(tiny, whole_run, tmp_path):
     """Two processes of two devices, with fsdp; the second gets the notice; one process of one device goes on."""
     workdir = tmp_path / "run"
-    started = fleet.start([*arguments, "--config.fsdp=True"], workdir, processes=2, devices=2)
+    started = fleet.start([*tiny, "--config.fsdp=True"], workdir, processes=2, devices=2)
     wait_for_lines(workdir, 2, started)
     started[1].send_signal(signal.SIGTERM)
     assert fleet.finish(started) == [75, 75]
     assert "stopped after step" in fleet.output(workdir, 0).read_text()
     assert "stopped after step" not in fleet.output(workdir, 1).read_text()
-    fleet.run(arguments, workdir)
-    assert fleet.farthest(single, workdir, "loss") < 1e-5
-    assert fleet.farthest(single, workdir, AP) == 0
+    fleet.run(tiny, workdir)
+    assert fleet.farthest(whole_run, workdir, "loss") < 1e-5
+    assert fleet.farthest(whole_run, workdir, AP) == 0
     assert "note: since the run was started, devices.count was 4 and is 1" in fleet.output(workdir, 0).read_text()
 
 
-def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(arguments, tmp_path):
+def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(tiny, tmp_path):
     workdir = tmp_path / "run"
     endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
-    started = fleet.start([*arguments, *endless], workdir, processes=2)
+    started = fleet.start([*tiny, *endless], workdir, processes=2)
     wait_for_lines(workdir, 2, started)
     started[1].kill()
     assert fleet.finish(started, timeout=200) == [75, -9]
@@ -59,16 +41,16 @@ def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(arguments, tmp
     assert "error: another process of the run, or the link to it, was lost" in said and "Traceback" not in said
 
 
-def test_a_mistake_of_one_process_ends_the_other_without_a_wrong_promise(arguments, tmp_path):
-    started = fleet.start(arguments, tmp_path / "run", processes=2, second=["--config.data.dir=gone"])
+def test_a_mistake_of_one_process_ends_the_other_without_a_wrong_promise(tiny, tmp_path):
+    started = fleet.start(tiny, tmp_path / "run", processes=2, second=["--config.data.dir=gone"])
     assert fleet.finish(started, timeout=200)[1] == 2 and started[0].returncode not in (0, 2)
     assert "error: gone/train2017 does not exist" in fleet.output(tmp_path / "run", 1).read_text()
 
 
-def test_a_mistake_ends_all_processes(arguments, tmp_path):
+def test_a_mistake_ends_all_processes(tiny, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "thesis.tex").write_text("...")
-    statuses = fleet.finish(fleet.start(arguments, workdir, processes=2), timeout=200)
+    statuses = fleet.finish(fleet.start(tiny, workdir, processes=2), timeout=200)
     assert statuses[0] == 2 and statuses[1] != 0
     assert "not empty and has no config.json" in fleet.output(workdir, 0).read_text()

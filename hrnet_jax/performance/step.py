@@ -141,7 +141,7 @@ def _placed(config: ConfigDict, size: int, layout: Any) -> tuple[Any, list[Any],
     from hrnet_jax.models import twin
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = twin.build(config).to(device).to(memory_format=layout)
+    net = twin.build(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     image, targets, weights = (tensor.to(device) for tensor in _tensors(config, size))
     mixed = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
     return net, [image.to(memory_format=layout), targets, weights], mixed
