@@ -179,16 +179,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_or_is_left_out(made_up_records,
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
 
 
+def worker_of(parent: int) -> int:
+    """Returns the number of the process that a program started to load photos."""
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        status = (path / "status").read_text() if (path / "status").exists() else ""
+        if f"\nPPid:\t{parent}\n" in status and b"spawn_main" in (path / "cmdline").read_bytes():
+            return int(path.name)
+    raise RuntimeError(f"process {parent} has no such child")
+
+
 def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(made_up_records, tmp_path):
     workdir = tmp_path / "run"
     endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
     arguments = command(made_up_records, workdir, "--config.loader.workers=1", *endless)
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     killing.wait_for(lambda: len(logbook.read(workdir)) >= 2, process)
-    listed = subprocess.run(
-        ["pgrep", "--parent", str(process.pid), "--full", "spawn_main"], capture_output=True, text=True, check=True
-    )
-    os.kill(int(listed.stdout.split()[-1]), signal.SIGKILL)
+    os.kill(worker_of(process.pid), signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors[-3000:]
     assert "no batch came for step" in errors and "terminated unexpectedly with exit code -9" in errors
