@@ -2,8 +2,8 @@
 
 Reading order: ``skeletons``, ``geometry``, ``augment``, ``datasets``, ``pipeline`` (the host), then
 ``heatmap``, ``losses``, ``models``, ``optimizer``, ``training``, ``inference`` (the device), then
-``sharding``, ``checkpoint``, ``evaluation``, ``visualize``, ``runs`` and ``running`` (what a run is and what keeps it
-going), and the programs ``train.py`` and ``eval.py``.
+``sharding``, ``checkpoint``, ``evaluation``, ``visualize``, ``runs`` and ``running`` (what a run is, and what
+keeps it going), and the programs ``train.py`` and ``eval.py``.
 
 Shape letters: ``B`` batch, ``K`` joints, ``H, W`` image, ``h, w`` heatmap (a quarter of it), ``N`` people.
 

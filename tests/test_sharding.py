@@ -77,9 +77,10 @@ def test_a_split_state_goes_on_on_other_devices(tmp_path, first, then, fsdp):
     where = sharding.state_sharding(state, meshes[1], fsdp)
     like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, where)
     again = checkpoint.Checkpoints(tmp_path, {})
-    restored = again.restore(like)
+    found = again.restore(like)
+    assert found is not None
+    restored = found.state
     again.close()
-    assert restored is not None
     jax.tree.map(np.testing.assert_array_equal, restored, state)
     assert jax.tree.map(lambda leaf: leaf.sharding, restored) == where
     assert held(restored)["wide"] == {(3, 3, 16, 64 // then if fsdp else 64)}
