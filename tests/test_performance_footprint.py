@@ -31,7 +31,7 @@ def test_loading_does_not_grow(coco_data):
 @linux
 def test_memory_is_that_of_arrays_and_not_of_mapped_files(tmp_path):
     before = footprint.anonymous()
-    fetched = mmap.mmap(-1, 2**26, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # whatever memory the process keeps
+    fetched = mmap.mmap(-1, 2**26, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # never reused
     held = np.frombuffer(fetched, np.uint8)
     held[:] = 1
     assert footprint.anonymous() - before > 0.9 * held.size
