@@ -33,6 +33,7 @@ TINY = (
     "--config.image_size=(64,32)",
     "--config.model.width=4",
     "--config.model.stem=4",
+    "--config.model.units=(1,1,1)",
     "--config.model.blocks=1",
     "--config.batch_size=4",
     "--config.eval.batch_size=4",

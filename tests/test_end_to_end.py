@@ -22,6 +22,7 @@ TINY = {
     "image_size": "(64,32)",
     "model.width": 4,
     "model.stem": 4,
+    "model.units": "(1,1,1)",
     "model.blocks": 1,
     "batch_size": 4,
     "eval.batch_size": 4,
