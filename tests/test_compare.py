@@ -14,7 +14,7 @@ from hrnet_jax.comparison import measured, ours, problem
 from hrnet_jax.comparison.problem import Problem
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SMALL = {"image_size": "(64,32)", "model.width": 4, "model.stem": 4, "model.blocks": 1}
+SMALL = {"image_size": "(64,32)", "model.width": 4, "model.stem": 4, "model.units": "(1,1,1)", "model.blocks": 1}
 
 
 def run(*flags: str, without_torch: pathlib.Path | None = None, config: str = "demo", small: bool = True):
@@ -32,7 +32,7 @@ def run(*flags: str, without_torch: pathlib.Path | None = None, config: str = "d
 def pose(seed: int = 0) -> Problem:
     config = demo.get_config()
     config.image_size = (64, 32)
-    config.model.update(width=4, stem=4, blocks=1)
+    config.model.update(width=4, stem=4, units=(1, 1, 1), blocks=1)
     weights, title = problem.weights_of(config, "", seed)
     return Problem(config, weights, title, problem.random_batch(config, 2, seed))
 

@@ -292,6 +292,15 @@ def pixels_cut(split, rng):
     path.write_bytes(path.read_bytes()[: int(rng.integers(1, path.stat().st_size))])
 
 
+def pixel_flipped(split, rng):
+    with (split / "decoded.rgb").open("r+b") as file:
+        place = int(rng.integers((split / "decoded.rgb").stat().st_size))
+        file.seek(place)
+        (value,) = file.read(1)
+        file.seek(place)
+        file.write(bytes([value ^ 1 << int(rng.integers(8))]))
+
+
 UNREADABLE = ("split_refused", "records_damaged")
 SPLITS = {
     "record flipped": damages.Damage(record_flipped, "photos_damaged", UNREADABLE),
@@ -305,6 +314,7 @@ SPLITS = {
     "annotations swapped": damages.Damage(annotations_swapped, "sides_swapped", ("tables_differ",)),
     "summary lost": damages.Damage(summary_lost, "split_unfinished"),
     "sigmas lost": damages.Damage(sigmas_lost, "sigmas", UNREADABLE),
+    "pixel flipped": damages.Damage(pixel_flipped, "pixels_damaged"),
     "pixels cut": damages.Damage(pixels_cut, "pixels_damaged"),
 }
 

@@ -1,12 +1,15 @@
 """Examining a prepared split: whether it is whole, and everything that is asked of the annotations behind it."""
 
+import concurrent.futures
+import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import tqdm
 
 from hrnet_jax.datasets import photos as photo_records
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import places, records
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.diagnosis import boxes, coco_files, skeleton_files, splits
 from hrnet_jax.diagnosis.findings import Examination, Finding, at, found
@@ -15,6 +18,7 @@ from hrnet_jax.diagnosis.tables import SEEN, Boxes, People
 from hrnet_jax.skeletons import Skeleton
 
 AGAIN = "prepare the split again: `python -m hrnet_jax.prepare ... --force`"
+DECODE_AGAIN = "delete decoded.npy to do without, or do so and prepare with --decoded"
 MADE_OF = ("summary.json", "people.npz", "skeleton.json", "photos/1.0.0")
 
 
@@ -84,16 +88,36 @@ def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:
         summary = records.read_summary(directory)
     except (ValueError, OSError) as error:
         return found("split_unfinished", "error", ["summary.json"], str(error), AGAIN), None
-    messages = []
-    for with_pixels in (False, True):
+    try:
+        records.open_split(directory, with_pixels=False)
+    except Exception as error:  # TFDS raises what it happens to on damaged records
+        return found("split_refused", "error", [directory.name], str(error), AGAIN), summary
+    try:
+        return _pixels(records.open_split(directory)), summary
+    except ValueError as error:
+        return found("pixels_damaged", "error", [directory.name], str(error), DECODE_AGAIN), summary
+
+
+def _pixels(split: records.Split) -> list[Finding]:
+    """Holds the decoded photos, if there are any, against the records that they were made from."""
+    kept = split.decoded
+    if kept is None:
+        return []
+
+    def differs(row: int) -> bool:
         try:
-            records.open_split(directory, with_pixels=with_pixels)
-        except Exception as error:  # TFDS raises what it happens to on damaged records
-            messages.append(str(error))
-    kind, remedy = "split_refused", AGAIN
-    if len(messages) == 1:
-        kind, remedy = "pixels_damaged", "delete decoded.npy, or decode again"
-    return found(kind, "error", [directory.name] * bool(messages), "".join(messages[:1]), remedy), summary
+            record = split.photos[row]
+            photo = places.decode(record["image"], photo_id=record["photo_id"])
+        except Exception:  # TFDS raises what it happens to; a damaged record is told of where it is read
+            return False
+        return record["photo_id"] == kept.photo_id[row] and not np.array_equal(photo, kept[row])
+
+    rows = range(len(kept))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        bar = tqdm.tqdm(pool.map(differs, rows), "decoded", len(rows), unit=" photos", leave=False, disable=None)
+        other = [int(kept.photo_id[row]) for row, differ in zip(rows, bar, strict=True) if differ]
+    what = "{count} of {of} decoded photos are not what their records hold"
+    return found("pixels_damaged", "error", other, what, DECODE_AGAIN, of=len(rows))
 
 
 def _skeleton(directory: pathlib.Path) -> tuple[Skeleton | None, list[Finding]]:
