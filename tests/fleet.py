@@ -2,13 +2,14 @@
 
     python tests/fleet.py --out=DIR --data=data/made_up/records -- --config.epochs=1 ...
 
-prints, for 1, 2 and 4 processes with 1 to 4 simulated devices each, how far the losses and AP are from those of
-one process with one device.
+prints, for 1, 2 and 4 processes with 1 to 4 simulated devices each, losses, AP and what the devices say to each
+other in a step; then the same for runs that are stopped and go on elsewhere. The batch must be one for 16 devices.
 """
 
-import argparse
+import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +19,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, os.fspath(ROOT))
 
-from hrnet_jax import logbook  # noqa: E402
+import killing  # noqa: E402
 
-TABLE = ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4), (4, 1), (4, 2))
+from hrnet_jax import logbook  # noqa: E402
+from hrnet_jax.running.interruption import UNFINISHED  # noqa: E402
+
+AP = "val2017/gt_boxes/AP"
+
+Place = tuple[int, int]
 """Processes, and devices of each."""
+
+TABLE: tuple[Place, ...] = tuple((processes, devices) for processes in (1, 2, 4) for devices in (1, 2, 4))
+MOVES: tuple[tuple[Place, ...], ...] = (((1, 4), (1, 1), (1, 8)), ((2, 2), (1, 1)), ((1, 1), (4, 4)))
+"""Where runs begin, and where they go on after they were stopped."""
 
 
 def start(
@@ -84,23 +94,59 @@ def _free_port() -> int:
         return found.getsockname()[1]
 
 
+def move(arguments: Sequence[str], workdir: pathlib.Path, places: Sequence[Place]) -> None:
+    """Runs in one place after another, stopped by SIGTERM once three more lines are logged, but in the last.
+
+    Raises:
+      RuntimeError: a process did not stop, or not end, as it should.
+    """
+    for processes, devices in places[:-1]:
+        lines = len(logbook.read(workdir)) + 3
+        started = start(arguments, workdir, processes, devices)
+        killing.wait_for(lambda lines=lines: len(logbook.read(workdir)) >= lines, *started)
+        started[-1].send_signal(signal.SIGTERM)
+        if (statuses := set(finish(started))) != {UNFINISHED}:
+            raise RuntimeError(f"{statuses} instead of {UNFINISHED}:\n{output(workdir, 0).read_text()[-3000:]}")
+    run(arguments, workdir, *places[-1])
+
+
+def talk(arguments: Sequence[str], out: pathlib.Path, devices: int) -> tuple[int, int]:
+    """Returns how many collective operations a step of so many devices has, and their bytes."""
+    if devices == 1:
+        return 0, 0
+    command = [sys.executable, "-m", "hrnet_jax.benchmark", "scale", "--config=configs/demo.py", f"--out={out}"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+    subprocess.run([*command, *arguments], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    said = json.loads((out / "report.json").read_text())["scale"]["talk"]
+    counts = [counts for kinds in said.values() for counts in kinds.values()]
+    return sum(one["operations"] for one in counts), sum(one["bytes"] for one in counts)
+
+
+def line(single: pathlib.Path, workdir: pathlib.Path) -> str:
+    """Returns the last loss of a run, by how much losses are off those of another at most, and the last AP."""
+    loss, score = (list(figures(workdir, name).values())[-1] for name in ("loss", AP))
+    return f"{loss:.6e} | {farthest(single, workdir, 'loss'):.1e} | {score:.6f}"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--data", type=pathlib.Path, default=ROOT / "data/made_up/records")
-    parser.add_argument("changes", nargs="*", help="further flags of train.py")
-    options = parser.parse_args()
-    arguments = [f"--config.data.dir={options.data.resolve()}", *options.changes]
-    options.out.mkdir(parents=True)
-    ap = "val2017/gt_boxes/AP"
-    print("| processes x devices | last loss | losses differ by at most | AP |\n|---|---|---|---|")
-    single = options.out.resolve() / "1x1"
+    options = killing.parser(__doc__).parse_args()
+    arguments, out = killing.arguments(options), options.out.resolve()
+    out.mkdir(parents=True)
+    said = {devices: talk(arguments, out / f"step{devices}", devices) for devices in (1, 2, 4, 8, 16)}
+    print("| processes x devices | last loss | losses off by at most | AP | collectives a step | bytes |")
+    print("|---|---|---|---|---|---|")
+    single = out / "1x1"
     for processes, devices in TABLE:
-        workdir = options.out.resolve() / f"{processes}x{devices}"
+        workdir = out / f"{processes}x{devices}"
         run(arguments, workdir, processes, devices)
-        loss, score = (list(figures(workdir, name).values())[-1] for name in ("loss", ap))
-        distance = farthest(single, workdir, "loss")
-        print(f"| {processes} x {devices} | {loss:.6e} | {distance:.1e} | {score:.6f} |", flush=True)
+        operations, size = said[processes * devices]
+        print(f"| {processes} x {devices} | {line(single, workdir)} | {operations} | {size:,} |", flush=True)
+    print("\n| stopped and moved | last loss | losses off by at most | AP |\n|---|---|---|---|")
+    for places in MOVES:
+        name = " -> ".join(f"{processes} x {devices}" for processes, devices in places)
+        workdir = out / name.replace(" ", "")
+        move(arguments, workdir, places)
+        print(f"| {name} | {line(single, workdir)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -175,20 +175,31 @@ def plan(kills: int, seed: int, longest: float) -> list[tuple[str, float]]:
     return [(moment, draw.uniform(1, longest)) for moment in [*early, *["evaluating"] * each]]
 
 
+def parser(doc: str) -> argparse.ArgumentParser:
+    """Returns what programs that start runs understand, described in the first line of `doc`."""
+    made = argparse.ArgumentParser(description=doc.splitlines()[0])
+    made.add_argument("--out", type=pathlib.Path, required=True, help="a new folder for the runs")
+    made.add_argument("--data", type=pathlib.Path, default=ROOT / "data/made_up/records")
+    made.add_argument("changes", nargs="*", help="further flags of train.py")
+    return made
+
+
+def arguments(options: argparse.Namespace) -> list[str]:
+    """Returns the flags of train.py that were asked for."""
+    return [f"--config.data.dir={options.data.resolve()}", *options.changes]
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=60, help="seconds until a random kill, at most")
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--data", type=pathlib.Path, default=ROOT / "data/made_up/records")
-    parser.add_argument("changes", nargs="*", help="further flags of train.py")
-    options = parser.parse_args()
-    arguments = [f"--config.data.dir={options.data.resolve()}", *options.changes]
+    asked = parser(__doc__)
+    asked.add_argument("--kills", type=int, default=20)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--longest", type=float, default=60, help="seconds until a random kill, at most")
+    options = asked.parse_args()
+    flags = arguments(options)
     options.out.mkdir(parents=True)
     whole, tormented = (options.out.resolve() / name for name in ("whole", "tormented"))
-    finish(start(arguments, whole))
-    kills = torment(arguments, tormented, whole, plan(options.kills, options.seed, options.longest))
+    finish(start(flags, whole))
+    kills = torment(flags, tormented, whole, plan(options.kills, options.seed, options.longest))
     for struck in kills:
         print(f"kill -9 {'' if struck.met else 'NOT '}while {struck.moment}, after step {struck.step}")
     print(len(kills), "kills:", dict(collections.Counter(struck.moment for struck in kills)))

@@ -1,4 +1,8 @@
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -6,23 +10,42 @@ import pytest
 
 from configs import default
 from hrnet_jax import checkpoint, models, optimizer, sharding, training
+from hrnet_jax.running import fingerprint
+
+TESTS = pathlib.Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def config():
+def small():
     config = default.get_config()
     config.image_size = (32, 32)
     config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
     return config
 
 
-@pytest.fixture
-def state(config):
-    model = models.build(config)
-    variables = training.init_variables(model, config.image_size, seed=3)
+def begin(config, fsdp: bool = False):
+    """A new state on all devices."""
+    variables = training.init_variables(models.build(config), config.image_size, seed=3)
     adam = optimizer.adam(optimizer.schedule(1e-3, (), 1), 0.0)
     with jax.numpy_dtype_promotion("standard"):
-        return sharding.place_state(training.init_state(variables, adam), sharding.make_mesh())
+        return sharding.place_state(training.init_state(variables, adam), sharding.make_mesh(), fsdp)
+
+
+def show_restored(workdir: str) -> None:
+    """Restores a state and prints on how many devices it lies, and its fingerprint."""
+    restored = checkpoint.Checkpoints(workdir, checkpoint.describe(small())).restore(begin(small(), fsdp=True))
+    assert restored is not None
+    (split,) = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(restored.state)}
+    print(split, fingerprint.of(restored.state))
+
+
+@pytest.fixture(scope="module")
+def config():
+    return small()
+
+
+@pytest.fixture
+def state(config):
+    return begin(config)
 
 
 def assert_equal(a, b):
@@ -41,6 +64,20 @@ def test_restores_the_whole_state(config, state, tmp_path):
     assert_equal(restored.state, changed)
     assert jax.tree.leaves(restored.state)[0].sharding == jax.tree.leaves(state)[0].sharding
     again.close()
+
+
+def test_another_number_of_devices_restores_the_same_bits(config, tmp_path):
+    """Four devices save what they share, as with `fsdp`; one, and eight, go on with it."""
+    state = jax.tree.map(lambda x: x + 1, begin(config, fsdp=True))
+    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved.save(state, 1)
+    saved.close()
+    for devices in (1, 8):
+        command = [sys.executable, "-c", f"import test_checkpoint as t; t.show_restored({str(tmp_path)!r})"]
+        paths = os.pathsep.join(map(str, (TESTS, TESTS.parent)))
+        environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": paths}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.stdout.split() == [str(devices), fingerprint.of(state)], done.stderr[-3000:]
 
 
 def test_keeps_the_best_and_the_last_two(config, state, tmp_path):

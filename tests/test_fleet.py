@@ -8,8 +8,6 @@ import killing
 
 from hrnet_jax import logbook
 
-AP = "val2017/gt_boxes/AP"
-
 
 def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:
     killing.wait_for(lambda: len(logbook.read(workdir)) >= count, *started)
@@ -26,7 +24,7 @@ def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(tiny, who
     assert "stopped after step" not in fleet.output(workdir, 1).read_text()
     fleet.run(tiny, workdir)
     assert fleet.farthest(whole_run, workdir, "loss") < 1e-5
-    assert fleet.farthest(whole_run, workdir, AP) == 0
+    assert fleet.farthest(whole_run, workdir, fleet.AP) == 0
     assert "note: since the run was started, devices.count was 4 and is 1" in fleet.output(workdir, 0).read_text()
 
 
