@@ -39,6 +39,17 @@ def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(tiny, tmp_path
     assert "error: another process of the run, or the link to it, was lost" in said and "Traceback" not in said
 
 
+def test_without_the_first_machine_the_run_of_the_others_ends_too(tiny, tmp_path):
+    """Process 0 keeps the list of the living: without it JAX ends the others itself, if we are not first."""
+    workdir = tmp_path / "run"
+    started = fleet.start([*tiny, "--config.epochs=99999"], workdir, processes=2)
+    wait_for_lines(workdir, 2, started)
+    started[0].kill()
+    assert fleet.finish(started, timeout=200)[1] in (75, -signal.SIGABRT)
+    said = fleet.output(workdir, 1).read_text()
+    assert "error: another process of the run" in said or "another task died" in said
+
+
 def test_a_mistake_of_one_process_ends_the_other_without_a_wrong_promise(tiny, tmp_path):
     started = fleet.start(tiny, tmp_path / "run", processes=2, second=["--config.data.dir=gone"])
     assert fleet.finish(started, timeout=200)[1] == 2 and started[0].returncode not in (0, 2)
