@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt 'pytest>=8' 'hypothesis>=6.100' 'ruff>=0.9' 'pyright[nodejs]>=1.1.390'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt 'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'ruff>=0.9' 'pyright[nodejs]>=1.1.390'
 	touch $@
 
 # Huge pages spare the CPU the clearing of a step's buffers page by page: a sixth of the time, on Linux.
@@ -19,8 +19,9 @@ demo: $(VENV)/ready
 	$(RUN) train.py --config configs/demo.py --workdir runs/demo
 	$(RUN) eval.py --config configs/demo.py --workdir runs/demo
 
+# A file at a time, since tests of a file share what they make; much of a test keeps one core busy only.
 test: $(VENV)/ready
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
