@@ -255,14 +255,17 @@ def conclude(
 
 def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
     """Does a run again in another directory, and says whether anything differs; returns the exit status."""
+    if workdir.absolute() == source.absolute():
+        raise ValueError(f"--workdir (={workdir}) is the run to repeat: give another one")
     config = replay.read_config(source)
     starts = manifest.read(source)
     if status := train(config, workdir):
         return status
     made_of = manifest.compare(starts[0], manifest.read(workdir)[-1]) if starts else ["it had no manifest"]
-    differences = replay.compare(source, workdir)
+    differences = [*manifest.about_data(made_of), *replay.compare(source, workdir)]
     if processes.first():
-        print("\n".join([f"note: {text}" for text in made_of] + [f"DIFFERENT: {text}" for text in differences]))
+        notes = [f"note: {text}" for text in made_of if text not in differences]
+        print("\n".join([*notes, *[f"DIFFERENT: {text}" for text in differences]]))
     verdict = "NOT the same" if differences else "the same, bit for bit"
     processes.say(f"{replay.count(source, workdir)}: {verdict}")
     return replay.DIFFERENT if differences else 0

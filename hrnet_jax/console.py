@@ -92,10 +92,15 @@ def compilation_cache() -> pathlib.Path:
     Programs for CPUs use what the processor has, and homes are shared between machines.
     """
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return home / "hrnet_jax" / kind_of_processor()
+
+
+def kind_of_processor() -> str:
+    """Returns a name for this machine's processor by what it is able to, such as ``x86_64-0123abcd``."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [platform.processor()]
     abilities = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
-    return home / "hrnet_jax" / f"{platform.machine()}-{zlib.crc32(abilities.encode()):08x}"
+    return f"{platform.machine()}-{zlib.crc32(abilities.encode()):08x}"
 
 
 def run(main: Callable[[], int | None]) -> None:

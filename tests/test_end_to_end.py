@@ -133,6 +133,14 @@ def test_a_run_can_be_done_again_and_says_what_differs(trained, data, tmp_path):
     assert "note: devices.count was 1 and is 2" in output
 
 
+def test_a_run_is_not_repeated_in_its_own_directory(trained):
+    whole, _ = trained
+    before = (whole / "manifest.json").read_bytes()
+    again = [sys.executable, "train.py", f"--replay={whole}", f"--workdir={whole}"]
+    assert "is the run to repeat: give another one" in finish(start(again), status=2)
+    assert (whole / "manifest.json").read_bytes() == before
+
+
 def test_two_runs_do_not_share_a_directory(data, tmp_path):
     arguments = command("train.py", data, f"--workdir={tmp_path}", epochs=50)
     first = start(arguments)

@@ -1,8 +1,11 @@
 import copy
 import json
+import shutil
 
+import numpy as np
 import pytest
 
+from hrnet_jax.datasets import records
 from hrnet_jax.running import manifest
 
 ENTRY = {
@@ -58,3 +61,39 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json is damaged .*: delete it"):
         manifest.add(tmp_path, entry())
+
+
+def skeleton_unpaired(split):
+    content = json.loads((split / "skeleton.json").read_text())
+    (split / "skeleton.json").write_text(json.dumps(content | {"flip_pairs": []}))
+
+
+def area_changed(split):
+    content = json.loads((split / "annotations.json").read_text())
+    content["annotations"][0]["area"] *= 2
+    (split / "annotations.json").write_text(json.dumps(content))
+
+
+def box_moved(split):
+    table = dict(np.load(split / "people.npz"))
+    table["box"][0] += 1
+    np.savez(split / "people.npz", **table)
+
+
+def photo_changed(split):
+    (path,) = (split / "photos/1.0.0").glob("*.array_record*")
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("change", [skeleton_unpaired, area_changed, box_moved, photo_changed])
+def test_data_that_train_or_score_otherwise_have_another_digest(made_up_records, tmp_path, change):
+    split = tmp_path / "val2017"
+    shutil.copytree(made_up_records / "val2017", split)
+    before = manifest.digest(records.open_split(split))
+    assert manifest.digest(records.open_split(made_up_records / "val2017")) == before
+    opened = records.open_split(split)
+    change(split)
+    after = opened if change is photo_changed else records.open_split(split)
+    assert manifest.digest(after) != before

@@ -28,9 +28,9 @@ def test_islands_send_each_other_only_their_parts():
 
 
 def test_a_torus_uses_all_links_once_its_rings_are_closed():
-    """64 chips: 63/64 of 64 MB at 4 GB/s, 8 hops, half of each side; 16 chips, open: 15/16 at 2 GB/s, 4 hops."""
+    """64 chips: 63/64 of 64 MB at 4 GB/s, 8 hops, half of each side; 16 chips, open: 15/16 at 2 GB/s, 6 hops."""
     assert scale.seconds("all-gather", 64_000_000, TORUS, 64) == pytest.approx(0.01575 + 8e-6)
-    assert scale.seconds("all-gather", 64_000_000, TORUS, 16) == pytest.approx(0.03 + 4e-6)
+    assert scale.seconds("all-gather", 64_000_000, TORUS, 16) == pytest.approx(0.03 + 6e-6)
 
 
 @pytest.mark.parametrize("chip", [TORUS, SWITCHED, *scale.CHIPS.values()])

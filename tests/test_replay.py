@@ -45,13 +45,26 @@ def test_the_first_difference_is_told(tmp_path):
     ]
 
 
+def test_what_is_no_configuration_is_refused(tmp_path):
+    for content in ("{}", "[]", "3", "[" * 200_000):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ValueError, match=r"config\.json cannot be read .*: give the directory of a run"):
+            replay.read_config(tmp_path)
+
+
+def test_states_that_cannot_be_compared_are_not_the_same(tmp_path):
+    a, b = write(tmp_path / "a", LINES, {2: "0a"}), write(tmp_path / "b", LINES, {4: "0b"})
+    (said,) = replay.compare(a, b)
+    assert said.startswith("the runs kept no state of the same step")
+
+
 def test_what_was_not_logged_again_is_told(tmp_path):
-    a, b = write(tmp_path / "a", LINES), write(tmp_path / "b", [LINES[0], {"step": 4, "loss": 0.25}])
+    a = write(tmp_path / "a", LINES, {4: "0a"})
+    b = write(tmp_path / "b", [LINES[0], {"step": 4, "loss": 0.25}], {4: "0a"})
     assert replay.compare(a, b) == ["1 figures were not logged again, first val/AP of step 4"]
     assert replay.compare(b, a) == []
 
 
 def test_runs_with_nothing_in_common_are_not_the_same(tmp_path):
-    assert replay.compare(write(tmp_path / "a", LINES), write(tmp_path / "b", [])) == [
-        "the logs have no figure in common"
-    ]
+    found = replay.compare(write(tmp_path / "a", LINES, {4: "0a"}), write(tmp_path / "b", [], {4: "0a"}))
+    assert found == ["the logs have no figure in common"]

@@ -85,7 +85,9 @@ def wait(chip: Chip, chips: int) -> float:
     """Returns the seconds that a message takes to reach all of an island's chips, however short it is."""
     if chip.axes == 0:
         return SWITCH * math.log2(chips)
-    return HOP * chip.axes * chips ** (1 / chip.axes) / 2 if chips > 1 else 0.0
+    side = chips ** (1 / chip.axes)
+    hops = side / 2 if chips >= chip.closed else side - 1  # round a ring both ways, or along a line
+    return HOP * chip.axes * hops if chips > 1 else 0.0
 
 
 def seconds(kind: str, size: float, chip: Chip, chips: int) -> float:

@@ -19,14 +19,16 @@ from typing import Any
 
 import jax
 
-from hrnet_jax import buckets, runs
+from hrnet_jax import buckets, console, runs
 from hrnet_jax.datasets import records
 from hrnet_jax.running import directory
 
 FILE = "manifest.json"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-_VARIABLES = re.compile(r"XLA_|JAX_|TPU_|LIBTPU_|CUDA_|NCCL_|NVIDIA_TF32|OMP_NUM|GLIBC_")
+_VARIABLES = re.compile(
+    r"XLA_|JAX_|TPU_|LIBTPU_|CUDA_|CUDNN_|CUBLAS_|NCCL_|NVIDIA_TF32|TF_|OMP_|MKL_|OPENBLAS_|GLIBC_"
+)
 _EDGE = 2**16  # bytes of each end of a file of records that count
 _PASSING = ("time", "step", "command", "host")  # differ from start to start
 _DATA = "data"
@@ -40,9 +42,10 @@ def of(run: runs.Run, step: int) -> dict[str, Any]:
         "step": step,
         "command": [sys.executable, *sys.argv],
         "host": platform.node(),
-        "processor": platform.machine(),
+        "processor": console.kind_of_processor(),
+        "config": json.loads(run.config.to_json_best_effort()),
         "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), "driver": device.client.platform_version, **_versions()},
         "code": {"sources": _sources(), "commit": _commit()},
         _DATA: {split.name: digest(split) for split in (run.train_split, run.val_split)},
         "environment": {name: os.environ[name] for name in sorted(os.environ) if _VARIABLES.match(name)},
@@ -57,7 +60,7 @@ def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
     """
     starts = read(workdir)
     differences = compare(starts[0], entry) if starts else []
-    if others := [text for text in differences if text.startswith(f"{_DATA}.")]:
+    if others := about_data(differences):
         raise ValueError(
             f"the data are not those that the run {workdir} was started with ({'; '.join(others)}): give those"
             " (--config.data.dir), or start a new run (--workdir)"
@@ -90,15 +93,21 @@ def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     ]
 
 
+def about_data(differences: list[str]) -> list[str]:
+    """Returns those of what `compare` returned that tell of other data."""
+    return [text for text in differences if text.startswith(f"{_DATA}.")]
+
+
 def _versions() -> dict[str, str]:
-    """Returns the versions of what `requirements.txt` lists, and of JAX's compiler."""
+    """Returns the versions of what `requirements.txt` lists, and of JAX's compilers and NVIDIA's libraries."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    names = [found.group() for line in lines if (found := re.match(r"[\w-]+", line))]
-    versions = {}
-    for name in [*names, "jaxlib"]:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
+    names = {found.group() for line in lines if (found := re.match(r"[\w-]+", line))}
+    installed = {package.name: package.version for package in importlib.metadata.distributions()}
+    return {
+        name: installed[name]
+        for name in sorted(installed)
+        if name in names or name.startswith(("jax", "libtpu", "nvidia-"))
+    }
 
 
 def _sources() -> str:
@@ -118,8 +127,14 @@ def _commit() -> str:
 
 
 def digest(split: records.Split) -> str:
-    """Returns a digest of a split's people and photos; of long files of photos, size and both ends count."""
-    digest = hashlib.sha256(",".join(split.skeleton.joints).encode())
+    """Returns a digest of a split: skeleton, people, annotations; of long files of photos, size and both ends.
+
+    Pixels decoded once are made of the photos, and do not count.
+    """
+    digest = hashlib.sha256(repr(split.skeleton).encode())
+    if split.annotations.is_file():
+        with split.annotations.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     for name, column in vars(split.people).items():
         digest.update(name.encode() + column.tobytes())
     for path in sorted((split.annotations.parent / "photos").rglob("*.array_record*")):

@@ -22,8 +22,11 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
     """
     path = workdir / "config.json"
     try:
-        return ConfigDict(_with_tuples(json.loads(path.read_text())))
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads(path.read_text())
+        if missing := {"model", "data", "epochs"} - set(content):
+            raise ValueError(f"it has no {sorted(missing)}")
+        return ConfigDict(_with_tuples(content))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read ({error}): give the directory of a run of train.py") from error
 
 
@@ -43,7 +46,7 @@ def count(there: buckets.Path, here: buckets.Path) -> str:
     """Says how much of two runs can be compared."""
     lines = _figures(there).keys() & _figures(here).keys()
     states = ", ".join(f"{step:,}" for step in sorted(_states(there).keys() & _states(here).keys()))
-    return f"{len(lines):,} logged figures and the state after step {states or '(none)'}"
+    return f"{len(lines):,} logged figures and the state after step {states or 'none'}"
 
 
 def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
@@ -69,6 +72,8 @@ def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
 def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Compares the states that both runs kept of the same step."""
     a, b = _states(there), _states(here)
+    if not a.keys() & b.keys():
+        return ["the runs kept no state of the same step: the one to repeat must have come to its end"]
     return [
         f"the state after step {step:,}: its fingerprint was {a[step]} and is {b[step]}"
         for step in sorted(a.keys() & b.keys())
