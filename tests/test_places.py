@@ -9,7 +9,7 @@ import made_coco
 import numpy as np
 import pytest
 
-from hrnet_jax import prepare
+from hrnet_jax import doctor, prepare
 from hrnet_jax.datasets import coco, headers, places, records
 from hrnet_jax.skeletons import COCO
 
@@ -40,6 +40,22 @@ def test_names_that_lead_out_of_the_photos_are_refused_with_file_entry_and_value
     with pytest.raises(ValueError, match=str(path)):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["..", ".", ""])
+def test_splits_that_stand_for_other_folders_are_refused(tmp_path, split):
+    root = made_coco.write(tmp_path / "home" / "data", made_coco.content([10]), split)
+    with pytest.raises(ValueError, match=rf"^'{split}' cannot be the name of a split .*: use one such as 'val2017'"):
+        prepare.prepare_coco(root, tmp_path / "out")
+    _, (part,) = doctor.examine(root)
+    assert "photos_unavailable" in {finding.kind for finding in part.findings} and "photos" not in part.facts
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("prepared", [prepare.prepare_coco, prepare.prepare_mpii])
+def test_splits_asked_for_lead_nowhere(tmp_path, prepared):
+    with pytest.raises(ValueError, match=r"^'../other' cannot be the name of a split"):
+        prepared(tmp_path, tmp_path / "out", ["../other"])
 
 
 def link_out(photo, outside):

@@ -102,8 +102,9 @@ def locate(root: pathlib.Path, name: str) -> Place:
 
     Raises:
       FileNotFoundError: they are in none of these.
-      ValueError: the zip file is damaged.
+      ValueError: it is no plain name, or the zip file is damaged.
     """
+    check_plain(name)
     parents = (root / "images", root)
     for parent in parents:
         if (parent / name).is_dir():
@@ -113,6 +114,12 @@ def locate(root: pathlib.Path, name: str) -> Place:
             return Zip(parent / f"{name}.zip")
     tried = [f"{parent}/{tail}" for tail in (f"{name}/", f"{name}.zip") for parent in parents]
     raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}")
+
+
+def check_plain(name: str) -> None:
+    """Raises ValueError unless a name, such as a split's, stands for something inside the folder it is put to."""
+    if name in ("", ".", "..") or "/" in name:
+        raise ValueError(f"{name!r} cannot be the name of a split or of photos: use one such as 'val2017'")
 
 
 def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
