@@ -87,12 +87,14 @@ class Zip:
         return entry.file_size if entry else 0
 
     def read(self, file_name: str) -> bytes:
-        """Returns the unpacked entry."""
+        """Returns the unpacked entry, no more than the bytes that it claims."""
         entry = self._entries.get(self._short(file_name))
         if entry is None:
             raise FileNotFoundError(file_name)
         try:
-            return self._zip.read(entry)
+            fields.check_packing(entry)
+            with self._zip.open(entry) as file:
+                return file.read(entry.file_size)  # `ZipFile.read` would unpack a gigabyte before it looks
         except Exception as error:  # zipfile and what unpacks for it raise what they happen to
             raise OSError(fields.reason(error)) from error
 
