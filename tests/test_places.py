@@ -170,6 +170,13 @@ def test_absurd_sizes_are_refused_before_decoding(monkeypatch, extension, width,
         places.decode(bomb, photo_id=7)
 
 
+def test_a_photo_of_another_size_is_not_decoded(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(made_coco.photo(1, ".png"))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    problem = places.read_checked(places.Folder(tmp_path, tmp_path), places.Photo(1, "a.png", 640, 480))[2]
+    assert problem == "64x48, but 640x480 in the annotations"
+
+
 @pytest.mark.parametrize("extension", [".webp", ".bmp", ".tiff", ".gif", ".jp2", ".ppm", ".hdr", ".avif"])
 def test_other_formats_are_refused_before_decoding(monkeypatch, extension):
     encoded = made_coco.photo(1, extension)

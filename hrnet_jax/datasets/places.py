@@ -149,12 +149,12 @@ def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
 
 def _decode(encoded: bytes) -> np.ndarray:
     """As `decode`; its errors say what the photo is."""
-    headers.size(encoded)
+    size = headers.size(encoded)
     try:
         photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
     except cv2.error as error:
         raise ValueError(f"not what OpenCV takes: {fields.reason(error)}") from error
-    if photo is None:
+    if photo is None or photo.shape[1::-1] != size:
         raise ValueError("not a whole image")
     return photo
 
@@ -177,9 +177,10 @@ def read_checked(place: Place, photo: Photo) -> tuple[bytes, tuple[int, int], st
     except OSError as error:
         return b"", (0, 0), f"cannot be read: {error}"
     try:
-        height, width = _decode(image).shape[:2]
+        width, height = headers.size(image)
+        if photo.width and (width, height) != (photo.width, photo.height):
+            return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
+        _decode(image)
     except ValueError as error:
         return b"", (0, 0), str(error)
-    if photo.width and (width, height) != (photo.width, photo.height):
-        return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
     return image, (width, height), ""
