@@ -385,7 +385,7 @@ def _look_for_damage(directory: buckets.Path, parts: tuple[str, ...]) -> None:
 def _numbers_to_read(array: tensorstore.TensorStore) -> int:
     """Returns how many numbers reading an array takes: chunks are read whole, also those larger than it."""
     chunk = array.chunk_layout.read_chunk.shape or array.shape
-    return math.prod(map(max, array.shape, chunk))
+    return math.prod(max(side, length or 0) for side, length in zip(array.shape, chunk, strict=True))
 
 
 def write_weights(

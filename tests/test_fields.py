@@ -141,5 +141,7 @@ def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monk
         for name in good.namelist():
             bad.writestr(name, good.read(name))
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
-    with pytest.raises(ValueError, match=r"a\.npz is damaged \('id\.npy' is packed by (bzip2|lzma): pack it by"):
+    with pytest.raises(
+        ValueError, match=r"a\.npz is damaged \('id\.npy' is packed by method 1[24] of zip: pack it by"
+    ):
         fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)

@@ -129,8 +129,11 @@ def pretending(path, size):
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        (zipfile.ZIP_BZIP2, r"cannot be read: 'a/a\.jpg' is packed by bzip2: pack it by `deflate`, as zip does"),
-        (zipfile.ZIP_LZMA, r"cannot be read: 'a/a\.jpg' is packed by lzma: pack it by"),
+        (
+            zipfile.ZIP_BZIP2,
+            r"cannot be read: 'a/a\.jpg' is packed by method 12 of zip: pack it by `deflate`, as `zip` does",
+        ),
+        (zipfile.ZIP_LZMA, r"cannot be read: 'a/a\.jpg' is packed by method 14 of zip: pack it by"),
         (zipfile.ZIP_DEFLATED, r"cannot be read: Bad CRC-32"),
     ],
 )

@@ -122,8 +122,8 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
     Python unpacks the other kinds whole, whatever size they claim: kilobytes to gigabytes.
     """
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        kind = zipfile.compressor_names.get(entry.compress_type, entry.compress_type)
-        raise ValueError(f"{entry.filename[:100]!r} is packed by {kind}: pack it by `deflate`, as zip does")
+        found = f"{entry.filename[:100]!r} is packed by method {entry.compress_type}"
+        raise ValueError(f"{found} of zip: pack it by `deflate`, as `zip` does")
 
 
 def read_arrays(
