@@ -5,11 +5,14 @@ Credentials and endpoints come from where the stores' own tools look for them. O
 for ``s3://`` only the place of its arrays is missing, which tensorstore could write; that is added here.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
 import pathlib
+import re
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -21,6 +24,11 @@ Path = pathlib.Path | epath.Path
 _PACKAGES = {"gs://": "gcsfs", "s3://": "s3fs"}
 """What reads and writes single files, by the beginning of a path; for arrays tensorstore needs no package."""
 
+_URL = re.compile(
+    r"[A-Za-z][\w+.-]*:/"
+)  # of whatever kind, or what is left of one that was taken for a local path
+_BUCKET = re.compile(r"(gs|s3)://[^/]")
+
 _COMMITTED = "commit_success.txt"  # orbax writes it last
 
 
@@ -28,9 +36,11 @@ def path(name: str | os.PathLike) -> Path:
     """Returns the path of a directory or file, local or in a bucket.
 
     Raises:
-      ValueError: it is in a bucket, and a package for it is missing.
+      ValueError: it is in a bucket, and a package for it is missing; or it is in a store of another kind.
     """
     name = os.fspath(name)
+    if _URL.match(name) and not _BUCKET.match(name):
+        raise ValueError(f"{name!r} is no path here: give a local one, or gs://BUCKET/... or s3://BUCKET/...")
     if not is_in_bucket(name):
         return pathlib.Path(name)
     package = _PACKAGES[name[:5]]
@@ -43,7 +53,8 @@ def path(name: str | os.PathLike) -> Path:
 
 def absolute(name: str | os.PathLike) -> Path:
     """Returns the same without links and relative parts; in a bucket there are none."""
-    return path(name) if is_in_bucket(name) else pathlib.Path(name).resolve()
+    found = path(name)
+    return found.resolve() if isinstance(found, pathlib.Path) else found
 
 
 def is_in_bucket(path: str | os.PathLike) -> bool:
@@ -86,12 +97,17 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Adds to a file, or begins it."""
-    if is_in_bucket(path):
-        path.write_text((path.read_text() if path.exists() else "") + text)
-    else:
-        with path.open("a") as file:
-            file.write(text)
+    """Adds to a file, or begins it.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    with writing(path):
+        if is_in_bucket(path):
+            path.write_text((path.read_text() if path.exists() else "") + text)
+        else:
+            with path.open("a") as file:
+                file.write(text)
 
 
 def begin(path: Path, content: bytes) -> "Growing | Uploaded":
@@ -100,18 +116,30 @@ def begin(path: Path, content: bytes) -> "Growing | Uploaded":
     Raises:
       ValueError: it cannot be written.
     """
-    try:
+    with writing(path):
         return Uploaded(path, content) if is_in_bucket(path) else Growing(pathlib.Path(path), content)
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
-def unwritable(path: Path, error: OSError) -> ValueError:
-    """Returns what to tell a user of a file that cannot be written."""
-    return ValueError(
-        f"{path} cannot be written ({error.strerror or error}): make room, or make it writable; the same command"
-        " then goes on from the last checkpoint"
-    )
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is written into what to tell the user.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:  # the stores' packages raise many kinds
+        if is_in_bucket(path):
+            reason, remedy = f"{error!r:.200}", "see that the bucket can be reached and written to"
+        elif isinstance(error, OSError):
+            reason, remedy = error.strerror or error, "make room, or make it writable"
+        else:
+            raise
+        raise ValueError(
+            f"{path} cannot be written ({reason}): {remedy}; the same command then goes on from the last"
+            " checkpoint"
+        ) from error
 
 
 class Growing:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,9 @@ from hrnet_jax.running import fingerprint, processes
 
 DAMAGED = ".damaged"
 """Ends the name of a checkpoint that was found damaged and put aside."""
+
+MAX_NUMBERS = 2**31
+"""In all arrays of a checkpoint; HRNet-W48 with the optimizer's part has 191 million."""
 
 _WEIGHTS = ("params", "batch_stats")
 _ORBAX_FILES = ("_METADATA", "_sharding", "array_metadatas/*")  # JSON about the arrays, which orbax reads late
@@ -358,7 +362,7 @@ def _read_arrays(directory: buckets.Path, parts: tuple[str, ...]) -> dict[str, A
 
 
 def _look_for_damage(directory: buckets.Path, parts: tuple[str, ...]) -> None:
-    """Raises ValueError, as tensorstore does, if any array of these parts cannot be read.
+    """Raises ValueError, as tensorstore does, if any array of these parts cannot be read, or they are too large.
 
     Orbax would find that too, but leaves the rest of its reads to a closed event loop: hundreds of tracebacks,
     from C++, would bury the message.
@@ -370,8 +374,18 @@ def _look_for_damage(directory: buckets.Path, parts: tuple[str, ...]) -> None:
         raise ValueError("it holds no weights")
     whole = {"driver": "zarr", "fill_missing_data_reads": False}
     opened = [tensorstore.open(whole | {"kvstore": files | {"path": name}}, open=True) for name in names]
-    for array in opened:
-        array.result().read().result()
+    arrays = [array.result() for array in opened]
+    count = sum(map(_numbers_to_read, arrays))
+    if count > MAX_NUMBERS:  # memory that C++ does not get ends the process
+        raise ValueError(f"its arrays have {count:,} numbers, but up to {MAX_NUMBERS:,} are read")
+    for array in arrays:
+        array.read().result()
+
+
+def _numbers_to_read(array: tensorstore.TensorStore) -> int:
+    """Returns how many numbers reading an array takes: chunks are read whole, also those larger than it."""
+    chunk = array.chunk_layout.read_chunk.shape or array.shape
+    return math.prod(max(side, length or 0) for side, length in zip(array.shape, chunk, strict=True))
 
 
 def write_weights(

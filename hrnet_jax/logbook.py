@@ -50,13 +50,11 @@ class Logbook:
         Raises:
           ValueError: the log cannot be written.
         """
-        try:
+        with buckets.writing(self._path):
             self._events.figures(step, figures)
             self._events.flush()
             self._lines.write(_line({"step": step, "time": round(time.time(), 3), **figures}))
             self._lines.flush()
-        except OSError as error:
-            raise buckets.unwritable(self._path, error) from error
 
     def picture(self, step: int, picture: np.ndarray) -> buckets.Path:
         """Logs an RGB picture ``[height, width, 3]`` uint8.
@@ -66,12 +64,10 @@ class Logbook:
         """
         path = self._pictures / f"{step:07d}.png"
         png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-        try:
-            buckets.begin(path, png).close()
+        buckets.begin(path, png).close()
+        with buckets.writing(path):
             self._events.picture(step, picture, png)
             self._events.flush()
-        except OSError as error:
-            raise buckets.unwritable(path, error) from error
         return path
 
     def upload(self) -> None:
@@ -80,16 +76,19 @@ class Logbook:
         Raises:
           ValueError: the log cannot be written.
         """
-        try:
+        with buckets.writing(self._path):
             self._events.upload()
             self._lines.upload()
-        except OSError as error:
-            raise buckets.unwritable(self._path, error) from error
 
     def close(self) -> None:
-        """Closes the files."""
-        self._lines.close()
-        self._events.close()
+        """Closes the files.
+
+        Raises:
+          ValueError: the log cannot be written.
+        """
+        with buckets.writing(self._path):
+            self._lines.close()
+            self._events.close()
 
 
 class Silent:

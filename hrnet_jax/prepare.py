@@ -105,6 +105,7 @@ def prepare_mpii(
 
 def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
     """Finds the files of a split, so that what is missing is known before any work."""
+    places.check_plain(split)
     annotations, truth = root / "annot" / f"{split}.json", root / "annot" / f"gt_{split}.mat"
     if not annotations.is_file():
         raise fields.missing(annotations)
@@ -152,6 +153,7 @@ def detections_target(splits: list[str]) -> str:
 
 def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sources:
     """Finds the files of a split, so that what is missing is known before any work."""
+    places.check_plain(split)
     annotations, photos_only = (
         root / "annotations" / f"{prefix}_{split}.json" for prefix in ("person_keypoints", "image_info")
     )

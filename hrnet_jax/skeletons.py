@@ -14,6 +14,9 @@ import numpy as np
 
 from hrnet_jax.datasets import fields
 
+MIN_SIGMA = 1e-4
+"""Annotators are not that exact, and the squares of far smaller ones are zero, by which OKS divides."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
@@ -43,10 +46,10 @@ class Skeleton:
             raise ValueError(
                 f"skeleton {self.name!r:.100}: `joints` ({fields.shown(self.joints)}) must be distinct, and some"
             )
-        if len(self.sigmas) != count or not all(sigma > 0 for sigma in self.sigmas):
+        if len(self.sigmas) != count or not all(sigma >= MIN_SIGMA for sigma in self.sigmas):
             raise ValueError(
-                f"skeleton {self.name!r:.100}: `sigmas` (={fields.shown(self.sigmas)}) must be {count} positive"
-                " numbers, one for each joint"
+                f"skeleton {self.name!r:.100}: `sigmas` (={fields.shown(self.sigmas)}) must be {count} numbers"
+                f" from {MIN_SIGMA:g} on, one for each joint"
             )
         mirrored = [joint for pair in self.flip_pairs for joint in pair]
         used = [*mirrored, *(joint for limb in self.limbs for joint in limb), *self.upper_body]

@@ -134,11 +134,17 @@ def _read_pickle(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, A
     wrapped = content.get("state_dict")
     state_dict = wrapped if isinstance(wrapped, dict) else content
     tensors = {
-        name: _array(path, name, tensor)
+        name: tensor
         for name, tensor in state_dict.items()
         if isinstance(name, str) and isinstance(tensor, torch.Tensor)
     }
-    return tensors, _note(state_dict)
+    total, size = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values()), path.stat().st_size
+    if total > size:
+        raise ValueError(
+            f"{os.fspath(path)!r} has {size:,} bytes, but its tensors take {total:,}: some are the same numbers"
+            " several times; save a copy of each with PyTorch (`tensor.clone()`)"
+        )
+    return {name: _array(path, name, tensor) for name, tensor in tensors.items()}, _note(state_dict)
 
 
 def _refusal(path: pathlib.Path, reason: str) -> str:
@@ -185,21 +191,30 @@ def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[s
             raise ValueError(f"the header should end at byte {start:,} of {len(content):,}")
         header = json.loads(bytes(content[8:start]))
         header.pop("__metadata__", None)
-        return {name: _safe_array(name, entry, content[start:]) for name, entry in header.items()}, {}
+        total = sum(_safe_size(name, entry, len(content) - start) for name, entry in header.items())
+        if total > len(content) - start:
+            raise ValueError(f"its arrays take {total:,} bytes of {len(content) - start:,}: some overlap")
+        return {name: _safe_array(entry, content[start:]) for name, entry in header.items()}, {}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{os.fspath(path)!r} is not a whole safetensors file ({error}): download or write it again"
         ) from error
 
 
-def _safe_array(name: str, entry: Mapping[str, Any], content: memoryview) -> np.ndarray:
-    """Copies one array out of the bytes after the header, if it lies within them."""
+def _safe_size(name: str, entry: Mapping[str, Any], available: int) -> int:
+    """Returns how many bytes an array takes, if it lies within those after the header."""
     (first, last), shape, kind = entry["data_offsets"], entry["shape"], entry["dtype"]
     if kind not in _SAFE_TYPES:
         raise ValueError(f"{name!r} is of type {kind!r}, not one of {', '.join(_SAFE_TYPES)}")
     size = math.prod(shape) * np.dtype(_SAFE_TYPES[kind]).itemsize
-    if min(shape, default=0) < 0 or not 0 <= first <= last <= len(content) or last - first != size:
-        raise ValueError(f"{name!r} cannot lie at bytes {first} to {last} of {len(content)}, being {shape} {kind}")
+    if min(shape, default=0) < 0 or not 0 <= first <= last <= available or last - first != size:
+        raise ValueError(f"{name!r} cannot lie at bytes {first} to {last} of {available}, being {shape} {kind}")
+    return size
+
+
+def _safe_array(entry: Mapping[str, Any], content: memoryview) -> np.ndarray:
+    """Copies one array out of the bytes after the header."""
+    (first, last), shape, kind = entry["data_offsets"], entry["shape"], entry["dtype"]
     flat = np.frombuffer(content[first:last], _SAFE_TYPES[kind])
     if kind == _BRAIN_FLOAT:  # the upper half of a float32
         flat = (flat.astype(np.uint32) << 16).view(np.float32)

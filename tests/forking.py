@@ -1,7 +1,7 @@
 """Reading MATLAB files in processes forked from one that has scipy at hand, in milliseconds a file.
 
-Run as a program it takes a file's name from each line of its input, reads it in a process of its own, whose output
-goes to the files of `saying`, and answers with its status.
+Run as a program it takes a file's name and those of its arrays, parted by tabs, from each line of its input, reads
+it in a process of its own, whose output goes to the files of `saying`, and answers with its status.
 """
 
 import functools
@@ -37,8 +37,9 @@ class Server:
 
     def run(self, command: Sequence[str], **options) -> subprocess.CompletedProcess:
         """Runs `matlab` as a program, as its `command` says."""
-        path = command[-1]
-        self._process.stdin.write(f"{path}\n")
+        arguments = command[command.index(matlab.__file__) + 1 :]
+        path = arguments[0]
+        self._process.stdin.write("\t".join(arguments) + "\n")
         self._process.stdin.flush()
         status = int(self._process.stdout.readline())
         said = (pathlib.Path(name).read_bytes() for name in saying(path))
@@ -49,12 +50,12 @@ class Server:
             self._process.communicate()
 
 
-def _read(path: str) -> None:
+def _read(path: str, *names: str) -> None:
     """Does what a process of its own would, and ends."""
     signal.alarm(PATIENCE)
     for number, name in enumerate(saying(path), start=1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv = [matlab.__file__, path]
+    sys.argv = [matlab.__file__, path, *names]
     try:
         runpy.run_path(matlab.__file__, run_name="__main__")
     except BaseException:
@@ -69,7 +70,7 @@ def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            _read(line.rstrip("\n"))
+            _read(*line.rstrip("\n").split("\t"))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

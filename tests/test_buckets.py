@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import buckets, checkpoint, logbook, sharding
+from hrnet_jax import buckets, checkpoint, console, logbook, sharding
 from hrnet_jax.running import directory, fingerprint, manifest, replay, tensorboard
 
 NETWORK = {"name": "hrnet", "width": 4}
@@ -61,6 +61,36 @@ def test_paths_of_buckets_stay_and_others_become_absolute(tmp_path, monkeypatch)
     for name in ("gs://runs/a", "s3://runs/a"):
         assert os.fspath(buckets.absolute(name) / "config.json") == f"{name}/config.json"
         assert buckets.is_in_bucket(name) and not buckets.is_in_bucket(name[5:])
+
+
+@pytest.mark.parametrize(
+    "name", ["gcs://runs/a", "S3://runs/a", "az://runs/a", "file:///runs/a", "gs:/runs/a", "gs://", "s3:///a"]
+)
+def test_other_stores_and_paths_without_a_bucket_are_refused(name):
+    for made in (buckets.path, buckets.absolute):
+        with pytest.raises(ValueError, match=rf"^'{name}' is no path here: .* gs://BUCKET/... or s3://BUCKET/..."):
+            made(name)
+
+
+def test_a_lost_link_is_told(monkeypatch, tmp_path):
+    class Lost(Exception):
+        """Like those of the stores' packages, of no kind that Python has."""
+
+    def lose(*_):
+        raise Lost("no answer")
+
+    monkeypatch.setattr(buckets, "_PACKAGES", dict.fromkeys(buckets._PACKAGES, "fsspec"))
+    path = buckets.path("gs://runs/metrics.jsonl")
+    monkeypatch.setattr(type(path), "write_bytes", lose)
+    monkeypatch.setattr(type(path), "exists", lose)
+    for write in (buckets.begin, buckets.append_text):
+        with pytest.raises(
+            ValueError, match=r"metrics.jsonl cannot be written \(Lost\('no .*see that the"
+        ) as caught:
+            write(path, b"")
+        assert console.is_for_user(caught.value)
+    with pytest.raises(Lost), buckets.writing(tmp_path / "a"):
+        lose()
 
 
 def test_a_missing_package_is_named(monkeypatch):

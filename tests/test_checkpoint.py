@@ -7,9 +7,10 @@ import sys
 import jax
 import numpy as np
 import pytest
+import tensorstore
 
 from configs import default
-from hrnet_jax import checkpoint, models, optimizer, sharding, training
+from hrnet_jax import buckets, checkpoint, models, optimizer, sharding, training
 from hrnet_jax.running import fingerprint
 
 TESTS = pathlib.Path(__file__).parent
@@ -141,6 +142,17 @@ def test_damaged_weights_are_named(config, tmp_path):
     written = checkpoint.write_weights(tmp_path / "weights", variables, checkpoint.describe(config), {})
     shutil.rmtree(written / "state" / "d")
     with pytest.raises(ValueError, match=r"weights/0 is damaged .*: use another one"):
+        checkpoint.read_weights(tmp_path / "weights")
+
+
+@pytest.mark.parametrize(("shape", "chunk"), [(2**40, 2**20), (1, 2**40)])
+def test_arrays_that_no_memory_holds_are_refused(tmp_path, shape, chunk):
+    written = checkpoint.write_weights(tmp_path / "weights", {"params": {"a": np.ones(3)}}, {}, {})
+    files = {"driver": "ocdbt", "base": buckets.store(written / "state"), "path": "params.b/"}
+    described = {"shape": [shape], "chunks": [chunk], "dtype": "<f4", "compressor": None, "fill_value": None}
+    described |= {"order": "C", "filters": None, "zarr_format": 2}
+    tensorstore.open({"driver": "zarr", "kvstore": files, "metadata": described}, create=True).result()
+    with pytest.raises(ValueError, match=r"weights/0 is damaged .*1,099,511,627,7.* but up to 2,147,483,648 are"):
         checkpoint.read_weights(tmp_path / "weights")
 
 

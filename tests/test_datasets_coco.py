@@ -131,7 +131,7 @@ WRONG = [
     (set_in(*PERSON, "image_id", 5), r"annotations\[0\] \(id 31\): `image_id` \(=5\) is not the id of any"),
     (set_in(*PERSON, "keypoints", [1] * 48), r"\(id 31\): `keypoints` must be 51 finite numbers, but is 48: "),
     (set_in(*PERSON, "bbox", [1, 2, 3]), r"`bbox` must be 4 finite numbers, but is 3: \[1, 2, 3\]"),
-    (set_in(*PERSON, "bbox", [1, 2, 3, float("nan")]), r"`bbox` must be 4 finite numbers"),
+    (set_in(*PERSON, "bbox", [1, 2, 3, float("nan")]), r"it\['annotations'\]\[0\]\['bbox'\]\[3\] is nan"),
     (set_in(*PERSON, "area", None), r"`area` must be a finite number"),
 ]  # fmt: skip
 

@@ -5,9 +5,10 @@ import zlib
 import made_mpii
 import numpy as np
 import pytest
+import scipy.io
 
 from hrnet_jax import geometry, pipeline, prepare
-from hrnet_jax.datasets import mpii, records
+from hrnet_jax.datasets import matlab, mpii, records
 from hrnet_jax.skeletons import MPII
 
 # zlib.crc32 of the 256x256 RGB crops that the authors' MPIIDataset cuts out for the five real people.
@@ -94,9 +95,9 @@ def test_a_test_split_has_no_joints(tmp_path):
     [
         ({"joints": [[1, 2]] * 15}, r"row 2: `joints` must be 16, but there are 15"),
         ({"joints": [[1, 2]] * 15 + [[1]]}, r"row 2: `joints`\[15\] must be 2 finite numbers, but is 1: \[1\]"),
-        ({"joints": [[1, 2]] * 15 + [[1, float("nan")]]}, r"row 2: `joints`\[15\] must be 2 finite numbers"),
+        ({"joints": [[1, 2]] * 15 + [[1, 1e10]]}, r"row 2: `joints`\[15\] must be 2 finite numbers"),
         ({"joints_vis": [1] * 17}, r"row 2: `joints_vis` must be 16 finite numbers, but is 17"),
-        ({"center": [1, float("inf")]}, r"row 2: `center` must be 2 finite numbers"),
+        ({"center": [1, -1e10]}, r"row 2: `center` must be 2 finite numbers"),
         ({"center": None}, r"row 2: `center` must be 2 finite numbers, but is None"),
         ({"scale": "big"}, r"row 2: `scale` must be a finite number"),
         ({"image": "../../etc/passwd.jpg"}, r"row 2: `image` \(='../../etc/passwd.jpg'\) must be a path inside"),
@@ -164,7 +165,10 @@ def test_truth_of_one_person_may_lack_the_last_axis(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"headboxes_src": None}, r"has no `headboxes_src`; it holds dataset_joints, jnt_missing, pos_gt_src"),
+        (
+            {"headboxes_src": None},
+            r"has no `headboxes_src`; of .* it holds dataset_joints, pos_gt_src, jnt_missing",
+        ),
         ({"pos_gt_src": np.zeros((15, 2, 5))}, r"`pos_gt_src` must be numbers of shape \(16, 2\) \+ \(people,\)"),
         ({"jnt_missing": np.zeros((16, 4))}, r"different numbers of people: .*'jnt_missing': 4"),
         ({"dataset_joints": np.array([["head"] * 16], object)}, r"`dataset_joints` \(head, .* must be MPII's 16"),
@@ -175,6 +179,15 @@ def test_wrong_truth_is_named(tmp_path, changes, message):
     (tmp_path / "annot").mkdir()
     with pytest.raises(ValueError, match=rf"gt_valid.mat.*{message}"):
         mpii.read_truth(made_mpii.write_truth(tmp_path, **changes), MPII)
+
+
+def test_what_nobody_asks_for_is_not_unpacked(tmp_path):
+    path, random = tmp_path / "a.mat", np.random.default_rng(0)
+    scipy.io.savemat(path, {"wanted": np.ones(3), "other": random.random(1000)}, do_compression=True)
+    path.write_bytes(path.read_bytes()[:-100] + bytes(100))
+    assert matlab.read(path, ["wanted"])["wanted"].tolist() == [[1, 1, 1]]
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read as a MATLAB file .*; download it again"):
+        matlab.read(path, ["other"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pathlib
 import shutil
 import zlib
@@ -122,6 +123,27 @@ def test_damaged_skeletons(made_up, tmp_path, name, seed):
     path = tmp_path / "skeleton.json"
     path.write_text(json.dumps(content))
     check(kinds(made_up, skeleton=str(path)), damage)
+
+
+def test_a_skeleton_without_end_is_only_told(made_up, tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 10**5)
+    assert kinds(made_up, skeleton=str(tmp_path / "deep.json")) == {"skeleton": "error"}
+
+
+def test_annotations_that_are_a_pipe_are_only_told(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    os.mkfifo(tmp_path / "annotations" / f"person_keypoints_{SPLIT}.json")
+    assert kinds(tmp_path) == {"annotations_unreadable": "error"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+def test_numbers_that_are_none_are_told_with_their_place(made_up, tmp_path, number):
+    root = like(tmp_path / "it", made_up, annotations(made_up) | {"info": {"unused": "@"}})
+    path = next(root.glob("annotations/*"))
+    path.write_text(path.read_text().replace('"@"', number))
+    _, (part,) = doctor.examine(root)
+    (finding,) = part.findings
+    assert finding.kind == "annotations_unreadable" and "it['info']['unused'] is " in finding.what
 
 
 def photos_missing(folder, rng):

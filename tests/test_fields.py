@@ -1,4 +1,7 @@
 import json
+import os
+import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -22,6 +25,11 @@ def write(tmp_path, text):
         ('{"a": {"id": 1, "b": 2, "id": 3}}', r"'id' stands twice in {'b': 2, 'id': 3}"),
         (b"\xff\xfe\xfd", r"can't decode"),
         ("", r"Expecting value"),
+        ('{"unused": NaN}', r"it\['unused'\] is nan, not a finite number"),
+        ('{"info": [1, {"unused": -Infinity}]}', r"it\['info'\]\[1\]\['unused'\] is -inf, not a finite number"),
+        ("[-1E+400]", r"it\[0\] is -inf, not"),
+        ("1" + "0" * 400 + ".0", r"it is inf, not"),
+        ('{"a": 1e400}'.encode("utf-16"), r"it\['a'\] is inf, not"),
     ],
 )
 def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
@@ -30,25 +38,39 @@ def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(OSError, match=r"test_what.* cannot be read: Is a directory"):
-        fields.read_json(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", pathlib.Path("/dev/zero")):
+        with pytest.raises(OSError, match=rf"{path} cannot be read: it is no regular file; put the file itself"):
+            fields.read_json(path)
+        with pytest.raises(ValueError, match=rf"{path} is damaged \({path} cannot be read: it is no regular file"):
+            fields.read_arrays(path, dict, COLUMNS)
     with pytest.raises(FileNotFoundError, match=r"b\.json does not exist"):
         fields.read_json(tmp_path / "b.json")
+
+
+def test_numbers_stay_what_python_reads(tmp_path):
+    assert fields.read_json(write(tmp_path, "[1.5e308, -1e-400, 0.1, 9]")) == [1.5e308, 0.0, 0.1, 9]
+
+
+def test_a_name_that_stands_twice_among_many_is_found_at_once(tmp_path):
+    names = ",".join(f'"{number}": 1' for number in range(100_000))
+    with pytest.raises(ValueError, match=r"'7' stands twice in"):
+        fields.read_json(write(tmp_path, f'{{{names}, "7": 2}}'))
 
 
 @pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e400", "1" + "0" * 400, "1e10", "true", '"1"']
 )
-def test_numbers_are_finite_and_of_a_size(tmp_path, number):
-    value = fields.read_json(write(tmp_path, f"[1.5, {number}]"))
+def test_numbers_are_finite_and_of_a_size(number):
+    value = json.loads(f"[1.5, {number}]")
     with pytest.raises(ValueError, match=r"^entry 3: `bbox` must be 2 finite numbers, but is 2: .* up to 1e\+09"):
         fields.numbers(value, 2, "entry 3: `bbox`")
     assert fields.numbers([1.5, -2], 2, "x") == [1.5, -2]
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "9223372036854775808", "1" * 400])
-def test_fields_are_finite_and_of_64_bits(tmp_path, number):
-    entry = fields.read_json(write(tmp_path, f'{{"id": {number}, "last": 9223372036854775807}}'))
+def test_fields_are_finite_and_of_64_bits(number):
+    entry = json.loads(f'{{"id": {number}, "last": 9223372036854775807}}')
     with pytest.raises(ValueError, match=r"^entry 3: `id` \(=.*\) must be finite, and of 64 bits"):
         fields.get(entry, "id", (int, float), "entry 3")
     assert fields.get(entry, "last", int, "entry 3") == 2**63 - 1
@@ -110,3 +132,16 @@ def test_other_files_of_numpy_are_no_tables_and_run_nothing(tmp_path, monkeypatc
     with pytest.raises(ValueError, match=r"a\.npz is damaged"):
         fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
     assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monkeypatch, method):
+    np.savez(tmp_path / "good.npz", **GOOD)
+    with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "a.npz", "w", method) as bad:
+        for name in good.namelist():
+            bad.writestr(name, good.read(name))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(
+        ValueError, match=r"a\.npz is damaged \('id\.npy' is packed by method 1[24] of zip: pack it by"
+    ):
+        fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)

@@ -1,6 +1,8 @@
 import json
 import os
+import re
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -9,7 +11,7 @@ import made_coco
 import numpy as np
 import pytest
 
-from hrnet_jax import prepare
+from hrnet_jax import doctor, prepare
 from hrnet_jax.datasets import coco, headers, places, records
 from hrnet_jax.skeletons import COCO
 
@@ -40,6 +42,24 @@ def test_names_that_lead_out_of_the_photos_are_refused_with_file_entry_and_value
     with pytest.raises(ValueError, match=str(path)):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("split", ["..", ".", ""])
+def test_splits_that_stand_for_other_folders_are_refused(tmp_path, split):
+    root = made_coco.write(tmp_path / "home" / "data", made_coco.content([10]), split)
+    with pytest.raises(
+        ValueError, match=rf"^'{split}' cannot be the name of a split .*: use one such as 'val2017'"
+    ):
+        prepare.prepare_coco(root, tmp_path / "out")
+    _, (part,) = doctor.examine(root)
+    assert "photos_unavailable" in {finding.kind for finding in part.findings} and "photos" not in part.facts
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("prepared", [prepare.prepare_coco, prepare.prepare_mpii])
+def test_splits_asked_for_lead_nowhere(tmp_path, prepared):
+    with pytest.raises(ValueError, match=r"^'../other' cannot be the name of a split"):
+        prepared(tmp_path, tmp_path / "out", ["../other"])
 
 
 def link_out(photo, outside):
@@ -99,6 +119,37 @@ def test_a_zip_file_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monk
     assert problem == "1,000,001 bytes, but up to 1,000,000 are taken"
 
 
+def pretending(path, size):
+    """A zip file of one entry, with another size in its list of entries."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, content.rindex(b"PK\1\2") + 24, size)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (
+            zipfile.ZIP_BZIP2,
+            r"cannot be read: 'a/a\.jpg' is packed by method 12 of zip: pack it by `deflate`, as `zip` does",
+        ),
+        (zipfile.ZIP_LZMA, r"cannot be read: 'a/a\.jpg' is packed by method 14 of zip: pack it by"),
+        (zipfile.ZIP_DEFLATED, r"cannot be read: Bad CRC-32"),
+    ],
+)
+def test_a_zip_file_unpacks_to_no_more_than_it_claims(tmp_path, method, said):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a/a.jpg", bytes(2**26))
+    pretending(path, 5000)
+    zipped = places.Zip(path)
+    tracemalloc.start()
+    problem = places.read_checked(zipped, places.Photo(1, "a.jpg"))[2]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert re.match(said, problem) and peak < 2**20
+
+
 def claiming(encoded: bytes, width: int, height: int) -> bytes:
     """A JPEG or PNG file, with another size in its header."""
     content = bytearray(encoded)
@@ -120,6 +171,13 @@ def test_absurd_sizes_are_refused_before_decoding(monkeypatch, extension, width,
         ValueError, match=rf"photo 7 .*\({width}x{height}, but 1 to 32,766 pixels .*make it smaller"
     ):
         places.decode(bomb, photo_id=7)
+
+
+def test_a_photo_of_another_size_is_not_decoded(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(made_coco.photo(1, ".png"))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    problem = places.read_checked(places.Folder(tmp_path, tmp_path), places.Photo(1, "a.png", 640, 480))[2]
+    assert problem == "64x48, but 640x480 in the annotations"
 
 
 @pytest.mark.parametrize("extension", [".webp", ".bmp", ".tiff", ".gif", ".jp2", ".ppm", ".hdr", ".avif"])
@@ -169,7 +227,7 @@ def test_the_longest_side_is_what_opencv_cuts_crops_out_of():
         cv2.warpAffine(np.zeros((1, headers.MAX_SIDE + 1, 3), np.uint8), identity, (4, 4))
 
 
-@pytest.mark.parametrize("size", [0, -1, 10**9, 32_767, 2**70, 640.0, float("nan"), "640", True])
+@pytest.mark.parametrize("size", [0, -1, 10**9, 32_767, 2**70, 640.0, "640", True])
 def test_absurd_sizes_in_annotations_are_refused(tmp_path, size):
     content = made_coco.content([10])
     content["images"][0]["height"] = size

@@ -221,6 +221,14 @@ def test_tensors_that_are_no_arrays_are_named(torch, tmp_path):
     assert "'conv1.weight' is not an array of plain numbers" in refused(tmp_path / "x.pth")
 
 
+def test_tensors_that_are_more_than_their_file_are_refused(torch, tmp_path):
+    numbers = torch.ones(100_000)
+    many = {"conv1.weight": torch.ones(1).expand(10**9)}, {f"conv{n}.weight": numbers for n in range(100)}
+    for content in many:
+        torch.save(content, tmp_path / "x.pth")
+        assert "some are the same numbers several times; save a copy" in refused(tmp_path / "x.pth")
+
+
 def test_two_networks_in_one_file_are_not_mixed(torch, tmp_path):
     torch.save(as_torch(torch) | as_torch(torch, prefix="module."), tmp_path / "x.pth")
     assert "several networks (6 tensors of 3 names)" in refused(tmp_path / "x.pth")
@@ -282,6 +290,12 @@ def test_brain_floats_are_the_upper_half_of_float32(tmp_path):
 def test_safetensors_with_a_lying_header_are_refused(tmp_path, change, said):
     header = {"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16], **change}}
     assert said in refused(made_weights.raw_file(tmp_path / "x.safetensors", header, bytes(16)))
+
+
+def test_safetensors_that_overlap_are_refused(tmp_path):
+    entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+    path = made_weights.raw_file(tmp_path / "x.safetensors", dict.fromkeys("ab", entry), bytes(16))
+    assert "its arrays take 32 bytes of 16: some overlap" in refused(path)
 
 
 @pytest.mark.parametrize("header", [[], 3, {"x": 3}, {"x": {}}, None])

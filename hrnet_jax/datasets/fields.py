@@ -1,10 +1,13 @@
 """Reading files that may be wrong: JSON, its fields, arrays, with errors that name file, entry and value."""
 
+import collections
 import json
+import math
 import pathlib
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,15 +59,16 @@ def missing(path: pathlib.Path) -> FileNotFoundError:
 def read_json(path: pathlib.Path) -> Any:
     """Reads a JSON file, in which no object has a name twice: programs differ in which of the two they take.
 
-    Numbers may be anything that Python reads, NaN and infinity included; `numbers` and `get` refuse these.
+    Numbers are finite; whole ones may be as long as Python reads them, `numbers` and `get` refuse these.
 
     Raises:
       FileNotFoundError: it is missing.
-      OSError: it cannot be read.
+      OSError: it cannot be read, or is a folder, a pipe or a device.
       ValueError: it is no JSON, or nested without end; all name the file.
     """
+    _check_regular(path)
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_object)
+        return _parsed(path.read_bytes())
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
@@ -76,10 +80,50 @@ def read_json(path: pathlib.Path) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"{shown(twice)} stands twice in {shown(found)}")
     return found
+
+
+def _parsed(content: bytes) -> Any:
+    """Parses JSON; refuses NaN and infinity, which Python takes, and 1e400, which it would make infinite."""
+    finite = True
+
+    def number(text: str) -> float:
+        nonlocal finite
+        value = float(text)
+        finite = finite and math.isfinite(value)
+        return value
+
+    found = json.loads(content, object_pairs_hook=_object, parse_float=number, parse_constant=number)
+    if not finite:
+        raise ValueError(f"{next(_not_finite(found, 'it'))[:300]}, not a finite number")
+    return found
+
+
+def _not_finite(value: Any, what: str) -> Iterator[str]:
+    """Yields where in a document infinity and NaN stand: ``it['annotations'][3]['area'] is nan``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{what} is {value}"
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(inner, f"{what}[{key!r:.100}]")
+
+
+def _check_regular(path: pathlib.Path) -> None:
+    """Raises OSError for what is there but no file: a pipe would be waited for, a device read without end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} cannot be read: it is no regular file; put the file itself there")
+
+
+def check_packing(entry: zipfile.ZipInfo) -> None:
+    """Raises ValueError for an entry of a zip file that is neither stored nor deflated.
+
+    Python unpacks the other kinds whole, whatever size they claim: kilobytes to gigabytes.
+    """
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        found = f"{entry.filename[:100]!r} is packed by method {entry.compress_type}"
+        raise ValueError(f"{found} of zip: pack it by `deflate`, as `zip` does")
 
 
 def read_arrays(
@@ -98,7 +142,10 @@ def read_arrays(
       ValueError: the file is damaged, or holds other arrays.
     """
     try:
+        _check_regular(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            for entry in arrays.zip.infolist():
+                check_packing(entry)
             found = {name: arrays[name] for name in arrays}
         if found.keys() != columns.keys():
             raise ValueError(f"it holds {', '.join(found)[:200]} instead of {', '.join(columns)}")

@@ -8,7 +8,9 @@ import re
 import struct
 
 MAX_PIXELS = 100_000_000
-"""Of a photo: 300 MB decoded, which each thread that loads may hold; COCO's and MPII's have 2 million at most."""
+"""Of a photo: 300 MB decoded, which each thread that loads may hold; COCO's and MPII's have 2 million at most.
+
+A progressive JPEG takes up to 600 MB more while it is decoded: two bytes for each colour of each pixel."""
 
 MAX_BYTES = MAX_PIXELS
 """Of a photo's file: a byte for each of that many pixels is more than JPEG takes at its finest."""

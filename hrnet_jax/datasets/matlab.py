@@ -1,6 +1,7 @@
 """MATLAB's files up to version 7.2, read by scipy in a process of its own: damaged ones can crash it.
 
-Run as a program it writes a file's arrays to standard output as ``.npz``, cells as strings, structures left out.
+Run as a program with a file's name and those of arrays, it writes these to standard output as ``.npz``, cells as
+strings, structures left out; other arrays are not unpacked, as they may be of any size.
 """
 
 import io
@@ -21,7 +22,7 @@ def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
       ValueError: it is no such file, or lacks some of them.
     """
-    command = [sys.executable, "-P", __file__, str(path)]
+    command = [sys.executable, "-P", __file__, str(path), *names]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
@@ -32,10 +33,12 @@ def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             f"{path} cannot be read as a MATLAB file up to version 7.2: {reason[0][:300]}; download it again"
         )
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
-        present = [name for name in arrays if not name.startswith("__")]
+        present = list(arrays)
         for name in names:
             if name not in present:
-                raise ValueError(f"{path} has no `{name}`; it holds {', '.join(present)[:200] or 'nothing'}")
+                raise ValueError(
+                    f"{path} has no `{name}`; of {', '.join(names)} it holds {', '.join(present) or 'nothing'}"
+                )
         return {name: arrays[name] for name in names}
 
 
@@ -47,8 +50,9 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 
 def _main() -> None:
-    content = scipy.io.loadmat(sys.argv[1])
-    arrays = {name: _plain(np.asarray(array)) for name, array in content.items()}
+    path, *names = sys.argv[1:]
+    content = scipy.io.loadmat(path, variable_names=names)
+    arrays = {name: _plain(np.asarray(content[name])) for name in names if name in content}
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **{n: array for n, array in arrays.items() if not array.dtype.hasobject})
     sys.stdout.buffer.write(packed.getvalue())

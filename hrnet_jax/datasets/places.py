@@ -87,12 +87,14 @@ class Zip:
         return entry.file_size if entry else 0
 
     def read(self, file_name: str) -> bytes:
-        """Returns the unpacked entry."""
+        """Returns the unpacked entry, no more than the bytes that it claims."""
         entry = self._entries.get(self._short(file_name))
         if entry is None:
             raise FileNotFoundError(file_name)
         try:
-            return self._zip.read(entry)
+            fields.check_packing(entry)
+            with self._zip.open(entry) as file:
+                return file.read(entry.file_size)  # `ZipFile.read` would unpack a gigabyte before it looks
         except Exception as error:  # zipfile and what unpacks for it raise what they happen to
             raise OSError(fields.reason(error)) from error
 
@@ -102,8 +104,9 @@ def locate(root: pathlib.Path, name: str) -> Place:
 
     Raises:
       FileNotFoundError: they are in none of these.
-      ValueError: the zip file is damaged.
+      ValueError: it is no plain name, or the zip file is damaged.
     """
+    check_plain(name)
     parents = (root / "images", root)
     for parent in parents:
         if (parent / name).is_dir():
@@ -113,6 +116,12 @@ def locate(root: pathlib.Path, name: str) -> Place:
             return Zip(parent / f"{name}.zip")
     tried = [f"{parent}/{tail}" for tail in (f"{name}/", f"{name}.zip") for parent in parents]
     raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}")
+
+
+def check_plain(name: str) -> None:
+    """Raises ValueError unless a name, such as a split's, stands for something inside the folder it is put to."""
+    if name in ("", ".", "..") or "/" in name:
+        raise ValueError(f"{name!r} cannot be the name of a split or of photos: use one such as 'val2017'")
 
 
 def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
@@ -140,12 +149,12 @@ def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
 
 def _decode(encoded: bytes) -> np.ndarray:
     """As `decode`; its errors say what the photo is."""
-    headers.size(encoded)
+    size = headers.size(encoded)
     try:
         photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
     except cv2.error as error:
         raise ValueError(f"not what OpenCV takes: {fields.reason(error)}") from error
-    if photo is None:
+    if photo is None or photo.shape[1::-1] != size:
         raise ValueError("not a whole image")
     return photo
 
@@ -168,9 +177,10 @@ def read_checked(place: Place, photo: Photo) -> tuple[bytes, tuple[int, int], st
     except OSError as error:
         return b"", (0, 0), f"cannot be read: {error}"
     try:
-        height, width = _decode(image).shape[:2]
+        width, height = headers.size(image)
+        if photo.width and (width, height) != (photo.width, photo.height):
+            return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
+        _decode(image)
     except ValueError as error:
         return b"", (0, 0), str(error)
-    if photo.width and (width, height) != (photo.width, photo.height):
-        return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
     return image, (width, height), ""

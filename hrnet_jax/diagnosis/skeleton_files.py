@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 from hrnet_jax import skeletons
+from hrnet_jax.datasets import fields
 from hrnet_jax.diagnosis.findings import Finding, found
 from hrnet_jax.skeletons import COCO, Skeleton
 
@@ -26,7 +27,7 @@ def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
         remedy = "mend the skeleton's file: README.md shows one, in `Your own data`"
         refused = found("skeleton", "error", [pathlib.Path(name_or_path).name], str(error), remedy)
     try:
-        content = json.loads(pathlib.Path(name_or_path).read_text())
+        content = fields.read_json(pathlib.Path(name_or_path))
         plain = content | {"sigmas": [PLAIN_SIGMA] * len(content["joints"])}
         skeleton = _through_file(plain)
     except (ValueError, KeyError, TypeError):
