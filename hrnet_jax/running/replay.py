@@ -23,7 +23,7 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
     path = workdir / "config.json"
     try:
         return ConfigDict(_with_tuples(json.loads(path.read_text())))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read ({error}): give the directory of a run of train.py") from error
 
 
