@@ -7,13 +7,14 @@ none of these. ``--json FILE`` writes the same for programs.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 from collections.abc import Sequence
 
 from hrnet_jax import console
 from hrnet_jax.datasets import fields
-from hrnet_jax.diagnosis import findings, prepared, raw, runs, skeleton_files
+from hrnet_jax.diagnosis import findings, prepared, raw, runs, skeleton_files, splits
 from hrnet_jax.diagnosis.findings import Examination
 
 FINDINGS = 1  # the exit status if something is wrong
@@ -80,7 +81,8 @@ def examine(
         first = [Examination("skeleton", {}, findings.at(about, skeleton, "skeleton"))] if about else []
         return kind, [*first, *(raw.coco(path, joints, detections) if joints else [])]
     inside = [path] if kind == SPLIT else sorted(filter(prepared.is_split, path.iterdir()))
-    return kind, raw.with_shared(path, {split.name: prepared.examine(split) for split in inside})
+    looks = {split: functools.partial(prepared.examine, split) for split in inside}
+    return kind, raw.with_shared(path, {at.name: splits.guarded(at, at.name, look) for at, look in looks.items()})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,12 +93,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="where the report for programs goes")
     args = parser.parse_args(arguments)
+    if args.json:
+        _write(args.json, "")  # before all work, which would be lost
     kind, examinations = examine(args.data, args.detections, args.skeleton)
     print(findings.as_text(str(args.data), kind, examinations))
     if args.json:
         report = findings.as_json(str(args.data), kind, examinations)
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        _write(args.json, json.dumps(report, indent=1) + "\n")
     return FINDINGS if findings.matter(examinations) else 0
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ValueError(
+            f"`json` (={path}) cannot be written ({error.strerror}): give a file in a folder that is there"
+        ) from error
 
 
 if __name__ == "__main__":

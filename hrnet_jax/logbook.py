@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from hrnet_jax import buckets
+from hrnet_jax.datasets import fields
 from hrnet_jax.running import tensorboard
 
 METRICS = "metrics.jsonl"
@@ -115,17 +116,18 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the lines of a run's log in their order, without those that a crash cut off."""
     path = workdir / METRICS
     lines = path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
-    entries = [_parsed(line) for line in lines]
-    return [entry for entry in entries if entry]
+    return [entry for entry in map(parse, lines) if entry]
+
+
+def parse(line: str) -> dict[str, Any]:
+    """Returns what a line of the log says, nothing if it is not whole."""
+    try:
+        entry = json.loads(line)
+        fields.get(entry, "step", int, "line")
+    except (ValueError, RecursionError):
+        return {}
+    return entry
 
 
 def _line(entry: dict[str, Any]) -> bytes:
     return f"{json.dumps(entry)}\n".encode()
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-        return entry if isinstance(entry["step"], int) else {}
-    except (ValueError, KeyError, TypeError):
-        return {}

@@ -127,8 +127,7 @@ def joints_off_the_photo(content, rng):
 
 
 def joints_of_others(content, rng):
-    people = [p for p in labelled(content, 4) if p["bbox"][0] > p["bbox"][2] * 2 or p["bbox"][0] < 1e9]
-    for person in some(people, rng):
+    for person in some(labelled(content, 4), rng):
         image = photo_of(content, person)
         points = np.array(person["keypoints"], float).reshape(-1, 3)
         shift = np.array([1.6 * person["bbox"][2], 0.0])
@@ -248,6 +247,12 @@ def known_dummy(boxes, rng):
     boxes[:] = [box | {"score": 1.0, "bbox": [10.0, 10.0, 100.0, 100.0]} for box in (boxes * 1000)[:1000]]
 
 
+def known_dummy_elsewhere(boxes, rng):
+    known_dummy(boxes, rng)
+    for box in some(boxes, rng, float(rng.choice([SHARE, 1]))):
+        box["image_id"] += 10**7
+
+
 def other_split(boxes, rng):
     for box in some(boxes, rng, float(rng.uniform(0.1, 1))):
         box["image_id"] += 10**7
@@ -290,6 +295,9 @@ def no_boxes(boxes, rng):
 BOXES = {
     "dummy": Damage(dummy, "detections_dummy"),
     "the known dummy": Damage(known_dummy, "detections_dummy"),
+    "the known dummy of other photos": Damage(
+        known_dummy_elsewhere, "detections_dummy", ("detections_unknown_photos",)
+    ),
     "of another split": Damage(other_split, "detections_unknown_photos", ("detections_miss",)),
     "of other categories": Damage(other_category, "detections_categories", ("detections_miss",)),
     "scores in percent": Damage(percents, "detections_scores"),
@@ -397,6 +405,23 @@ def pairs_none(content, rng):
     content["flip_pairs"] = []
 
 
+def pair_missing_in_capitals(content, rng):
+    pair_missing(content, rng)
+    _rename(content, str.upper)
+
+
+def pairs_crossed_by_initials(content, rng):
+    pairs_crossed(content, rng)
+    _rename(content, lambda name: name.replace("left_", "L_").replace("right_", "R_"))
+
+
+def _rename(content, change):
+    for name in ("joints", "upper_body"):
+        content[name] = [change(joint) for joint in content[name]]
+    for name in ("flip_pairs", "limbs"):
+        content[name] = [[change(joint) for joint in pair] for pair in content[name]]
+
+
 SKELETONS = {
     "no sigmas": Damage(without_sigmas, "sigmas"),
     "fewer sigmas": Damage(fewer_sigmas, "sigmas"),
@@ -405,4 +430,6 @@ SKELETONS = {
     "a pair missing": Damage(pair_missing, "flip_pairs"),
     "pairs crossed": Damage(pairs_crossed, "flip_pairs"),
     "no pairs": Damage(pairs_none, "flip_pairs"),
+    "a pair missing in capitals": Damage(pair_missing_in_capitals, "flip_pairs", ("keypoint_names",)),
+    "pairs crossed by initials": Damage(pairs_crossed_by_initials, "flip_pairs", ("keypoint_names",)),
 }

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 import zlib
 
 import cv2
@@ -16,6 +17,7 @@ import pytest
 from configs import default
 from hrnet_jax import checkpoint, doctor, logbook, pipeline, prepare
 from hrnet_jax.datasets import records, synthetic
+from hrnet_jax.diagnosis import joint_names, people, runs, tables
 from hrnet_jax.running import directory, manifest
 
 SEEDS = range(3)
@@ -355,8 +357,8 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     config = default.get_config()
     config.image_size, config.data.dir, config.log_every, config.epochs = (32, 32), str(records_of), 1, 3
     config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
-    people = len(records.open_split(records_of / "train2017").people)
-    config.batch_size = people // 2
+    count = len(records.open_split(records_of / "train2017").people)
+    config.batch_size = count // 2
     workdir = tmp_path_factory.mktemp("runs") / "run"
     workdir.mkdir()
     directory.claim(workdir, config)
@@ -366,7 +368,7 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     parts = ("params", "batch_stats", "opt_state")
     state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
     saved, log = checkpoint.Checkpoints(workdir, checkpoint.describe(config)), logbook.Logbook(workdir, 0)
-    epoch = pipeline.steps_per_epoch(people, config.batch_size)
+    epoch = pipeline.steps_per_epoch(count, config.batch_size)
     for step in range(1, 3 * epoch + 1):
         log.figures(step, {"loss": 1 / step, "learning_rate": 1e-3})
         if step % epoch == 0:
@@ -533,6 +535,211 @@ def test_what_cannot_be_examined_is_a_mistake_of_the_user(tmp_path, made_up):
         doctor.main([str(made_up), "--detections", str(tmp_path)])
     with pytest.raises(FileNotFoundError, match="neither a file nor one of"):
         doctor.main([str(made_up), "--skeleton", "horse"])
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [3, True, "person", [{"id": [1], "name": "x"}], [{"id": 1, "name": ["x"]}], [{"id": 1, "name": {}}], [[1]]],
+)
+def test_categories_of_any_kind(made_up, tmp_path, categories):
+    root = like(tmp_path / "root", made_up, annotations(made_up) | {"categories": categories})
+    assert "categories" in kinds(root) and "not_examined" not in kinds(root)
+
+
+@pytest.mark.parametrize("names", [[[1]] * 17, [1] * 17, None])
+def test_names_of_keypoints_of_any_kind(made_up, tmp_path, names):
+    content = annotations(made_up)
+    content["categories"][0]["keypoints"] = names
+    assert set(kinds(like(tmp_path / "root", made_up, content))) == {"annotations_refused"}
+
+
+@pytest.mark.parametrize("marks", [None, [[1]]])
+def test_flags_that_nobody_needs(shared, tmp_path, marks):
+    base = shared / "real" / "mpii_five"
+    rows = json.loads((base / "annot" / "valid.json").read_text())
+    (tmp_path / "annot").mkdir()
+    unlabelled = [{name: row[name] for name in ("image", "center", "scale")} for row in rows]
+    content = [row | {"joints_vis": marks} for row in unlabelled]
+    (tmp_path / "annot" / "test.json").write_text(json.dumps(content))
+    (tmp_path / "images").symlink_to(base / "images")
+    assert kinds(tmp_path) == {}
+
+
+def test_a_skeleton_without_end(made_up, tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 200_000)
+    assert kinds(made_up, skeleton=str(path)) == {"skeleton": "error"}
+
+
+@pytest.mark.parametrize("topic", ["coco_files.read", "people.twice", "sides.examine", "colours.examine"])
+def test_an_unforeseen_error_is_a_finding(made_up, monkeypatch, topic):
+    def fail(*_, **__):
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(f"hrnet_jax.diagnosis.{topic}", fail)
+    assert kinds(made_up) == {"not_examined": "error"}
+
+
+def test_an_unforeseen_error_in_a_prepared_split_is_a_finding(records_of, monkeypatch):
+    monkeypatch.setattr("hrnet_jax.diagnosis.prepared._agree", lambda *_: 1 / 0)
+    assert kinds(records_of / SPLIT) == {"not_examined": "error"}
+
+
+def test_names_do_nothing_to_the_terminal(made_up, tmp_path, capsys):
+    for row, name in enumerate(["\x1b[2J\nsound\n", "\x9b2J\u202e", "\ud800", "x" * 2_000_000]):
+        content = annotations(made_up) | {"categories": [{"id": 1, "name": name}]}
+        assert doctor.main([str(like(tmp_path / str(row), made_up, content))]) == doctor.FINDINGS
+        printed = capsys.readouterr().out
+        assert len(printed) < 5000 and printed.replace("\n", "").isprintable() and "\nsound" not in printed
+
+
+def test_the_report_needs_a_place(made_up, tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere" / "report.json"):
+        with pytest.raises(ValueError, match=r"`json` .* cannot be written"):
+            doctor.main([str(made_up), "--json", str(path)])
+
+
+def test_one_box_over_the_border_makes_no_corners():
+    ids, size = np.arange(8), np.full((8, 2), 480.0)
+    box = np.array([[40.0, 30.0, 400.0, 430.0]] * 8)
+    box[0, 2] = 454
+    assert [finding.kind for finding in people.boxes(ids, box, size)] == ["boxes_outside"]
+
+
+def test_areas_count_the_pixels_at_both_ends(made_up, tmp_path):
+    content = annotations(made_up)
+    for person in content["annotations"]:
+        person["area"] = (round(person["bbox"][2]) + 1) * (round(person["bbox"][3]) + 1)
+    assert kinds(like(tmp_path / "root", made_up, content)) == {}
+
+
+def test_annotated_boxes_are_no_dummy(made_up, tmp_path):
+    content = annotations(made_up)
+    boxes = [{name: p[name] for name in ("image_id", "category_id", "bbox")} for p in content["annotations"]]
+    root = like(tmp_path / "root", made_up, content, [box | {"score": 1.0} for box in boxes])
+    assert kinds(root) == {"detections_annotated": "note"}
+
+
+def test_many_people_on_one_photo_take_no_time():
+    count, skeleton = 2000, damages.COCO
+    place = np.arange(count) % 50
+    row = ([0, 0, 60, 60], 900, False, np.tile([30, 30, 2], (skeleton.num_joints, 1)))
+    table = tables.people([(number, 1, *row) for number in range(count)], skeleton.num_joints)
+    table.box[:, 0] = 100 * place
+    table.joints[..., 0] += 100 * place[:, None]
+    started = time.process_time()
+    (finding,) = people.twice(table, skeleton)
+    assert finding.count == count - 50 and time.process_time() - started < 2
+
+
+def test_sides_are_read_however_they_are_spelled():
+    names = ["left_eye", "LEFT_EYE", "L_Eye", "LeftEye", "lEye", "eye.L", "left_foot_right_toe"]
+    others = ["right_eye", "RIGHT_EYE", "R_Eye", "RightEye", "rEye", "eye.R", "right_foot_left_toe"]
+    assert list(map(joint_names.mirrored, names)) == others
+    assert list(map(joint_names.mirrored, others)) == names
+    assert joint_names.mirrored("collar") == "collar"
+
+
+def test_a_server_s_split_is_sound(made_up, tmp_path):
+    root = like(tmp_path / "root", made_up, annotations(made_up))
+    content = annotations(made_up)
+    people_file = root / "annotations" / f"person_keypoints_{SPLIT}.json"
+    people_file.unlink()
+    images = {"images": content["images"], "categories": [{"id": 1, "name": "person"}]}
+    people_file.with_name(f"image_info_{SPLIT}.json").write_text(json.dumps(images))
+    prepare.prepare_coco(root, tmp_path / "out", [SPLIT], made_up / BOXES)
+    assert kinds(tmp_path / "out") == {}
+
+
+def test_photos_of_dropped_people_are_sound(shared, tmp_path):
+    base = shared / "real" / "mpii_five"
+    rows = json.loads((base / "annot" / "valid.json").read_text())
+    rows[0]["center"] = [-1, -1]
+    (tmp_path / "annot").mkdir()
+    (tmp_path / "images").symlink_to(base / "images")
+    for split in ("valid", "trainval"):
+        (tmp_path / "annot" / f"{split}.json").write_text(json.dumps(rows))
+    prepare.prepare_mpii(tmp_path, tmp_path / "out", ["valid", "trainval"])
+    assert kinds(tmp_path / "out") == {}
+
+
+def rewrite_config(run, **changes):
+    content = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(content | changes))
+
+
+ODD_CONFIGS = [
+    {"batch_size": 0}, {"batch_size": "x"}, {"log_every": 0}, {"log_every": "x"}, {"epochs": "x"},
+    {"skeleton": 3}, {"skeleton": ["coco"]}, {"data": None},
+    {"data": {"dir": 3, "train_split": "a", "val_split": "a"}},
+    {"data": {"dir": "x", "train_split": ["a"], "val_split": "a"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", ODD_CONFIGS, ids=str)
+def test_configs_of_any_kind(run, tmp_path, changes):
+    shutil.copytree(run, tmp_path / "run")
+    rewrite_config(tmp_path / "run", **changes)
+    assert kinds(tmp_path / "run") == {"config": "error"}
+
+
+@pytest.mark.parametrize("file", ["config.json", "manifest.json"])
+def test_run_files_without_end(run, tmp_path, file):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / file).write_text("[" * 100_000)
+    assert set(kinds(tmp_path / "run")) == {pathlib.Path(file).stem}
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": 1e400}', f'{{"step": {10**30}}}', "[" * 100_000, "3", '{"step": true}']
+)
+def test_lines_of_any_kind(run, tmp_path, line):
+    shutil.copytree(run, tmp_path / "run")
+    rewrite_lines(tmp_path / "run", lambda text: f"{line}\n{text}")
+    assert kinds(tmp_path / "run") == {"log_damaged": "warning"}
+
+
+def test_a_manifest_of_other_data(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").write_text('{"starts": [{"data": [1]}]}')
+    assert kinds(tmp_path / "run") == {"manifest": "warning"}
+
+
+def test_a_checkpoint_of_no_network(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last" / "\u00b2").mkdir()
+    assert kinds(tmp_path / "run") == {"checkpoint_partial": "note"}
+    path = max((tmp_path / "run").glob("checkpoints/last/*/meta/metadata"))
+    content = json.loads(path.read_text())
+    content["network"]["joints"] = 3
+    path.write_text(json.dumps({name: value for name, value in content.items() if "digest" not in name}))
+    assert kinds(tmp_path / "run") == {"checkpoint_damaged": "error", "checkpoint_partial": "note"}
+
+
+def test_a_run_that_has_just_begun_is_sound(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert kinds(tmp_path / "run") == {"checkpoints_none": "note"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "starts", "found"),
+    [
+        ([50, 100, 101, 102, 103], [0, 100], []),
+        ([50, 51, 52], [0, 50], []),
+        ([50, 100, 150, 200], [0, 110], []),
+        ([30, 60, 100, 150], [0, 70], []),
+        ([3, 4, 5], [0], [3]),
+        ([1, 2, 3, 6, 7], [0, 1], [6]),
+    ],
+)
+def test_gaps_of_the_log(tmp_path, steps, starts, found):
+    (tmp_path / "manifest.json").write_text(json.dumps({"starts": [{"step": step} for step in starts]}))
+    (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {step}, "loss": 1}}\n' for step in steps))
+    (tmp_path / "config.json").write_text(json.dumps(default.get_config().to_dict() | {"log_every": 1}))
+    findings = [finding for part in runs.examine(tmp_path) for finding in part.findings]
+    assert [step for finding in findings if finding.kind == "log_gap" for step in finding.examples] == found
 
 
 def test_annotations_that_are_none(tmp_path):

@@ -80,5 +80,7 @@ def test_figures_and_pictures_reach_tensorboard(tmp_path):
 
 def test_lines_without_a_step_are_passed_over(tmp_path):
     good = json.dumps({"step": 3, "loss": 1.0})
-    (tmp_path / "metrics.jsonl").write_text(f'[]\n{{"loss": 1}}\n{{"step": "x"}}\n{good}\n\x00\x00\n')
+    (tmp_path / "metrics.jsonl").write_text(
+        f'[]\n{{"loss": 1}}\n{{"step": "x"}}\n{good}\n\x00\x00\n{"[" * 100_000}\n'
+    )
     assert lines(tmp_path) == [{"step": 3, "loss": 1.0}]

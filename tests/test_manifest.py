@@ -56,7 +56,9 @@ def test_other_data_are_refused_and_leave_the_manifest_as_it_was(tmp_path):
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"starts": 3}', '{"starts": [3]}', "{}"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"starts": 3}', '{"starts": [3]}', '{"starts": [{"data": [1]}]}', "{}", "[" * 100_000]
+)
 def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json is damaged .*: delete it"):

@@ -25,6 +25,9 @@ def test_a_configuration_comes_back_as_it_was_written(tmp_path):
     assert replay.read_config(tmp_path) == config
     with pytest.raises(ValueError, match=r"gone/config\.json cannot be read"):
         replay.read_config(tmp_path / "gone")
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
+        replay.read_config(tmp_path)
 
 
 def test_runs_that_are_the_same_differ_only_in_time(tmp_path):

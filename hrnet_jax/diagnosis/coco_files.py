@@ -43,9 +43,11 @@ def read(path: pathlib.Path, skeleton: Skeleton, with_people: bool) -> tuple[Con
     except (ValueError, OSError) as error:
         return None, found("annotations_unreadable", "error", [path.name], str(error), AGAIN)
     photos, findings = _photos(content["images"])
-    category, about_category = _category(content.get("categories"), skeleton)
+    categories = content.get("categories")
+    categories = [entry for entry in categories if isinstance(entry, dict)] if isinstance(categories, list) else []
+    category, about_category = _category(categories, skeleton)
     annotations = content["annotations"] if with_people else []
-    people, about_people = _people(annotations, photos, category, content.get("categories"), skeleton)
+    people, about_people = _people(annotations, photos, category, categories, skeleton)
     findings = [*findings, *about_category, *about_people]
     if not any(finding.severity == "error" for finding in findings):
         findings += _refused(path, skeleton, with_people)
@@ -96,19 +98,21 @@ def _photos(entries: list[Any]) -> tuple[dict[int, Photo], list[Finding]]:
     return {photo.id: photo for photo in reversed(good)}, findings
 
 
-def _category(categories: Any, skeleton: Skeleton) -> tuple[int | None, list[Finding]]:
+def _category(categories: list[dict], skeleton: Skeleton) -> tuple[int | None, list[Finding]]:
     """Returns the number of the category of people, and what is wrong with it."""
-    named = {entry["name"]: entry for entry in categories or [] if isinstance(entry, dict) and "name" in entry}
+    named = {entry["name"]: entry for entry in categories if isinstance(entry.get("name"), str)}
     category = named.get(coco.PERSON, {})
     number = category.get("id")
     number = number if type(number) is int else None
-    listed = ", ".join(map(str, named)) or "none"
+    listed = ", ".join(named) or "none"
     what = f"there is no category named {coco.PERSON!r} with a number (there are: {listed})"
     remedy = "call the category of people so, and give its `id` and `keypoints`"
     findings = found("categories", "error", ["categories"] * (number is None), what, remedy)
     names = category.get("keypoints")
     if number is None or not isinstance(names, list) or tuple(names) == skeleton.joints:
         return number, findings
+    if not all(isinstance(name, str) for name in names):
+        return number, findings  # the reader refuses it
     as_many = len(names) == skeleton.num_joints
     other = [f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b]
     other = other if as_many else [f"{len(names)} keypoints"]
@@ -119,7 +123,7 @@ def _category(categories: Any, skeleton: Skeleton) -> tuple[int | None, list[Fin
 
 
 def _people(
-    entries: list[Any], photos: dict[int, Photo], category: int | None, categories: Any, skeleton: Skeleton
+    entries: list[Any], photos: dict[int, Photo], category: int | None, categories: list[dict], skeleton: Skeleton
 ) -> tuple[People, list[Finding]]:
     """Returns the people on known photos, each id once, and what is wrong with the entries."""
 
@@ -144,7 +148,7 @@ def _people(
 
 
 def _references(
-    good: list[tuple[dict, int, int, int]], photos: dict[int, Photo], categories: Any
+    good: list[tuple[dict, int, int, int]], photos: dict[int, Photo], categories: list[dict]
 ) -> list[Finding]:
     """Looks at ids of annotations, and those of photos and categories that they name."""
     of, counts = len(good), collections.Counter(row[1] for row in good)
@@ -155,7 +159,7 @@ def _references(
     remedy = "add the photos to `images`, or remove these annotations"
     lost = [row[1] for row in good if row[2] not in photos]
     findings += found("photos_unknown", "error", lost, what, remedy, of=of)
-    known = {entry.get("id") for entry in categories or [] if isinstance(entry, dict)}
+    known = {entry["id"] for entry in categories if type(entry.get("id")) is int}
     unknown = [row for row in good if row[3] not in known] if known else []
     numbers = dict(collections.Counter(row[3] for row in unknown).most_common(5))
     what = f"{{count}} of {{of}} annotations are of categories that `categories` does not have: {numbers}"

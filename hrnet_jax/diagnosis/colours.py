@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hrnet_jax.diagnosis import chance, side_cues
+from hrnet_jax.diagnosis import chance, joint_names, side_cues
 from hrnet_jax.diagnosis.chance import Votes
 from hrnet_jax.diagnosis.findings import Finding, found
 from hrnet_jax.diagnosis.tables import SEEN, People
@@ -29,8 +29,8 @@ Faces = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows of people, middles [N,
 
 def faces(people: People, skeleton: Skeleton) -> Faces:
     """Returns where faces are to be seen; none if the skeleton's joints do not tell."""
-    at = {name: people.joints[:, k] for k, name in enumerate(skeleton.joints)}
-    marks = {name: people.flags[:, k] for k, name in enumerate(skeleton.joints)}
+    at = {name: people.joints[:, k] for k, name in enumerate(joint_names.usual(skeleton))}
+    marks = {name: people.flags[:, k] for k, name in enumerate(joint_names.usual(skeleton))}
     least = min(SEEN, people.flags.max(initial=0))
     for names, ends, part in ((side_cues.FACE, side_cues.FACE[1:], 0.5), (HEAD, HEAD, 0.2)):
         if least > 0 and set(names) <= set(at):

@@ -1,13 +1,19 @@
 """What is wrong, where, and the way out: `Finding`, and the report for people and for programs."""
 
 import dataclasses
+import functools
 import textwrap
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeVar, cast
+
+from hrnet_jax.datasets import fields
 
 FORMAT = 1  # of the JSON report: raised when a program that reads it must be changed
 SHOWN = 5  # examples of a finding
 WIDTH = 112  # characters of a line on the terminal
+LONGEST, LONGEST_NAME = 1000, 200  # characters of a sentence and of a name, which files may have of any length
+
+Look = TypeVar("Look", bound=Callable[..., tuple])
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -65,14 +71,47 @@ def found(
     if not every:
         return []
     share = "" if of is None else f"{of:,}"
-    sentence = what.replace("{count}", f"{len(every):,}").replace("{of}", share)
-    return [Finding(kind, severity, sentence, remedy, len(every), tuple(every[:SHOWN]))]
+    sentence = _short(what.replace("{count}", f"{len(every):,}").replace("{of}", share), LONGEST)
+    shown = (_short(item, LONGEST_NAME) if isinstance(item, str) else item for item in every[:SHOWN])
+    return [Finding(kind, severity, sentence, _short(remedy, LONGEST), len(every), tuple(shown))]
+
+
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def not_examined(topic: str, error: Exception) -> list[Finding]:
+    """Returns what is found where an error that nobody foresaw ends an examination."""
+    what = f"{topic} could not be examined: {type(error).__name__}: {fields.reason(error)}"
+    remedy = "mend or replace what the message names; if nothing is wrong with it, the doctor is: tell its authors"
+    return found("not_examined", "error", [topic], what, remedy)
+
+
+def topic(name: str, *nothing: Any) -> Callable[[Look], Look]:
+    """Makes an error that nobody foresaw one of the findings that a function returns as its last result.
+
+    Args:
+      name: of what it examines.
+      nothing: its results before the findings, if it fails.
+    """
+
+    def guard(look: Look) -> Look:
+        @functools.wraps(look)
+        def guarded(*args: Any, **kwargs: Any) -> tuple:
+            try:
+                return look(*args, **kwargs)
+            except Exception as error:
+                return (*nothing, not_examined(name, error))
+
+        return cast(Look, guarded)
+
+    return guard
 
 
 def at(findings: Iterable[Finding], file: object, split: str) -> list[Finding]:
     """Says where findings are, for those that do not say it yet."""
     return [
-        dataclasses.replace(finding, file=finding.file or str(file), split=finding.split or split)
+        dataclasses.replace(finding, file=finding.file or _short(str(file), LONGEST), split=finding.split or split)
         for finding in findings
     ]
 
@@ -97,14 +136,19 @@ def as_json(path: str, kind: str, examinations: Sequence[Examination]) -> dict[s
 
 
 def as_text(path: str, kind: str, examinations: Sequence[Examination]) -> str:
-    """Returns the report for people, the worst first in each part."""
+    """Returns the report for people, the worst first in each part; names can do nothing to the terminal."""
     lines = [f"{path}: {kind}"]
     for part in examinations:
-        lines.append(f"\n{part.name}")
+        lines += ["", part.name]
         lines += [f"  {topic:<15} {fact}" for topic, fact in part.facts.items()]
         for finding in sorted(part.findings, key=lambda finding: SEVERITIES.index(finding.severity)):
             lines += _paragraph(finding)
-    return "\n".join([*lines, "", _verdict(examinations)])
+    return "\n".join(map(_printable, [*lines, "", _verdict(examinations)]))
+
+
+def _printable(line: str) -> str:
+    """Writes out what would steer a terminal, turn the text or cannot be encoded."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _paragraph(finding: Finding) -> list[str]:

@@ -27,7 +27,7 @@ def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], Peop
     try:
         entries = fields.read_json(path)
         if not isinstance(entries, list) or not entries:
-            raise ValueError(f"{path} must hold a list of people, but holds {entries!r:.80}")
+            raise ValueError(f"{path} must hold a list of people, but holds {fields.shown(entries)}")
     except (ValueError, OSError) as error:
         return {}, None, found("annotations_unreadable", "error", [path.name], str(error), REMEDY)
     labelled = any(isinstance(entry, dict) and "joints" in entry for entry in entries)
@@ -38,7 +38,7 @@ def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], Peop
             name = fields.inner_path(entry, "image", f"row {row}")
             rows.append(_row(entry, row, ids.setdefault(name, len(ids) + 1), skeleton, labelled))
             scales.append(float(entry["scale"]))
-            odd += [row] * (not set(entry.get("joints_vis", ())) <= {0, 1})
+            odd += [row] * (labelled and not set(entry["joints_vis"]) <= {0, 1})
         except ValueError as error:
             wrong[row] = str(error)
     what = "{count} of {of} rows are malformed; the first: " + next(iter(wrong.values()), "")

@@ -65,19 +65,20 @@ def examine(directory: pathlib.Path) -> Examined:
     people, lost = _table(directory / "people.npz", skeleton)
     content, about = None, []
     if of_coco:
-        content, about = coco_files.read(directory / "annotations.json", skeleton, with_people=True)
-        about = [finding for finding in about if finding.kind != "people_none" or summary["people"]]
+        with_people = summary["people"] > 0  # none are only in a test server's, which has no keypoints either
+        content, about = coco_files.read(directory / "annotations.json", skeleton, with_people)
     file = directory / ("annotations.json" if of_coco else "people.npz")
     table = content.people if content else _from_records(people) if people and not of_coco else None
-    photos = dict(sorted(content.photos.items())) if content else _photos_of(people)
-    facts, about_photos, names = _pictures(directory, photos, table, skeleton, of_coco)
+    photo_list, about_records = _records(directory)
+    photos = dict(sorted(content.photos.items())) if content else _photos_of(photo_list, people)
+    facts, about_photos, names = _pictures(directory, photo_list, photos, table, skeleton)
     if table is not None and len(table) and table.labelled.any():
         more, about_people = splits.examine_people(table, skeleton, photos, squares=not of_coco)
         facts, about = facts | more, about + about_people
     if people is not None:
         lost += _counts(people, "people", summary) + (_agree(people, table) if table is not None else [])
     more, about_boxes = _detections(directory, summary, photos, table, skeleton)
-    findings += at(about, file, split) + at(about_photos, directory, split)
+    findings += at(about, file, split) + at(about_records + about_photos, directory, split)
     findings += at(lost, directory / "people.npz", split) + at(about_boxes, directory / "detections.npz", split)
     return Examined(Examination(split, facts | more, findings), names)
 
@@ -147,22 +148,42 @@ def _from_records(people: records.People) -> People:
     )
 
 
-def _photos_of(people: records.People | None) -> dict[int, Photo]:
-    """Returns the photos that a table of people speaks of, in the order of their rows; their names are ids."""
-    ids = np.unique(people.photo_id).tolist() if people is not None else []
-    return {number: Photo(number, f"photo {number}") for number in ids}
+def _records(directory: pathlib.Path) -> tuple[Sequence[dict], list[Finding]]:
+    """Opens the records of the photos; there are none if they cannot be."""
+    try:
+        return photo_records.read(directory), []
+    except Exception as error:  # ArrayRecord raises what it happens to on damaged records
+        return (), found("records_damaged", "error", ["photos"], str(error), AGAIN)
+
+
+def _photos_of(photo_list: Sequence[dict], people: records.People | None) -> dict[int, Photo]:
+    """Returns the photos of a split without a file that lists them, in the order of its records; named by ids.
+
+    People say whose photo a record is; where there are none, it says so itself.
+    """
+    ids = dict(zip(people.photo_index.tolist(), people.photo_id.tolist(), strict=True)) if people else {}
+    photos = {}
+    for row in range(len(photo_list)):
+        try:
+            number = ids[row] if row in ids else int(photo_list[row]["photo_id"])
+        except ValueError:  # damaged, which is told where its photo is read
+            number = -1 - row
+        photos[number] = Photo(number, f"photo {number}")
+    return photos
 
 
 def _pictures(
-    directory: pathlib.Path, photos: dict[int, Photo], table: People | None, skeleton: Skeleton, in_order: bool
+    directory: pathlib.Path,
+    photo_list: Sequence[dict],
+    photos: dict[int, Photo],
+    table: People | None,
+    skeleton: Skeleton,
 ) -> tuple[dict[str, str], list[Finding], dict[str, str]]:
     """Reads all records."""
-    try:
-        photo_list = photo_records.read(directory)
-        count = len(photo_list)
-    except Exception as error:  # TFDS raises what it happens to on damaged records
-        return {}, found("records_damaged", "error", ["photos"], str(error), AGAIN), {}
-    other = ["photos"] * (in_order and count != len(photos))
+    count = len(photo_list)
+    if not count:
+        return {}, [], {}
+    other = ["photos"] * (count != len(photos))
     what = f"there are {count:,} records of photos, but annotations of {len(photos):,}"
     findings = found("records_damaged", "error", other, what, AGAIN)
     rows = {photo.file_name: (row, number) for row, (number, photo) in enumerate(photos.items())}
@@ -207,4 +228,5 @@ def _detections(
         return {}, findings
     findings += _counts(people, "detections", summary)
     box = Boxes(people.photo_id, people.box, people.score)
-    return {"detections": f"{len(box):,} boxes"}, findings + boxes.examine(box, photos, table)
+    facts, about = boxes.examine(box, photos, table)
+    return facts, findings + about

@@ -1,5 +1,6 @@
 """Examining a data set as `prepare` takes it: COCO's layout, or MPII's."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -35,7 +36,8 @@ def coco(root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None
     for split, file in files.items():
         usual = root / "person_detection_results" / prepare.DETECTION_FILES.get(split, "")
         given = detections if split == target else usual if usual.is_file() else None
-        examined[split] = _coco_split(root, split, file, given, skeleton)
+        look = functools.partial(_coco_split, root, split, file, given, skeleton)
+        examined[split] = splits.guarded(file, split, look)
     return with_shared(root, examined)
 
 
@@ -60,10 +62,11 @@ def _coco_split(
             facts, findings = facts | more, findings + about
     findings = at(findings, file, split) + about_photos
     if detections:
-        table, about = boxes.read(detections, content.photos, content.category)
+        truth = content.people if with_people else None
+        table, about = boxes.read(detections, content.photos, content.category, truth)
         if table is not None:
-            about += boxes.examine(table, content.photos, content.people if with_people else None)
-            facts["detections"] = f"{len(table):,} boxes"
+            more, further = boxes.examine(table, content.photos, truth)
+            facts, about = facts | more, about + further
         findings += at(about, detections, split)
     return Examined(Examination(split, facts, findings), splits.named(content.photos, looks))
 
@@ -76,7 +79,8 @@ def mpii_root(root: pathlib.Path) -> list[Examination]:
         what = f"{root / 'annot'} has no file of a split ({', '.join(prepare.MPII_SPLITS)})"
         lost = found("annotations_missing", "error", ["annot"], what, "put the authors' JSON files there")
         return [Examination(root.name, {}, at(lost, root, root.name))]
-    return with_shared(root, {split: _mpii_split(root, split, file) for split, file in files.items()})
+    looks = {split: functools.partial(_mpii_split, root, split, file) for split, file in files.items()}
+    return with_shared(root, {split: splits.guarded(files[split], split, look) for split, look in looks.items()})
 
 
 def _mpii_split(root: pathlib.Path, split: str, file: pathlib.Path) -> Examined:

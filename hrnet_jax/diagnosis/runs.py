@@ -1,6 +1,5 @@
 """Examining a run directory of train.py: configuration, log and checkpoints, and whether its data are there."""
 
-import json
 import math
 import pathlib
 from collections.abc import Iterator
@@ -9,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrnet_jax import checkpoint, pipeline, skeletons
-from hrnet_jax.datasets import records
-from hrnet_jax.diagnosis.findings import Examination, Finding, at, found
+from hrnet_jax import checkpoint, logbook, pipeline, skeletons
+from hrnet_jax.datasets import fields, records
+from hrnet_jax.diagnosis.findings import Examination, Finding, at, found, topic
 from hrnet_jax.running import manifest
 
-NEEDED = ("skeleton", "data.dir", "data.train_split", "data.val_split", "batch_size", "epochs", "log_every")
+COUNTS = ("batch_size", "epochs", "log_every", "checkpoint_every")
+DATA = ("dir", "train_split", "val_split")
 OTHER_CHECKPOINT = "delete this checkpoint's folder: `train.py` then goes on from the one before"
 LOST = "these figures are lost; training is not harmed"
 RESUME = "`train.py` with the same command mends it when it goes on"
@@ -23,88 +23,115 @@ RESUME = "`train.py` with the same command mends it when it goes on"
 def examine(workdir: pathlib.Path) -> list[Examination]:
     """Examines a run directory."""
     config, findings = _config(workdir / "config.json")
-    steps, log_facts, about_log = _log(workdir / "metrics.jsonl", config)
-    kept, network, saved_facts, about_saved = _checkpoints(workdir, steps, config.get("log_every", 1))
+    lines, log_facts, about_log = _log(workdir, config)
+    kept, network, saved_facts, about_saved = _checkpoints(workdir)
+    about_saved += _missing(lines, kept, config)
     parts = [
         Examination("config", {}, at(findings, workdir / "config.json", "config")),
         Examination("checkpoints", saved_facts, at(about_saved, workdir / "checkpoints", "checkpoints")),
         Examination("metrics", log_facts, at(about_log, workdir / "metrics.jsonl", "metrics")),
     ]
     if config:
-        facts, about = _data(workdir, config, steps, max(kept, default=0), network)
+        facts, about = _data(workdir, config, lines, max(kept, default=0), network)
         parts.append(Examination("data", facts, at(about, config["data.dir"], "data")))
     return parts
 
 
+@topic("config", {})
 def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
-    """Returns the fields that are needed here, empty if some are missing."""
+    """Returns the fields that are needed here, empty if some are missing or of another kind."""
     remedy = "write it again: `train.py` with the run's --config does, if this file is removed with the log kept"
     try:
-        content = json.loads(path.read_text())
-        flat = {name: content.get(name) for name in NEEDED if "." not in name}
-        flat |= {f"data.{name}": value for name, value in content.get("data", {}).items()}
-        lost = [name for name in NEEDED if flat.get(name) is None]
-    except (OSError, ValueError, AttributeError) as error:
-        return {}, found("config", "error", [path.name], f"it cannot be read: {error}", remedy)
-    return {} if lost else flat, found("config", "error", lost, "{count} fields are missing", remedy)
+        content = fields.read_json(path)
+        config = {name: fields.get(content, name, int, path.name) for name in COUNTS}
+        config["skeleton"] = fields.get(content, "skeleton", str, path.name)
+        data = fields.get(content, "data", dict, path.name)
+        config |= {f"data.{name}": fields.get(data, name, str, f"{path.name}: `data`") for name in DATA}
+        for name in COUNTS:
+            if config[name] < 1:
+                raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
+    except (OSError, ValueError) as error:
+        return {}, found("config", "error", [path.name], str(error), remedy)
+    return config, []
 
 
-def _log(path: pathlib.Path, config: dict[str, Any]) -> tuple[list[dict], dict[str, str], list[Finding]]:
-    """Returns the lines of metrics.jsonl that are whole."""
+@topic("metrics", [], {})
+def _log(workdir: pathlib.Path, config: dict[str, Any]) -> tuple[list[dict], dict[str, str], list[Finding]]:
+    """Returns the lines of the log that are whole."""
+    path = workdir / logbook.METRICS
     if not path.is_file():
-        return [], {}, found("log_missing", "warning", [path.name], "there is no metrics.jsonl", RESUME)
-    text = path.read_text(errors="replace")
-    lines, broken = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-            lines.append(entry | {"step": int(entry["step"])})
-        except (ValueError, KeyError, TypeError):
-            broken.append(number)
-    cut = [number for number in broken if number == len(text.splitlines())]
+        return [], {"log": "there is none yet"}, []
+    text = path.read_text(errors="replace").splitlines()
+    parsed = {number: logbook.parse(line) for number, line in enumerate(text, start=1)}
+    broken = [number for number, entry in parsed.items() if not entry]
+    cut = [number for number in broken if number == len(text)]
     rest = [number for number in broken if number not in cut]
+    lines = [entry for entry in parsed.values() if entry]
     findings = found("log_cut", "warning", cut, "the last line is cut off, as a crash leaves it", RESUME)
     findings += found("log_damaged", "warning", rest, "{count} lines are not whole", LOST)
-    findings += _order(lines, config)
-    steps = [entry["step"] for entry in lines]
-    return lines, {"log": f"{len(lines):,} lines, up to step {max(steps, default=0):,}"}, findings
+    findings += _order(lines, config.get("log_every", 0), _starts(workdir))
+    return lines, {"log": f"{len(lines):,} lines, up to step {_last(lines):,}"}, findings
 
 
-def _order(lines: list[dict], config: dict[str, Any]) -> list[Finding]:
+def _last(lines: list[dict]) -> int:
+    return max((entry["step"] for entry in lines), default=0)
+
+
+def _starts(workdir: pathlib.Path) -> list[int]:
+    """Returns the steps from which the run went on, as far as its manifest tells."""
+    try:
+        steps = {start.get("step") for start in manifest.read(workdir)}
+    except (ValueError, TypeError):  # it is told of where the data are held against it
+        return []
+    return sorted(step for step in steps if type(step) is int and 0 < step < fields.INTEGERS)
+
+
+def _order(lines: list[dict], every: int, starts: list[int]) -> list[Finding]:
     """Looks for steps that were lost or done twice, and for figures that are not finite."""
     steps = np.array([entry["step"] for entry in lines if "loss" in entry], int)
     back = steps[1:][np.diff(steps) <= 0]
     remedy = "two runs may have written to this directory, or lines were copied: remove those written twice"
     findings = found("log_order", "warning", back, "steps are logged twice or out of order", remedy)
-    every = config.get("log_every", 0)
-    gaps = np.diff(steps, prepend=0)
-    usual = max(every, int(np.median(gaps))) if len(gaps) else 0
     what = "steps are missing before {count} lines of the log"
-    findings += found("log_gap", "warning", steps[gaps > usual] if every else (), what, LOST)
+    findings += found("log_gap", "warning", steps[_gaps(steps, every, starts)] if every else (), what, LOST)
     odd = [entry["step"] for entry in lines if not all(_finite(value) for value in entry.values())]
     what = "{count} lines have figures that are not finite"
     remedy = "go back to a checkpoint before, with a lower learning rate"
     return findings + found("log_not_finite", "warning", odd, what, remedy)
 
 
+def _gaps(steps: np.ndarray, every: int, starts: list[int]) -> np.ndarray:
+    """[N] bool: the way to a logged step is longer than `every` and than those beside it, so some are missing.
+
+    From each start on, `log_every` may be another: the way over a start does not tell, nor those beside it.
+    """
+    before = np.append(0, steps[:-1])
+    over_start = np.searchsorted(starts, steps) > np.searchsorted(starts, before)
+    ways = np.where(over_start, np.inf, steps - before)
+    beside = np.maximum(np.append(0, ways[:-1]), np.append(ways[1:], 0))
+    return np.asarray(~over_start & (ways > np.maximum(every, beside)))
+
+
 def _finite(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    return isinstance(value, (int, float)) and -math.inf < value < math.inf
 
 
+@topic("checkpoints", [], {}, {})
 def _checkpoints(
-    workdir: pathlib.Path, lines: list[dict], log_every: int
+    workdir: pathlib.Path,
 ) -> tuple[list[int], dict[str, Any], dict[str, str], list[Finding]]:
     """Reads every checkpoint's weights; returns the steps, and what the newest says of its network."""
     steps, whole, network, findings = [], 0, {}, []
     folders = sorted(workdir.glob("checkpoints/*/*"), key=lambda path: (path.parent.name, _number(path)))
     for folder in folders:
-        if not folder.name.isdigit():
+        if _number(folder) < 0:
             findings += at(_left_over(folder), folder, "")
             continue
         name = f"{folder.parent.name}/{folder.name}"
-        steps.append(int(folder.name))
+        steps.append(_number(folder))
         try:
-            state, network = checkpoint.read_everything(folder)
+            state, told = checkpoint.read_everything(folder)
+            network = told | {"joints": fields.names(told.get("joints", []), "its network's `joints`")}
         except (ValueError, OSError) as error:
             findings += at(found("checkpoint_damaged", "error", [name], str(error), OTHER_CHECKPOINT), folder, "")
             continue
@@ -112,14 +139,20 @@ def _checkpoints(
         what = "{count} of its arrays have values that are not finite"
         findings += at(found("weights_not_finite", "error", odd, what, OTHER_CHECKPOINT), folder, "")
         whole += 1
-    if not steps:
-        none = found("checkpoints_none", "warning", ["checkpoints"], "there are no checkpoints", RESUME)
-        return [], {}, {}, none
-    last = max((entry["step"] for entry in lines), default=0)
-    short = [max(steps)] if lines and last < max(steps) // log_every * log_every else []
-    what = f"the log ends at step {last:,}, before the newest checkpoint"
-    findings += found("log_short", "warning", short, what, LOST)
     return steps, network, {"checkpoints": f"{whole} of {len(steps)} can be read"}, findings
+
+
+def _missing(lines: list[dict], kept: list[int], config: dict[str, Any]) -> list[Finding]:
+    """Looks for checkpoints without a log, and a log without checkpoints, which a run has that has just begun."""
+    last, newest, every = _last(lines), max(kept, default=0), config.get("log_every", 1)
+    severity = "warning" if last >= config.get("checkpoint_every", 1) else "note"
+    none = ["checkpoints"] * (not kept)
+    findings = found("checkpoints_none", severity, none, "there are no checkpoints", RESUME)
+    due = [newest] * (last < newest // every * every)
+    if not lines:
+        return findings + found("log_missing", "warning", due, "the log has no lines", RESUME)
+    what = f"the log ends at step {last:,}, before the newest checkpoint"
+    return findings + found("log_short", "warning", due, what, LOST)
 
 
 def _left_over(folder: pathlib.Path) -> list[Finding]:
@@ -131,7 +164,8 @@ def _left_over(folder: pathlib.Path) -> list[Finding]:
 
 
 def _number(folder: pathlib.Path) -> int:
-    return int(folder.name) if folder.name.isdigit() else -1
+    """Returns the step of a checkpoint's folder, -1 if it is none."""
+    return int(folder.name) if folder.name.isascii() and folder.name.isdigit() else -1
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
@@ -139,6 +173,7 @@ def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield jax.tree_util.keystr(path), leaf
 
 
+@topic("data", {})
 def _data(
     workdir: pathlib.Path, config: dict[str, Any], lines: list[dict], newest: int, network: dict[str, Any]
 ) -> tuple[dict[str, str], list[Finding]]:
@@ -162,7 +197,7 @@ def _data(
 
 def _same_joints(split: records.Split, config: dict[str, Any], network: dict[str, Any]) -> list[Finding]:
     remedy = "give the data that the run was trained on (--config.data.dir), or start a new run"
-    theirs = tuple(network.get("joints", split.skeleton.joints))
+    theirs = tuple(network.get("joints") or split.skeleton.joints)
     other = [f"{a}, not {b}" for a, b in zip(theirs, split.skeleton.joints, strict=False) if a != b]
     other += [f"{len(theirs)}, not {len(split.skeleton.joints)}"] * (len(theirs) != len(split.skeleton.joints))
     what = f"the network's joints are not those of {split.name}"

@@ -18,6 +18,7 @@ import dataclasses
 
 import numpy as np
 
+from hrnet_jax.diagnosis import joint_names
 from hrnet_jax.diagnosis.chance import Votes
 from hrnet_jax.diagnosis.tables import SEEN, People
 from hrnet_jax.skeletons import Skeleton
@@ -47,8 +48,9 @@ class Cue:
 def pairs(skeleton: Skeleton) -> dict[str, Pair]:
     """Returns the mirror pairs by the part's name, left first where names say which it is."""
     named: dict[str, Pair] = {}
+    names = joint_names.usual(skeleton)
     for a, b in skeleton.flip_pairs:
-        first, second = skeleton.joints[a], skeleton.joints[b]
+        first, second = names[a], names[b]
         ordered = (b, a) if first.startswith("right") else (a, b)
         part = first.removeprefix("left_").removeprefix("right_")
         named[part if part != first else f"{first}/{second}"] = ordered
@@ -59,7 +61,7 @@ def cues(people: People, skeleton: Skeleton) -> list[Cue]:
     """Returns what speaks about left and right, crowds left out."""
     named, single = pairs(skeleton), ~people.crowd
     found: list[Cue] = []
-    if set(FACE) <= set(skeleton.joints):
+    if set(FACE) <= set(joint_names.usual(skeleton)):
         found.append(Cue("eye", None, _face(people, skeleton, single)))
         if "shoulder" in named:
             found.append(Cue("shoulder", None, _shoulders(people, skeleton, named["shoulder"], single)))
@@ -85,14 +87,18 @@ def _chains(skeleton: Skeleton, named: dict[str, Pair]) -> list[tuple[str, str]]
     return sorted({(min(pair), max(pair)) for pair in joined})
 
 
+def _at(skeleton: Skeleton, names: tuple[str, ...]) -> list[int]:
+    return [joint_names.usual(skeleton).index(name) for name in names]
+
+
 def _seen_face(people: People, skeleton: Skeleton) -> np.ndarray:
     """[N] bool: nose and both eyes are seen; where a data set knows no hidden joints, labelled."""
-    marks = people.flags[:, [skeleton.joints.index(name) for name in FACE]]
+    marks = people.flags[:, _at(skeleton, FACE)]
     return np.all((marks >= min(SEEN, people.flags.max(initial=0))) & (marks > 0), axis=1)
 
 
 def _face(people: People, skeleton: Skeleton, single: np.ndarray) -> Votes:
-    nose, left, right = (people.joints[:, skeleton.joints.index(name)] for name in FACE)
+    nose, left, right = (people.joints[:, joint] for joint in _at(skeleton, FACE))
     turn = _cross(left - right, nose - (left + right) / 2)
     rows = _seen_face(people, skeleton) & single & (turn != 0)
     return Votes(turn[rows] > 0, people.id[rows], EYES_FLOOR)
@@ -100,7 +106,7 @@ def _face(people: People, skeleton: Skeleton, single: np.ndarray) -> Votes:
 
 def _shoulders(people: People, skeleton: Skeleton, pair: Pair, single: np.ndarray) -> Votes:
     left, right = (people.joints[:, joint] for joint in pair)
-    down = (left + right) / 2 - people.joints[:, skeleton.joints.index("nose")]
+    down = (left + right) / 2 - people.joints[:, _at(skeleton, FACE)[0]]
     turn = _cross(left - right, down)
     wide = np.linalg.norm(left - right, axis=-1) > TURNED * np.linalg.norm(down, axis=-1)
     both = people.labelled[:, list(pair)].all(axis=1)
@@ -110,7 +116,7 @@ def _shoulders(people: People, skeleton: Skeleton, pair: Pair, single: np.ndarra
 
 def _ears(people: People, skeleton: Skeleton, pair: Pair, single: np.ndarray) -> Votes:
     """A vote for each ear of those who are seen with both eyes, since most show one."""
-    _, left, right = (people.joints[:, skeleton.joints.index(name)] for name in FACE)
+    _, left, right = (people.joints[:, joint] for joint in _at(skeleton, FACE))
     face = _seen_face(people, skeleton) & single
     yes, ids = [], []
     for joint, sign in zip(pair, (1, -1), strict=True):

@@ -6,12 +6,12 @@ import tempfile
 
 from hrnet_jax import skeletons
 from hrnet_jax.datasets import fields
+from hrnet_jax.diagnosis import joint_names
 from hrnet_jax.diagnosis.findings import Finding, found
 from hrnet_jax.skeletons import COCO, Skeleton
 
 PLAIN_SIGMA = 0.05  # to go on with where a file has none; nothing is measured in it but likeness of duplicates
 SIGMA_RANGE = (0.005, 0.3)  # COCO's lie between .025 and .107: a joint no one can place at .3 of a person's size
-SIDES = ("left", "right")
 
 
 def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
@@ -30,7 +30,7 @@ def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
         content = fields.read_json(pathlib.Path(name_or_path))
         plain = content | {"sigmas": [PLAIN_SIGMA] * len(content["joints"])}
         skeleton = _through_file(plain)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None, refused
     names = content["joints"]
     what = f"the skeleton has no sigmas for its {len(names)} joints, in which OKS and so AP are measured"
@@ -74,7 +74,7 @@ def _pairs(skeleton: Skeleton) -> list[Finding]:
     meant = {
         frozenset((index, names.index(other)))
         for index, name in enumerate(names)
-        if (other := _mirrored(name)) in names and other != name
+        if (other := joint_names.mirrored(name)) in names and other != name
     }
     given = {frozenset(pair) for pair in skeleton.flip_pairs}
     sided = {joint for pair in meant for joint in pair}
@@ -83,18 +83,3 @@ def _pairs(skeleton: Skeleton) -> list[Finding]:
     what = "the mirror pairs are not what the joints' names say: {count} are missing or of different parts"
     remedy = "pair each left joint with the right one in `flip_pairs`: mirrored people would be learned wrongly"
     return found("flip_pairs", "error", listed, what, remedy)
-
-
-def _mirrored(name: str) -> str:
-    """Returns the name with its side exchanged, itself if it has none."""
-    left, right = SIDES
-    for one, other in ((left, right), (right, left)):
-        if one in name.lower():
-            return name.replace(one, other).replace(one.capitalize(), other.capitalize())
-    for one, other in (("l_", "r_"), ("r_", "l_")):
-        if name.startswith(one):
-            return other + name[2:]
-    for one, other in (("_l", "_r"), ("_r", "_l")):
-        if name.endswith(one):
-            return name[:-2] + other
-    return name

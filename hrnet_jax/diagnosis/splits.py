@@ -1,14 +1,15 @@
 """Examining what all formats have in common once they are read: a table of people on photos."""
 
 import dataclasses
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from hrnet_jax.datasets import places
 from hrnet_jax.datasets.places import Photo, Place
 from hrnet_jax.diagnosis import colours, people, pictures, sides
-from hrnet_jax.diagnosis.findings import Examination, Finding
+from hrnet_jax.diagnosis.findings import Examination, Finding, at, not_examined, topic
 from hrnet_jax.diagnosis.pictures import Looks
 from hrnet_jax.diagnosis.tables import People
 from hrnet_jax.skeletons import Skeleton
@@ -22,12 +23,21 @@ class Examined:
     names: dict[str, str]
 
 
+def guarded(path: pathlib.Path, split: str, look: Callable[[], Examined]) -> Examined:
+    """Examines a split; an error that nobody foresaw becomes a finding."""
+    try:
+        return look()
+    except Exception as error:
+        return Examined(Examination(split, {}, at(not_examined(split, error), path, split)), {})
+
+
 def named(photos: Mapping[int, Photo], looks: Looks | None) -> dict[str, str]:
     """Returns file names by digest."""
     digests = looks.digests if looks else {}
     return {digest: photos[number].file_name for number, digest in digests.items()}
 
 
+@topic("people", {})
 def examine_people(
     table: People, skeleton: Skeleton, photos: Mapping[int, Photo], *, squares: bool
 ) -> tuple[dict[str, str], list[Finding]]:
@@ -43,6 +53,7 @@ def examine_people(
     return facts, findings + about_sides
 
 
+@topic("colour order", {})
 def examine_colours(
     table: People, skeleton: Skeleton, photos: Mapping[int, Photo], place: Place, looks: Looks
 ) -> tuple[dict[str, str], list[Finding]]:

@@ -56,7 +56,7 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
     path = buckets.path(workdir) / CONFIG
     try:
         theirs = flat(json.loads(path.read_text()))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): write it again, or give another --workdir") from error
     ours = flat(json.loads(config.to_json_best_effort()))
     different = [

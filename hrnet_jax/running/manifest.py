@@ -78,8 +78,8 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     path = workdir / FILE
     try:
         starts = json.loads(path.read_text())["starts"] if path.exists() else []
-        return [{**start} for start in starts]
-    except (ValueError, TypeError, KeyError) as error:
+        return [{**start, _DATA: {**start.get(_DATA, {})}} for start in starts]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error!r:.100}): delete it, the run can do without") from error
 
 
