@@ -24,9 +24,7 @@ Path = pathlib.Path | epath.Path
 _PACKAGES = {"gs://": "gcsfs", "s3://": "s3fs"}
 """What reads and writes single files, by the beginning of a path; for arrays tensorstore needs no package."""
 
-_URL = re.compile(
-    r"[A-Za-z][\w+.-]*:/"
-)  # of whatever kind, or what is left of one that was taken for a local path
+_URL = re.compile(r"[A-Za-z][\w+.-]*:/")  # of any kind, or what a local path makes of one
 _BUCKET = re.compile(r"(gs|s3)://[^/]")
 
 _COMMITTED = "commit_success.txt"  # orbax writes it last

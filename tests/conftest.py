@@ -1,7 +1,9 @@
 """What the tests share: strict JAX, four simulated devices, the reference data where it is at hand."""
 
+import gc
 import os
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import pytest
@@ -19,6 +21,14 @@ SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 def caches(tmp_path_factory) -> None:
     """Keeps what programs cache out of the user's home."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory() -> Iterator[None]:
+    """Gives back what a module's programs and arrays took: gigabytes, with several processes beside each other."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The JAX networks against the numbers of the authors' own code, in float64; nothing here needs PyTorch."""
 
-import gc
 import importlib
 
 import jax
@@ -25,15 +24,6 @@ def pose(config, people=2, labels=None) -> Problem:
     return Problem(config, weights, title, problem.random_batch(config, people, labels=labels))
 
 
-@pytest.fixture
-def memory():
-    """Gives back what a large network's programs and arrays took."""
-    yield
-    jax.clear_caches()
-    gc.collect()
-
-
-@pytest.mark.usefixtures("memory")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_networks_compute_and_learn_what_the_authors_do(shared, name):
     """Heatmaps and the stages' outputs, every gradient, five losses, and the whole state after two steps."""

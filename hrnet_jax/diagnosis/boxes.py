@@ -15,10 +15,8 @@ from hrnet_jax.diagnosis.tables import Boxes, People
 LEAST = 10  # boxes or people from which on their like is no accident
 KNOWN_DUMMY = 1000  # boxes in the dummy that goes round
 MET = 0.3  # overlap from which on a box is of a person
-ANNOTATED, MOSTLY = (
-    0.9,
-    0.9,
-)  # overlap with a person from which on a box is the annotated one, and the share of such
+ANNOTATED = 0.9  # overlap with a person from which on a box is the annotated one
+MOSTLY = 0.9  # of boxes are annotated ones, in a file of these
 MOST_UNMET = 0.5  # of people: detectors find nearly all, among many false alarms (measured: none of 12 unmet, .05)
 DUMMY = (
     "get the file that the papers' tables use (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125"
