@@ -1,5 +1,6 @@
 """The JAX networks against the numbers of the authors' own code, in float64; nothing here needs PyTorch."""
 
+import gc
 import importlib
 
 import jax
@@ -27,6 +28,8 @@ def pose(config, people=2, labels=None) -> Problem:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_networks_compute_and_learn_what_the_authors_do(shared, name):
     """Heatmaps and the stages' outputs, every gradient, five losses, and the whole state after two steps."""
+    jax.clear_caches()  # the network before leaves gigabytes
+    gc.collect()
     reference, _, numbers = measured.load(shared / f"conformance/{name}.npz")
     config = importlib.import_module(f"configs.{CONFIGS[name]}").get_config()
     posed = pose(config, labels=(numbers["train/joints"], numbers["train/vis"]))
