@@ -114,8 +114,6 @@ def test_a_split_optimizer_state_gathers_what_each_device_updated(config, groupe
     shapes = jax.tree.leaves(models.shapes(models.build(config), tuple(config.image_size))["params"])
     parts = [x for x in shapes if not sharding.split(x.shape, sharding.make_mesh()).is_fully_replicated]
     size = sum(4 * math.prod(x.shape) for x in parts)
-    flags = {"operations": 1, "arrays": len(parts), "bytes": len(parts)}  # whether each part's gradient is finite
-    assert gathered.pop("all-reduce") == flags
     assert gathered == {"all-gather": {"operations": len(parts), "arrays": len(parts), "bytes": size}}
     less = grouped.memory_analysis().argument_size_in_bytes - split.memory_analysis().argument_size_in_bytes
     assert less == 2 * size * 3 // 4  # of both moments a quarter stays

@@ -47,7 +47,7 @@ def test_the_compilers_count_is_that_of_the_convolutions(config, compiled):
 def test_no_layer_computes_again_what_the_layers_before_it_did(compiled):
     """Else a fused operation reads what every block before it left: 51 of them with ``jax.nn.relu``, not 18.
 
-    What joins the flags of all gradients to one number computes nothing again.
+    What joins the layers' gradients to one flag computes nothing again.
     """
     operands = re.findall(r"= (?!f32\[\] )\S+ fusion\((.*?)\), kind", compiled.as_text())
     assert len(operands) > 100

@@ -85,6 +85,20 @@ def test_a_repeated_batch_is_learnt_and_steps_are_counted(config):
     assert (np.asarray(state.batch_stats["bn1"]["running_var"]) != 1).all()
 
 
+def test_what_is_not_finite_in_any_layer_is_seen(config):
+    """As the gradients of scales and biases tell, which lie behind every convolution."""
+    step, state, mesh = compiled(config.to_json(), 1, False)
+    batch = sharding.place_batch(make_batch(8), mesh)
+    _, metrics = step(sharding.place_state(state, mesh), batch)
+    assert metrics["finite"] == 1
+    leaves, tree = jax.tree.flatten(state.params)
+    for place, leaf in enumerate(leaves):
+        spoilt = np.where(np.arange(leaf.size).reshape(leaf.shape) == leaf.size // 2, np.nan, leaf)
+        params = jax.tree.unflatten(tree, [*leaves[:place], spoilt, *leaves[place + 1 :]])
+        _, metrics = step(sharding.place_state(state.replace(params=params), mesh), batch)
+        assert metrics["finite"] == 0, place
+
+
 def test_the_same_seed_gives_the_same_bits(config):
     batches = [make_batch(8, seed=seed) for seed in range(3)]
     (one, _), (other, _) = run_steps(config, batches), run_steps(config, batches)
