@@ -255,7 +255,7 @@ def conclude(
 
 def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
     """Does a run again in another directory, and says whether anything differs; returns the exit status."""
-    if workdir.absolute() == source.absolute():
+    if buckets.absolute(workdir) == buckets.absolute(source):
         raise ValueError(f"--workdir (={workdir}) is the run to repeat: give another one")
     config = replay.read_config(source)
     starts = manifest.read(source)

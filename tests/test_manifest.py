@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 import shutil
 
 import numpy as np
@@ -99,3 +100,9 @@ def test_data_that_train_or_score_otherwise_have_another_digest(made_up_records,
     change(split)
     after = opened if change is photo_changed else records.open_split(split)
     assert manifest.digest(after) != before
+
+
+def test_every_requirement_has_a_version():
+    lines = (manifest.ROOT / "requirements.txt").read_text().splitlines()
+    required = {re.match(r"[\w-]+", line)[0].lower().replace("_", "-") for line in lines if line[:1].isalpha()}
+    assert len(required) > 10 and required | {"jaxlib"} <= manifest._versions().keys()

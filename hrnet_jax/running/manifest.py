@@ -101,8 +101,9 @@ def about_data(differences: list[str]) -> list[str]:
 def _versions() -> dict[str, str]:
     """Returns the versions of what `requirements.txt` lists, and of JAX's compilers and NVIDIA's libraries."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    names = {found.group() for line in lines if (found := re.match(r"[\w-]+", line))}
-    installed = {package.name: package.version for package in importlib.metadata.distributions()}
+    names = {found.group().lower().replace("_", "-") for line in lines if (found := re.match(r"[\w-]+", line))}
+    packages = importlib.metadata.distributions()
+    installed = {package.name.lower().replace("_", "-"): package.version for package in packages}
     return {
         name: installed[name]
         for name in sorted(installed)
