@@ -16,6 +16,7 @@ import tqdm
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs import default
 from hrnet_jax import (
     buckets,
     checkpoint,
@@ -110,6 +111,7 @@ def compile_step(run: runs.Run) -> jax.stages.Compiled:
     compiled = memory.compile_step(run.config, run.optimizer, run.mesh)
     needs, has = memory.needed(compiled), memory.available(run.mesh)
     processes.say(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}")
+    processes.meet("training step compiled")  # in the step itself, CPUs wait for each other for 30 s at most
     return compiled
 
 
@@ -172,7 +174,9 @@ def keep(
 ) -> None:
     """Saves a checkpoint to go on from; all that was logged is kept before it."""
     log.upload()
-    saved.save(state, step, window.unlogged())
+    unlogged = window.unlogged()
+    incidents.refuse_spoilt(state, step)
+    saved.save(state, step, unlogged)
 
 
 def keep_before_failing(
@@ -205,11 +209,16 @@ def tell(text: str) -> None:
         tqdm.tqdm.write(text)
 
 
-def train(config: ConfigDict, workdir: buckets.Path) -> int:
-    """Trains from where the run directory stands to the last epoch, or until asked to stop; returns the status."""
+def train(config: ConfigDict, workdir: buckets.Path, source: buckets.Path | None = None) -> int:
+    """Trains from where the run directory stands to the last epoch, or until asked to stop; returns the status.
+
+    With a source, its run is done again.
+    """
     processes.join()
     buckets.check_writable(workdir)
     run = runs.prepare(config)
+    if source:
+        replay.check(source, run.steps)
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(interruption.listen())
         if processes.first():
@@ -223,7 +232,7 @@ def train(config: ConfigDict, workdir: buckets.Path) -> int:
         restored = None if fresh else runs.last_state(run, saved)
         state = restored.state if restored else fresh or runs.first_state(run)
         start = int(state.step)
-        describe(run, workdir, start)
+        describe(run, workdir, state)
         runs.announce(run, workdir, start)
         runs.warn_without_score(run)
         log = logbook.Logbook(workdir, start) if processes.first() else logbook.Silent()
@@ -234,10 +243,11 @@ def train(config: ConfigDict, workdir: buckets.Path) -> int:
     return conclude(run, workdir, state, finished, saved.best_score())
 
 
-def describe(run: runs.Run, workdir: buckets.Path, start: int) -> None:
+def describe(run: runs.Run, workdir: buckets.Path, state: training.TrainState) -> None:
     """Writes what the run is made of, and says what of it is not as it was when the run was started."""
+    mark = fingerprint.of(state)  # all processes take part
     if processes.first():
-        for difference in manifest.add(workdir, manifest.of(run, start)):
+        for difference in manifest.add(workdir, manifest.of(run, int(state.step), mark)):
             print(f"note: since the run was started, {difference}")
 
 
@@ -257,14 +267,15 @@ def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
     """Does a run again in another directory, and says whether anything differs; returns the exit status."""
     if buckets.absolute(workdir) == buckets.absolute(source):
         raise ValueError(f"--workdir (={workdir}) is the run to repeat: give another one")
-    config = replay.read_config(source)
-    starts = manifest.read(source)
-    if status := train(config, workdir):
+    if status := train(replay.read_config(source, default.get_config()), workdir, source):
         return status
-    made_of = manifest.compare(starts[0], manifest.read(workdir)[-1]) if starts else ["it had no manifest"]
-    differences = [*manifest.about_data(made_of), *replay.compare(source, workdir)]
+    theirs, ours = manifest.read(source), manifest.read(workdir)
+    made_of = manifest.compare(theirs[0], ours[0]) if theirs else ["it had no manifest"]
+    differences = [*manifest.about_data(made_of), *replay.begun_by_several(ours), *replay.compare(source, workdir)]
     if processes.first():
         notes = [f"note: {text}" for text in made_of if text not in differences]
+        if replay.went_on_otherwise(source):
+            notes.append("note: it went on with another log_every or eval_every: mean figures are not compared")
         print("\n".join([*notes, *[f"DIFFERENT: {text}" for text in differences]]))
     verdict = "NOT the same" if differences else "the same, bit for bit"
     processes.say(f"{replay.count(source, workdir)}: {verdict}")

@@ -26,8 +26,8 @@ from hrnet_jax.running import fingerprint, processes
 DAMAGED = ".damaged"
 """Ends the name of a checkpoint that was found damaged and put aside."""
 
-MAX_NUMBERS = 2**31
-"""In all arrays of a checkpoint; HRNet-W48 with the optimizer's part has 191 million."""
+MAX_BYTES = 2**33
+"""Of all arrays of a checkpoint; HRNet-W48 with the optimizer's part has 764 million."""
 
 _WEIGHTS = ("params", "batch_stats")
 _ORBAX_FILES = ("_METADATA", "_sharding", "array_metadatas/*")  # JSON about the arrays, which orbax reads late
@@ -375,17 +375,18 @@ def _look_for_damage(directory: buckets.Path, parts: tuple[str, ...]) -> None:
     whole = {"driver": "zarr", "fill_missing_data_reads": False}
     opened = [tensorstore.open(whole | {"kvstore": files | {"path": name}}, open=True) for name in names]
     arrays = [array.result() for array in opened]
-    count = sum(map(_numbers_to_read, arrays))
-    if count > MAX_NUMBERS:  # memory that C++ does not get ends the process
-        raise ValueError(f"its arrays have {count:,} numbers, but up to {MAX_NUMBERS:,} are read")
+    size = sum(map(_bytes_to_read, arrays))
+    if size > MAX_BYTES:  # memory that C++ does not get ends the process
+        raise ValueError(f"its arrays have {size:,} bytes, but up to {MAX_BYTES:,} are read")
     for array in arrays:
         array.read().result()
 
 
-def _numbers_to_read(array: tensorstore.TensorStore) -> int:
-    """Returns how many numbers reading an array takes: chunks are read whole, also those larger than it."""
+def _bytes_to_read(array: tensorstore.TensorStore) -> int:
+    """Returns how much memory reading an array takes: chunks are read whole, also those larger than it."""
     chunk = array.chunk_layout.read_chunk.shape or array.shape
-    return math.prod(max(side, length or 0) for side, length in zip(array.shape, chunk, strict=True))
+    sides = (max(side, length or 0) for side, length in zip(array.shape, chunk, strict=True))
+    return math.prod(sides) * array.dtype.numpy_dtype.itemsize
 
 
 def write_weights(

@@ -94,18 +94,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="where the report for programs goes")
     args = parser.parse_args(arguments)
     if args.json:
-        _write(args.json, "")  # before all work, which would be lost
+        _write(args.json, "", "a")  # before all work, which would be lost
     kind, examinations = examine(args.data, args.detections, args.skeleton)
     print(findings.as_text(str(args.data), kind, examinations))
     if args.json:
         report = findings.as_json(str(args.data), kind, examinations)
-        _write(args.json, json.dumps(report, indent=1) + "\n")
+        _write(args.json, json.dumps(report, indent=1) + "\n", "w")
     return FINDINGS if findings.matter(examinations) else 0
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def _write(path: pathlib.Path, text: str, mode: str) -> None:
     try:
-        path.write_text(text)
+        with path.open(mode) as file:
+            file.write(text)
     except OSError as error:
         raise ValueError(
             f"`json` (={path}) cannot be written ({error.strerror}): give a file in a folder that is there"

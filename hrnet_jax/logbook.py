@@ -113,8 +113,13 @@ class Silent:
 
 
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
-    """Returns the lines of a run's log in their order, without those that a crash cut off."""
+    """Returns the lines of a run's log in their order, without those that a crash cut off.
+
+    Raises:
+      OSError: it is a pipe, a device or a folder.
+    """
     path = workdir / METRICS
+    fields.check_regular(path)
     lines = path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
     return [entry for entry in map(parse, lines) if entry]
 

@@ -203,7 +203,7 @@ def malformed(content, rng):
         if rng.random() < 0.5:
             del person[name]
         else:
-            person[name] = [None, "much", 1e12, [1, 2, 3]][rng.integers(4)]
+            person[name] = [None, "much", float("nan"), [1, 2, 3]][rng.integers(4)]
 
 
 # What a box that moves, or is no box, has to do with joints and areas beside it.
@@ -289,7 +289,7 @@ def cut_short(boxes, rng):
 
 def no_boxes(boxes, rng):
     for box in some(boxes, rng):
-        box["bbox"] = [[1, 2], None, [1, 2, 1e12, 4], "box"][rng.integers(4)]
+        box["bbox"] = [[1, 2], None, [1, 2, float("nan"), 4], "box"][rng.integers(4)]
 
 
 BOXES = {

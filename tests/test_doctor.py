@@ -1,6 +1,7 @@
 """The doctor: planted damages are found, and nothing else; what is sound stays silent."""
 
 import copy
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from hrnet_jax import checkpoint, doctor, logbook, pipeline, prepare
 from hrnet_jax.datasets import records, synthetic
 from hrnet_jax.diagnosis import joint_names, people, runs, tables
 from hrnet_jax.running import directory, manifest
+from hrnet_jax.skeletons import COCO
 
 SEEDS = range(3)
 SPLIT = "val2017"
@@ -145,7 +147,7 @@ def test_numbers_that_are_none_are_told_with_their_place(made_up, tmp_path, numb
     path.write_text(path.read_text().replace('"@"', number))
     _, (part,) = doctor.examine(root)
     (finding,) = part.findings
-    assert finding.kind == "annotations_unreadable" and "it['info']['unused'] is " in finding.what
+    assert finding.kind == "annotations_refused" and "it['info']['unused'] is " in finding.what
 
 
 def photos_missing(folder, rng):
@@ -633,11 +635,29 @@ def test_many_people_on_one_photo_take_no_time():
 
 
 def test_sides_are_read_however_they_are_spelled():
-    names = ["left_eye", "LEFT_EYE", "L_Eye", "LeftEye", "lEye", "eye.L", "left_foot_right_toe"]
-    others = ["right_eye", "RIGHT_EYE", "R_Eye", "RightEye", "rEye", "eye.R", "right_foot_left_toe"]
-    assert list(map(joint_names.mirrored, names)) == others
-    assert list(map(joint_names.mirrored, others)) == names
-    assert joint_names.mirrored("collar") == "collar"
+    sides = {
+        "left_eye": "right_eye",
+        "LEFT_EYE": "RIGHT_EYE",
+        "LeftEye": "RightEye",
+        "foot_left_1": "foot_right_1",
+    }
+    sides |= {
+        "L_Eye": "R_Eye",
+        "lEye": "rEye",
+        "eye.L": "eye.R",
+        "eyeL": "eyeR",
+        "Lelbow": "Relbow",
+        "lhip": "rhip",
+    }
+    sides |= {"left_foot_right_toe": "right_foot_left_toe"}
+    sides |= {other: one for one, other in sides.items()}
+    assert {name: joint_names.mirrored(name, sides) for name in sides} == sides
+    middle = ("collar", "lip", "L5", "upright", "bright_spot", "cleft", "rib")
+    assert [joint_names.mirrored(name, middle) for name in middle] == list(middle)
+    names = (*middle, "kneeL", "kneeR", "R.Hip", "L.Hip")
+    skeleton = dataclasses.replace(COCO, joints=names, flip_pairs=(), sigmas=(0.05,) * 11, limbs=(), upper_body=())
+    assert joint_names.usual(skeleton)[7:] == ("left_knee", "right_knee", "right_hip", "left_hip")
+    assert joint_names.usual(skeleton)[:7] == tuple(name.lower() for name in middle)
 
 
 def test_a_server_s_split_is_sound(made_up, tmp_path):
@@ -721,6 +741,29 @@ def test_a_run_that_has_just_begun_is_sound(run, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").unlink()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     assert kinds(tmp_path / "run") == {"checkpoints_none": "note"}
+
+
+def test_a_log_that_going_on_would_clear_is_to_be_copied(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    _, parts = doctor.examine(tmp_path / "run")
+    (finding,) = (finding for part in parts for finding in part.findings)
+    assert (finding.kind, finding.severity) == ("checkpoints_none", "warning")
+    assert finding.remedy.startswith("copy this directory first") and "clears its log" in finding.remedy
+
+
+def test_pipes_in_a_run_are_not_waited_for(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "manifest.json").unlink()
+    os.mkfifo(tmp_path / "run" / "manifest.json")
+    assert kinds(tmp_path / "run") == {"manifest": "warning"}
+
+
+def test_a_report_that_is_there_stays_until_there_is_another(tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        doctor.main([str(tmp_path / "gone"), "--json", str(tmp_path / "report.json")])
+    assert (tmp_path / "report.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize(

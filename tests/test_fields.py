@@ -25,16 +25,28 @@ def write(tmp_path, text):
         ('{"a": {"id": 1, "b": 2, "id": 3}}', r"'id' stands twice in {'b': 2, 'id': 3}"),
         (b"\xff\xfe\xfd", r"can't decode"),
         ("", r"Expecting value"),
-        ('{"unused": NaN}', r"it\['unused'\] is nan, not a finite number"),
-        ('{"info": [1, {"unused": -Infinity}]}', r"it\['info'\]\[1\]\['unused'\] is -inf, not a finite number"),
-        ("[-1E+400]", r"it\[0\] is -inf, not"),
-        ("1" + "0" * 400 + ".0", r"it is inf, not"),
-        ('{"a": 1e400}'.encode("utf-16"), r"it\['a'\] is inf, not"),
     ],
 )
 def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=rf"a\.json is not whole JSON: .*{message}.*; download or write it again"):
         fields.read_json(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"unused": NaN}', r"it\['unused'\] is nan"),
+        ('{"info": [1, {"unused": -Infinity}]}', r"it\['info'\]\[1\]\['unused'\] is -inf"),
+        ("[-1E+400]", r"it\[0\] is -inf"),
+        ("1" + "0" * 400 + ".0", r"it is inf"),
+        ('{"a": 1e400}'.encode("utf-16"), r"it\['a'\] is inf"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused_where_they_stand(tmp_path, text, place):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=rf"a\.json: {place}, not a finite number: write one, or leave the entry"):
+        fields.read_json(path)
+    assert fields.read_json(path, finite=False) is not None
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -105,7 +117,8 @@ GOOD = {"id": np.arange(3), "box": np.ones((3, 4))}
         ({"box": np.ones((2, 4))}, r"`box` is float64 \(2, 4\), not float64 \(3, 4\)"),
         ({"box": np.ones((3, 5))}, r"`box` is float64 \(3, 5\)"),
         ({"id": np.int64(3)}, r"len\(\) of unsized object"),
-        ({"more": evil()}, r"Object arrays cannot be loaded"),
+        ({"id": evil()}, r"Object arrays cannot be loaded"),
+        ({"more": evil()}, r"it holds id, box, more instead of id, box"),
         ({"more": np.ones(1)}, r"it holds id, box, more instead of id, box"),
     ],
 )
@@ -145,3 +158,12 @@ def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monk
         ValueError, match=r"a\.npz is damaged \('id\.npy' is packed by method 1[24] of zip: pack it by"
     ):
         fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
+
+
+def test_tables_that_unpack_to_hundreds_of_times_their_size_are_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    np.savez_compressed(tmp_path / "b.npz", id=np.zeros(10**6, int), box=np.zeros((10**6, 4)))
+    with pytest.raises(
+        ValueError, match=r"b\.npz is damaged \(its [\d,]+ bytes are 40,000,\d+ unpacked, above 100"
+    ):
+        fields.read_arrays(tmp_path / "b.npz", dict, COLUMNS)

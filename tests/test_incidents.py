@@ -1,6 +1,7 @@
 import json
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,6 +37,26 @@ def test_as_many_as_allowed_are_left_out(tmp_path):
     with pytest.raises(ValueError, match="step 8"):
         note(progress.NotFinite(8, float("inf"), np.array([0])))
     assert [entry["step"] for entry in entries(tmp_path)] == [4, 7, 8]
+
+
+def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):
+    with pytest.raises(ValueError):
+        make(tmp_path, 0)(progress.NotFinite(4, float("inf"), np.array([0])))
+    with (tmp_path / incidents.FILE).open("a") as file:
+        file.write('{"step": 5, "annota')
+    make(tmp_path, 0, start=9)
+    assert [entry["step"] for entry in entries(tmp_path)] == [4]
+
+
+def test_weights_that_are_not_finite_are_not_saved():
+    good = {"conv1": {"weight": jnp.ones((3, 3))}, "bn1": {"bias": jnp.zeros(3)}}
+    state = types.SimpleNamespace(params=good, batch_stats={"bn1": {"running_var": jnp.ones(3)}})
+    incidents.refuse_spoilt(state, 8)
+    state.params = good | {"conv1": {"weight": jnp.ones((3, 3)).at[2, 1].set(jnp.inf)}}
+    with pytest.raises(
+        ValueError, match=r"after step 8 are not finite \(1 arrays, \['conv1'\]\['weight'\]\): a grad"
+    ):
+        incidents.refuse_spoilt(state, 8)
 
 
 def test_going_on_forgets_later_ones_and_counts_those_before(tmp_path):

@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import re
 import shutil
 
@@ -88,6 +89,24 @@ def photo_changed(split):
     content = bytearray(path.read_bytes())
     content[-9] ^= 1
     path.write_bytes(content)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(OSError, match=r"manifest\.json cannot be read: it is no regular file"):
+        manifest.read(tmp_path)
+
+
+def test_the_beginning_counts_between_starts_at_the_same_step():
+    begun = entry(state="0a")
+    assert manifest.compare(begun, entry(state="0b")) == ["state was 0a and is 0b"]
+    assert manifest.compare(begun, entry(state="0b", step=5)) == []
+
+
+def test_secrets_of_the_environment_are_not_written():
+    kept = {"XLA_FLAGS": "--a", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2", "OMP_NUM_THREADS": "1"}
+    secret = {"TF_TOKEN_x": "1", "TF_VAR_db_password": "2", "JAX_API_KEY": "3", "AWS_SECRET": "4", "HOME": "/root"}
+    assert manifest.environment(kept | secret) == kept
 
 
 @pytest.mark.parametrize("change", [skeleton_unpaired, area_changed, box_moved, photo_changed])

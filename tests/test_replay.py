@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -22,12 +23,18 @@ LINES = [{"step": 2, "time": 1.0, "loss": 0.5}, {"step": 4, "time": 2.0, "loss":
 def test_a_configuration_comes_back_as_it_was_written(tmp_path):
     config = default.get_config()
     directory.claim(tmp_path, config)
-    assert replay.read_config(tmp_path) == config
+    assert replay.read_config(tmp_path, default.get_config()) == config
     with pytest.raises(ValueError, match=r"gone/config\.json cannot be read"):
-        replay.read_config(tmp_path / "gone")
-    (tmp_path / "config.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
-        replay.read_config(tmp_path)
+        replay.read_config(tmp_path / "gone", config)
+
+
+def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
+    config = default.get_config()
+    config.loader.threads, config.batch_size = 2, 64
+    content = json.loads(config.to_json())
+    del content["skip_not_finite"], content["fsdp"], content["loader"]["workers"], content["augment"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert replay.read_config(tmp_path, default.get_config()) == config
 
 
 def test_runs_that_are_the_same_differ_only_in_time(tmp_path):
@@ -49,10 +56,40 @@ def test_the_first_difference_is_told(tmp_path):
 
 
 def test_what_is_no_configuration_is_refused(tmp_path):
-    for content in ("{}", "[]", "3", "[" * 200_000):
+    for content in ("{}", "[]", "3", "[" * 200_000, '{"model": {}, "data": {}, "epochs": 1, "eval": 3}'):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json cannot be read .*: give the directory of a run"):
-            replay.read_config(tmp_path)
+            replay.read_config(tmp_path, default.get_config())
+    (tmp_path / "config.json").unlink()
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"config\.json cannot be read .*no regular file"):
+        replay.read_config(tmp_path, default.get_config())
+
+
+def test_a_run_that_can_be_compared_has_a_log_and_its_last_state(tmp_path):
+    run = write(tmp_path / "a", LINES, {2: "0a", 4: "0b"})
+    replay.check(run, 4)
+    with pytest.raises(ValueError, match=r"no log, or no checkpoint of its last step, 6, to compare with: let it"):
+        replay.check(run, 6)
+    with pytest.raises(ValueError, match="no log"):
+        replay.check(write(tmp_path / "b", [], {4: "0b"}), 4)
+
+
+def test_a_replay_by_several_programs_is_told_of():
+    one = {"step": 0, "time": "now", "code": {"sources": "0a"}, "state": "1"}
+    assert replay.begun_by_several([one, one | {"step": 4, "time": "later", "state": "2"}]) == []
+    (said,) = replay.begun_by_several([one, one, one | {"code": {"sources": "0b"}}])
+    assert said == "the replay went on with another program: code.sources was 0a and is 0b"
+
+
+def test_means_over_other_steps_are_not_compared(tmp_path):
+    a, b = write(tmp_path / "a", LINES, {4: "0a"}), write(tmp_path / "b", LINES[1:], {4: "0a"})
+    starts = [{"step": 0, "config": {"log_every": 2}}, {"step": 3, "config": {"log_every": 1}}]
+    assert replay.compare(a, b) == ["2 figures were not logged again, first loss of step 2"]
+    (a / "manifest.json").write_text(json.dumps({"starts": starts}))
+    assert replay.compare(a, b) == []
+    (b / "metrics.jsonl").write_text(json.dumps(LINES[1] | {"loss": 9.0, "val/AP": 0.5}) + "\n")
+    assert replay.compare(a, b) == ["1 of 2 logged figures, first at step 4: val/AP was nan and is 0.5"]
 
 
 def test_states_that_cannot_be_compared_are_not_the_same(tmp_path):

@@ -7,10 +7,11 @@ import pathlib
 import re
 import reprlib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from etils import epath
 
 Record = TypeVar("Record")
 
@@ -25,6 +26,9 @@ KINDS: dict[type | tuple[type, ...], str] = {
 
 INTEGERS = 2**63
 """Whole numbers lie below it: they become 64 bits wide."""
+
+MOST_PACKED = 100
+"""Times the size of a file of arrays that they may take; tables of people take 4 to 20 times."""
 
 LARGEST = 1e9
 """Of coordinates, sizes and scores: far outside any photo, and far from where float32 ends, squared as well."""
@@ -56,25 +60,32 @@ def missing(path: pathlib.Path) -> FileNotFoundError:
     return FileNotFoundError(f"{path} does not exist; {folder} holds {listed or 'nothing'}")
 
 
-def read_json(path: pathlib.Path) -> Any:
+def read_json(path: pathlib.Path, *, finite: bool = True) -> Any:
     """Reads a JSON file, in which no object has a name twice: programs differ in which of the two they take.
 
-    Numbers are finite; whole ones may be as long as Python reads them, `numbers` and `get` refuse these.
+    Args:
+      path: the file.
+      finite: whether to refuse NaN and infinity, which Python takes, and 1e400, which it makes infinite. Whole
+        numbers may be as long as Python reads them. `numbers` and `get` refuse all of these.
 
     Raises:
       FileNotFoundError: it is missing.
       OSError: it cannot be read, or is a folder, a pipe or a device.
-      ValueError: it is no JSON, or nested without end; all name the file.
+      ValueError: it is no JSON, or nested without end, or a number is refused; all name the file.
     """
-    _check_regular(path)
+    check_regular(path)
     try:
-        return _parsed(path.read_bytes())
+        found, odd = _parsed(path.read_bytes())
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not whole JSON: {error}; download or write it again") from error
+    if odd and finite:
+        place = next(_not_finite(found, "it"))[:300]
+        raise ValueError(f"{path}: {place}, not a finite number: write one, or leave the entry out")
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -85,20 +96,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parsed(content: bytes) -> Any:
-    """Parses JSON; refuses NaN and infinity, which Python takes, and 1e400, which it would make infinite."""
-    finite = True
+def _parsed(content: bytes) -> tuple[Any, bool]:
+    """Parses JSON; says whether it has numbers that are not finite."""
+    odd = False
 
     def number(text: str) -> float:
-        nonlocal finite
+        nonlocal odd
         value = float(text)
-        finite = finite and math.isfinite(value)
+        odd = odd or not math.isfinite(value)
         return value
 
-    found = json.loads(content, object_pairs_hook=_object, parse_float=number, parse_constant=number)
-    if not finite:
-        raise ValueError(f"{next(_not_finite(found, 'it'))[:300]}, not a finite number")
-    return found
+    return json.loads(content, object_pairs_hook=_object, parse_float=number, parse_constant=number), odd
 
 
 def _not_finite(value: Any, what: str) -> Iterator[str]:
@@ -110,7 +118,7 @@ def _not_finite(value: Any, what: str) -> Iterator[str]:
             yield from _not_finite(inner, f"{what}[{key!r:.100}]")
 
 
-def _check_regular(path: pathlib.Path) -> None:
+def check_regular(path: pathlib.Path | epath.Path) -> None:
     """Raises OSError for what is there but no file: a pipe would be waited for, a device read without end."""
     if path.exists() and not path.is_file():
         raise OSError(f"{path} cannot be read: it is no regular file; put the file itself there")
@@ -124,6 +132,15 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         found = f"{entry.filename[:100]!r} is packed by method {entry.compress_type}"
         raise ValueError(f"{found} of zip: pack it by `deflate`, as `zip` does")
+
+
+def _check_unpacked(entries: Sequence[zipfile.ZipInfo], packed: int) -> None:
+    """Raises ValueError for what takes gigabytes of memory, and kilobytes of a file."""
+    for entry in entries:
+        check_packing(entry)
+    unpacked = sum(entry.file_size for entry in entries)  # no more than that is read, whatever is there
+    if unpacked > MOST_PACKED * packed:
+        raise ValueError(f"its {packed:,} bytes are {unpacked:,} unpacked, above {MOST_PACKED} times as many")
 
 
 def read_arrays(
@@ -142,13 +159,12 @@ def read_arrays(
       ValueError: the file is damaged, or holds other arrays.
     """
     try:
-        _check_regular(path)
+        check_regular(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            for entry in arrays.zip.infolist():
-                check_packing(entry)
-            found = {name: arrays[name] for name in arrays}
-        if found.keys() != columns.keys():
-            raise ValueError(f"it holds {', '.join(found)[:200]} instead of {', '.join(columns)}")
+            _check_unpacked(arrays.zip.infolist(), path.stat().st_size)
+            if set(arrays.files) != columns.keys():
+                raise ValueError(f"it holds {', '.join(arrays.files)[:200]} instead of {', '.join(columns)}")
+            found = {name: arrays[name] for name in columns}
         rows = len(found[next(iter(columns))])
         for name, (dtype, shape) in columns.items():
             array = found[name]

@@ -4,8 +4,10 @@ Run as a program with a file's name and those of arrays, it writes these to stan
 strings, structures left out; other arrays are not unpacked, as they may be of any size.
 """
 
+import contextlib
 import io
 import pathlib
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ import numpy as np
 import scipy.io
 
 PATIENCE = 600  # seconds; MPII's files take less than one
+MEMORY = 2**32  # bytes that the process may ask for: damaged files claim any size
 
 
 def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -51,6 +54,8 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 def _main() -> None:
     path, *names = sys.argv[1:]
+    with contextlib.suppress(ValueError, OSError):  # not every system lets it be limited
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     content = scipy.io.loadmat(path, variable_names=names)
     arrays = {name: _plain(np.asarray(content[name])) for name in names if name in content}
     packed = io.BytesIO()

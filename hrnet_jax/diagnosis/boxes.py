@@ -40,7 +40,7 @@ def read(
       The boxes of people on these photos, None without any and of a dummy; what is wrong.
     """
     try:
-        entries = fields.read_json(path)
+        entries = fields.read_json(path, finite=False)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{path} must hold a list of boxes, but holds {fields.shown(entries)}")
     except (ValueError, OSError) as error:

@@ -37,7 +37,7 @@ def read(path: pathlib.Path, skeleton: Skeleton, with_people: bool) -> tuple[Con
       Its content, None if it is no annotation file at all; what is wrong.
     """
     try:
-        content = fields.read_json(path)
+        content = fields.read_json(path, finite=False)
         for name in ["images"] + ["annotations"] * with_people:
             fields.get(content, name, list, str(path))
     except (ValueError, OSError) as error:

@@ -25,7 +25,7 @@ def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], Peop
       The photos by id, numbered as `datasets.mpii` does; the people, None if it is no such file; what is wrong.
     """
     try:
-        entries = fields.read_json(path)
+        entries = fields.read_json(path, finite=False)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{path} must hold a list of people, but holds {fields.shown(entries)}")
     except (ValueError, OSError) as error:

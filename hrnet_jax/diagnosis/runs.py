@@ -18,6 +18,9 @@ DATA = ("dir", "train_split", "val_split")
 OTHER_CHECKPOINT = "delete this checkpoint's folder: `train.py` then goes on from the one before"
 LOST = "these figures are lost; training is not harmed"
 RESUME = "`train.py` with the same command mends it when it goes on"
+ANEW = (
+    "copy this directory first: `train.py` with the same command begins at step 0, and clears its log and pictures"
+)
 
 
 def examine(workdir: pathlib.Path) -> list[Examination]:
@@ -81,7 +84,7 @@ def _starts(workdir: pathlib.Path) -> list[int]:
     """Returns the steps from which the run went on, as far as its manifest tells."""
     try:
         steps = {start.get("step") for start in manifest.read(workdir)}
-    except (ValueError, TypeError):  # it is told of where the data are held against it
+    except (OSError, ValueError, TypeError):  # it is told of where the data are held against it
         return []
     return sorted(step for step in steps if type(step) is int and 0 < step < fields.INTEGERS)
 
@@ -145,14 +148,20 @@ def _checkpoints(
 def _missing(lines: list[dict], kept: list[int], config: dict[str, Any]) -> list[Finding]:
     """Looks for checkpoints without a log, and a log without checkpoints, which a run has that has just begun."""
     last, newest, every = _last(lines), max(kept, default=0), config.get("log_every", 1)
-    severity = "warning" if last >= config.get("checkpoint_every", 1) else "note"
+    saved = last >= config.get("checkpoint_every", 1) or bool(_evaluated(lines))
+    severity, remedy = ("warning", ANEW) if saved else ("note", RESUME)
     none = ["checkpoints"] * (not kept)
-    findings = found("checkpoints_none", severity, none, "there are no checkpoints", RESUME)
+    findings = found("checkpoints_none", severity, none, "there are no checkpoints", remedy)
     due = [newest] * (last < newest // every * every)
     if not lines:
-        return findings + found("log_missing", "warning", due, "the log has no lines", RESUME)
+        return findings + found("log_missing", "warning", due, "the log has no lines", LOST)
     what = f"the log ends at step {last:,}, before the newest checkpoint"
     return findings + found("log_short", "warning", due, what, LOST)
+
+
+def _evaluated(lines: list[dict]) -> set[int]:
+    """Returns the steps of evaluations, before each of which a checkpoint was saved."""
+    return {entry["step"] for entry in lines if any(name.endswith(("/AP", "/Mean")) for name in entry)}
 
 
 def _left_over(folder: pathlib.Path) -> list[Finding]:
@@ -215,8 +224,8 @@ def _same_data(split: records.Split, workdir: pathlib.Path) -> list[Finding]:
     """Looks whether the people and photos are those that the run was started with."""
     try:
         starts = manifest.read(workdir)
-    except ValueError as error:
-        return found("manifest", "warning", [manifest.FILE], str(error), RESUME)
+    except (OSError, ValueError) as error:
+        return found("manifest", "warning", [manifest.FILE], str(error), "delete it: the run can do without")
     before = starts[0].get("data", {}).get(split.name) if starts else None
     other = [split.name] * (before not in (None, manifest.digest(split)))
     remedy = "give those that it was started with (--config.data.dir), or start a new run"
@@ -226,8 +235,7 @@ def _same_data(split: records.Split, workdir: pathlib.Path) -> list[Finding]:
 def _same_length(split: records.Split, config: dict[str, Any], lines: list[dict], newest: int) -> list[Finding]:
     """Looks whether the run's evaluations came at the ends of epochs: else there were other people then."""
     epoch = pipeline.steps_per_epoch(len(split.people), config["batch_size"])
-    evaluated = {entry["step"] for entry in lines if any(name.endswith(("/AP", "/Mean")) for name in entry)}
-    odd = sorted(step for step in evaluated if step % epoch)
+    odd = sorted(step for step in _evaluated(lines) if step % epoch)
     what = f"evaluations came at other steps than ends of epochs: {epoch:,} steps for {len(split.people):,} people"
     remedy = "the data were prepared anew since: give those of before, or start a new run"
     findings = found("data_changed", "error", odd, what, remedy)

@@ -34,7 +34,7 @@ def _sum(array: jax.Array) -> np.uint32:
     Whole numbers add up to the same in any order, so in any split; and no odd factor hides a bit.
     """
     total = np.zeros(1, _WORD)
-    for index, part in _parts(array):
+    for index, part in parts(array):
         words = np.ascontiguousarray(part).reshape(-1).view(_WORD)
         count = array.dtype.itemsize // _WORD.itemsize
         place = np.add.outer(_places(array.shape, index).reshape(-1) * count, np.arange(count, dtype=_WORD))
@@ -42,7 +42,7 @@ def _sum(array: jax.Array) -> np.uint32:
     return total[0]
 
 
-def _parts(array: jax.Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+def parts(array: jax.Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """Yields the parts of an array that are on this process's devices, each once among all processes."""
     for shard in array.addressable_shards:
         if shard.replica_id == 0:

@@ -1,13 +1,18 @@
-"""Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run."""
+"""Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run.
+
+Whatever a step does not tell of itself shows in the weights, and is found before they are saved.
+"""
 
 import json
 
+import jax
 import numpy as np
 import tqdm
 from jax.experimental import multihost_utils
 
-from hrnet_jax import buckets, runs
-from hrnet_jax.running import processes, progress
+from hrnet_jax import buckets, logbook, runs, training
+from hrnet_jax.datasets import fields
+from hrnet_jax.running import fingerprint, processes, progress
 
 FILE = "not_finite.jsonl"
 
@@ -23,8 +28,9 @@ class NotFiniteSteps:
 
     def __init__(self, workdir: buckets.Path, run: runs.Run, start: int):
         self._path, self._run = workdir / FILE, run
+        fields.check_regular(self._path)
         lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] < start]
+        kept = [line for line in lines if logbook.parse(line).get("step", start) < start]
         self._count = len(kept)
         processes.meet("steps that were not finite read")
         if processes.first() and len(kept) < len(lines):
@@ -51,6 +57,26 @@ class NotFiniteSteps:
             )
         if processes.first():
             tqdm.tqdm.write(f"note: {text}: it is left out; {self._path} names the people in its batch")
+
+
+def refuse_spoilt(state: training.TrainState, step: int) -> None:
+    """Makes sure that the weights and running statistics after a number of steps are finite.
+
+    Raises:
+      ValueError: they are not.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats))
+    spoilt = [
+        jax.tree_util.keystr(path[1:])
+        for path, leaf in leaves
+        if not all(np.isfinite(part).all() for _, part in fingerprint.parts(leaf))
+    ]
+    if not processes.all_say(not spoilt):
+        raise ValueError(
+            f"the weights after step {step:,} are not finite ({len(spoilt)} arrays, {', '.join(spoilt)[:100]}): a"
+            " gradient overflowed while the loss did not. They are not saved: the same command goes on from the"
+            " last checkpoint and comes to the same step; a lower learning rate is another run"
+        )
 
 
 def _append(

@@ -15,31 +15,35 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from hrnet_jax import buckets, console, runs
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import fields, records
 from hrnet_jax.running import directory
 
 FILE = "manifest.json"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 _VARIABLES = re.compile(
-    r"XLA_|JAX_|TPU_|LIBTPU_|CUDA_|CUDNN_|CUBLAS_|NCCL_|NVIDIA_TF32|TF_|OMP_|MKL_|OPENBLAS_|GLIBC_"
+    r"XLA_|JAX_|TPU_|LIBTPU_|CUDA_|CUDNN_|CUBLAS_|NCCL_|NVIDIA_TF32|TF_(XLA|CUDNN|CPP|FORCE|DETERMINISTIC)"
+    r"|OMP_|MKL_|OPENBLAS_|GLIBC_"
 )
+_SECRET = re.compile("TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
 _EDGE = 2**16  # bytes of each end of a file of records that count
 _PASSING = ("time", "step", "command", "host")  # differ from start to start
-_DATA = "data"
+_DATA, _STATE = "data", "state"
 
 
-def of(run: runs.Run, step: int) -> dict[str, Any]:
-    """Returns the entry of a start after `step` steps."""
+def of(run: runs.Run, step: int, state: str) -> dict[str, Any]:
+    """Returns the entry of a start after `step` steps, with the fingerprint of the state that it begins with."""
     device = run.mesh.devices.flat[0]
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "step": step,
+        _STATE: state,
         "command": [sys.executable, *sys.argv],
         "host": platform.node(),
         "processor": console.kind_of_processor(),
@@ -48,7 +52,7 @@ def of(run: runs.Run, step: int) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "driver": device.client.platform_version, **_versions()},
         "code": {"sources": _sources(), "commit": _commit()},
         _DATA: {split.name: digest(split) for split in (run.train_split, run.val_split)},
-        "environment": {name: os.environ[name] for name in sorted(os.environ) if _VARIABLES.match(name)},
+        "environment": environment(os.environ),
     }
 
 
@@ -69,13 +73,21 @@ def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
     return differences
 
 
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Returns those environment variables that can change a result, and are no secret."""
+    names = (name for name in sorted(variables) if _VARIABLES.match(name) and not _SECRET.search(name))
+    return {name: variables[name] for name in names}
+
+
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the entries of all starts of a run, the oldest first; nothing if it has no manifest.
 
     Raises:
+      OSError: it is a pipe, a device or a folder.
       ValueError: the manifest is damaged.
     """
     path = workdir / FILE
+    fields.check_regular(path)
     try:
         starts = json.loads(path.read_text())["starts"] if path.exists() else []
         return [{**start, _DATA: {**start.get(_DATA, {})}} for start in starts]
@@ -86,10 +98,11 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Returns in words what differs between two entries, but for what differs at every start."""
     a, b = directory.flat(there), directory.flat(here)
+    passing = _PASSING if there.get("step") == here.get("step") else (*_PASSING, _STATE)
     return [
         f"{name} was {a.get(name, 'not there')} and is {b.get(name, 'not there')}"
         for name in sorted(a.keys() | b.keys())
-        if a.get(name) != b.get(name) and not name.startswith(_PASSING)
+        if a.get(name) != b.get(name) and not name.startswith(passing)
     ]
 
 

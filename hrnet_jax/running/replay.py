@@ -6,6 +6,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hrnet_jax import buckets, checkpoint, logbook
+from hrnet_jax.datasets import fields
+from hrnet_jax.running import directory, manifest, progress
 
 PASSING = ("time", "images_per_second", "data_wait")
 """What the log tells of time, which no two runs share."""
@@ -14,18 +16,22 @@ DIFFERENT = 3
 """Exit status if anything differs."""
 
 
-def read_config(workdir: buckets.Path) -> ConfigDict:
-    """Returns the configuration of a run directory.
+def read_config(workdir: buckets.Path, default: ConfigDict) -> ConfigDict:
+    """Returns the configuration of a run directory; fields that are newer than it have their default.
 
     Raises:
       ValueError: there is none.
     """
-    path = workdir / "config.json"
+    path = workdir / directory.CONFIG
     try:
-        content = json.loads(path.read_text())
+        fields.check_regular(path)
+        content = _with_tuples(json.loads(path.read_text()))
         if missing := {"model", "data", "epochs"} - set(content):
             raise ValueError(f"it has no {sorted(missing)}")
-        return ConfigDict(_with_tuples(content))
+        groups = {name: group for name, group in default.to_dict().items() if isinstance(group, dict)}
+        del groups["model"]  # the kinds of networks have other fields each
+        whole = {name: {**group, **content.get(name, {})} for name, group in groups.items()}
+        return ConfigDict({**default.to_dict(), **content, **whole})
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read ({error}): give the directory of a run of train.py") from error
 
@@ -35,6 +41,25 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _with_tuples(field) for name, field in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def check(workdir: buckets.Path, steps: int) -> None:
+    """Makes sure that a run can be compared with one of so many steps.
+
+    Raises:
+      ValueError: it logged nothing, or kept no state of its last step.
+    """
+    if not _figures(workdir) or steps not in _states(workdir):
+        raise ValueError(
+            f"{workdir} has no log, or no checkpoint of its last step, {steps:,}, to compare with: let it come to"
+            " its end first, or give another run"
+        )
+
+
+def begun_by_several(starts: list[dict[str, Any]]) -> list[str]:
+    """Returns in words what changed between the starts of a replay: then it says nothing about any one program."""
+    changes = (text for start in starts[1:] for text in manifest.compare(starts[0], start))
+    return [f"the replay went on with another program: {text}" for text in dict.fromkeys(changes)]
 
 
 def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
@@ -53,6 +78,9 @@ def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Compares the figures that both runs logged."""
     a, b = _figures(there), _figures(here)
     both = sorted(a.keys() & b.keys())
+    if went_on_otherwise(there):
+        a = {key: a[key] for key in both if key[1] not in progress.FIGURES}
+        both = sorted(a)
     different = [key for key in both if a[key] != b[key] and not (a[key] != a[key] and b[key] != b[key])]
     if not both:
         return ["the logs have no figure in common"]
@@ -79,6 +107,13 @@ def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
         for step in sorted(a.keys() & b.keys())
         if a[step] != b[step]
     ]
+
+
+def went_on_otherwise(workdir: buckets.Path) -> bool:
+    """Whether what a run logs when was changed on its way: then means are of other steps in its replay."""
+    configs = [start.get("config", {}) for start in manifest.read(workdir)]
+    every = [(config.get("log_every"), config.get("eval_every")) for config in configs]
+    return len(set(every)) > 1
 
 
 def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
