@@ -16,7 +16,7 @@ import tqdm
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from configs import default
+from configs import default, simple_baseline
 from hrnet_jax import (
     buckets,
     checkpoint,
@@ -267,15 +267,18 @@ def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
     """Does a run again in another directory, and says whether anything differs; returns the exit status."""
     if buckets.absolute(workdir) == buckets.absolute(source):
         raise ValueError(f"--workdir (={workdir}) is the run to repeat: give another one")
-    if status := train(replay.read_config(source, default.get_config()), workdir, source):
+    defaults = {"hrnet": default.get_config(), "simple_baseline": simple_baseline.get_config()}
+    if status := train(replay.read_config(source, defaults), workdir, source):
         return status
     theirs, ours = manifest.read(source), manifest.read(workdir)
     made_of = manifest.compare(theirs[0], ours[0]) if theirs else ["it had no manifest"]
     differences = [*manifest.about_data(made_of), *replay.begun_by_several(ours), *replay.compare(source, workdir)]
     if processes.first():
         notes = [f"note: {text}" for text in made_of if text not in differences]
-        if replay.went_on_otherwise(source):
-            notes.append("note: it went on with another log_every or eval_every: mean figures are not compared")
+        if first := replay.settled(source):
+            notes.append(
+                f"note: it had another log_every before: mean figures up to step {first:,} are not compared"
+            )
         print("\n".join([*notes, *[f"DIFFERENT: {text}" for text in differences]]))
     verdict = "NOT the same" if differences else "the same, bit for bit"
     processes.say(f"{replay.count(source, workdir)}: {verdict}")

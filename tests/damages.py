@@ -234,7 +234,7 @@ PEOPLE = {
     "areas lost": Damage(areas_lost, "areas_missing"),
     "areas huge": Damage(areas_huge, "areas_too_large"),
     "counts wrong": Damage(counts_wrong, "num_keypoints"),
-    "malformed": Damage(malformed, "people_malformed"),
+    "malformed": Damage(malformed, "people_malformed", ("numbers_not_finite",)),
 }
 
 
@@ -305,7 +305,7 @@ BOXES = {
     "corners": Damage(corners, "detections_boxes_as_corners"),
     "of photos half the size": Damage(halved, "detections_miss"),
     "cut short": Damage(cut_short, "detections_miss"),
-    "no boxes": Damage(no_boxes, "detections_malformed", ("detections_miss",)),
+    "no boxes": Damage(no_boxes, "detections_malformed", ("detections_miss", "numbers_not_finite")),
 }
 
 

@@ -1,7 +1,7 @@
 """Reading MATLAB files in processes forked from one that has scipy at hand, in milliseconds a file.
 
-Run as a program it takes a file's name and those of its arrays, parted by tabs, from each line of its input, reads
-it in a process of its own, whose output goes to the files of `saying`, and answers with its status.
+Run as a program it takes what `matlab` takes, parted by tabs, from each line of its input, reads the file in a
+process of its own, whose output goes to the files of `saying`, and answers with its status.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Server:
     def run(self, command: Sequence[str], **options) -> subprocess.CompletedProcess:
         """Runs `matlab` as a program, as its `command` says."""
         arguments = command[command.index(matlab.__file__) + 1 :]
-        path = arguments[0]
+        path = arguments[1]
         self._process.stdin.write("\t".join(arguments) + "\n")
         self._process.stdin.flush()
         status = int(self._process.stdout.readline())
@@ -50,12 +50,12 @@ class Server:
             self._process.communicate()
 
 
-def _read(path: str, *names: str) -> None:
+def _read(memory: str, path: str, *names: str) -> None:
     """Does what a process of its own would, and ends."""
     signal.alarm(PATIENCE)
     for number, name in enumerate(saying(path), start=1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv = [matlab.__file__, path, *names]
+    sys.argv = [matlab.__file__, memory, path, *names]
     try:
         runpy.run_path(matlab.__file__, run_name="__main__")
     except BaseException:

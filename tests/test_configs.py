@@ -35,6 +35,7 @@ def load(name: str) -> ConfigDict:
 def test_every_config_builds_its_step(name):
     """With as few layers as its kind of network can have: those of full size are traced elsewhere, and slowly."""
     config = load(name)
+    models.build(config)
     config.model.update(FEWEST_LAYERS[config.model.name])
     model = models.build(config)
     augment.Policy(**config.augment)
@@ -109,6 +110,7 @@ def test_rows_of_hrnet_on_mpii(width):
     assert (config.model.width, tuple(config.image_size), config.heatmap.sigma) == (width, (256, 256), 2)
     assert (config.epochs, tuple(config.learning_rate_drops), config.learning_rate) == (210, (170, 200), 1e-3)
     assert (config.batch_size, config.model.norm_group_size, config.skeleton) == (128, 32, "mpii")
+    assert (tuple(config.model.units), config.model.blocks, config.model.stem) == ((1, 4, 3), 4, 64)
     assert config.init_from == f"weights/hrnet_w{width}_imagenet.pth"
 
 

@@ -190,6 +190,15 @@ def test_what_nobody_asks_for_is_not_unpacked(tmp_path):
         matlab.read(path, ["other"])
 
 
+def test_a_file_that_takes_more_memory_than_allowed_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"small": np.ones(3), "large": np.zeros(5 * 10**8, np.uint8)}, do_compression=True)
+    monkeypatch.setattr(matlab, "MEMORY", 7 * 10**8)
+    assert matlab.read(path, ["small"])["small"].tolist() == [[1, 1, 1]]
+    with pytest.raises(ValueError, match=r"a\.mat cannot be read as a MATLAB file .*; download it again"):
+        matlab.read(path, ["large"])
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"MATLAB", b"\x89HDF" * 100, b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"]
 )

@@ -147,7 +147,23 @@ def test_numbers_that_are_none_are_told_with_their_place(made_up, tmp_path, numb
     path.write_text(path.read_text().replace('"@"', number))
     _, (part,) = doctor.examine(root)
     (finding,) = part.findings
-    assert finding.kind == "annotations_refused" and "it['info']['unused'] is " in finding.what
+    assert finding.kind == "numbers_not_finite" and "it['info']['unused'] is " in finding.what
+    assert "photos" in part.facts and "people" in part.facts
+
+
+def test_such_numbers_of_mpii_and_of_detectors_are_told_too(shared, made_up, tmp_path):
+    (tmp_path / "mpii" / "annot").mkdir(parents=True)
+    (tmp_path / "mpii" / "images").symlink_to(shared / "real" / "mpii_five" / "images")
+    rows = json.loads((shared / "real" / "mpii_five" / "annot" / "valid.json").read_text())
+    (tmp_path / "mpii" / "annot" / "valid.json").write_text(
+        json.dumps([row | {"note": float("nan")} for row in rows])
+    )
+    assert kinds(tmp_path / "mpii") == {"numbers_not_finite": "error"}
+    root = like(tmp_path / "coco", made_up, annotations(made_up))
+    boxes = json.loads((made_up / BOXES).read_text())
+    (tmp_path / "boxes.json").write_text(json.dumps([box | {"note": float("inf")} for box in boxes]))
+    _, (part,) = doctor.examine(root, tmp_path / "boxes.json")
+    assert [finding.kind for finding in part.findings] == ["numbers_not_finite"]
 
 
 def photos_missing(folder, rng):

@@ -49,6 +49,12 @@ def test_numbers_that_are_not_finite_are_refused_where_they_stand(tmp_path, text
     assert fields.read_json(path, finite=False) is not None
 
 
+def test_numbers_that_are_not_finite_as_deep_as_json_goes_are_refused(tmp_path):
+    for depth in range(100, 5000, 100):
+        with pytest.raises(ValueError, match=r"a\.json"):
+            fields.read_json(write(tmp_path, "[" * depth + "NaN" + "]" * depth))
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", pathlib.Path("/dev/zero")):
@@ -160,10 +166,12 @@ def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monk
         fields.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
 
 
-def test_tables_that_unpack_to_hundreds_of_times_their_size_are_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+def test_tables_of_more_than_memory_are_not_unpacked(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "b.npz", id=np.zeros(10**6, int), box=np.zeros((10**6, 4)))
+    assert len(fields.read_arrays(tmp_path / "b.npz", dict, COLUMNS)["id"]) == 10**6
+    monkeypatch.setattr(fields, "MOST_UNPACKED", 10**7)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(
-        ValueError, match=r"b\.npz is damaged \(its [\d,]+ bytes are 40,000,\d+ unpacked, above 100"
+        ValueError, match=r"b\.npz is damaged \(it is 40,000,\d+ bytes unpacked, but up to 10,000,000"
     ):
         fields.read_arrays(tmp_path / "b.npz", dict, COLUMNS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs import default
+from hrnet_jax import training
 from hrnet_jax.running import incidents, progress
 
 
@@ -44,19 +45,22 @@ def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):
         make(tmp_path, 0)(progress.NotFinite(4, float("inf"), np.array([0])))
     with (tmp_path / incidents.FILE).open("a") as file:
         file.write('{"step": 5, "annota')
+    with (tmp_path / incidents.FILE).open("ab") as file:
+        file.write(b"\n\xff\xfe")
     make(tmp_path, 0, start=9)
     assert [entry["step"] for entry in entries(tmp_path)] == [4]
 
 
-def test_weights_that_are_not_finite_are_not_saved():
-    good = {"conv1": {"weight": jnp.ones((3, 3))}, "bn1": {"bias": jnp.zeros(3)}}
-    state = types.SimpleNamespace(params=good, batch_stats={"bn1": {"running_var": jnp.ones(3)}})
+@pytest.mark.parametrize("part", ["params", "batch_stats", "opt_state"])
+def test_a_state_that_is_not_finite_is_not_saved(part):
+    good = {"bn1": {"weight": jnp.ones((3, 3))}}
+    state = training.TrainState(jnp.zeros((), int), params=good, batch_stats=good, opt_state=good)
     incidents.refuse_spoilt(state, 8)
-    state.params = good | {"conv1": {"weight": jnp.ones((3, 3)).at[2, 1].set(jnp.inf)}}
+    spoilt = state.replace(**{part: {"bn1": {"weight": jnp.ones((3, 3)).at[2, 1].set(jnp.inf)}}})
     with pytest.raises(
-        ValueError, match=r"after step 8 are not finite \(1 arrays, \['conv1'\]\['weight'\]\): a grad"
+        ValueError, match=rf"after step 8 is not finite \(1 arrays: \.{part}\['bn1'\]\['weight'\]\), th"
     ):
-        incidents.refuse_spoilt(state, 8)
+        incidents.refuse_spoilt(spoilt, 8)
 
 
 def test_going_on_forgets_later_ones_and_counts_those_before(tmp_path):

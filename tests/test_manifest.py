@@ -15,6 +15,7 @@ ENTRY = {
     "step": 0,
     "command": ["python", "train.py"],
     "host": "a",
+    "config": {"seed": 0},
     "devices": {"kind": "cpu", "count": 1, "processes": 1},
     "versions": {"jax": "0.10.2", "numpy": "2.4"},
     "code": {"sources": "0123", "commit": ""},

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from configs import default
+from configs import default, simple_baseline
 from hrnet_jax.running import directory, replay
 
 
@@ -17,15 +17,16 @@ def write(workdir, lines, states=None):
     return workdir
 
 
+DEFAULTS = {"hrnet": default.get_config(), "simple_baseline": simple_baseline.get_config()}
 LINES = [{"step": 2, "time": 1.0, "loss": 0.5}, {"step": 4, "time": 2.0, "loss": 0.25, "val/AP": float("nan")}]
 
 
 def test_a_configuration_comes_back_as_it_was_written(tmp_path):
     config = default.get_config()
     directory.claim(tmp_path, config)
-    assert replay.read_config(tmp_path, default.get_config()) == config
+    assert replay.read_config(tmp_path, DEFAULTS) == config
     with pytest.raises(ValueError, match=r"gone/config\.json cannot be read"):
-        replay.read_config(tmp_path / "gone", config)
+        replay.read_config(tmp_path / "gone", DEFAULTS)
 
 
 def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
@@ -33,8 +34,9 @@ def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
     config.loader.threads, config.batch_size = 2, 64
     content = json.loads(config.to_json())
     del content["skip_not_finite"], content["fsdp"], content["loader"]["workers"], content["augment"]
+    del content["model"]["remat"]
     (tmp_path / "config.json").write_text(json.dumps(content))
-    assert replay.read_config(tmp_path, default.get_config()) == config
+    assert replay.read_config(tmp_path, DEFAULTS) == config
 
 
 def test_runs_that_are_the_same_differ_only_in_time(tmp_path):
@@ -43,53 +45,80 @@ def test_runs_that_are_the_same_differ_only_in_time(tmp_path):
         tmp_path / "b", [line | {"time": 9.0, "images_per_second": 3.0} for line in LINES], {2: "1b", 4: "0a"}
     )
     assert replay.compare(a, b) == []
-    assert replay.count(a, b) == "5 logged figures and the state after step 4"
+    assert replay.count(a, b) == "3 logged figures and the state after step 4"
 
 
 def test_the_first_difference_is_told(tmp_path):
     a = write(tmp_path / "a", LINES, {4: "0a"})
     b = write(tmp_path / "b", [LINES[0], LINES[1] | {"loss": 0.25000001}], {4: "0b"})
     assert replay.compare(a, b) == [
-        "1 of 5 logged figures, first at step 4: loss was 0.25 and is 0.25000001",
+        "1 of 3 logged figures, first at step 4: loss was 0.25 and is 0.25000001",
         "the state after step 4: its fingerprint was 0a and is 0b",
     ]
 
 
 def test_what_is_no_configuration_is_refused(tmp_path):
-    for content in ("{}", "[]", "3", "[" * 200_000, '{"model": {}, "data": {}, "epochs": 1, "eval": 3}'):
+    rest = '"data": {}, "epochs": 1, "eval": 3}'
+    odd = [f'{{"model": {model}, {rest}' for model in ('{"name": "hrnet"}', '{"name": 1}', "3")]
+    for content in ("{}", "[]", "3", "[" * 200_000, *odd):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json cannot be read .*: give the directory of a run"):
-            replay.read_config(tmp_path, default.get_config())
+            replay.read_config(tmp_path, DEFAULTS)
     (tmp_path / "config.json").unlink()
     os.mkfifo(tmp_path / "config.json")
     with pytest.raises(ValueError, match=r"config\.json cannot be read .*no regular file"):
-        replay.read_config(tmp_path, default.get_config())
+        replay.read_config(tmp_path, DEFAULTS)
 
 
 def test_a_run_that_can_be_compared_has_a_log_and_its_last_state(tmp_path):
     run = write(tmp_path / "a", LINES, {2: "0a", 4: "0b"})
     replay.check(run, 4)
-    with pytest.raises(ValueError, match=r"no log, or no checkpoint of its last step, 6, to compare with: let it"):
+    with pytest.raises(
+        ValueError, match=r"no log, or no checkpoint of its last step, 6 with these data, to compare"
+    ):
         replay.check(run, 6)
     with pytest.raises(ValueError, match="no log"):
         replay.check(write(tmp_path / "b", [], {4: "0b"}), 4)
+    (run / "manifest.json").write_text('{"starts": [{"config": null}]}')
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        replay.check(run, 4)
 
 
 def test_a_replay_by_several_programs_is_told_of():
-    one = {"step": 0, "time": "now", "code": {"sources": "0a"}, "state": "1"}
-    assert replay.begun_by_several([one, one | {"step": 4, "time": "later", "state": "2"}]) == []
-    (said,) = replay.begun_by_several([one, one, one | {"code": {"sources": "0b"}}])
+    one = {"step": 0, "time": "now", "code": {"sources": "0a", "commit": "1"}, "state": "1", "environment": {}}
+    elsewhere = {"step": 4, "code": {"sources": "0a", "commit": "2"}, "environment": {"CUDA_VISIBLE_DEVICES": "3"}}
+    assert replay.begun_by_several([one, one | elsewhere]) == []
+    (said,) = replay.begun_by_several([one, one, one | {"code": {"sources": "0b", "commit": "1"}}])
     assert said == "the replay went on with another program: code.sources was 0a and is 0b"
 
 
+@pytest.mark.parametrize(
+    ("starts", "step"),
+    [
+        ([], 0),
+        ([(0, 2), (4, 2)], 0),
+        ([(0, 2), (0, 1)], 0),
+        ([(0, 2), (3, 1)], 4),
+        ([(0, 2), (3, 1), (7, 2), (9, 2)], 9),
+    ],
+)
+def test_means_are_compared_from_where_a_run_logged_as_at_its_end(tmp_path, starts, step):
+    entries = [{"step": begun, "config": {"log_every": every}} for begun, every in starts]
+    (tmp_path / "manifest.json").write_text(json.dumps({"starts": entries}))
+    assert replay.settled(tmp_path) == step
+
+
 def test_means_over_other_steps_are_not_compared(tmp_path):
-    a, b = write(tmp_path / "a", LINES, {4: "0a"}), write(tmp_path / "b", LINES[1:], {4: "0a"})
-    starts = [{"step": 0, "config": {"log_every": 2}}, {"step": 3, "config": {"log_every": 1}}]
-    assert replay.compare(a, b) == ["2 figures were not logged again, first loss of step 2"]
+    later = [*LINES, {"step": 5, "loss": 0.1}]
+    a, b = write(tmp_path / "a", later, {4: "0a"}), write(tmp_path / "b", later[1:], {4: "0a"})
+    assert replay.compare(a, b) == ["1 figures were not logged again, first loss of step 2"]
+    starts = [{"step": begun, "config": {"log_every": every}} for begun, every in ((0, 2), (3, 1))]
     (a / "manifest.json").write_text(json.dumps({"starts": starts}))
     assert replay.compare(a, b) == []
-    (b / "metrics.jsonl").write_text(json.dumps(LINES[1] | {"loss": 9.0, "val/AP": 0.5}) + "\n")
-    assert replay.compare(a, b) == ["1 of 2 logged figures, first at step 4: val/AP was nan and is 0.5"]
+    assert replay.count(a, b) == "2 logged figures and the state after step 4"
+    changed = [LINES[1] | {"loss": 9.0, "val/AP": 0.5}, {"step": 5, "loss": 0.2}]
+    (b / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
+    assert replay.compare(a, b) == ["2 of 2 logged figures, first at step 4: val/AP was nan and is 0.5"]
 
 
 def test_states_that_cannot_be_compared_are_not_the_same(tmp_path):

@@ -27,8 +27,8 @@ KINDS: dict[type | tuple[type, ...], str] = {
 INTEGERS = 2**63
 """Whole numbers lie below it: they become 64 bits wide."""
 
-MOST_PACKED = 100
-"""Times the size of a file of arrays that they may take; tables of people take 4 to 20 times."""
+MOST_UNPACKED = 2**32
+"""Bytes that a file of arrays may take; a million boxes for 133 joints take 3.2e9."""
 
 LARGEST = 1e9
 """Of coordinates, sizes and scores: far outside any photo, and far from where float32 ends, squared as well."""
@@ -76,14 +76,14 @@ def read_json(path: pathlib.Path, *, finite: bool = True) -> Any:
     check_regular(path)
     try:
         found, odd = _parsed(path.read_bytes())
+        place = next(_not_finite(found, "it"))[:300] if odd and finite else ""
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not whole JSON: {error}; download or write it again") from error
-    if odd and finite:
-        place = next(_not_finite(found, "it"))[:300]
+    if place:
         raise ValueError(f"{path}: {place}, not a finite number: write one, or leave the entry out")
     return found
 
@@ -134,13 +134,13 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
         raise ValueError(f"{found} of zip: pack it by `deflate`, as `zip` does")
 
 
-def _check_unpacked(entries: Sequence[zipfile.ZipInfo], packed: int) -> None:
-    """Raises ValueError for what takes gigabytes of memory, and kilobytes of a file."""
+def _check_unpacked(entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, a thousand times the file's size."""
     for entry in entries:
         check_packing(entry)
     unpacked = sum(entry.file_size for entry in entries)  # no more than that is read, whatever is there
-    if unpacked > MOST_PACKED * packed:
-        raise ValueError(f"its {packed:,} bytes are {unpacked:,} unpacked, above {MOST_PACKED} times as many")
+    if unpacked > MOST_UNPACKED:
+        raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {MOST_UNPACKED:,} are read")
 
 
 def read_arrays(
@@ -161,7 +161,7 @@ def read_arrays(
     try:
         check_regular(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            _check_unpacked(arrays.zip.infolist(), path.stat().st_size)
+            _check_unpacked(arrays.zip.infolist())
             if set(arrays.files) != columns.keys():
                 raise ValueError(f"it holds {', '.join(arrays.files)[:200]} instead of {', '.join(columns)}")
             found = {name: arrays[name] for name in columns}

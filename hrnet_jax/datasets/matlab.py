@@ -1,11 +1,12 @@
 """MATLAB's files up to version 7.2, read by scipy in a process of its own: damaged ones can crash it.
 
-Run as a program with a file's name and those of arrays, it writes these to standard output as ``.npz``, cells as
-strings, structures left out; other arrays are not unpacked, as they may be of any size.
+Run as a program with a limit on its memory, a file's name and those of arrays, it writes these to standard output
+as ``.npz``, cells as strings, structures left out; other arrays are not unpacked, as they may be of any size.
 """
 
 import contextlib
 import io
+import os
 import pathlib
 import resource
 import subprocess
@@ -25,9 +26,10 @@ def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
       ValueError: it is no such file, or lacks some of them.
     """
-    command = [sys.executable, "-P", __file__, str(path), *names]
+    command = [sys.executable, "-P", __file__, str(MEMORY), str(path), *names]
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would take of the memory
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False, env=alone)
     except subprocess.TimeoutExpired:
         raise ValueError(f"{path} cannot be read in {PATIENCE} seconds: download it again") from None
     if done.returncode:
@@ -53,9 +55,9 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 
 def _main() -> None:
-    path, *names = sys.argv[1:]
+    memory, path, *names = sys.argv[1:]
     with contextlib.suppress(ValueError, OSError):  # not every system lets it be limited
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
     content = scipy.io.loadmat(path, variable_names=names)
     arrays = {name: _plain(np.asarray(content[name])) for name in names if name in content}
     packed = io.BytesIO()

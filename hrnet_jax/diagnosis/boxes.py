@@ -9,7 +9,7 @@ import numpy as np
 from hrnet_jax.datasets import fields
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.diagnosis import people, tables
-from hrnet_jax.diagnosis.findings import Finding, found, topic
+from hrnet_jax.diagnosis.findings import Finding, document, found, topic
 from hrnet_jax.diagnosis.tables import Boxes, People
 
 LEAST = 10  # boxes or people from which on their like is no accident
@@ -40,7 +40,7 @@ def read(
       The boxes of people on these photos, None without any and of a dummy; what is wrong.
     """
     try:
-        entries = fields.read_json(path, finite=False)
+        entries, odd = document(path, WHOLE)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{path} must hold a list of boxes, but holds {fields.shown(entries)}")
     except (ValueError, OSError) as error:
@@ -52,7 +52,7 @@ def read(
         except ValueError as error:
             wrong[row] = str(error)
     what = "{count} of {of} entries are no boxes; the first: " + next(iter(wrong.values()), "")
-    findings = found("detections_malformed", "error", wrong, what, WHOLE, of=len(entries))
+    findings = odd + found("detections_malformed", "error", wrong, what, WHOLE, of=len(entries))
     unknown = [entry for entry in good if entry[1] not in photos]
     ids = list(dict.fromkeys(entry[1] for entry in unknown))
     what = f"{len(unknown):,} of {len(entries):,} boxes are on {{count}} photos that the annotations do not have"

@@ -13,7 +13,7 @@ from typing import Any
 from hrnet_jax.datasets import coco, fields
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.diagnosis import tables
-from hrnet_jax.diagnosis.findings import Finding, found
+from hrnet_jax.diagnosis.findings import Finding, document, found
 from hrnet_jax.diagnosis.tables import People
 from hrnet_jax.skeletons import Skeleton
 
@@ -37,7 +37,7 @@ def read(path: pathlib.Path, skeleton: Skeleton, with_people: bool) -> tuple[Con
       Its content, None if it is no annotation file at all; what is wrong.
     """
     try:
-        content = fields.read_json(path, finite=False)
+        content, odd = document(path, REFUSED)
         for name in ["images"] + ["annotations"] * with_people:
             fields.get(content, name, list, str(path))
     except (ValueError, OSError) as error:
@@ -48,7 +48,7 @@ def read(path: pathlib.Path, skeleton: Skeleton, with_people: bool) -> tuple[Con
     category, about_category = _category(categories, skeleton)
     annotations = content["annotations"] if with_people else []
     people, about_people = _people(annotations, photos, category, categories, skeleton)
-    findings = [*findings, *about_category, *about_people]
+    findings = [*odd, *findings, *about_category, *about_people]
     if not any(finding.severity == "error" for finding in findings):
         findings += _refused(path, skeleton, with_people)
     return Content(photos, people, category), findings

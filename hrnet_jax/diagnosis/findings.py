@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar, cast
@@ -74,6 +75,19 @@ def found(
     sentence = _short(what.replace("{count}", f"{len(every):,}").replace("{of}", share), LONGEST)
     shown = (_short(item, LONGEST_NAME) if isinstance(item, str) else item for item in every[:SHOWN])
     return [Finding(kind, severity, sentence, _short(remedy, LONGEST), len(every), tuple(shown))]
+
+
+def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
+    """Reads a JSON file, and says what of it is no finite number.
+
+    Raises:
+      OSError, ValueError: it cannot be read; see `fields.read_json`.
+    """
+    try:
+        return fields.read_json(path), []
+    except ValueError as error:
+        content = fields.read_json(path, finite=False)
+        return content, found("numbers_not_finite", "error", [path.name], str(error), remedy)
 
 
 def _short(text: str, longest: int) -> str:

@@ -9,7 +9,7 @@ from hrnet_jax.datasets import fields, mpii
 from hrnet_jax.datasets.places import Photo
 from hrnet_jax.diagnosis import people as people_checks
 from hrnet_jax.diagnosis import tables
-from hrnet_jax.diagnosis.findings import Finding, found
+from hrnet_jax.diagnosis.findings import Finding, document, found
 from hrnet_jax.diagnosis.tables import SEEN, People
 from hrnet_jax.skeletons import Skeleton
 
@@ -25,26 +25,26 @@ def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], Peop
       The photos by id, numbered as `datasets.mpii` does; the people, None if it is no such file; what is wrong.
     """
     try:
-        entries = fields.read_json(path, finite=False)
+        entries, odd = document(path, REMEDY)
         if not isinstance(entries, list) or not entries:
             raise ValueError(f"{path} must hold a list of people, but holds {fields.shown(entries)}")
     except (ValueError, OSError) as error:
         return {}, None, found("annotations_unreadable", "error", [path.name], str(error), REMEDY)
     labelled = any(isinstance(entry, dict) and "joints" in entry for entry in entries)
     ids: dict[str, int] = {}
-    rows, wrong, scales, odd = [], {}, [], []
+    rows, wrong, scales, flags = [], {}, [], []
     for row, entry in enumerate(entries, start=1):
         try:
             name = fields.inner_path(entry, "image", f"row {row}")
             rows.append(_row(entry, row, ids.setdefault(name, len(ids) + 1), skeleton, labelled))
             scales.append(float(entry["scale"]))
-            odd += [row] * (labelled and not set(entry["joints_vis"]) <= {0, 1})
+            flags += [row] * (labelled and not set(entry["joints_vis"]) <= {0, 1})
         except ValueError as error:
             wrong[row] = str(error)
     what = "{count} of {of} rows are malformed; the first: " + next(iter(wrong.values()), "")
-    findings = found("people_malformed", "error", wrong, what, REMEDY, of=len(entries))
+    findings = odd + found("people_malformed", "error", wrong, what, REMEDY, of=len(entries))
     what = "`joints_vis` of {count} of {of} people has other values than 0 and 1"
-    findings += found("flags", "error", odd, what, REMEDY, of=len(entries))
+    findings += found("flags", "error", flags, what, REMEDY, of=len(entries))
     table = tables.people(rows, skeleton.num_joints)
     photos = {number: Photo(number, name) for name, number in ids.items()}
     return photos, table, findings + _scales(table, np.array(scales))

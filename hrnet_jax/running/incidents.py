@@ -1,6 +1,6 @@
 """Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run.
 
-Whatever a step does not tell of itself shows in the weights, and is found before they are saved.
+Whatever a step does not tell of itself shows in the state, and is found before that is saved.
 """
 
 import json
@@ -29,7 +29,11 @@ class NotFiniteSteps:
     def __init__(self, workdir: buckets.Path, run: runs.Run, start: int):
         self._path, self._run = workdir / FILE, run
         fields.check_regular(self._path)
-        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
+        lines = (
+            self._path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+            if self._path.exists()
+            else []
+        )
         kept = [line for line in lines if logbook.parse(line).get("step", start) < start]
         self._count = len(kept)
         processes.meet("steps that were not finite read")
@@ -60,22 +64,22 @@ class NotFiniteSteps:
 
 
 def refuse_spoilt(state: training.TrainState, step: int) -> None:
-    """Makes sure that the weights and running statistics after a number of steps are finite.
+    """Makes sure that the state after a number of steps is finite: weights, statistics, the optimizer's part.
 
     Raises:
-      ValueError: they are not.
+      ValueError: it is not.
     """
-    leaves = jax.tree_util.tree_leaves_with_path((state.params, state.batch_stats))
     spoilt = [
-        jax.tree_util.keystr(path[1:])
-        for path, leaf in leaves
+        jax.tree_util.keystr(path)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
         if not all(np.isfinite(part).all() for _, part in fingerprint.parts(leaf))
     ]
     if not processes.all_say(not spoilt):
+        arrays = f" ({len(spoilt)} arrays: {', '.join(spoilt)[:100]})" if spoilt else ""
         raise ValueError(
-            f"the weights after step {step:,} are not finite ({len(spoilt)} arrays, {', '.join(spoilt)[:100]}): a"
-            " gradient overflowed while the loss did not. They are not saved: the same command goes on from the"
-            " last checkpoint and comes to the same step; a lower learning rate is another run"
+            f"the state after step {step:,} is not finite{arrays}, though its losses were: probably a gradient"
+            " overflowed, or its square in Adam's moments. It is not saved: the same command goes on from the last"
+            " checkpoint and comes to the same step; a lower learning rate is another run"
         )
 
 

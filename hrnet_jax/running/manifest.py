@@ -34,20 +34,20 @@ _VARIABLES = re.compile(
 _SECRET = re.compile("TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
 _EDGE = 2**16  # bytes of each end of a file of records that count
 _PASSING = ("time", "step", "command", "host")  # differ from start to start
-_DATA, _STATE = "data", "state"
+_DATA, _CONFIG, _STATE = "data", "config", "state"
 
 
-def of(run: runs.Run, step: int, state: str) -> dict[str, Any]:
-    """Returns the entry of a start after `step` steps, with the fingerprint of the state that it begins with."""
+def of(run: runs.Run, step: int, mark: str) -> dict[str, Any]:
+    """Returns the entry of a start after `step` steps, with the fingerprint `mark` of the state there."""
     device = run.mesh.devices.flat[0]
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "step": step,
-        _STATE: state,
+        _STATE: mark,
         "command": [sys.executable, *sys.argv],
         "host": platform.node(),
         "processor": console.kind_of_processor(),
-        "config": json.loads(run.config.to_json_best_effort()),
+        _CONFIG: json.loads(run.config.to_json_best_effort()),
         "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
         "versions": {"python": platform.python_version(), "driver": device.client.platform_version, **_versions()},
         "code": {"sources": _sources(), "commit": _commit()},
@@ -90,9 +90,19 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     fields.check_regular(path)
     try:
         starts = json.loads(path.read_text())["starts"] if path.exists() else []
-        return [{**start, _DATA: {**start.get(_DATA, {})}} for start in starts]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return [_checked(start) for start in starts]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error!r:.100}): delete it, the run can do without") from error
+
+
+def _checked(start: Any) -> dict[str, Any]:
+    """Returns an entry. Raises what comes of one that `of` did not make."""
+    return {
+        **start,
+        "step": int(start.get("step", 0)),
+        _DATA: {**start.get(_DATA, {})},
+        _CONFIG: {**start.get(_CONFIG, {})},
+    }
 
 
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:

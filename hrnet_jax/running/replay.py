@@ -1,6 +1,7 @@
 """Doing a run again from what its directory tells, and saying whether the same came out, bit for bit."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -9,18 +10,25 @@ from hrnet_jax import buckets, checkpoint, logbook
 from hrnet_jax.datasets import fields
 from hrnet_jax.running import directory, manifest, progress
 
-PASSING = ("time", "images_per_second", "data_wait")
-"""What the log tells of time, which no two runs share."""
+PASSING = ("step", "time", "images_per_second", "data_wait")
+"""What the log tells besides figures: when, and of time, which no two runs share."""
 
 DIFFERENT = 3
 """Exit status if anything differs."""
 
+_PROGRAM = ("code.sources", "versions.", "devices.")  # what of a manifest makes a start another program's
+_WITH_MEANS = (*progress.FIGURES, "learning_rate")  # what stands in one line
 
-def read_config(workdir: buckets.Path, default: ConfigDict) -> ConfigDict:
-    """Returns the configuration of a run directory; fields that are newer than it have their default.
+
+def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> ConfigDict:
+    """Returns the configuration of a run directory.
+
+    Args:
+      workdir: the directory.
+      defaults: by the name of a network, a configuration of one; fields that are newer than the run are as there.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no configuration, or the network's name is another.
     """
     path = workdir / directory.CONFIG
     try:
@@ -28,11 +36,14 @@ def read_config(workdir: buckets.Path, default: ConfigDict) -> ConfigDict:
         content = _with_tuples(json.loads(path.read_text()))
         if missing := {"model", "data", "epochs"} - set(content):
             raise ValueError(f"it has no {sorted(missing)}")
-        groups = {name: group for name, group in default.to_dict().items() if isinstance(group, dict)}
-        del groups["model"]  # the kinds of networks have other fields each
-        whole = {name: {**group, **content.get(name, {})} for name, group in groups.items()}
-        return ConfigDict({**default.to_dict(), **content, **whole})
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        if (name := content["model"].get("name")) not in defaults:
+            raise ValueError(f"the network {fields.shown(name)} is none of {', '.join(defaults)}")
+        default = defaults[name].to_dict()
+        groups = {
+            name: {**group, **content.get(name, {})} for name, group in default.items() if isinstance(group, dict)
+        }
+        return ConfigDict({**default, **content, **groups})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read ({error}): give the directory of a run of train.py") from error
 
 
@@ -47,19 +58,22 @@ def check(workdir: buckets.Path, steps: int) -> None:
     """Makes sure that a run can be compared with one of so many steps.
 
     Raises:
-      ValueError: it logged nothing, or kept no state of its last step.
+      OSError: its manifest is a pipe, a device or a folder.
+      ValueError: it logged nothing, or kept no state of its last step; or its manifest is damaged.
     """
+    manifest.read(workdir)
     if not _figures(workdir) or steps not in _states(workdir):
         raise ValueError(
-            f"{workdir} has no log, or no checkpoint of its last step, {steps:,}, to compare with: let it come to"
-            " its end first, or give another run"
+            f"{workdir} has no log, or no checkpoint of its last step, {steps:,} with these data, to compare with:"
+            " let it come to its end first, give the data that it was trained on, or another run"
         )
 
 
 def begun_by_several(starts: list[dict[str, Any]]) -> list[str]:
-    """Returns in words what changed between the starts of a replay: then it says nothing about any one program."""
+    """Returns in words what changed between the starts of a replay that makes it say nothing about any program."""
     changes = (text for start in starts[1:] for text in manifest.compare(starts[0], start))
-    return [f"the replay went on with another program: {text}" for text in dict.fromkeys(changes)]
+    programs = (text for text in changes if text.startswith(_PROGRAM))
+    return [f"the replay went on with another program: {text}" for text in dict.fromkeys(programs)]
 
 
 def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
@@ -69,18 +83,15 @@ def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
 
 def count(there: buckets.Path, here: buckets.Path) -> str:
     """Says how much of two runs can be compared."""
-    lines = _figures(there).keys() & _figures(here).keys()
+    a, b = _comparable(there, here)
     states = ", ".join(f"{step:,}" for step in sorted(_states(there).keys() & _states(here).keys()))
-    return f"{len(lines):,} logged figures and the state after step {states or 'none'}"
+    return f"{len(a.keys() & b.keys()):,} logged figures and the state after step {states or 'none'}"
 
 
 def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Compares the figures that both runs logged."""
-    a, b = _figures(there), _figures(here)
+    a, b = _comparable(there, here)
     both = sorted(a.keys() & b.keys())
-    if went_on_otherwise(there):
-        a = {key: a[key] for key in both if key[1] not in progress.FIGURES}
-        both = sorted(a)
     different = [key for key in both if a[key] != b[key] and not (a[key] != a[key] and b[key] != b[key])]
     if not both:
         return ["the logs have no figure in common"]
@@ -109,11 +120,28 @@ def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
     ]
 
 
-def went_on_otherwise(workdir: buckets.Path) -> bool:
-    """Whether what a run logs when was changed on its way: then means are of other steps in its replay."""
-    configs = [start.get("config", {}) for start in manifest.read(workdir)]
-    every = [(config.get("log_every"), config.get("eval_every")) for config in configs]
-    return len(set(every)) > 1
+def settled(workdir: buckets.Path) -> int:
+    """Returns the step after which a run logged as often as it did at its end; 0 if it always did.
+
+    Before that, means are over other steps than in a replay, which logs as often all the way.
+    """
+    starts = manifest.read(workdir)
+    every = [start.get("config", {}).get("log_every", 0) for start in starts]
+    others = [
+        later["step"]
+        for start, later, often in zip(starts, starts[1:], every, strict=False)
+        if often != every[-1] and later["step"] > start["step"]
+    ]
+    return max(others) + every[-1] if others else 0
+
+
+def _comparable(there: buckets.Path, here: buckets.Path) -> tuple[dict[tuple[int, str], float], ...]:
+    """Returns the figures of two runs by step and name, means only where they are over the same steps."""
+    first = settled(there)
+    return tuple(
+        {key: figure for key, figure in _figures(run).items() if key[0] > first or key[1] not in _WITH_MEANS}
+        for run in (there, here)
+    )
 
 
 def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
