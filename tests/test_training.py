@@ -104,7 +104,8 @@ class Overflowing:
     def apply(self, *arguments, **options):
         def intercept(call, inner, names, context):
             result = call(*inner, **names)
-            return overflowing(result) if context.module.path == self._path else result
+            here = (context.module.path, context.method_name) == (self._path, "__call__")
+            return overflowing(result) if here else result
 
         with nn.intercept_methods(intercept):
             return self._model.apply(*arguments, **options)
