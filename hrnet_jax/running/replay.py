@@ -10,8 +10,8 @@ from hrnet_jax import buckets, checkpoint, logbook
 from hrnet_jax.datasets import fields
 from hrnet_jax.running import directory, manifest, progress
 
-PASSING = ("step", "time", "images_per_second", "data_wait")
-"""What the log tells besides figures: when, and of time, which no two runs share."""
+PASSING = ("time", "images_per_second", "data_wait")
+"""What the log tells of time, which no two runs share."""
 
 DIFFERENT = 3
 """Exit status if anything differs."""
@@ -146,7 +146,7 @@ def _comparable(there: buckets.Path, here: buckets.Path) -> tuple[dict[tuple[int
 
 def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
     lines = logbook.read(workdir)
-    return {(line["step"], name): line[name] for line in lines for name in line if name not in PASSING}
+    return {(line["step"], name): line[name] for line in lines for name in line if name not in ("step", *PASSING)}
 
 
 def _states(workdir: buckets.Path) -> dict[int, str]:
