@@ -1,6 +1,7 @@
 """Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run.
 
-Whatever a step does not tell of itself shows in the state, and is found before that is saved.
+What a step does not tell of itself, a gradient's square that overflows in Adam's moments, is found before they
+are saved.
 """
 
 import json
@@ -77,9 +78,9 @@ def refuse_spoilt(state: training.TrainState, step: int) -> None:
     if not processes.all_say(not spoilt):
         arrays = f" ({len(spoilt)} arrays: {', '.join(spoilt)[:100]})" if spoilt else ""
         raise ValueError(
-            f"the state after step {step:,} is not finite{arrays}, though its losses were: probably a gradient"
-            " overflowed, or its square in Adam's moments. It is not saved: the same command goes on from the last"
-            " checkpoint and comes to the same step; a lower learning rate is another run"
+            f"the state after step {step:,} is not finite{arrays}, though losses and gradients were:"
+            " probably a gradient's square overflowed in Adam's moments. It is not saved: the same command goes on"
+            " from the last checkpoint and comes to the same step; a lower learning rate is another run"
         )
 
 
