@@ -274,11 +274,7 @@ def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
     made_of = manifest.compare(theirs[0], ours[0]) if theirs else ["it had no manifest"]
     differences = [*manifest.about_data(made_of), *replay.begun_by_several(ours), *replay.compare(source, workdir)]
     if processes.first():
-        notes = [f"note: {text}" for text in made_of if text not in differences]
-        if first := replay.settled(source):
-            notes.append(
-                f"note: it had another log_every before: mean figures up to step {first:,} are not compared"
-            )
+        notes = [f"note: {text}" for text in (*made_of, *replay.left_out(source)) if text not in differences]
         print("\n".join([*notes, *[f"DIFFERENT: {text}" for text in differences]]))
     verdict = "NOT the same" if differences else "the same, bit for bit"
     processes.say(f"{replay.count(source, workdir)}: {verdict}")

@@ -11,9 +11,10 @@ import optax
 from flax import linen as nn
 from flax import traverse_util
 from jax import flatten_util
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from hrnet_jax import heatmap, losses, models, skeletons
+from hrnet_jax import heatmap, losses, models, sharding, skeletons
 from hrnet_jax.models import layers
 
 INITIAL_DEVIATION = 0.001
@@ -128,14 +129,14 @@ def update(
     return TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
 
 
-def _finite(loss: jax.Array, after: TrainState) -> jax.Array:
+def _finite(loss: jax.Array, after: TrainState, whole: NamedSharding) -> jax.Array:
     """Returns 1 if a loss, and weights and statistics after its step, are finite numbers, else 0.
 
     A gradient that is not finite makes its weight so: Adam divides it by the root of its square. The gradients
     themselves are not looked at, nor leaf by leaf: each would be one more program for XLA's CPU compiler.
     """
     flat, _ = flatten_util.ravel_pytree((loss, after.params, after.batch_stats))
-    return jnp.isfinite(flat).all().astype(jnp.float32)
+    return jnp.isfinite(jax.lax.with_sharding_constraint(flat, whole)).all().astype(jnp.float32)
 
 
 def _choose(finite: jax.Array, after: TrainState, before: TrainState) -> TrainState:
@@ -157,19 +158,21 @@ def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation) -> Step:
+def make_train_step(
+    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
     The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the
-    next state, the ``loss`` and the share of joints found, ``pck``, both before the update, and whether loss and
-    gradients were ``finite`` (1, or 0: with `skip_not_finite`, nothing is learnt then). With `accumulation`
-    the batch is worked through in parts, one after the other: batch normalisation sees a part at a time, and
-    the update is made once with the mean gradient.
+    next state, the ``loss`` and the share of joints found, ``pck``, both before the update, and whether loss,
+    gradients and statistics were ``finite`` (1, or 0: with `skip_not_finite`, nothing is learnt then). With
+    `accumulation` the batch is worked through in parts, one after the other: batch normalisation sees a part at a
+    time, and the update is made once with the mean gradient.
 
     Raises:
       ValueError: as `make_loss`.
     """
-    loss_function, draw = make_loss(config, model), target_drawer(config)
+    loss_function, draw, whole = make_loss(config, model), target_drawer(config), sharding.replicated(mesh)
     dtype: jnp.dtype = model.dtype  # pyright: ignore[reportAttributeAccessIssue]
 
     def loss_and_updates(params, batch_stats, batch):
@@ -201,7 +204,10 @@ def make_train_step(config: ConfigDict, model: nn.Module, optimizer: optax.Gradi
         batch = {name: batch[name] for name in SEEN}
         gradients, (batch_stats, metrics) = step_gradients(state.params, state.batch_stats, batch)
         after = update(state, gradients, batch_stats, optimizer)
-        metrics["finite"] = _finite(metrics["loss"], after)
+        # If the optimizer's state is split, each device updates a part of the weights: they are gathered once.
+        params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), whole)
+        after = TrainState(after.step, params, batch_stats, after.opt_state)
+        metrics["finite"] = _finite(metrics["loss"], after, whole)
         return _choose(metrics["finite"], after, state) if config.skip_not_finite else after, metrics
 
     return train_step

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
-from hrnet_jax import augment, heatmap, losses, models, optimizer, skeletons, training
+from hrnet_jax import augment, heatmap, losses, models, optimizer, sharding, skeletons, training
 
 NAMES = sorted(
     path.stem for path in (pathlib.Path(default.__file__).parent).glob("*.py") if path.stem != "__init__"
@@ -50,7 +50,8 @@ def test_every_config_builds_its_step(name):
         "joints": jax.ShapeDtypeStruct((people, joints, 2), jnp.float32),
         "visible": jax.ShapeDtypeStruct((people, joints), jnp.float32),
     }
-    after, metrics = jax.eval_shape(training.make_train_step(config, model, adam), state, batch)
+    step = training.make_train_step(config, model, adam, sharding.make_mesh())
+    after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
     assert set(metrics) == {"loss", "pck", "finite"}
 

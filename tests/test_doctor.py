@@ -147,7 +147,7 @@ def test_numbers_that_are_none_are_told_with_their_place(made_up, tmp_path, numb
     path.write_text(path.read_text().replace('"@"', number))
     _, (part,) = doctor.examine(root)
     (finding,) = part.findings
-    assert finding.kind == "numbers_not_finite" and "it['info']['unused'] is " in finding.what
+    assert finding.kind == "numbers_not_finite" and "it['info']['unused'] is " in finding.examples[0]
     assert "photos" in part.facts and "people" in part.facts
 
 

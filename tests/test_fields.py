@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import re
 import zipfile
 
 import numpy as np
@@ -46,7 +47,19 @@ def test_numbers_that_are_not_finite_are_refused_where_they_stand(tmp_path, text
     path = write(tmp_path, text)
     with pytest.raises(ValueError, match=rf"a\.json: {place}, not a finite number: write one, or leave the entry"):
         fields.read_json(path)
-    assert fields.read_json(path, finite=False) is not None
+    _, odd = fields.read_odd_json(path)
+    assert re.fullmatch(place, *odd)
+
+
+def test_all_such_numbers_are_found_however_broad_and_deep_they_lie(tmp_path):
+    broad = "[" + "0," * 100_000 + "NaN, 1, Infinity]"
+    _, odd = fields.read_odd_json(write(tmp_path, f'{{"a": -1e400, "b": {{"c": 3, "d": [{broad}]}}, "e": NaN}}'))
+    assert list(odd) == [
+        "it['a'] is -inf",
+        "it['e'] is nan",
+        "it['b']['d'][0][100000] is nan",
+        "it['b']['d'][0][100002] is inf",
+    ]
 
 
 def test_numbers_that_are_not_finite_as_deep_as_json_goes_are_refused(tmp_path):
@@ -173,5 +186,12 @@ def test_tables_of_more_than_memory_are_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(
         ValueError, match=r"b\.npz is damaged \(it is 40,000,\d+ bytes unpacked, but up to 10,000,000"
+    ):
+        fields.read_arrays(tmp_path / "b.npz", dict, COLUMNS)
+    monkeypatch.undo()
+    monkeypatch.setattr(fields, "MUCH_UNPACKED", 10**7)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(
+        ValueError, match=r"it is 40,000,\d+ bytes unpacked, but up to 10,000,000 are read of one of"
     ):
         fields.read_arrays(tmp_path / "b.npz", dict, COLUMNS)

@@ -24,7 +24,7 @@ def entries(tmp_path):
 
 
 def test_the_run_ends_with_all_that_is_needed_to_look_into_it(tmp_path):
-    with pytest.raises(ValueError, match=r"\(nan\) .* of step 9 .* is not finite, at learning rate 0\.01"):
+    with pytest.raises(ValueError, match=r"\(nan\) .* of step 9 .*is not finite, at learning rate 0\.01"):
         make(tmp_path, 0)(progress.NotFinite(9, float("nan"), np.array([3, 1])))
     assert entries(tmp_path) == [
         {"step": 9, "loss": "nan", "learning_rate": 0.01, "annotation_ids": [103, 101], "photo_ids": [3, 1]}
@@ -38,6 +38,15 @@ def test_as_many_as_allowed_are_left_out(tmp_path):
     with pytest.raises(ValueError, match="step 8"):
         note(progress.NotFinite(8, float("inf"), np.array([0])))
     assert [entry["step"] for entry in entries(tmp_path)] == [4, 7, 8]
+
+
+def test_a_line_without_its_end_is_counted_and_ended(tmp_path):
+    note = make(tmp_path, 9)
+    note(progress.NotFinite(4, float("inf"), np.array([0])))
+    path = tmp_path / incidents.FILE
+    path.write_text(path.read_text().rstrip())
+    make(tmp_path, 9, start=6)(progress.NotFinite(7, float("inf"), np.array([0])))
+    assert [entry["step"] for entry in entries(tmp_path)] == [4, 7]
 
 
 def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):

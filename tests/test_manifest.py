@@ -60,7 +60,24 @@ def test_other_data_are_refused_and_leave_the_manifest_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"starts": 3}', '{"starts": [3]}', '{"starts": [{"data": [1]}]}', "{}", "[" * 100_000]
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"starts": 3}',
+        *(
+            f'{{"starts": [{start}]}}'
+            for start in (
+                "3",
+                '{"data": [1]}',
+                '{"step": 1e400}',
+                '{"step": "7"}',
+                '{"config": {"log_every": null}}',
+            )
+        ),
+    ],
 )
 def test_a_damaged_manifest_is_named(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)

@@ -64,6 +64,19 @@ def test_what_is_no_configuration_is_refused(tmp_path):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json cannot be read .*: give the directory of a run"):
             replay.read_config(tmp_path, DEFAULTS)
+    good = default.get_config().to_dict()
+    for change, said in (
+        ({"epochs": "a"}, "'epochs'"),
+        ({"log_every": None}, "`log_every` is null"),
+        ({"data": {"dir": 3}}, "'dir'"),
+        ({"augment": {"newer": 1}}, "newer"),
+        ({"newer": 1}, "newer"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(good | change))
+        with pytest.raises(
+            ValueError, match=rf"config\.json cannot be read .*{said}.*: give the directory of a run"
+        ):
+            replay.read_config(tmp_path, DEFAULTS)
     (tmp_path / "config.json").unlink()
     os.mkfifo(tmp_path / "config.json")
     with pytest.raises(ValueError, match=r"config\.json cannot be read .*no regular file"):
@@ -90,6 +103,19 @@ def test_a_replay_by_several_programs_is_told_of():
     assert replay.begun_by_several([one, one | elsewhere]) == []
     (said,) = replay.begun_by_several([one, one, one | {"code": {"sources": "0b", "commit": "1"}}])
     assert said == "the replay went on with another program: code.sources was 0a and is 0b"
+    for change in (
+        {"environment": {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}},
+        {"environment": {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}},
+        {"processor": "x86_64-0"},
+        {"config": {"model": {"remat": True}}},
+        {"config": {"fsdp": True}},
+    ):
+        assert len(replay.begun_by_several([one, one | elsewhere | change])) == 1
+
+
+def write_starts(workdir, *starts):
+    entries = [{"step": step, "config": config} for step, config in starts]
+    (workdir / "manifest.json").write_text(json.dumps({"starts": entries}))
 
 
 @pytest.mark.parametrize(
@@ -99,21 +125,42 @@ def test_a_replay_by_several_programs_is_told_of():
         ([(0, 2), (4, 2)], 0),
         ([(0, 2), (0, 1)], 0),
         ([(0, 2), (3, 1)], 4),
+        ([(0, 2), (3, 1), (3, 2)], 0),
         ([(0, 2), (3, 1), (7, 2), (9, 2)], 9),
     ],
 )
 def test_means_are_compared_from_where_a_run_logged_as_at_its_end(tmp_path, starts, step):
-    entries = [{"step": begun, "config": {"log_every": every}} for begun, every in starts]
-    (tmp_path / "manifest.json").write_text(json.dumps({"starts": entries}))
-    assert replay.settled(tmp_path) == step
+    write_starts(tmp_path, *((begun, {"log_every": every}) for begun, every in starts))
+    assert replay.settled(tmp_path) == (step, 0)
+    assert len(replay.left_out(tmp_path)) == (step > 0)
+
+
+@pytest.mark.parametrize("change", [{"eval_every": 2}, {"eval": {"flip_test": False}}])
+def test_evaluations_are_compared_from_where_they_were_as_at_the_end(tmp_path, change):
+    lines = [{"step": step, "loss": 0.5, "val/AP": 1.0} for step in (2, 4)]
+    a = write(tmp_path / "a", lines, {4: "0a"})
+    b = write(tmp_path / "b", [{"step": 2, "loss": 0.5}, lines[1]], {4: "0a"})
+    first = {"log_every": 2, "eval_every": 1, "eval": {"flip_test": True}}
+    write_starts(a, (0, first), (3, first | change))
+    assert replay.settled(a) == (0, 3) and replay.compare(a, b) == []
+    (said,) = replay.left_out(a)
+    assert said == "it was evaluated otherwise before: evaluations up to step 3 are not compared"
+    write_starts(a, (0, first), (3, first))
+    assert replay.compare(a, b) == ["1 figures were not logged again, first val/AP of step 2"]
+
+
+def test_a_run_that_logged_otherwise_all_the_way_is_compared_by_its_state(tmp_path):
+    a, b = (write(tmp_path / name, [{"step": 4, "loss": 0.5}], {4: "0a"}) for name in "ab")
+    write_starts(a, (0, {"log_every": 4}), (4, {"log_every": 1}))
+    assert replay.compare(a, b) == []
+    assert replay.count(a, b) == "0 logged figures and the state after step 4"
 
 
 def test_means_over_other_steps_are_not_compared(tmp_path):
     later = [*LINES, {"step": 5, "loss": 0.1}]
     a, b = write(tmp_path / "a", later, {4: "0a"}), write(tmp_path / "b", later[1:], {4: "0a"})
     assert replay.compare(a, b) == ["1 figures were not logged again, first loss of step 2"]
-    starts = [{"step": begun, "config": {"log_every": every}} for begun, every in ((0, 2), (3, 1))]
-    (a / "manifest.json").write_text(json.dumps({"starts": starts}))
+    write_starts(a, (0, {"log_every": 2}), (3, {"log_every": 1}))
     assert replay.compare(a, b) == []
     assert replay.count(a, b) == "2 logged figures and the state after step 4"
     changed = [LINES[1] | {"loss": 9.0, "val/AP": 0.5}, {"step": 5, "loss": 0.2}]
@@ -136,4 +183,4 @@ def test_what_was_not_logged_again_is_told(tmp_path):
 
 def test_runs_with_nothing_in_common_are_not_the_same(tmp_path):
     found = replay.compare(write(tmp_path / "a", LINES, {4: "0a"}), write(tmp_path / "b", [], {4: "0a"}))
-    assert found == ["the logs have no figure in common"]
+    assert found == ["3 figures were not logged again, first loss of step 2"]

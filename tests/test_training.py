@@ -44,7 +44,7 @@ def compiled(key: str, devices: int, double: bool):
     with jax.numpy_dtype_promotion("standard"):
         state = jax.tree.map(np.asarray, training.init_state(variables, adam))
     where = sharding.state_sharding(state, mesh, config.fsdp), sharding.replicated(mesh)
-    step = jax.jit(training.make_train_step(config, model, adam), donate_argnums=0, out_shardings=where)
+    step = jax.jit(training.make_train_step(config, model, adam, mesh), donate_argnums=0, out_shardings=where)
     return step, state, mesh
 
 
@@ -112,16 +112,29 @@ class Overflowing:
     ("path", "skip"), [(("conv1", "weight"), 0), (("stage3.0", "branches.1.0", "bn1", "bias"), 1)]
 )
 def test_a_gradient_that_is_not_finite_is_seen_although_the_loss_is(config, path, skip):
-    _, state, _ = compiled(config.to_json(), 1, False)
+    _, state, mesh = compiled(config.to_json(), 1, False)
     config = config.copy_and_resolve_references()
     config.skip_not_finite = skip
     adam = optimizer.adam(optimizer.schedule(1e-3, (), 1, 0), 0.0)
-    step = jax.jit(training.make_train_step(config, Overflowing(models.build(config), path), adam))
+    step = jax.jit(training.make_train_step(config, Overflowing(models.build(config), path), adam, mesh))
     after, metrics = step(state, make_batch(8))
     assert np.isfinite(metrics["loss"]) and metrics["finite"] == 0
     if skip:
         jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
         jax.tree.map(np.testing.assert_array_equal, after.opt_state[0].nu, state.opt_state[0].nu)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("part", ["loss", "params", "batch_stats"])
+def test_what_is_not_finite_is_seen_wherever_it_is(part, value):
+    arrays = {"bn1": {"weight": jnp.ones((3, 2))}}
+    state = training.TrainState(jnp.zeros((), int), params=arrays, batch_stats=arrays, opt_state=())
+    whole = sharding.replicated(sharding.make_mesh())
+    assert training._finite(jnp.ones(()), state, whole) == 1
+    spoilt = {"bn1": {"weight": jnp.ones((3, 2)).at[1, 1].set(value)}}
+    loss = jnp.asarray(value if part == "loss" else 1.0)
+    after = state if part == "loss" else state.replace(**{part: spoilt})
+    assert training._finite(loss, after, whole) == 0
 
 
 def test_the_same_seed_gives_the_same_bits(config):
@@ -191,4 +204,6 @@ def test_unknown_loss_is_refused(config):
     other = config.copy_and_resolve_references()
     other.loss = "wing"
     with pytest.raises(ValueError, match=r"'wing'.*mse, ohkm"):
-        training.make_train_step(other, models.build(other), optimizer.adam(lambda _: 1e-3, 0.0))
+        training.make_train_step(
+            other, models.build(other), optimizer.adam(lambda _: 1e-3, 0.0), sharding.make_mesh()
+        )

@@ -30,6 +30,9 @@ INTEGERS = 2**63
 MOST_UNPACKED = 2**32
 """Bytes that a file of arrays may take; a million boxes for 133 joints take 3.2e9."""
 
+MUCH_UNPACKED, MOST_PACKED = 2**28, 100
+"""Bytes above which it may take so many times its own size; zip reaches a thousand, tables of people ten."""
+
 LARGEST = 1e9
 """Of coordinates, sizes and scores: far outside any photo, and far from where float32 ends, squared as well."""
 
@@ -60,32 +63,41 @@ def missing(path: pathlib.Path) -> FileNotFoundError:
     return FileNotFoundError(f"{path} does not exist; {folder} holds {listed or 'nothing'}")
 
 
-def read_json(path: pathlib.Path, *, finite: bool = True) -> Any:
+def read_json(path: pathlib.Path) -> Any:
+    """Reads a JSON file of finite numbers; see `read_odd_json`.
+
+    Raises:
+      FileNotFoundError, OSError: as `read_odd_json`.
+      ValueError: as there, or a number is not finite.
+    """
+    found, odd = read_odd_json(path)
+    if place := next(odd, ""):
+        raise ValueError(f"{path}: {place}, not a finite number: write one, or leave the entry out")
+    return found
+
+
+def read_odd_json(path: pathlib.Path) -> tuple[Any, Iterator[str]]:
     """Reads a JSON file, in which no object has a name twice: programs differ in which of the two they take.
 
-    Args:
-      path: the file.
-      finite: whether to refuse NaN and infinity, which Python takes, and 1e400, which it makes infinite. Whole
-        numbers may be as long as Python reads them. `numbers` and `get` refuse all of these.
+    Returns:
+      its content, and where in it NaN and infinity stand, which Python takes, and 1e400, which it makes infinite.
+      Whole numbers may be as long as Python reads them. `numbers` and `get` refuse all of these.
 
     Raises:
       FileNotFoundError: it is missing.
       OSError: it cannot be read, or is a folder, a pipe or a device.
-      ValueError: it is no JSON, or nested without end, or a number is refused; all name the file.
+      ValueError: it is no JSON, or nested without end; both name the file.
     """
     check_regular(path)
     try:
         found, odd = _parsed(path.read_bytes())
-        place = next(_not_finite(found, "it"))[:300] if odd and finite else ""
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not whole JSON: {error}; download or write it again") from error
-    if place:
-        raise ValueError(f"{path}: {place}, not a finite number: write one, or leave the entry out")
-    return found
+    return found, _not_finite(found) if odd else iter(())
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,13 +121,26 @@ def _parsed(content: bytes) -> tuple[Any, bool]:
     return json.loads(content, object_pairs_hook=_object, parse_float=number, parse_constant=number), odd
 
 
-def _not_finite(value: Any, what: str) -> Iterator[str]:
+def _not_finite(document: Any) -> Iterator[str]:
     """Yields where in a document infinity and NaN stand: ``it['annotations'][3]['area'] is nan``."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{what} is {value}"
-    elif isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _not_finite(inner, f"{what}[{key!r:.100}]")
+    pending: list[tuple[Any, tuple]] = [({"": document}, ())]
+    while pending:
+        outer, path = pending.pop()
+        entries = list(outer.items() if isinstance(outer, dict) else enumerate(outer))
+        odd = [(key, x) for key, x in entries if isinstance(x, float) and not math.isfinite(x)]
+        place = _place(path) if odd and path else ""  # once for all of them
+        yield from (f"{place}{f'[{key!r:.100}]' if path else 'it'} is {x}" for key, x in odd)
+        inner = [(x, (path, key)) for key, x in entries if isinstance(x, dict | list)]
+        pending += reversed(inner)
+
+
+def _place(path: tuple) -> str:
+    """Returns where in a document something lies, cut short: ``it['annotations'][3]``."""
+    keys = []
+    while path:
+        path, key = path
+        keys.append(key)
+    return "it" + "".join(f"[{key!r:.100}]" for key in keys[-2::-1])[:300]
 
 
 def check_regular(path: pathlib.Path | epath.Path) -> None:
@@ -135,12 +160,13 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_unpacked(entries: Sequence[zipfile.ZipInfo]) -> None:
-    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, a thousand times the file's size."""
+    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, or `MUCH_UNPACKED` and is mostly air."""
     for entry in entries:
         check_packing(entry)
     unpacked = sum(entry.file_size for entry in entries)  # no more than that is read, whatever is there
-    if unpacked > MOST_UNPACKED:
-        raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {MOST_UNPACKED:,} are read")
+    most = min(MOST_UNPACKED, max(MUCH_UNPACKED, MOST_PACKED * sum(entry.compress_size for entry in entries)))
+    if unpacked > most:
+        raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {most:,} are read of one of its size")
 
 
 def read_arrays(

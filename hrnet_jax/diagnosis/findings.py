@@ -81,13 +81,11 @@ def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
     """Reads a JSON file, and says what of it is no finite number.
 
     Raises:
-      OSError, ValueError: it cannot be read; see `fields.read_json`.
+      OSError, ValueError: it cannot be read; see `fields.read_odd_json`.
     """
-    try:
-        return fields.read_json(path), []
-    except ValueError as error:
-        content = fields.read_json(path, finite=False)
-        return content, found("numbers_not_finite", "error", [path.name], str(error), remedy)
+    content, odd = fields.read_odd_json(path)
+    what = "{count} numbers are not finite: write finite ones, or leave the entries out"
+    return content, found("numbers_not_finite", "error", list(odd), what, remedy)
 
 
 def _short(text: str, longest: int) -> str:

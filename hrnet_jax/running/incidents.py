@@ -1,4 +1,4 @@
-"""Steps whose loss or gradients are not finite: left out, so far as that is allowed, or the end of the run.
+"""Steps with loss, gradients or statistics that are not finite: left out, if that is allowed, or the run's end.
 
 What a step does not tell of itself, a gradient's square that overflows in Adam's moments, is found before they
 are saved.
@@ -35,10 +35,10 @@ class NotFiniteSteps:
             if self._path.exists()
             else []
         )
-        kept = [line for line in lines if logbook.parse(line).get("step", start) < start]
+        kept = [line.rstrip("\n") + "\n" for line in lines if logbook.parse(line).get("step", start) < start]
         self._count = len(kept)
         processes.meet("steps that were not finite read")
-        if processes.first() and len(kept) < len(lines):
+        if processes.first() and kept != lines:
             buckets.replace_text(self._path, "".join(kept))
 
     def __call__(self, found: progress.NotFinite) -> None:
@@ -53,7 +53,8 @@ class NotFiniteSteps:
         rows = multihost_utils.process_allgather(found.rows).ravel()
         if processes.first():
             _append(self._path, found, rate, people.annotation_id[rows], people.photo_id[rows])
-        text = f"the loss ({found.loss:.3g}) or a gradient of step {found.step:,} (counted from 0) is not finite"
+        which = f"the loss ({found.loss:.3g}), a gradient or a statistic of step {found.step:,} (counted from 0)"
+        text = f"{which} is not finite"
         if self._count > self._run.config.skip_not_finite:
             raise ValueError(
                 f"{text}, at learning rate {rate:.2g}: {self._path} names the people in its batch;"

@@ -97,12 +97,11 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
 
 def _checked(start: Any) -> dict[str, Any]:
     """Returns an entry. Raises what comes of one that `of` did not make."""
-    return {
-        **start,
-        "step": int(start.get("step", 0)),
-        _DATA: {**start.get(_DATA, {})},
-        _CONFIG: {**start.get(_CONFIG, {})},
-    }
+    config = {**start.get(_CONFIG, {})}
+    for entry, name in ((start, "step"), (config, "log_every")):
+        if name in entry:
+            fields.get(entry, name, int, "a start")
+    return {"step": 0, **start, _DATA: {**start.get(_DATA, {})}, _CONFIG: config}
 
 
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:

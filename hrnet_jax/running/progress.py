@@ -14,11 +14,11 @@ FIGURES = ("loss", "pck")
 """Figures of a step that the log tells the mean of."""
 
 FINITE = "finite"
-"""Figure of a step that is 0 if its loss or a gradient was not finite, else 1."""
+"""Figure of a step that is 0 if its loss, a gradient or a statistic was not finite, else 1."""
 
 
 class NotFinite(Exception):
-    """A step's loss or gradient was not finite.
+    """A step's loss, a gradient or a statistic was not finite.
 
     Attributes:
       step: the number of the step, from 0.

@@ -16,8 +16,20 @@ PASSING = ("time", "images_per_second", "data_wait")
 DIFFERENT = 3
 """Exit status if anything differs."""
 
-_PROGRAM = ("code.sources", "versions.", "devices.")  # what of a manifest makes a start another program's
-_WITH_MEANS = (*progress.FIGURES, "learning_rate")  # what stands in one line
+_PROGRAM = (
+    "code.sources",
+    "versions.",
+    "devices.",
+    "processor",
+    "config.model.",
+    "config.fsdp",
+    *(f"environment.{name}" for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_", "CUDNN_", "CUBLAS_", "TF_")),
+    *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "ENABLE_X64", "NUMPY_")),
+)
+"""What of a manifest makes a start another program's, not just one on another machine."""
+
+_IN_A_LINE = (*progress.FIGURES, "learning_rate")
+"""Figures that `log_every` decides about; all others are of evaluations."""
 
 
 def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> ConfigDict:
@@ -28,7 +40,8 @@ def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> Co
       defaults: by the name of a network, a configuration of one; fields that are newer than the run are as there.
 
     Raises:
-      ValueError: there is no configuration, or the network's name is another.
+      ValueError: there is no configuration, or one with another network or with fields that this program lacks or
+        knows to be of another kind.
     """
     path = workdir / directory.CONFIG
     try:
@@ -38,13 +51,15 @@ def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> Co
             raise ValueError(f"it has no {sorted(missing)}")
         if (name := content["model"].get("name")) not in defaults:
             raise ValueError(f"the network {fields.shown(name)} is none of {', '.join(defaults)}")
-        default = defaults[name].to_dict()
-        groups = {
-            name: {**group, **content.get(name, {})} for name, group in default.items() if isinstance(group, dict)
-        }
-        return ConfigDict({**default, **content, **groups})
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read ({error}): give the directory of a run of train.py") from error
+        if empty := [field for field, value in directory.flat(content).items() if value is None]:
+            raise ValueError(f"`{empty[0]}` is null")
+        config = defaults[name].copy_and_resolve_references().lock()
+        config.update(content)
+        return config.unlock()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({fields.reason(error)}): give the directory of a run of train.py"
+        ) from error
 
 
 def _with_tuples(value: Any) -> Any:
@@ -70,7 +85,7 @@ def check(workdir: buckets.Path, steps: int) -> None:
 
 
 def begun_by_several(starts: list[dict[str, Any]]) -> list[str]:
-    """Returns in words what changed between the starts of a replay that makes it say nothing about any program."""
+    """Returns in words what differs between the programs that a replay was started with; nothing if it was one."""
     changes = (text for start in starts[1:] for text in manifest.compare(starts[0], start))
     programs = (text for text in changes if text.startswith(_PROGRAM))
     return [f"the replay went on with another program: {text}" for text in dict.fromkeys(programs)]
@@ -93,8 +108,6 @@ def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
     a, b = _comparable(there, here)
     both = sorted(a.keys() & b.keys())
     different = [key for key in both if a[key] != b[key] and not (a[key] != a[key] and b[key] != b[key])]
-    if not both:
-        return ["the logs have no figure in common"]
     found = []
     if alone := sorted(a.keys() - b.keys()):
         step, name = alone[0]
@@ -120,28 +133,43 @@ def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
     ]
 
 
-def settled(workdir: buckets.Path) -> int:
-    """Returns the step after which a run logged as often as it did at its end; 0 if it always did.
+def settled(workdir: buckets.Path) -> tuple[int, int]:
+    """Returns the steps after which a run logged, and was evaluated, as it was at its end; 0 if it always was so.
 
-    Before that, means are over other steps than in a replay, which logs as often all the way.
+    A replay has its last configuration all the way: before these steps it has means over other steps, and other
+    evaluations.
     """
     starts = manifest.read(workdir)
-    every = [start.get("config", {}).get("log_every", 0) for start in starts]
-    others = [
-        later["step"]
-        for start, later, often in zip(starts, starts[1:], every, strict=False)
-        if often != every[-1] and later["step"] > start["step"]
+    logged, evaluated = _last_change(starts, ("log_every",)), _last_change(starts, ("eval_every", "eval."))
+    return logged and logged + starts[-1]["config"].get("log_every", 0), evaluated
+
+
+def _last_change(starts: list[dict[str, Any]], names: tuple[str, ...]) -> int:
+    """Returns the last step before which a start had other fields (or groups of them) than the last start."""
+    of = [
+        {name: value for name, value in directory.flat(start["config"]).items() if name.startswith(names)}
+        for start in starts
     ]
-    return max(others) + every[-1] if others else 0
+    ends = zip(starts, starts[1:], of, strict=False)
+    return max((b["step"] for a, b, had in ends if had != of[-1] and b["step"] > a["step"]), default=0)
+
+
+def left_out(workdir: buckets.Path) -> list[str]:
+    """Returns in words what of a run is not compared with its replay, see `settled`."""
+    logged, evaluated = settled(workdir)
+    lines = f"it had another log_every before: its figures up to step {logged:,} are not compared"
+    scores = f"it was evaluated otherwise before: evaluations up to step {evaluated:,} are not compared"
+    return [lines] * (logged > 0) + [scores] * (evaluated > 0)
 
 
 def _comparable(there: buckets.Path, here: buckets.Path) -> tuple[dict[tuple[int, str], float], ...]:
-    """Returns the figures of two runs by step and name, means only where they are over the same steps."""
-    first = settled(there)
-    return tuple(
-        {key: figure for key, figure in _figures(run).items() if key[0] > first or key[1] not in _WITH_MEANS}
-        for run in (there, here)
-    )
+    """Returns the figures of two runs by step and name, but for those that are not comparable, see `settled`."""
+    logged, evaluated = settled(there)
+
+    def comparable(step: int, name: str) -> bool:
+        return step > (logged if name in _IN_A_LINE else evaluated)
+
+    return tuple({key: x for key, x in _figures(run).items() if comparable(*key)} for run in (there, here))
 
 
 def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
