@@ -40,7 +40,7 @@ def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh
     state = jax.eval_shape(lambda variables: training.init_state(variables, optimizer), shapes)
     where = sharding.state_sharding(state, mesh, config.fsdp)
     jitted = jax.jit(
-        training.make_train_step(config, model, optimizer, mesh),
+        training.make_train_step(config, model, optimizer, sharding.replicated(mesh)),
         donate_argnums=0,
         in_shardings=(where, sharding.by_person(mesh)),
         out_shardings=(where, sharding.replicated(mesh)),

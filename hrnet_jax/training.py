@@ -11,10 +11,10 @@ import optax
 from flax import linen as nn
 from flax import traverse_util
 from jax import flatten_util
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from hrnet_jax import heatmap, losses, models, sharding, skeletons
+from hrnet_jax import heatmap, losses, models, skeletons
 from hrnet_jax.models import layers
 
 INITIAL_DEVIATION = 0.001
@@ -159,7 +159,7 @@ def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def make_train_step(
-    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, mesh: Mesh
+    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, whole: NamedSharding
 ) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
@@ -169,10 +169,16 @@ def make_train_step(
     `accumulation` the batch is worked through in parts, one after the other: batch normalisation sees a part at a
     time, and the update is made once with the mean gradient.
 
+    Args:
+      config: of the run.
+      model: the network.
+      optimizer: what makes updates of gradients.
+      whole: every device holds the whole array: so weights lie, even if the optimizer's state is split.
+
     Raises:
       ValueError: as `make_loss`.
     """
-    loss_function, draw, whole = make_loss(config, model), target_drawer(config), sharding.replicated(mesh)
+    loss_function, draw = make_loss(config, model), target_drawer(config)
     dtype: jnp.dtype = model.dtype  # pyright: ignore[reportAttributeAccessIssue]
 
     def loss_and_updates(params, batch_stats, batch):

@@ -50,7 +50,7 @@ def test_every_config_builds_its_step(name):
         "joints": jax.ShapeDtypeStruct((people, joints, 2), jnp.float32),
         "visible": jax.ShapeDtypeStruct((people, joints), jnp.float32),
     }
-    step = training.make_train_step(config, model, adam, sharding.make_mesh())
+    step = training.make_train_step(config, model, adam, sharding.replicated(sharding.make_mesh()))
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
     assert set(metrics) == {"loss", "pck", "finite"}

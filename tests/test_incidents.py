@@ -24,7 +24,7 @@ def entries(tmp_path):
 
 
 def test_the_run_ends_with_all_that_is_needed_to_look_into_it(tmp_path):
-    with pytest.raises(ValueError, match=r"\(nan\) .* of step 9 .*is not finite, at learning rate 0\.01"):
+    with pytest.raises(ValueError, match=r"\(nan\), .* of step 9 .*is not finite, at learning rate 0\.01"):
         make(tmp_path, 0)(progress.NotFinite(9, float("nan"), np.array([3, 1])))
     assert entries(tmp_path) == [
         {"step": 9, "loss": "nan", "learning_rate": 0.01, "annotation_ids": [103, 101], "photo_ids": [3, 1]}

@@ -44,7 +44,7 @@ def compiled(key: str, devices: int, double: bool):
     with jax.numpy_dtype_promotion("standard"):
         state = jax.tree.map(np.asarray, training.init_state(variables, adam))
     where = sharding.state_sharding(state, mesh, config.fsdp), sharding.replicated(mesh)
-    step = jax.jit(training.make_train_step(config, model, adam, mesh), donate_argnums=0, out_shardings=where)
+    step = jax.jit(training.make_train_step(config, model, adam, where[1]), donate_argnums=0, out_shardings=where)
     return step, state, mesh
 
 
@@ -113,10 +113,11 @@ class Overflowing:
 )
 def test_a_gradient_that_is_not_finite_is_seen_although_the_loss_is(config, path, skip):
     _, state, mesh = compiled(config.to_json(), 1, False)
+    whole = sharding.replicated(mesh)
     config = config.copy_and_resolve_references()
     config.skip_not_finite = skip
     adam = optimizer.adam(optimizer.schedule(1e-3, (), 1, 0), 0.0)
-    step = jax.jit(training.make_train_step(config, Overflowing(models.build(config), path), adam, mesh))
+    step = jax.jit(training.make_train_step(config, Overflowing(models.build(config), path), adam, whole))
     after, metrics = step(state, make_batch(8))
     assert np.isfinite(metrics["loss"]) and metrics["finite"] == 0
     if skip:
@@ -205,5 +206,8 @@ def test_unknown_loss_is_refused(config):
     other.loss = "wing"
     with pytest.raises(ValueError, match=r"'wing'.*mse, ohkm"):
         training.make_train_step(
-            other, models.build(other), optimizer.adam(lambda _: 1e-3, 0.0), sharding.make_mesh()
+            other,
+            models.build(other),
+            optimizer.adam(lambda _: 1e-3, 0.0),
+            sharding.replicated(sharding.make_mesh()),
         )
