@@ -158,26 +158,8 @@ def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def make_train_step(
-    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, whole: NamedSharding
-) -> Step:
-    """Returns the training step that a configuration describes: pure, to be compiled by the caller.
-
-    The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the
-    next state, the ``loss`` and the share of joints found, ``pck``, both before the update, and whether loss,
-    gradients and statistics were ``finite`` (1, or 0: with `skip_not_finite`, nothing is learnt then). With
-    `accumulation` the batch is worked through in parts, one after the other: batch normalisation sees a part at a
-    time, and the update is made once with the mean gradient.
-
-    Args:
-      config: of the run.
-      model: the network.
-      optimizer: what makes updates of gradients.
-      whole: every device holds the whole array: so weights lie, even if the optimizer's state is split.
-
-    Raises:
-      ValueError: as `make_loss`.
-    """
+def _make_gradients(config: ConfigDict, model: nn.Module) -> Callable[..., Any]:
+    """Returns a function of weights, statistics and a batch: gradients, statistics after it, and metrics."""
     loss_function, draw = make_loss(config, model), target_drawer(config)
     dtype: jnp.dtype = model.dtype  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -204,11 +186,34 @@ def make_train_step(
         return mean, (batch_stats, jax.tree.map(jnp.mean, metrics))
 
     # Even a loop of one round stays a loop for XLA, which compiles loops less well, on CPUs far less.
-    step_gradients = gradients_of if config.accumulation == 1 else accumulated
+    return gradients_of if config.accumulation == 1 else accumulated
+
+
+def make_train_step(
+    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, whole: NamedSharding
+) -> Step:
+    """Returns the training step that a configuration describes: pure, to be compiled by the caller.
+
+    The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the
+    next state, the ``loss`` and the share of joints found, ``pck``, both before the update, and whether loss,
+    gradients and statistics were ``finite`` (1, or 0: with `skip_not_finite`, nothing is learnt then). With
+    `accumulation` the batch is worked through in parts, one after the other: batch normalisation sees a part at a
+    time, and the update is made once with the mean gradient.
+
+    Args:
+      config: of the run.
+      model: the network.
+      optimizer: what makes updates of gradients.
+      whole: every device holds the whole array: so weights lie, even if the optimizer's state is split.
+
+    Raises:
+      ValueError: as `make_loss`.
+    """
+    gradients_of = _make_gradients(config, model)
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         batch = {name: batch[name] for name in SEEN}
-        gradients, (batch_stats, metrics) = step_gradients(state.params, state.batch_stats, batch)
+        gradients, (batch_stats, metrics) = gradients_of(state.params, state.batch_stats, batch)
         after = update(state, gradients, batch_stats, optimizer)
         # If the optimizer's state is split, each device updates a part of the weights: they are gathered once.
         params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), whole)
