@@ -22,9 +22,22 @@ from hrnet_jax import (
     sharding,
     training,
 )  # fmt: skip
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import fields, records
 from hrnet_jax.evaluation import benchmarks, evaluate
 from hrnet_jax.running import processes
+
+COUNTS = {
+    "epochs": 1,
+    "log_every": 1,
+    "eval_every": 1,
+    "checkpoint_every": 1,
+    "picture_every": 1,
+    "accumulation": 1,
+    "skip_not_finite": 0,
+    "seed": 0,
+    "warmup_steps": 0,
+}
+"""Fields that are whole numbers, with the least that each may be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +85,10 @@ def prepare(config: ConfigDict) -> Run:
     Raises:
       ValueError, FileNotFoundError: something in the configuration or the data does not fit.
     """
-    for name in ("epochs", "log_every", "eval_every", "checkpoint_every", "picture_every", "accumulation"):
-        if config[name] < 1:
-            raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
-    if config.skip_not_finite < 0:
-        raise ValueError(f"`skip_not_finite` (={config.skip_not_finite}) must be at least 0")
+    for name, least in COUNTS.items():
+        fields.get(config.to_dict(), name, int, "the configuration")
+        if config[name] < least:
+            raise ValueError(f"`{name}` (={config[name]}) must be at least {least}")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)

@@ -60,6 +60,19 @@ def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):
     assert [entry["step"] for entry in entries(tmp_path)] == [4]
 
 
+def test_a_damaged_line_before_others_is_kept_and_counts(tmp_path):
+    note = make(tmp_path, 9)
+    for step in (4, 5, 6):
+        note(progress.NotFinite(step, float("inf"), np.array([0])))
+    path = tmp_path / incidents.FILE
+    damaged = path.read_text().replace('{"step": 5', '{"step; 5')
+    path.write_text(damaged)
+    again = make(tmp_path, 3, start=7)
+    assert path.read_text() == damaged
+    with pytest.raises(ValueError, match="step 7"):
+        again(progress.NotFinite(7, float("inf"), np.array([0])))
+
+
 @pytest.mark.parametrize("part", ["params", "batch_stats", "opt_state"])
 def test_a_state_that_is_not_finite_is_not_saved(part):
     good = {"bn1": {"weight": jnp.ones((3, 3))}}

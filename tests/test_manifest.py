@@ -74,7 +74,7 @@ def test_other_data_are_refused_and_leave_the_manifest_as_it_was(tmp_path):
                 '{"data": [1]}',
                 '{"step": 1e400}',
                 '{"step": "7"}',
-                '{"config": {"log_every": null}}',
+                '{"config": 3}',
             )
         ),
     ],

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from configs import default, simple_baseline
-from hrnet_jax.running import directory, replay
+from hrnet_jax.running import directory, manifest, replay
 
 
 def write(workdir, lines, states=None):
@@ -39,6 +39,13 @@ def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
     assert replay.read_config(tmp_path, DEFAULTS) == config
 
 
+def test_no_name_may_be_null_and_a_list_shorter(tmp_path):
+    content = default.get_config().to_dict() | {"init_from": None, "learning_rate_drops": ()}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    config = replay.read_config(tmp_path, DEFAULTS)
+    assert config.init_from is None and config.learning_rate_drops == ()
+
+
 def test_runs_that_are_the_same_differ_only_in_time(tmp_path):
     a = write(tmp_path / "a", LINES, {4: "0a"})
     b = write(
@@ -68,6 +75,8 @@ def test_what_is_no_configuration_is_refused(tmp_path):
     for change, said in (
         ({"epochs": "a"}, "'epochs'"),
         ({"log_every": None}, "`log_every` is null"),
+        ({"image_size": ["a", "b"]}, "`image_size` is \\('a', 'b'\\), not of the kind"),
+        ({"learning_rate_drops": [None]}, "`learning_rate_drops` is"),
         ({"data": {"dir": 3}}, "'dir'"),
         ({"augment": {"newer": 1}}, "newer"),
         ({"newer": 1}, "newer"),
@@ -101,11 +110,14 @@ def test_a_replay_by_several_programs_is_told_of():
     one = {"step": 0, "time": "now", "code": {"sources": "0a", "commit": "1"}, "state": "1", "environment": {}}
     elsewhere = {"step": 4, "code": {"sources": "0a", "commit": "2"}, "environment": {"CUDA_VISIBLE_DEVICES": "3"}}
     assert replay.begun_by_several([one, one | elsewhere]) == []
+    assert replay.begun_by_several([one, one | {"environment": {"TF_CPP_VMODULE": "cpu_compiler=1"}}]) == []
     (said,) = replay.begun_by_several([one, one, one | {"code": {"sources": "0b", "commit": "1"}}])
     assert said == "the replay went on with another program: code.sources was 0a and is 0b"
     for change in (
         {"environment": {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}},
         {"environment": {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}},
+        {"environment": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}},
+        {"environment": {"TF_CUDNN_DETERMINISTIC": "1"}},
         {"processor": "x86_64-0"},
         {"config": {"model": {"remat": True}}},
         {"config": {"fsdp": True}},
@@ -145,8 +157,20 @@ def test_evaluations_are_compared_from_where_they_were_as_at_the_end(tmp_path, c
     assert replay.settled(a) == (0, 3) and replay.compare(a, b) == []
     (said,) = replay.left_out(a)
     assert said == "it was evaluated otherwise before: evaluations up to step 3 are not compared"
+    write_starts(a, (0, first), (2, first | change), (2, first))  # the second was killed after its evaluation
+    assert replay.settled(a) == (0, 2)
     write_starts(a, (0, first), (3, first))
     assert replay.compare(a, b) == ["1 figures were not logged again, first val/AP of step 2"]
+
+
+@pytest.mark.parametrize("every", [None, 2.5, "2"])
+def test_a_manifest_that_tells_no_log_every_serves_to_go_on_but_not_to_compare_means(tmp_path, every):
+    write_starts(tmp_path, (0, {"log_every": every}), (3, {"log_every": every}))
+    assert replay.settled(tmp_path) == (0, 0)
+    write_starts(tmp_path, (0, {"log_every": 2}), (3, {"log_every": every}))
+    assert len(manifest.read(tmp_path)) == 2
+    with pytest.raises(ValueError, match=r"manifest\.json: the last start: `log_every` .* an integer"):
+        replay.check(tmp_path, 4)
 
 
 def test_a_run_that_logged_otherwise_all_the_way_is_compared_by_its_state(tmp_path):

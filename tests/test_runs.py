@@ -47,3 +47,13 @@ def test_the_first_state_lies_on_all_devices(config):
 def test_numbers_that_make_no_sense_are_named(config, name, value):
     with pytest.raises(ValueError, match=rf"`{name}` \(={value}\) must be at least"):
         runs.prepare(changed(config, **{name: value}))
+
+
+@pytest.mark.parametrize("name", runs.COUNTS)
+def test_counts_are_whole_numbers(config, name):
+    for value in (2.0, float("inf"), None, True, 2**63):
+        changed = config.copy_and_resolve_references()
+        with changed.ignore_type():
+            changed[name] = value
+        with pytest.raises(ValueError, match=rf"the configuration: `{name}` \(="):
+            runs.prepare(changed)

@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+import os
 import pathlib
 import re
 import reprlib
@@ -30,8 +31,8 @@ INTEGERS = 2**63
 MOST_UNPACKED = 2**32
 """Bytes that a file of arrays may take; a million boxes for 133 joints take 3.2e9."""
 
-MUCH_UNPACKED, MOST_PACKED = 2**28, 100
-"""Bytes above which it may take so many times its own size; zip reaches a thousand, tables of people ten."""
+MUCH_UNPACKED, MOST_PACKED = 2**28, 400
+"""Bytes above which it may take so many times its own size; zip reaches a thousand, boxes without joints 250."""
 
 LARGEST = 1e9
 """Of coordinates, sizes and scores: far outside any photo, and far from where float32 ends, squared as well."""
@@ -50,7 +51,7 @@ def shown(value: object) -> str:
 
 def reason(error: Exception) -> str:
     """Returns what another library says is wrong, on one line and cut short."""
-    return " ".join(str(error).split())[:300]
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def missing(path: pathlib.Path) -> FileNotFoundError:
@@ -126,11 +127,13 @@ def _not_finite(document: Any) -> Iterator[str]:
     pending: list[tuple[Any, tuple]] = [({"": document}, ())]
     while pending:
         outer, path = pending.pop()
-        entries = list(outer.items() if isinstance(outer, dict) else enumerate(outer))
-        odd = [(key, x) for key, x in entries if isinstance(x, float) and not math.isfinite(x)]
-        place = _place(path) if odd and path else ""  # once for all of them
-        yield from (f"{place}{f'[{key!r:.100}]' if path else 'it'} is {x}" for key, x in odd)
-        inner = [(x, (path, key)) for key, x in entries if isinstance(x, dict | list)]
+        place, inner = "", []
+        for key, x in outer.items() if isinstance(outer, dict) else enumerate(outer):
+            if isinstance(x, dict | list):
+                inner.append((x, (path, key)))
+            elif isinstance(x, float) and not math.isfinite(x):
+                place = place or _place(path)  # once for all of them
+                yield f"{place}{f'[{key!r:.100}]' if path else ''} is {x}"
         pending += reversed(inner)
 
 
@@ -159,12 +162,17 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
         raise ValueError(f"{found} of zip: pack it by `deflate`, as `zip` does")
 
 
-def _check_unpacked(entries: Sequence[zipfile.ZipInfo]) -> None:
-    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, or `MUCH_UNPACKED` and is mostly air."""
+def _check_unpacked(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, or `MUCH_UNPACKED` and is mostly air.
+
+    Args:
+      entries: of a zip file.
+      size: its bytes; what the entries say of theirs may be wrong.
+    """
     for entry in entries:
         check_packing(entry)
     unpacked = sum(entry.file_size for entry in entries)  # no more than that is read, whatever is there
-    most = min(MOST_UNPACKED, max(MUCH_UNPACKED, MOST_PACKED * sum(entry.compress_size for entry in entries)))
+    most = min(MOST_UNPACKED, max(MUCH_UNPACKED, MOST_PACKED * size))
     if unpacked > most:
         raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {most:,} are read of one of its size")
 
@@ -187,7 +195,7 @@ def read_arrays(
     try:
         check_regular(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            _check_unpacked(arrays.zip.infolist())
+            _check_unpacked(arrays.zip.infolist(), os.fstat(file.fileno()).st_size)
             if set(arrays.files) != columns.keys():
                 raise ValueError(f"it holds {', '.join(arrays.files)[:200]} instead of {', '.join(columns)}")
             found = {name: arrays[name] for name in columns}

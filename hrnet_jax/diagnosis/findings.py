@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -68,13 +69,15 @@ def found(
       remedy: see `Finding`.
       of: how many were looked at.
     """
-    every = [example.item() if hasattr(example, "item") else example for example in examples]
-    if not every:
+    every = iter(examples)
+    first = [example.item() if hasattr(example, "item") else example for example in itertools.islice(every, SHOWN)]
+    if not first:
         return []
+    count = len(first) + sum(1 for _ in every)  # there may be more of them than memory holds
     share = "" if of is None else f"{of:,}"
-    sentence = _short(what.replace("{count}", f"{len(every):,}").replace("{of}", share), LONGEST)
-    shown = (_short(item, LONGEST_NAME) if isinstance(item, str) else item for item in every[:SHOWN])
-    return [Finding(kind, severity, sentence, _short(remedy, LONGEST), len(every), tuple(shown))]
+    sentence = _short(what.replace("{count}", f"{count:,}").replace("{of}", share), LONGEST)
+    shown = (_short(item, LONGEST_NAME) if isinstance(item, str) else item for item in first)
+    return [Finding(kind, severity, sentence, _short(remedy, LONGEST), count, tuple(shown))]
 
 
 def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
@@ -85,7 +88,7 @@ def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
     """
     content, odd = fields.read_odd_json(path)
     what = "{count} numbers are not finite: write finite ones, or leave the entries out"
-    return content, found("numbers_not_finite", "error", list(odd), what, remedy)
+    return content, found("numbers_not_finite", "error", odd, what, remedy)
 
 
 def _short(text: str, longest: int) -> str:

@@ -35,7 +35,9 @@ class NotFiniteSteps:
             if self._path.exists()
             else []
         )
-        kept = [line.rstrip("\n") + "\n" for line in lines if logbook.parse(line).get("step", start) < start]
+        before = [i for i, line in enumerate(lines) if logbook.parse(line).get("step", start) < start]
+        # Damaged lines among them count; what follows them is of later steps, or was cut off by a crash.
+        kept = [line.rstrip("\n") + "\n" for line in lines[: max(before, default=-1) + 1]]
         self._count = len(kept)
         processes.meet("steps that were not finite read")
         if processes.first() and kept != lines:

@@ -97,11 +97,9 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
 
 def _checked(start: Any) -> dict[str, Any]:
     """Returns an entry. Raises what comes of one that `of` did not make."""
-    config = {**start.get(_CONFIG, {})}
-    for entry, name in ((start, "step"), (config, "log_every")):
-        if name in entry:
-            fields.get(entry, name, int, "a start")
-    return {"step": 0, **start, _DATA: {**start.get(_DATA, {})}, _CONFIG: config}
+    found = {"step": 0, **start, _DATA: {**start.get(_DATA, {})}, _CONFIG: {**start.get(_CONFIG, {})}}
+    fields.get(found, "step", int, "a start")
+    return found
 
 
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:

@@ -23,8 +23,9 @@ _PROGRAM = (
     "processor",
     "config.model.",
     "config.fsdp",
-    *(f"environment.{name}" for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_", "CUDNN_", "CUBLAS_", "TF_")),
-    *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "ENABLE_X64", "NUMPY_")),
+    *(f"environment.{name}" for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_", "CUDNN_", "CUBLAS_")),
+    *(f"environment.TF_{name}" for name in ("XLA", "CUDNN", "FORCE", "DETERMINISTIC")),
+    *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "DISABLE_", "ENABLE_X64", "NUMPY_")),
 )
 """What of a manifest makes a start another program's, not just one on another machine."""
 
@@ -51,15 +52,24 @@ def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> Co
             raise ValueError(f"it has no {sorted(missing)}")
         if (name := content["model"].get("name")) not in defaults:
             raise ValueError(f"the network {fields.shown(name)} is none of {', '.join(defaults)}")
-        if empty := [field for field, value in directory.flat(content).items() if value is None]:
-            raise ValueError(f"`{empty[0]}` is null")
         config = defaults[name].copy_and_resolve_references().lock()
+        known = directory.flat(config.to_dict())
+        for field, value in directory.flat(content).items():
+            _check_kind(field, value, known.get(field, value))
         config.update(content)
         return config.unlock()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} cannot be read ({fields.reason(error)}): give the directory of a run of train.py"
         ) from error
+
+
+def _check_kind(field: str, value: Any, known: Any) -> None:
+    """Raises ValueError for what ml_collections takes for a value of any kind: null, and what a tuple holds."""
+    if value is None and known != "":  # as good as a name for nothing
+        raise ValueError(f"`{field}` is null")
+    if isinstance(value, tuple) and isinstance(known, tuple) and {*map(type, value)} - {*map(type, known)}:
+        raise ValueError(f"`{field}` is {fields.shown(value)}, not of the kind of {known}")
 
 
 def _with_tuples(value: Any) -> Any:
@@ -76,7 +86,7 @@ def check(workdir: buckets.Path, steps: int) -> None:
       OSError: its manifest is a pipe, a device or a folder.
       ValueError: it logged nothing, or kept no state of its last step; or its manifest is damaged.
     """
-    manifest.read(workdir)
+    settled(workdir)
     if not _figures(workdir) or steps not in _states(workdir):
         raise ValueError(
             f"{workdir} has no log, or no checkpoint of its last step, {steps:,} with these data, to compare with:"
@@ -138,20 +148,29 @@ def settled(workdir: buckets.Path) -> tuple[int, int]:
 
     A replay has its last configuration all the way: before these steps it has means over other steps, and other
     evaluations.
+
+    Raises:
+      OSError, ValueError: the manifest cannot be read.
     """
     starts = manifest.read(workdir)
-    logged, evaluated = _last_change(starts, ("log_every",)), _last_change(starts, ("eval_every", "eval."))
-    return logged and logged + starts[-1]["config"].get("log_every", 0), evaluated
+    logged, evaluated = _last_change(starts, ("log_every",), 1), _last_change(starts, ("eval_every", "eval."), 0)
+    if logged:
+        last = f"{workdir / manifest.FILE}: the last start"
+        logged += fields.get({"log_every": 0} | starts[-1]["config"], "log_every", int, last)
+    return logged, evaluated
 
 
-def _last_change(starts: list[dict[str, Any]], names: tuple[str, ...]) -> int:
-    """Returns the last step before which a start had other fields (or groups of them) than the last start."""
+def _last_change(starts: list[dict[str, Any]], names: tuple[str, ...], steps: int) -> int:
+    """Returns the last step before which a start had other fields (or groups of them) than the last start.
+
+    Only those that made so many steps count: a start may end with the evaluation that another was killed in.
+    """
     of = [
         {name: value for name, value in directory.flat(start["config"]).items() if name.startswith(names)}
         for start in starts
     ]
     ends = zip(starts, starts[1:], of, strict=False)
-    return max((b["step"] for a, b, had in ends if had != of[-1] and b["step"] > a["step"]), default=0)
+    return max((b["step"] for a, b, had in ends if had != of[-1] and b["step"] - a["step"] >= steps), default=0)
 
 
 def left_out(workdir: buckets.Path) -> list[str]:
