@@ -42,9 +42,7 @@ def get_config() -> ConfigDict:
     config.learning_rate_drops = (170, 200)  # epochs after which it is a tenth
     config.warmup_steps = 0  # over which the rate grows from nothing; the original has none
     config.weight_decay = 0.0  # added to Adam's gradients; above 0 it ruins the run (minus 60 AP at 1e-4)
-    config.skip_not_finite = (
-        0  # steps that may be left out whose loss, gradients or statistics are not finite; then it stops
-    )
+    config.skip_not_finite = 0  # steps, not finite in loss, gradients or statistics, to leave out before stopping
     config.loss = "mse"  # "mse", or "ohkm": the hardest 8 joints of each person
 
     config.eval = ConfigDict()
