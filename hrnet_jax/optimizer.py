@@ -21,7 +21,13 @@ def schedule(
 
     With `warmup_steps` it grows linearly from nothing over the first steps. The original has none: Adam's first
     steps then move every weight by the learning rate, which is as large as the weights are at the start.
+
+    Raises:
+      ValueError: a drop is no epoch, or so late that its step is beyond 32 bits.
     """
+    for epoch in drop_epochs:
+        if not isinstance(epoch, int | float) or not 0 <= epoch * steps_per_epoch < 2**31:
+            raise ValueError(f"`learning_rate_drops` (={drop_epochs}) must be epochs, of fewer than 2**31 steps")
     drops = {epoch * steps_per_epoch: DROP for epoch in drop_epochs}
     rate = optax.piecewise_constant_schedule(learning_rate, drops)
     if not warmup_steps:

@@ -24,7 +24,7 @@ from hrnet_jax import (
 )  # fmt: skip
 from hrnet_jax.datasets import fields, records
 from hrnet_jax.evaluation import benchmarks, evaluate
-from hrnet_jax.running import processes
+from hrnet_jax.running import directory, processes
 
 COUNTS = {
     "epochs": 1,
@@ -36,6 +36,14 @@ COUNTS = {
     "skip_not_finite": 0,
     "seed": 0,
     "warmup_steps": 0,
+    "batch_size": 1,
+    "eval.batch_size": 1,
+    "loader.threads": 0,
+    "loader.workers": 0,
+    "model.width": 1,
+    "model.stem": 1,
+    "model.blocks": 1,
+    "model.norm_group_size": 0,
 }
 """Fields that are whole numbers, with the least that each may be."""
 
@@ -79,16 +87,24 @@ class Run:
         return step > 0 and scored and self.due(step, self.config.eval_every * self.steps_per_epoch)
 
 
+def check_counts(config: dict[str, Any], what: str) -> None:
+    """Raises ValueError beginning with `what` if one of the `COUNTS` that a configuration has makes no sense.
+
+    It may lack some: those of other networks, and those that are newer than it.
+    """
+    flat = directory.flat(config)
+    for name, least in COUNTS.items():
+        if name in flat and fields.get(flat, name, int, what) < least:
+            raise ValueError(f"{what}: `{name}` (={flat[name]}) must be at least {least}")
+
+
 def prepare(config: ConfigDict) -> Run:
     """Opens the data and builds everything that a configuration describes, so that mistakes come out now.
 
     Raises:
       ValueError, FileNotFoundError: something in the configuration or the data does not fit.
     """
-    for name, least in COUNTS.items():
-        fields.get(config.to_dict(), name, int, "the configuration")
-        if config[name] < least:
-            raise ValueError(f"`{name}` (={config[name]}) must be at least {least}")
+    check_counts(config.to_dict(), "the configuration")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)

@@ -706,7 +706,7 @@ def rewrite_config(run, **changes):
 
 ODD_CONFIGS = [
     {"batch_size": 0}, {"batch_size": "x"}, {"log_every": 0}, {"log_every": "x"}, {"epochs": "x"},
-    {"skeleton": 3}, {"skeleton": ["coco"]}, {"data": None},
+    {"skeleton": 3}, {"skeleton": ["coco"]}, {"data": None}, {"accumulation": 2.5}, {"loader": {"threads": -1}},
     {"data": {"dir": 3, "train_split": "a", "val_split": "a"}},
     {"data": {"dir": "x", "train_split": ["a"], "val_split": "a"}},
 ]  # fmt: skip

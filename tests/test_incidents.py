@@ -73,6 +73,21 @@ def test_a_damaged_line_before_others_is_kept_and_counts(tmp_path):
         again(progress.NotFinite(7, float("inf"), np.array([0])))
 
 
+def test_a_damaged_line_stays_one_line_however_often_the_run_starts(tmp_path):
+    note = make(tmp_path, 9)
+    for step in (4, 5, 6):
+        note(progress.NotFinite(step, float("inf"), np.array([0])))
+    path = tmp_path / incidents.FILE
+    damaged = path.read_bytes().replace(b", ", "\x0c\x85\r".encode(), 1)
+    path.write_bytes(damaged)
+    for _ in range(3):
+        again = make(tmp_path, 4, start=7)
+    assert path.read_bytes() == damaged
+    again(progress.NotFinite(7, float("inf"), np.array([0])))
+    with pytest.raises(ValueError, match="step 8"):
+        again(progress.NotFinite(8, float("inf"), np.array([0])))
+
+
 @pytest.mark.parametrize("part", ["params", "batch_stats", "opt_state"])
 def test_a_state_that_is_not_finite_is_not_saved(part):
     good = {"bn1": {"weight": jnp.ones((3, 3))}}

@@ -19,6 +19,12 @@ def test_rate_drops_to_a_tenth_after_each_epoch_named():
     np.testing.assert_allclose([rate(step) for step in steps], [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
 
 
+@pytest.mark.parametrize("drops", [(None,), ("a",), (-1,), (float("nan"),), (10**12,)])
+def test_what_is_no_epoch_to_drop_after_is_refused(drops):
+    with pytest.raises(ValueError, match=r"`learning_rate_drops` \(=\(.*\)\) must be epochs"):
+        optimizer.schedule(1e-3, drops, steps_per_epoch=7)
+
+
 def test_warm_up_grows_to_the_full_rate_and_leaves_the_drops():
     rate = optimizer.schedule(1e-3, (100,), steps_per_epoch=1, warmup_steps=10)
     np.testing.assert_allclose([rate(s) for s in (0, 4, 9, 50, 100)], [1e-4, 5e-4, 1e-3, 1e-3, 1e-4], rtol=1e-6)

@@ -39,11 +39,12 @@ def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
     assert replay.read_config(tmp_path, DEFAULTS) == config
 
 
-def test_no_name_may_be_null_and_a_list_shorter(tmp_path):
-    content = default.get_config().to_dict() | {"init_from": None, "learning_rate_drops": ()}
+@pytest.mark.parametrize("drops", [(), (1.5,), (170, 200.0, 205)])
+def test_what_training_takes_a_replay_takes(tmp_path, drops):
+    content = default.get_config().to_dict() | {"init_from": None, "learning_rate_drops": drops}
     (tmp_path / "config.json").write_text(json.dumps(content))
     config = replay.read_config(tmp_path, DEFAULTS)
-    assert config.init_from is None and config.learning_rate_drops == ()
+    assert config.init_from is None and config.learning_rate_drops == drops
 
 
 def test_runs_that_are_the_same_differ_only_in_time(tmp_path):
@@ -118,6 +119,8 @@ def test_a_replay_by_several_programs_is_told_of():
         {"environment": {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}},
         {"environment": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}},
         {"environment": {"TF_CUDNN_DETERMINISTIC": "1"}},
+        {"environment": {"TF_FORCE_GPU_ALLOW_GROWTH": "1"}},
+        {"environment": {"JAX_EXEC_TIME_OPTIMIZATION_EFFORT": "-1.0"}},
         {"processor": "x86_64-0"},
         {"config": {"model": {"remat": True}}},
         {"config": {"fsdp": True}},
@@ -169,7 +172,9 @@ def test_a_manifest_that_tells_no_log_every_serves_to_go_on_but_not_to_compare_m
     assert replay.settled(tmp_path) == (0, 0)
     write_starts(tmp_path, (0, {"log_every": 2}), (3, {"log_every": every}))
     assert len(manifest.read(tmp_path)) == 2
-    with pytest.raises(ValueError, match=r"manifest\.json: the last start: `log_every` .* an integer"):
+    with pytest.raises(
+        ValueError, match=r"manifest\.json \(if .* delete it: .*\): the last start: `log_every` .* an integer"
+    ):
         replay.check(tmp_path, 4)
 
 

@@ -42,7 +42,8 @@ def test_the_first_state_lies_on_all_devices(config):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("epochs", 0), ("log_every", 0), ("accumulation", 0), ("skip_not_finite", -1)]
+    ("name", "value"),
+    [("epochs", 0), ("log_every", 0), ("skip_not_finite", -1), ("loader.workers", -1), ("model.width", -4)],
 )
 def test_numbers_that_make_no_sense_are_named(config, name, value):
     with pytest.raises(ValueError, match=rf"`{name}` \(={value}\) must be at least"):
@@ -52,8 +53,8 @@ def test_numbers_that_make_no_sense_are_named(config, name, value):
 @pytest.mark.parametrize("name", runs.COUNTS)
 def test_counts_are_whole_numbers(config, name):
     for value in (2.0, float("inf"), None, True, 2**63):
-        changed = config.copy_and_resolve_references()
-        with changed.ignore_type():
-            changed[name] = value
+        odd = config.copy_and_resolve_references()
+        with odd.ignore_type():
+            odd.update_from_flattened_dict({name: value})
         with pytest.raises(ValueError, match=rf"the configuration: `{name}` \(="):
-            runs.prepare(changed)
+            runs.prepare(odd)

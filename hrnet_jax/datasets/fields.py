@@ -31,8 +31,8 @@ INTEGERS = 2**63
 MOST_UNPACKED = 2**32
 """Bytes that a file of arrays may take; a million boxes for 133 joints take 3.2e9."""
 
-MUCH_UNPACKED, MOST_PACKED = 2**28, 400
-"""Bytes above which it may take so many times its own size; zip reaches a thousand, boxes without joints 250."""
+MOST_PACKED = 1032
+"""How many times its own size it may take: what claims more is no `deflate`, which comes close for equal boxes."""
 
 LARGEST = 1e9
 """Of coordinates, sizes and scores: far outside any photo, and far from where float32 ends, squared as well."""
@@ -163,7 +163,7 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_unpacked(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, or `MUCH_UNPACKED` and is mostly air.
+    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, or than it can be the packing of.
 
     Args:
       entries: of a zip file.
@@ -172,7 +172,7 @@ def _check_unpacked(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
     for entry in entries:
         check_packing(entry)
     unpacked = sum(entry.file_size for entry in entries)  # no more than that is read, whatever is there
-    most = min(MOST_UNPACKED, max(MUCH_UNPACKED, MOST_PACKED * size))
+    most = min(MOST_UNPACKED, MOST_PACKED * size)
     if unpacked > most:
         raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {most:,} are read of one of its size")
 

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrnet_jax import checkpoint, logbook, pipeline, skeletons
+from hrnet_jax import checkpoint, logbook, pipeline, runs, skeletons
 from hrnet_jax.datasets import fields, records
 from hrnet_jax.diagnosis.findings import Examination, Finding, at, found, topic
 from hrnet_jax.running import manifest
 
-COUNTS = ("batch_size", "epochs", "log_every", "checkpoint_every")
+NEEDED = ("batch_size", "epochs", "log_every", "checkpoint_every")
 DATA = ("dir", "train_split", "val_split")
 OTHER_CHECKPOINT = "delete this checkpoint's folder: `train.py` then goes on from the one before"
 LOST = "these figures are lost; training is not harmed"
@@ -46,14 +46,12 @@ def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
     remedy = "write it again: `train.py` with the run's --config does, if this file is removed with the log kept"
     try:
         content = fields.read_json(path)
-        config = {name: fields.get(content, name, int, path.name) for name in COUNTS}
+        config = {name: fields.get(content, name, int, path.name) for name in NEEDED}
         config["skeleton"] = fields.get(content, "skeleton", str, path.name)
         data = fields.get(content, "data", dict, path.name)
         config |= {f"data.{name}": fields.get(data, name, str, f"{path.name}: `data`") for name in DATA}
-        for name in COUNTS:
-            if config[name] < 1:
-                raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
-    except (OSError, ValueError) as error:
+        runs.check_counts(content, path.name)
+    except (OSError, ValueError, RecursionError) as error:
         return {}, found("config", "error", [path.name], str(error), remedy)
     return config, []
 

@@ -30,18 +30,15 @@ class NotFiniteSteps:
     def __init__(self, workdir: buckets.Path, run: runs.Run, start: int):
         self._path, self._run = workdir / FILE, run
         fields.check_regular(self._path)
-        lines = (
-            self._path.read_bytes().decode(errors="replace").splitlines(keepends=True)
-            if self._path.exists()
-            else []
-        )
+        text = self._path.read_bytes().decode(errors="replace") if self._path.exists() else ""
+        lines = [line for line in text.split("\n") if line]  # damaged ones may hold what else ends lines
         before = [i for i, line in enumerate(lines) if logbook.parse(line).get("step", start) < start]
-        # Damaged lines among them count; what follows them is of later steps, or was cut off by a crash.
-        kept = [line.rstrip("\n") + "\n" for line in lines[: max(before, default=-1) + 1]]
+        # Damaged lines among them count; of those that follow, cut off by a crash or not, none knows the step.
+        kept = lines[: max(before, default=-1) + 1]
         self._count = len(kept)
         processes.meet("steps that were not finite read")
-        if processes.first() and kept != lines:
-            buckets.replace_text(self._path, "".join(kept))
+        if processes.first() and (ended := "".join(f"{line}\n" for line in kept)) != text:
+            buckets.replace_text(self._path, ended)
 
     def __call__(self, found: progress.NotFinite) -> None:
         """Takes note of a step.

@@ -25,7 +25,8 @@ _PROGRAM = (
     "config.fsdp",
     *(f"environment.{name}" for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_", "CUDNN_", "CUBLAS_")),
     *(f"environment.TF_{name}" for name in ("XLA", "CUDNN", "FORCE", "DETERMINISTIC")),
-    *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "DISABLE_", "ENABLE_X64", "NUMPY_")),
+    *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "ENABLE_X64", "NUMPY_", "USE_SHARDY")),
+    *(f"environment.JAX_{name}" for name in ("DISABLE_", "OPTIMIZATION_", "EXEC_TIME_", "MEMORY_FITTING_")),
 )
 """What of a manifest makes a start another program's, not just one on another machine."""
 
@@ -66,10 +67,12 @@ def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> Co
 
 def _check_kind(field: str, value: Any, known: Any) -> None:
     """Raises ValueError for what ml_collections takes for a value of any kind: null, and what a tuple holds."""
-    if value is None and known != "":  # as good as a name for nothing
+    if value is None and known != "":  # training takes null for no file to start from
         raise ValueError(f"`{field}` is null")
-    if isinstance(value, tuple) and isinstance(known, tuple) and {*map(type, value)} - {*map(type, known)}:
-        raise ValueError(f"`{field}` is {fields.shown(value)}, not of the kind of {known}")
+    if isinstance(value, tuple) and isinstance(known, tuple):
+        kinds = (int, float) if {*map(type, known)} <= {int, float} else str
+        if not all(isinstance(item, kinds) for item in value):
+            raise ValueError(f"`{field}` is {fields.shown(value)}, not of the kind of {known}")
 
 
 def _with_tuples(value: Any) -> Any:
@@ -155,7 +158,7 @@ def settled(workdir: buckets.Path) -> tuple[int, int]:
     starts = manifest.read(workdir)
     logged, evaluated = _last_change(starts, ("log_every",), 1), _last_change(starts, ("eval_every", "eval."), 0)
     if logged:
-        last = f"{workdir / manifest.FILE}: the last start"
+        last = f"{workdir / manifest.FILE} (if it is damaged, delete it: the run can do without): the last start"
         logged += fields.get({"log_every": 0} | starts[-1]["config"], "log_every", int, last)
     return logged, evaluated
 
