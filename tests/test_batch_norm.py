@@ -73,8 +73,11 @@ def test_variance_survives_a_large_mean():
 
 
 def plainly_standardized(x, weight, bias, epsilon):
-    mean, var = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
-    return (x - mean) / jnp.sqrt(var + epsilon) * weight + bias, mean, var
+    mean, var = x.mean((1, 2, 3)), x.var((1, 2, 3))
+    shift, deviation, weight, bias = (
+        a[:, None, None, None] for a in (mean, jnp.sqrt(var + epsilon), weight, bias)
+    )
+    return (x - shift) / deviation * weight + bias, mean, var
 
 
 @pytest.mark.parametrize("mean", [0, 100])
@@ -84,7 +87,7 @@ def test_in_float32_the_gradient_is_as_good_as_the_formulas(mean):
 
     def gradient(function, dtype):
         with jax.enable_x64(dtype == np.float64):
-            one, zero = jnp.ones((1, 1, 1, 1, 2), dtype), jnp.zeros((1, 1, 1, 1, 2), dtype)
+            one, zero = jnp.ones((1, 2), dtype), jnp.zeros((1, 2), dtype)
             derived = jax.vjp(lambda x: function(x, one, zero, 1e-5)[0], jnp.asarray(x, dtype))[1]
             return np.asarray(derived(jnp.asarray(upstream, dtype))[0])
 
@@ -100,7 +103,7 @@ def test_the_derivatives_of_normalisation_are_those_of_its_formula():
     """The first, the second, and that along a direction, of all three results."""
     with jax.enable_x64(True):
         x, weights = (jnp.asarray(draw(2, 3, 4, 5, 2, seed=seed)).astype(float) for seed in (0, 1))
-        arguments = (x, *(jnp.asarray(draw(1, 1, 1, 1, 2, seed=seed)).astype(float) for seed in (2, 3)))
+        arguments = (x, *(jnp.asarray(draw(1, 2, seed=seed)).astype(float) for seed in (2, 3)))
 
         def total(function, *arguments):
             y, mean, var = function(*arguments, 0.1)

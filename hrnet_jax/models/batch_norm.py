@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -43,26 +44,27 @@ def _grouped(x: jax.Array, group_size: int | None) -> jax.Array:
 
 
 def _mean(x: jax.Array) -> jax.Array:
-    """Averages ``[G, B, H, W, C]`` over people and pixels: ``[G, 1, 1, 1, C]``.
+    """Averages ``[G, B, H, W, C]`` over people and pixels: ``[G, C]``.
 
-    Over a row first: XLA's CPU code for all three axes at once takes up to ten times as long.
+    Over a row first: XLA's CPU code for all three axes at once takes up to ten times as long. XLA would join two
+    sums, but not those with a division between them.
     """
-    return x.mean(-2, keepdims=True).mean((1, 2), keepdims=True)
+    return (x.sum(3) / math.prod(x.shape[1:4])).sum((1, 2))
+
+
+def _repeat(value: jax.Array, x: jax.Array) -> jax.Array:
+    """Repeats a value for each channel, ``[G, C]`` or ``[1, C]``, over people and pixels: the shape of ``x``."""
+    return jax.lax.broadcast_in_dim(value, x.shape, (0, 4))
 
 
 def _spread(value: jax.Array, x: jax.Array) -> jax.Array:
-    """Repeats a value for each channel over the pixels of ``x``, ``[..., W, C]``.
+    """As `_repeat`, for values of which a gradient is asked.
 
-    What goes forward as repeating comes back as a sum, which is to be over a row first, as in `_mean`: XLA would
-    join two sums, but not those with a factor between them (halving is exact).
+    What goes forward as repeating comes back as a sum, which is to be over a row first, with a factor between the
+    two sums, as in `_mean` (halving is exact).
     """
-    halves = jnp.broadcast_to(0.5 * value, (*x.shape[:-2], 1, x.shape[-1]))
-    return jnp.broadcast_to(2 * halves, x.shape)
-
-
-def _transform(x: jax.Array, mean: jax.Array, var: jax.Array, weight: jax.Array, bias: jax.Array, epsilon: float):
-    """Returns ``(x - mean) / sqrt(var + epsilon) * weight + bias``."""
-    return (x - mean) * _spread(jax.lax.rsqrt(var + epsilon) * weight, x) + _spread(bias, x)
+    rows = jax.lax.broadcast_in_dim(0.5 * value, (*x.shape[:3], x.shape[4]), (0, 3))
+    return jax.lax.broadcast_in_dim(2 * rows, x.shape, (0, 1, 2, 4))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -76,16 +78,17 @@ def standardize(
 
     Args:
       x: ``[G, B, H, W, C]``, groups that are normalised by themselves.
-      weight: ``[1, 1, 1, 1, C]``.
+      weight: ``[1, C]``.
       bias: the same.
       epsilon: added to the variance.
 
     Returns:
-      ``x`` normalised, and each group's mean and (biased) variance, ``[G, 1, 1, 1, C]``.
+      ``x`` normalised, and each group's mean and (biased) variance, ``[G, C]``.
     """
     mean = _mean(x)
-    var = _mean(jnp.square(x - mean))
-    return _transform(x, mean, var, weight, bias, epsilon), mean, var
+    centered = x - _repeat(mean, x)
+    var = _mean(jnp.square(centered))
+    return centered * _repeat(jax.lax.rsqrt(var + epsilon) * weight, x) + _repeat(bias, x), mean, var
 
 
 @standardize.defjvp
@@ -94,10 +97,10 @@ def _standardize_jvp(epsilon, primals, tangents):
     (x, weight, _), (dx, dweight, dbias) = primals, tangents
     y, mean, var = standardize(*primals, epsilon)
     inverse = jax.lax.rsqrt(var + epsilon)
-    unit, scale = (x - mean) * inverse, inverse * weight
+    unit, scale = (x - _repeat(mean, x)) * _repeat(inverse, x), inverse * weight
     # Vectors of a value a channel are gathered before they are spread: each spreading is one sum going back.
     dmean, slope = _mean(dx), _mean(unit * dx)
-    dy = scale * dx + _spread(dbias - scale * dmean, x) + unit * _spread(dweight - scale * slope, x)
+    dy = _repeat(scale, x) * dx + _spread(dbias - scale * dmean, x) + unit * _spread(dweight - scale * slope, x)
     return (y, mean, var), (dy, dmean, 2 * slope / inverse)
 
 
@@ -122,21 +125,22 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "running_mean", jnp.zeros, shape, jnp.float32)
         var = self.variable("batch_stats", "running_var", jnp.ones, shape, jnp.float32)
         weight, bias, running_mean, running_var = (
-            a.astype(dtype).reshape(1, 1, 1, 1, -1) for a in (weight, bias, mean.value, var.value)
+            a.astype(dtype).reshape(1, -1) for a in (weight, bias, mean.value, var.value)
         )
         epsilon = self.norm.epsilon
         if not train or self.norm.frozen:
-            y = _transform(x[None].astype(dtype), running_mean, running_var, weight, bias, epsilon)
+            group, scale = x[None].astype(dtype), jax.lax.rsqrt(running_var + epsilon) * weight
+            y = (group - _repeat(running_mean, group)) * _spread(scale, group) + _spread(bias, group)
             return y[0].astype(x.dtype)
 
         groups = _grouped(x, self.norm.group_size)
         y, batch_mean, batch_var = _standardize(groups.astype(dtype), weight, bias, epsilon)
         if not self.is_initializing():
             count = groups[0].size // groups.shape[-1]
-            self._update(mean, batch_mean[0])
-            self._update(var, batch_var[0] * (count / max(count - 1, 1)))
+            self._update(mean, batch_mean[0], self.norm.momentum)
+            self._update(var, batch_var[0], self.norm.momentum * count / max(count - 1, 1))
         return y.astype(x.dtype).reshape(x.shape)
 
-    def _update(self, running: nn.Variable, newest: jax.Array) -> None:
-        newest = newest.reshape(-1).astype(running.value.dtype)
-        running.value = (1 - self.norm.momentum) * running.value + self.norm.momentum * newest
+    def _update(self, running: nn.Variable, newest: jax.Array, momentum: float) -> None:
+        newest = newest.astype(running.value.dtype)
+        running.value = (1 - self.norm.momentum) * running.value + momentum * newest

@@ -5,6 +5,7 @@ is started on each machine with `--coordinator=HOST:PORT --processes=N --process
 """
 
 import contextlib
+import faulthandler
 import os
 import sys
 import traceback
@@ -53,6 +54,9 @@ def join() -> None:
             " the same --coordinator, whose port must be free and reachable; where no cluster tells of the"
             " processes, give --coordinator, --processes and --process"
         ) from error
+    # JAX aborts a process that lost the first one. What Python says then of all threads (absl has it do so) would
+    # bury JAX's message, and crash now and then, since the others still run.
+    faulthandler.enable(all_threads=False)
 
 
 @contextlib.contextmanager
