@@ -1,5 +1,6 @@
 """Adam and its learning rate as one optax chain; the rate is a function of the step alone."""
 
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,11 +24,15 @@ def schedule(
     steps then move every weight by the learning rate, which is as large as the weights are at the start.
 
     Raises:
-      ValueError: a drop is no epoch, or so late that its step is beyond 32 bits.
+      ValueError: a drop is no number of epochs, or a whole one whose step is beyond 32 bits.
     """
     for epoch in drop_epochs:
-        if not isinstance(epoch, int | float) or not 0 <= epoch * steps_per_epoch < 2**31:
-            raise ValueError(f"`learning_rate_drops` (={drop_epochs}) must be epochs, of fewer than 2**31 steps")
+        late = isinstance(epoch, numbers.Integral) and int(epoch) * steps_per_epoch >= 2**31
+        if late or not isinstance(epoch, numbers.Real):
+            raise ValueError(
+                f"`learning_rate_drops` (={drop_epochs}) must be numbers of epochs, such as (170, 200), of fewer"
+                " than 2**31 steps; () is for none"
+            )
     drops = {epoch * steps_per_epoch: DROP for epoch in drop_epochs}
     rate = optax.piecewise_constant_schedule(learning_rate, drops)
     if not warmup_steps:

@@ -36,14 +36,13 @@ COUNTS = {
     "skip_not_finite": 0,
     "seed": 0,
     "warmup_steps": 0,
-    "batch_size": 1,
-    "eval.batch_size": 1,
+    "batch_size": 0,  # and a multiple that depends on the devices, see below
+    "eval.batch_size": 0,
     "loader.threads": 0,
     "loader.workers": 0,
     "model.width": 1,
     "model.stem": 1,
     "model.blocks": 1,
-    "model.norm_group_size": 0,
 }
 """Fields that are whole numbers, with the least that each may be."""
 
@@ -104,6 +103,9 @@ def prepare(config: ConfigDict) -> Run:
     Raises:
       ValueError, FileNotFoundError: something in the configuration or the data does not fit.
     """
+    lacking = {name for name in COUNTS if not name.startswith("model.")} - directory.flat(config.to_dict()).keys()
+    if lacking:
+        raise ValueError(f"the configuration has no {', '.join(sorted(lacking))}: see configs/default.py")
     check_counts(config.to_dict(), "the configuration")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)

@@ -66,6 +66,22 @@ def test_frozen_and_evaluation_use_running_statistics(norm, train):
     np.testing.assert_array_equal(stats["running_mean"], np.full(2, 0.5, np.float32))
 
 
+def test_frozen_the_gradient_is_that_of_a_line():
+    x, upstream = draw(2, 3, 4, 2), draw(2, 3, 4, 2, seed=1)
+    module = batch_norm.BatchNorm(batch_norm.Norm(frozen=True))
+    stats = {"running_mean": np.full(2, 0.5, np.float32), "running_var": np.full(2, 4, np.float32)}
+
+    def total(params, x):
+        return jnp.sum(module.apply({"params": params, "batch_stats": stats}, x, True) * upstream)
+
+    ones = np.ones(2, np.float32)
+    for_params, for_x = jax.grad(total, (0, 1))({"weight": 2 * ones, "bias": 3 * ones}, x)
+    unit = (x - 0.5) / np.sqrt(4 + 1e-5)
+    np.testing.assert_allclose(for_x, upstream * 2 / np.sqrt(4 + 1e-5), rtol=1e-5)
+    np.testing.assert_allclose(for_params["weight"], (unit * upstream).sum((0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(for_params["bias"], upstream.sum((0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
 def test_variance_survives_a_large_mean():
     x = 1000 + 0.1 * draw(8, 16, 16, 1)
     y, _ = normalized(batch_norm.Norm(), x)

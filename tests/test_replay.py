@@ -77,6 +77,7 @@ def test_what_is_no_configuration_is_refused(tmp_path):
         ({"epochs": "a"}, "'epochs'"),
         ({"log_every": None}, "`log_every` is null"),
         ({"image_size": ["a", "b"]}, "`image_size` is \\('a', 'b'\\), not of the kind"),
+        ({"image_size": [256.0, 192]}, "`image_size` is \\(256.0, 192\\), not of the kind"),
         ({"learning_rate_drops": [None]}, "`learning_rate_drops` is"),
         ({"data": {"dir": 3}}, "'dir'"),
         ({"augment": {"newer": 1}}, "newer"),

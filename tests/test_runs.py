@@ -50,6 +50,13 @@ def test_numbers_that_make_no_sense_are_named(config, name, value):
         runs.prepare(changed(config, **{name: value}))
 
 
+def test_a_field_that_is_missing_is_named_before_the_run_begins(config):
+    poor = config.copy_and_resolve_references().unlock()
+    del poor.skip_not_finite
+    with pytest.raises(ValueError, match="the configuration has no skip_not_finite"):
+        runs.prepare(poor)
+
+
 @pytest.mark.parametrize("name", runs.COUNTS)
 def test_counts_are_whole_numbers(config, name):
     for value in (2.0, float("inf"), None, True, 2**63):

@@ -50,9 +50,15 @@ def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
         config["skeleton"] = fields.get(content, "skeleton", str, path.name)
         data = fields.get(content, "data", dict, path.name)
         config |= {f"data.{name}": fields.get(data, name, str, f"{path.name}: `data`") for name in DATA}
-        runs.check_counts(content, path.name)
-    except (OSError, ValueError, RecursionError) as error:
+        for name in NEEDED:
+            if config[name] < 1:
+                raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
+    except (OSError, ValueError) as error:
         return {}, found("config", "error", [path.name], str(error), remedy)
+    try:
+        runs.check_counts(content, path.name)
+    except (ValueError, RecursionError) as error:
+        return config, found("config", "error", [path.name], str(error), remedy)
     return config, []
 
 

@@ -56,7 +56,8 @@ def join() -> None:
         ) from error
     # JAX aborts a process that lost the first one. What Python says then of all threads (absl has it do so) would
     # bury JAX's message, and crash now and then, since the others still run.
-    faulthandler.enable(all_threads=False)
+    if faulthandler.is_enabled():
+        faulthandler.enable(all_threads=False)
 
 
 @contextlib.contextmanager

@@ -70,8 +70,8 @@ def _check_kind(field: str, value: Any, known: Any) -> None:
     if value is None and known != "":  # training takes null for no file to start from
         raise ValueError(f"`{field}` is null")
     if isinstance(value, tuple) and isinstance(known, tuple):
-        kinds = (int, float) if {*map(type, known)} <= {int, float} else str
-        if not all(isinstance(item, kinds) for item in value):
+        kinds = (int, float) if field == "learning_rate_drops" else (int,)  # an epoch may be a fraction
+        if not all(type(item) in kinds for item in value):
             raise ValueError(f"`{field}` is {fields.shown(value)}, not of the kind of {known}")
 
 
