@@ -137,10 +137,10 @@ class BatchNorm(nn.Module):
         y, batch_mean, batch_var = _standardize(groups.astype(dtype), weight, bias, epsilon)
         if not self.is_initializing():
             count = groups[0].size // groups.shape[-1]
-            self._update(mean, batch_mean[0], self.norm.momentum)
-            self._update(var, batch_var[0], self.norm.momentum * count / max(count - 1, 1))
+            self._update(mean, batch_mean[0])
+            self._update(var, batch_var[0] * (count / max(count - 1, 1)))
         return y.astype(x.dtype).reshape(x.shape)
 
-    def _update(self, running: nn.Variable, newest: jax.Array, momentum: float) -> None:
+    def _update(self, running: nn.Variable, newest: jax.Array) -> None:
         newest = newest.astype(running.value.dtype)
-        running.value = (1 - self.norm.momentum) * running.value + momentum * newest
+        running.value = (1 - self.norm.momentum) * running.value + self.norm.momentum * newest
