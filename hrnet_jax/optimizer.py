@@ -24,15 +24,21 @@ def schedule(
     steps then move every weight by the learning rate, which is as large as the weights are at the start.
 
     Raises:
-      ValueError: a drop is no number of epochs, or a whole one whose step is beyond 32 bits.
+      ValueError: a drop is no number of epochs from 0 on, or a whole one whose step is beyond 32 bits.
     """
-    for epoch in drop_epochs:
-        late = isinstance(epoch, numbers.Integral) and int(epoch) * steps_per_epoch >= 2**31
-        if late or not isinstance(epoch, numbers.Real):
-            raise ValueError(
-                f"`learning_rate_drops` (={drop_epochs}) must be numbers of epochs, such as (170, 200), of fewer"
-                " than 2**31 steps; () is for none"
-            )
+
+    def sound(epoch: Any) -> bool:
+        if isinstance(epoch, bool):
+            return False
+        if isinstance(epoch, numbers.Integral):
+            return 0 <= int(epoch) * steps_per_epoch < 2**31
+        return isinstance(epoch, numbers.Real) and float(epoch) >= 0  # NaN is not
+
+    if not isinstance(drop_epochs, Sequence) or not all(map(sound, drop_epochs)):
+        raise ValueError(
+            f"`learning_rate_drops` (={drop_epochs}) must be numbers of epochs, such as (170, 200), of fewer"
+            " than 2**31 steps; () is for none"
+        )
     drops = {epoch * steps_per_epoch: DROP for epoch in drop_epochs}
     rate = optax.piecewise_constant_schedule(learning_rate, drops)
     if not warmup_steps:

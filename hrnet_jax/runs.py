@@ -91,10 +91,11 @@ def check_counts(config: dict[str, Any], what: str) -> None:
 
     It may lack some: those of other networks, and those that are newer than it.
     """
-    flat = directory.flat(config)
     for name, least in COUNTS.items():
-        if name in flat and fields.get(flat, name, int, what) < least:
-            raise ValueError(f"{what}: `{name}` (={flat[name]}) must be at least {least}")
+        group, _, field = name.rpartition(".")
+        found = fields.get({group: {}, **config}, group, dict, what) if group else config
+        if field in found and fields.get({name: found[field]}, name, int, what) < least:
+            raise ValueError(f"{what}: `{name}` (={found[field]}) must be at least {least}")
 
 
 def prepare(config: ConfigDict) -> Run:

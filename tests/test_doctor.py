@@ -708,7 +708,8 @@ ODD_CONFIGS = [
     {"batch_size": 0}, {"batch_size": "x"}, {"log_every": 0}, {"log_every": "x"}, {"epochs": "x"},
     {"skeleton": 3}, {"skeleton": ["coco"]}, {"data": None}, {"accumulation": 2.5}, {"loader": {"threads": -1}},
     {"data": {"dir": 3, "train_split": "a", "val_split": "a"}},
-    {"data": {"dir": "x", "train_split": ["a"], "val_split": "a"}},
+    {"data": {"dir": "x", "train_split": ["a"], "val_split": "a"}}, {"seed": {}}, {"seed": {"a": 1}}, {"eval": 5},
+    {"loader": None}, {"model": []}, {"model": "hrnet"}, {"model": {"width": {}}}, {"eval": {"batch_size": 0}},
 ]  # fmt: skip
 
 

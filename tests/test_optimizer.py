@@ -19,10 +19,11 @@ def test_rate_drops_to_a_tenth_after_each_epoch_named():
     np.testing.assert_allclose([rate(step) for step in steps], [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
 
 
-@pytest.mark.parametrize("drops", [(None,), ("a",), (10**12,)])
-def test_what_is_no_epoch_to_drop_after_is_refused(drops):
-    with pytest.raises(ValueError, match=r"`learning_rate_drops` \(=\(.*\)\) must be numbers of epochs"):
-        optimizer.schedule(1e-3, drops, steps_per_epoch=7)
+@pytest.mark.parametrize("drop", [None, "a", 10**12, float("nan"), -1, -(10**12), -0.5, True])
+def test_what_is_no_epoch_to_drop_after_is_refused(drop):
+    for drops in ((drop,), (9, drop), drop):
+        with pytest.raises(ValueError, match=r"`learning_rate_drops` \(=.*\) must be numbers of epochs"):
+            optimizer.schedule(1e-3, drops, steps_per_epoch=7)
 
 
 @pytest.mark.parametrize(("drop", "step"), [(1.5, 11), (np.int64(2), 14), (float("inf"), 10**9)])
