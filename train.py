@@ -106,13 +106,13 @@ def make_evaluation(
     return evaluate_state
 
 
-def compile_step(run: runs.Run) -> jax.stages.Compiled:
+def compile_step(run: runs.Run) -> memory.Step:
     """Compiles the training step, and says what memory it takes."""
-    compiled = memory.compile_step(run.config, run.optimizer, run.mesh)
-    needs, has = memory.needed(compiled), memory.available(run.mesh)
+    step = memory.compile_step(run.config, run.optimizer, run.mesh)
+    needs, has = memory.needed(step), memory.available(run.mesh)
     processes.say(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}")
     processes.meet("training step compiled")  # in the step itself, CPUs wait for each other for 30 s at most
-    return compiled
+    return step
 
 
 def loop(

@@ -156,7 +156,7 @@ def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, s
     return {"race": found}, race.table(found)
 
 
-def _race(config: ConfigDict, given: flags.FlagValues, compiled: jax.stages.Compiled | None) -> race.Race:
+def _race(config: ConfigDict, given: flags.FlagValues, compiled: memory.Step | None) -> race.Race:
     found = step.measure(config, given.rounds, step=compiled, compiled=given.compiled)
     if found.reference == race.OURS:
         print("  nothing to compare with: that is PyTorch, which is not installed (pip install torch)", flush=True)
@@ -222,7 +222,7 @@ def measure_scale(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str
         raise ValueError(f"--share (={given.share}) must be in (0, 1], --loaded (={given.loaded}) above 0")
     config = step.sized(config, given.batch or config.batch_size)
     compiled = memory.lower_step(config, step.adam(config), mesh).compile()
-    cost, talk = step.cost(compiled), collectives.read(compiled.as_text() or "")
+    cost, talk = step.cost(compiled), collectives.read(compiled.as_text())
     asked = scale.Step(config.batch_size / mesh.size, cost["operations"], collectives.totals(talk))
     predicted = scale.predictions(asked, given.share, given.loaded)
     series = {name: [(row["chips"], 100 * row["efficiency"]) for row in rows] for name, rows in predicted.items()}

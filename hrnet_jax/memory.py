@@ -1,12 +1,15 @@
 """Compiling the training step, and whether it fits: what it needs of a device's memory, and what that has."""
 
+import dataclasses
 import math
 import os
 import pathlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -17,40 +20,104 @@ MOST_PARTS = 32
 """Gradients accumulated over more parts than this are not tried when a step does not fit."""
 
 
-def compile_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> jax.stages.Compiled:
+_BESIDE = ThreadPoolExecutor(1)
+"""Where one program is compiled while another is traced, and compiled."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A compiled training step, which is two programs one after the other; see `training.make_train_step`.
+
+    As one it would take longer to compile: XLA's compiler for CPUs keeps little more than one core busy.
+
+    Attributes:
+      gradients: of `training.make_gradients`.
+      update: of `training.make_update`; the state given to it is donated.
+      moments: bytes on each device of the optimizer's state, which lies there while gradients are computed.
+    """
+
+    gradients: jax.stages.Compiled
+    update: jax.stages.Compiled
+    moments: int
+
+    def __call__(
+        self, state: training.TrainState, batch: dict[str, jax.Array]
+    ) -> tuple[training.TrainState, training.Metrics]:
+        """Takes a step; the state given is gone after it."""
+        gradients, (batch_stats, metrics) = self.gradients(state.params, state.batch_stats, batch)
+        return self.update(state, gradients, batch_stats, metrics)
+
+    @property
+    def programs(self) -> tuple[jax.stages.Compiled, jax.stages.Compiled]:
+        """Both programs, in the order in which they run."""
+        return self.gradients, self.update
+
+    def as_text(self) -> str:
+        """Returns both programs as the compiler writes them, one below the other."""
+        return "\n".join(program.as_text() or "" for program in self.programs)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoweredStep:
+    """A training step that is traced, while one of its programs is being compiled already; see `Step`."""
+
+    gradients: jax.stages.Lowered
+    update: Future[jax.stages.Compiled]
+    moments: int
+
+    def compile(self) -> Step:
+        """Compiles the other program, too."""
+        return Step(self.gradients.compile(), self.update.result(), self.moments)
+
+
+def compile_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> Step:
     """Compiles the training step for the devices of a mesh; the state given to it is donated.
 
     Raises:
       ValueError: it needs more memory than a device has; names what would need less.
     """
-    compiled = lower_step(config, optimizer, mesh).compile()
-    needs, has = needed(compiled), available(mesh)
+    step = lower_step(config, optimizer, mesh).compile()
+    needs, has = needed(step), available(mesh)
     if needs > has:
         raise ValueError(
             f"a training step needs {gigabytes(needs)} on each device, which has {gigabytes(has)}: "
             + "; ".join([*_ways_out(config, optimizer, mesh, has), "or take a smaller --config.batch_size"])
         )
-    return compiled
+    return step
 
 
-def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> jax.stages.Lowered:
+def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> LoweredStep:
     """Returns the training step of a configuration, traced and ready to be compiled."""
-    model = models.build(config)
+    model, whole = models.build(config), sharding.replicated(mesh)
     shapes = models.shapes(model, tuple(config.image_size))
     state = jax.eval_shape(lambda variables: training.init_state(variables, optimizer), shapes)
     where = sharding.state_sharding(state, mesh, config.fsdp)
-    jitted = jax.jit(
-        training.make_train_step(config, model, optimizer, sharding.replicated(mesh)),
+    # Gradients lie as the moments do that follow them.
+    split = jax.tree.map(lambda leaf: sharding.split(leaf.shape, mesh), state.params) if config.fsdp else whole
+    metrics = dict.fromkeys(training.METRICS, jax.ShapeDtypeStruct((), jnp.float32))
+    update = jax.jit(
+        training.make_update(config, optimizer, whole),
         donate_argnums=0,
-        in_shardings=(where, sharding.by_person(mesh)),
-        out_shardings=(where, sharding.replicated(mesh)),
-    )
-    return jitted.lower(state, training.batch_shapes(config))
+        in_shardings=(where, split, whole, whole),
+        out_shardings=(where, whole),
+    ).lower(state, state.params, state.batch_stats, metrics)
+    compiling = _BESIDE.submit(update.compile)
+    gradients = jax.jit(
+        training.make_gradients(config, model),
+        in_shardings=(whole, whole, sharding.by_person(mesh)),
+        out_shardings=(split, whole),
+    ).lower(state.params, state.batch_stats, training.batch_shapes(config))
+    return LoweredStep(gradients, compiling, sharding.bytes_on_each(state.opt_state, where.opt_state))
 
 
-def needed(compiled: jax.stages.Compiled) -> int:
-    """Returns the bytes that a program takes on each device: what goes in and comes out, and what lies between."""
-    sizes: Any = compiled.memory_analysis()
+def needed(step: Step) -> int:
+    """Returns the bytes that a step takes on each device: what goes in and comes out, and what lies between."""
+    gradients, update = map(_needed, step.programs)
+    return max(gradients + step.moments, update)
+
+
+def _needed(program: jax.stages.Compiled) -> int:
+    sizes: Any = program.memory_analysis()
     kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     return kept + sizes.temp_size_in_bytes
 

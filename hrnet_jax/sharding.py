@@ -63,6 +63,15 @@ def state_sharding(state: Any, mesh: Mesh, fsdp: bool = False) -> Any:
     return where.replace(opt_state=jax.tree.map(lambda leaf: split(leaf.shape, mesh), state.opt_state))
 
 
+def bytes_on_each(tree: Any, where: Any) -> int:
+    """Returns what arrays, or their shapes, take on each device if they live where `where` says."""
+
+    def size(leaf: Any, place: NamedSharding) -> int:
+        return math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+    return sum(jax.tree.leaves(jax.tree.map(size, tree, where)))
+
+
 def place_state(state: Any, mesh: Mesh, fsdp: bool = False) -> Any:
     """Puts every array where `state_sharding` says. The arrays given stay usable when the result is donated.
 

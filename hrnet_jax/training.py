@@ -23,6 +23,9 @@ INITIAL_DEVIATION = 0.001
 SEEN = ("image", "joints", "visible")
 """What the training step reads of a batch, see ``pipeline.py``."""
 
+METRICS = ("loss", "pck")
+"""What of a batch is measured before the update, see `make_gradients`."""
+
 Metrics = dict[str, jax.Array]
 
 
@@ -39,7 +42,14 @@ class TrainState:
 Loss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
 """See `make_loss`."""
 
+Gradients = Callable[[Any, Any, dict[str, jax.Array]], tuple[Any, tuple[Any, Metrics]]]
+"""See `make_gradients`."""
+
+Update = Callable[[TrainState, Any, Any, Metrics], tuple[TrainState, Metrics]]
+"""See `make_update`."""
+
 Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
+"""See `make_train_step`."""
 
 
 def init_variables(model: nn.Module, image_size: tuple[int, int], seed: int) -> dict[str, Any]:
@@ -158,8 +168,17 @@ def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _make_gradients(config: ConfigDict, model: nn.Module) -> Callable[..., Any]:
-    """Returns a function of weights, statistics and a batch: gradients, statistics after it, and metrics."""
+def make_gradients(config: ConfigDict, model: nn.Module) -> Gradients:
+    """Returns the first half of a training step: what a batch says of the weights.
+
+    It takes ``params``, ``batch_stats`` and what is `SEEN` of a batch, and returns the gradients, and the
+    statistics after this batch with its `METRICS`: the loss and the share of joints found. With `accumulation` the
+    batch is worked through in parts, one after the other: batch normalisation sees a part at a time, and the
+    gradients are the mean of the parts'.
+
+    Raises:
+      ValueError: as `make_loss`.
+    """
     loss_function, draw = make_loss(config, model), target_drawer(config)
     dtype: jnp.dtype = model.dtype  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -185,8 +204,39 @@ def _make_gradients(config: ConfigDict, model: nn.Module) -> Callable[..., Any]:
         mean = jax.tree.map(lambda g: g / config.accumulation, total)
         return mean, (batch_stats, jax.tree.map(jnp.mean, metrics))
 
-    # Even a loop of one round stays a loop for XLA, which compiles loops less well, on CPUs far less.
-    return gradients_of if config.accumulation == 1 else accumulated
+    def gradients(params, batch_stats, batch):
+        # Even a loop of one round stays a loop for XLA, which compiles loops less well, on CPUs far less.
+        found = gradients_of if config.accumulation == 1 else accumulated
+        return found(params, batch_stats, batch)
+
+    return gradients
+
+
+def make_update(config: ConfigDict, optimizer: optax.GradientTransformation, whole: NamedSharding) -> Update:
+    """Returns the second half of a training step: the weights follow the gradients.
+
+    It takes the state, and what `make_gradients` says: gradients, statistics and metrics. It returns the next
+    state, and the metrics with whether loss, weights and statistics are ``finite`` (1, or 0: with
+    `skip_not_finite`, nothing is learnt then).
+
+    Args:
+      config: of the run.
+      optimizer: what makes updates of gradients.
+      whole: every device holds the whole array: so weights lie, even if the optimizer's state is split.
+    """
+
+    def update_state(
+        state: TrainState, gradients: Any, batch_stats: Any, metrics: Metrics
+    ) -> tuple[TrainState, Metrics]:
+        after = update(state, gradients, batch_stats, optimizer)
+        # If the optimizer's state is split, each device updates a part of the weights: they are gathered once.
+        params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), whole)
+        after = TrainState(after.step, params, batch_stats, after.opt_state)
+        finite = _finite(metrics["loss"], after, whole)
+        after = _choose(finite, after, state) if config.skip_not_finite else after
+        return after, metrics | {"finite": finite}
+
+    return update_state
 
 
 def make_train_step(
@@ -194,31 +244,14 @@ def make_train_step(
 ) -> Step:
     """Returns the training step that a configuration describes: pure, to be compiled by the caller.
 
-    The step takes a batch (see ``pipeline.py``; ``image``, ``joints`` and ``visible`` are read) and returns the
-    next state, the ``loss`` and the share of joints found, ``pck``, both before the update, and whether loss,
-    gradients and statistics were ``finite`` (1, or 0: with `skip_not_finite`, nothing is learnt then). With
-    `accumulation` the batch is worked through in parts, one after the other: batch normalisation sees a part at a
-    time, and the update is made once with the mean gradient.
-
-    Args:
-      config: of the run.
-      model: the network.
-      optimizer: what makes updates of gradients.
-      whole: every device holds the whole array: so weights lie, even if the optimizer's state is split.
-
-    Raises:
-      ValueError: as `make_loss`.
+    The step takes a state and a batch (see ``pipeline.py``; `SEEN` is read of it), and returns the next state and
+    the metrics. It is what `make_gradients` returns and then what `make_update` returns, which see.
     """
-    gradients_of = _make_gradients(config, model)
+    gradients_of, update_state = make_gradients(config, model), make_update(config, optimizer, whole)
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        batch = {name: batch[name] for name in SEEN}
-        gradients, (batch_stats, metrics) = gradients_of(state.params, state.batch_stats, batch)
-        after = update(state, gradients, batch_stats, optimizer)
-        # If the optimizer's state is split, each device updates a part of the weights: they are gathered once.
-        params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), whole)
-        after = TrainState(after.step, params, batch_stats, after.opt_state)
-        metrics["finite"] = _finite(metrics["loss"], after, whole)
-        return _choose(metrics["finite"], after, state) if config.skip_not_finite else after, metrics
+        seen = {name: batch[name] for name in SEEN}
+        gradients, (batch_stats, metrics) = gradients_of(state.params, state.batch_stats, seen)
+        return update_state(state, gradients, batch_stats, metrics)
 
     return train_step

@@ -31,18 +31,13 @@ def model(description: Mapping) -> nn.Module:
 
 
 @functools.cache
-def _shapes(network: nn.Module) -> dict:
-    return models.shapes(network, (32, 32))
-
-
-@functools.cache
 def _fresh(network: nn.Module) -> dict:
     return training.init_variables(network, (32, 32), seed=0)
 
 
 def variables(description: Mapping) -> dict:
     """The reference's weights, in our layout."""
-    return reference.seeded_variables(_shapes(model(description)), np.float32)
+    return reference.seeded_variables(models.shapes(model(description), (32, 32)), np.float32)
 
 
 def fresh(description: Mapping) -> dict:

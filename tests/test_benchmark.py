@@ -6,7 +6,7 @@ import sys
 import types
 
 from configs import default
-from hrnet_jax import benchmark, prepare
+from hrnet_jax import benchmark, memory, prepare
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -38,10 +38,13 @@ def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
     %sum = f32[1000000] all-reduce(%gradient), channel_id=1"""
     sizes = dict.fromkeys(("argument", "output", "alias", "temp"), 0)
     analysis = types.SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
-    compiled = types.SimpleNamespace(
-        as_text=lambda: text, cost_analysis=lambda: {"flops": 1.4e12}, memory_analysis=lambda: analysis
-    )
-    lowered = types.SimpleNamespace(compile=lambda: compiled)
+
+    def program(text: str, operations: float) -> types.SimpleNamespace:
+        said = {"as_text": text, "cost_analysis": {"flops": operations}, "memory_analysis": analysis}
+        return types.SimpleNamespace(**{name: lambda value=value: value for name, value in said.items()})
+
+    step = memory.Step(program(text, 1.3e12), program("", 0.1e12), moments=0)  # type: ignore[arg-type]
+    lowered = types.SimpleNamespace(compile=lambda: step)
     monkeypatch.setattr(benchmark.memory, "lower_step", lambda *_: lowered)
     given = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)
     found, said = benchmark.measure_scale(default.get_config(), given)  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def config():
     return config
 
 
-def compile_step(config, **fields) -> jax.stages.Compiled:
+def compile_step(config, **fields) -> memory.Step:
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(fields)
     return memory.lower_step(config, ADAM, sharding.make_mesh()).compile()
@@ -116,5 +116,6 @@ def test_a_split_optimizer_state_gathers_what_each_device_updated(config, groupe
     parts = [x for x in shapes if not sharding.split(x.shape, sharding.make_mesh()).is_fully_replicated]
     size = sum(4 * math.prod(x.shape) for x in parts)
     assert gathered == {"all-gather": {"operations": len(parts), "arrays": len(parts), "bytes": size}}
-    less = grouped.memory_analysis().argument_size_in_bytes - split.memory_analysis().argument_size_in_bytes
-    assert less == 2 * size * 3 // 4  # of both moments a quarter stays
+    assert grouped.moments - split.moments == 2 * size * 3 // 4  # of both moments a quarter stays
+    gradients = [step.gradients.memory_analysis().output_size_in_bytes for step in (grouped, split)]
+    assert gradients[0] - gradients[1] == size * 3 // 4

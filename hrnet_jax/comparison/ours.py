@@ -154,8 +154,9 @@ def kinds(problem: Problem) -> dict[str, str]:
             found[".".join(context.module.path) or HEATMAPS] = type(context.module).__name__
         return result
 
+    image = jax.ShapeDtypeStruct((1, *problem.config.image_size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        models.shapes(models.build(problem.config), tuple(problem.config.image_size))
+        jax.eval_shape(models.build(problem.config).init, jax.random.key(0), image)
     return found
 
 

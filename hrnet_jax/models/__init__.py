@@ -1,5 +1,6 @@
 """The networks, and what they cost."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,6 +65,12 @@ def title(described: Mapping[str, Any]) -> str:
 
 def shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:
     """Returns the shapes of a network's ``params`` and ``batch_stats`` without computing anything."""
+    return jax.tree.map(lambda leaf: leaf, _shapes(model, tuple(image_size)))  # the caller may change what it gets
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:
+    """As `shapes`: it takes a second or more, and is asked for several times before a run begins."""
     image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), image)
 

@@ -75,7 +75,7 @@ def first_step(
     return state, sharding.place_batch({name: batch[name] for name in training.SEEN}, mesh)
 
 
-def ours_training(config: ConfigDict, step: jax.stages.Compiled) -> Callable[[], int]:
+def ours_training(config: ConfigDict, step: memory.Step) -> Callable[[], int]:
     """Returns what takes a compiled training step on a batch that is on the device, and waits for it."""
     first, batch = first_step(config, made_up_batch(config, config.batch_size))
     state, size = [first], config.batch_size
@@ -210,7 +210,7 @@ def _tensors(config: ConfigDict, size: int) -> list[Any]:
     return [torch.from_numpy(np.array(x)) for x in (image, np.asarray(targets).transpose(0, 3, 1, 2), weights)]
 
 
-def measure(config: ConfigDict, rounds: int, *, step: jax.stages.Compiled | None, compiled: bool) -> race.Race:
+def measure(config: ConfigDict, rounds: int, *, step: memory.Step | None, compiled: bool) -> race.Race:
     """Lets ours and PyTorch take turns; the reference is PyTorch's fastest, or ours where torch is not installed.
 
     Args:
@@ -235,14 +235,14 @@ def measure(config: ConfigDict, rounds: int, *, step: jax.stages.Compiled | None
     return race.Race(result.title, result.unit, result.rates, reference=max(medians, key=medians.__getitem__))
 
 
-def cost(step: jax.stages.Compiled) -> Mapping[str, float]:
-    """Returns what the compiler says of a program on each device.
+def cost(step: memory.Step) -> Mapping[str, float]:
+    """Returns what the compiler says of a training step on each device.
 
     These are ``operations``, ``bytes`` moved, and ``memory`` needed (bytes).
     """
-    analysis = step.cost_analysis() or {}
+    analyses = [program.cost_analysis() or {} for program in step.programs]
     return {
-        "operations": float(analysis.get("flops", float("nan"))),
-        "bytes": float(analysis.get("bytes accessed", float("nan"))),
+        "operations": float(sum(analysis.get("flops", float("nan")) for analysis in analyses)),
+        "bytes": float(sum(analysis.get("bytes accessed", float("nan")) for analysis in analyses)),
         "memory": float(memory.needed(step)),
     }
