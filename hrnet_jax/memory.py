@@ -20,10 +20,6 @@ MOST_PARTS = 32
 """Gradients accumulated over more parts than this are not tried when a step does not fit."""
 
 
-_BESIDE = ThreadPoolExecutor(1)
-"""Where one program is compiled while another is traced, and compiled."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Step:
     """A compiled training step, which is two programs one after the other; see `training.make_train_step`.
@@ -101,7 +97,9 @@ def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh
         in_shardings=(where, split, whole, whole),
         out_shardings=(where, whole),
     ).lower(state, state.params, state.batch_stats, metrics)
-    compiling = _BESIDE.submit(update.compile)
+    beside = ThreadPoolExecutor(1)
+    compiling = beside.submit(update.compile)
+    beside.shutdown(wait=False)  # it ends when that is done
     gradients = jax.jit(
         training.make_gradients(config, model),
         in_shardings=(whole, whole, sharding.by_person(mesh)),
