@@ -49,6 +49,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "batch", 0, "People in a batch of `step`, `predict`, `compile`, `memory`, `scale`. Default: the config's."
     )
+    flags.DEFINE_list("sweep", [], "Batches at which `step` and `predict` measure, to tell each side's best.")
     flags.DEFINE_integer("batches", 10_000, "How many batches `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
     flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
@@ -72,6 +73,8 @@ def run(parts: list[str]) -> None:
     ):
         if value < least:
             raise ValueError(f"--{name} (={value}) must be at least {least}")
+    if not all(size.isdecimal() and int(size) > 0 for size in given.sweep):
+        raise ValueError(f"--sweep (={','.join(given.sweep)}) must be numbers of people, such as 32,64,128")
     chosen = list(PARTS) if not parts or "all" in parts else parts
     report: dict[str, Any] = {"machine": machine()}
     report["command"] = " ".join(["python -m hrnet_jax.benchmark", *sys.argv[1:]])
@@ -131,13 +134,25 @@ def train_split(config: ConfigDict) -> records.Split:
 
 def measure_step(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures training steps, and what the device could do at best."""
-    config = step.sized(config, given.batch or config.batch_size)
-    compiled = memory.compile_step(config, step.adam(config), sharding.make_mesh())
-    if given.profile:
-        _profile(step.ours_training(config, compiled), pathlib.Path(given.out) / "profile")
-    found, cost, rates = _race(config, given, compiled), step.cost(compiled), roofline.rates(config.model.dtype)
-    chart.bars(found, picture(given, "step"))
-    limits = roofline.shares(cost, rates, config.batch_size / float(np.median(found.rates[race.OURS])))
+    return _at_batches(_steps, config, given.batch or config.batch_size, given, "step")
+
+
+def _steps(config: ConfigDict, given: flags.FlagValues) -> tuple[dict[str, Any], str]:
+    mesh = sharding.make_mesh()
+    compiled = memory.lower_step(config, step.adam(config), mesh).compile()
+    needs, has = memory.needed(compiled), memory.available(mesh)
+    ours = step.ours_training(config, compiled) if needs <= has else None
+    if ours is None:
+        print(f"  ours: left out, it needs {memory.gigabytes(needs)}, and the device has {memory.gigabytes(has)}")
+    elif given.profile:
+        _profile(ours, pathlib.Path(given.out) / "profile")
+    found, cost, rates = (
+        _race(config, given, ours, train=True),
+        step.cost(compiled),
+        roofline.rates(config.model.dtype),
+    )
+    seconds = config.batch_size / float(np.median(found.rates.get(race.OURS, np.nan)))
+    limits = roofline.shares(cost, rates, seconds)
     text = roofline.lines(cost, rates, limits)
     return {"race": found, "cost": cost, "rates": rates, "limits": limits}, f"{race.table(found)}\n{text}"
 
@@ -151,13 +166,38 @@ def _profile(run: Callable[[], int], directory: pathlib.Path) -> None:
 def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures predictions."""
     heatmap.check_decoder(config.eval.decoder)
-    found = _race(step.sized(config, given.batch or config.eval.batch_size), given, None)
-    chart.bars(found, picture(given, "predict"))
+    return _at_batches(_predictions, config, given.batch or config.eval.batch_size, given, "predict")
+
+
+def _predictions(config: ConfigDict, given: flags.FlagValues) -> tuple[dict[str, Any], str]:
+    found = _race(config, given, step.ours_prediction(config, config.batch_size), train=False)
     return {"race": found}, race.table(found)
 
 
-def _race(config: ConfigDict, given: flags.FlagValues, compiled: memory.Step | None) -> race.Race:
-    found = step.measure(config, given.rounds, step=compiled, compiled=given.compiled)
+def _at_batches(
+    measure: Callable[[ConfigDict, flags.FlagValues], tuple[dict[str, Any], str]],
+    config: ConfigDict,
+    size: int,
+    given: flags.FlagValues,
+    name: str,
+) -> tuple[dict[str, Any], str]:
+    """Measures at a batch, or at each of `--sweep` and from that, what each contender reached at its best."""
+    if not given.sweep:
+        found, text = measure(step.sized(config, size), given)
+        chart.bars(found["race"], picture(given, name))
+        return found, text
+    batches = {}
+    for sized in [step.sized(config, int(size)) for size in given.sweep]:
+        batches[sized.batch_size], text = measure(sized, given)
+        print(f"{text}\n", flush=True)
+    races = {size: found["race"] for size, found in batches.items()}
+    best = race.best(f"{step.title(config, 'each at its best batch')}, {name}", races)
+    chart.bars(best, picture(given, name))
+    return {"best": best, "batches": batches}, race.table(best)
+
+
+def _race(config: ConfigDict, given: flags.FlagValues, ours: Callable[[], int] | None, train: bool) -> race.Race:
+    found = step.measure(config, given.rounds, ours, train=train, compiled=given.compiled)
     if found.reference == race.OURS:
         print("  nothing to compare with: that is PyTorch, which is not installed (pip install torch)", flush=True)
     return found

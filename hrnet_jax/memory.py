@@ -22,7 +22,7 @@ MOST_PARTS = 32
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A compiled training step, which is two programs one after the other; see `training.make_train_step`.
+    """A compiled training step, which is two programs one after the other; see `training.join`.
 
     As one it would take longer to compile: XLA's compiler for CPUs keeps little more than one core busy.
 
@@ -40,8 +40,7 @@ class Step:
         self, state: training.TrainState, batch: dict[str, jax.Array]
     ) -> tuple[training.TrainState, training.Metrics]:
         """Takes a step; the state given is gone after it."""
-        gradients, (batch_stats, metrics) = self.gradients(state.params, state.batch_stats, batch)
-        return self.update(state, gradients, batch_stats, metrics)
+        return training.join(self.gradients, self.update)(state, batch)
 
     @property
     def programs(self) -> tuple[jax.stages.Compiled, jax.stages.Compiled]:

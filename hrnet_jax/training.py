@@ -49,7 +49,7 @@ Update = Callable[[TrainState, Any, Any, Metrics], tuple[TrainState, Metrics]]
 """See `make_update`."""
 
 Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
-"""See `make_train_step`."""
+"""See `join`."""
 
 
 def init_variables(model: nn.Module, image_size: tuple[int, int], seed: int) -> dict[str, Any]:
@@ -239,15 +239,12 @@ def make_update(config: ConfigDict, optimizer: optax.GradientTransformation, who
     return update_state
 
 
-def make_train_step(
-    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, whole: NamedSharding
-) -> Step:
-    """Returns the training step that a configuration describes: pure, to be compiled by the caller.
+def join(gradients_of: Gradients, update_state: Update) -> Step:
+    """Returns the training step that two halves make, compiled or not.
 
-    The step takes a state and a batch (see ``pipeline.py``; `SEEN` is read of it), and returns the next state and
-    the metrics. It is what `make_gradients` returns and then what `make_update` returns, which see.
+    It takes a state and a batch (see ``pipeline.py``; `SEEN` is read of it), and returns the next state and the
+    metrics; see `make_gradients` and `make_update`.
     """
-    gradients_of, update_state = make_gradients(config, model), make_update(config, optimizer, whole)
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         seen = {name: batch[name] for name in SEEN}
@@ -255,3 +252,14 @@ def make_train_step(
         return update_state(state, gradients, batch_stats, metrics)
 
     return train_step
+
+
+def make_train_step(
+    config: ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation, whole: NamedSharding
+) -> Step:
+    """Returns the training step that a configuration describes: pure, for any transformation of functions.
+
+    The arguments are those of the halves that it is joined from. (``train.py`` compiles each half by itself, which
+    takes less time, see ``memory.py``.)
+    """
+    return join(make_gradients(config, model), make_update(config, optimizer, whole))

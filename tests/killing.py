@@ -103,7 +103,8 @@ def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen, second
 
 def finish(process: subprocess.Popen) -> None:
     if status := process.wait():
-        raise RuntimeError(f"a run ended with status {status}")
+        workdir = str(process.args[3]).removeprefix("--workdir=")
+        raise RuntimeError(f"the run {workdir} ended with status {status}; why stands in {workdir}.log")
 
 
 def kill(

@@ -7,6 +7,7 @@ import types
 
 from configs import default
 from hrnet_jax import benchmark, memory, prepare
+from hrnet_jax.performance import race
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -31,6 +32,25 @@ def test_a_part_is_measured_printed_and_written(shared, tmp_path):
     assert set(report) == {"machine", "command", "input"}
     for name in ("input", "input_stages"):
         assert (tmp_path / "out" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_a_sweep_takes_each_at_its_best_and_tells_every_batch(monkeypatch, tmp_path, capsys):
+    def measure(config, rounds, ours, *, train, compiled):
+        size = config.batch_size
+        return race.Race(f"at {size}", "people", {"ours": [size], "eager": [100 - size]}, "eager")
+
+    monkeypatch.setattr(benchmark.step, "measure", measure)
+    monkeypatch.setattr(benchmark.step, "ours_prediction", lambda *_: None)
+    given = types.SimpleNamespace(batch=0, sweep=["8", "16"], rounds=1, compiled=False, out=tmp_path)
+    found, said = benchmark.measure_predict(default.get_config(), given)  # type: ignore[arg-type]
+    assert found["best"].rates == {"ours, batch 16": [16], "eager, batch 8": [92]}
+    assert list(found["batches"]) == [8, 16] and "ours, batch 16" in said
+    assert "at 8" in capsys.readouterr().out and (tmp_path / "predict.svg").is_file()
+    benchmark.write(tmp_path, {"predict": found})
+    report = json.loads((tmp_path / "report.json").read_text())["predict"]
+    assert report["best"]["ratios"]["eager, batch 8"] == 1 and report["batches"]["8"]["race"]["rates"]["ours"] == [
+        8
+    ]
 
 
 def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
@@ -60,6 +80,7 @@ def test_mistakes_are_one_line(tmp_path):
     for arguments, message in {
         ("inputs",): "there is no part 'inputs': choose some of input, step",
         ("scale",): "set JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 to simulate four",
+        ("step", "--sweep=8,x"): "--sweep (=8,x) must be numbers of people, such as 32,64,128",
         ("input", "--rounds=0"): "--rounds (=0) must be at least 1",
         ("memory", "--batches=1"): "--batches (=1) must be at least 2",
         ("input", f"--config.data.dir={tmp_path}"): f"{tmp_path}/train2017 does not exist: prepare the data with",

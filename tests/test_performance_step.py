@@ -1,3 +1,4 @@
+import contextlib
 import re
 
 import jax
@@ -59,13 +60,38 @@ def test_the_twin_takes_part(config, compiled, dtype):
     pytest.importorskip("torch", reason="the contender is PyTorch: pip install torch")
     config = config.copy_and_resolve_references()
     config.model.dtype = dtype
-    for program in (compiled, None):
-        found = step.measure(config, rounds=2, step=program, compiled=False)
-        others = [step.EAGER, step.CHANNELS_LAST] + [step.LOOPS] * (program is None)
+    for train in (True, False):
+        ours = step.ours_training(config, compiled) if train else step.ours_prediction(config, 8)
+        found = step.measure(config, 2, ours, train=train, compiled=False)
+        others = [step.EAGER, step.CHANNELS_LAST] + [step.LOOPS] * (not train)
         assert list(found.rates) == [race.OURS, *others]
         medians = {name: np.median(rates) for name, rates in found.rates.items()}
         assert found.reference == max(others, key=medians.__getitem__)
         assert dtype in race.table(found)
+
+
+def test_what_runs_out_of_memory_is_left_out(config, monkeypatch, capsys):
+    def too_large() -> int:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 80 GiB")
+
+    theirs = {step.EAGER: lambda: 8, step.CHANNELS_LAST: too_large}
+    monkeypatch.setattr(step, "pytorch", lambda *_, **__: contextlib.nullcontext(theirs))
+    monkeypatch.setattr(step.importlib.util, "find_spec", lambda _: True)
+    for ours, names in ((too_large, [step.EAGER]), (lambda: 8, [race.OURS, step.EAGER]), (None, [step.EAGER])):
+        found = step.measure(config, 2, ours, train=True, compiled=False)
+        assert list(found.rates) == names and found.reference == step.EAGER
+    assert f"{step.CHANNELS_LAST}: left out" in capsys.readouterr().out
+    theirs[step.EAGER] = too_large
+    with pytest.raises(ValueError, match=r"nothing fits into the device's memory at batch 8"):
+        step.measure(config, 2, None, train=True, compiled=False)
+
+
+def test_other_mistakes_are_not_taken_for_too_little_memory(config):
+    def wrong() -> int:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        step.measure(config, 2, wrong, train=True, compiled=False)
 
 
 def test_batches_are_of_the_size_asked_for_and_for_the_devices(config):

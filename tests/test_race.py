@@ -51,3 +51,21 @@ def test_the_table_says_it_all():
         ["ours", "3", "2.5", "to", "4.5", "1.50"],
         ["theirs", "2", "1.5", "to", "2", "1.00"],
     ]
+
+
+def test_the_reference_is_the_strongest_that_is_not_ours():
+    assert race.strongest({"ours": [9], "eager": [1, 2, 3], "compiled": [1, 4, 4]}) == "compiled"
+    assert race.strongest({"ours, batch 8": [9]}) == "ours, batch 8"
+    assert race.strongest({"eager": [1]}) == "eager"
+
+
+def test_each_is_taken_at_its_best_batch():
+    """One contender is missing at a batch that was too large for it."""
+    races = {
+        8: race.Race("8", "people", {"ours": [3, 4, 5], "eager": [1], "compiled": [2]}, "compiled"),
+        16: race.Race("16", "people", {"ours": [6, 7, 9], "eager": [2]}, "eager"),
+        32: race.Race("32", "people", {"ours": [5]}, "ours"),
+    }
+    best = race.best("all", races)
+    assert best.rates == {"ours, batch 16": [6, 7, 9], "eager, batch 16": [2], "compiled, batch 8": [2]}
+    assert best.ratios[best.reference] == 1 and best.ratios["ours, batch 16"] == 3.5

@@ -65,12 +65,36 @@ def run(
     return Race(title, unit, rates, reference)
 
 
+def strongest(rates: Mapping[str, Sequence[float]]) -> str:
+    """Returns the contender of the highest median that is not ours; the first if there is none."""
+    medians = {name: float(np.median(rates[name])) for name in rates if not name.startswith(OURS)}
+    return max(medians, key=medians.__getitem__, default=next(iter(rates)))
+
+
+def best(title: str, races: Mapping[int, Race]) -> Race:
+    """Returns what each contender reached at the batch that suits it best, which is added to its name.
+
+    Such a race was not run in turns, but as the races that it is taken from, one after the other.
+
+    Args:
+      title: see `Race`.
+      races: by the size of their batches; contenders that it was too large for are not in them.
+    """
+    rates = {}
+    for name in dict.fromkeys(name for found in races.values() for name in found.rates):
+        sizes = [size for size, found in races.items() if name in found.rates]
+        size = max(sizes, key=lambda size: np.median(races[size].rates[name]))
+        rates[f"{name}, batch {size}"] = races[size].rates[name]
+    return Race(title, next(iter(races.values())).unit, rates, reference=strongest(rates))
+
+
 def table(race: Race) -> str:
     """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
-    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<50}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
+    width = 3 + max(47, *map(len, race.rates))
+    lines = [f"{race.title} [{race.unit}/s]", f"  {'':<{width}}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
     for name, rates in race.rates.items():
         low, median, high = map(number, np.percentile(rates, [25, 50, 75]))
-        lines.append(f"  {name:<50}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
+        lines.append(f"  {name:<{width}}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
     return "\n".join(lines)
 
 

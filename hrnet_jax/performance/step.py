@@ -5,8 +5,9 @@ drawn targets, and only learns.
 """
 
 import contextlib
+import dataclasses
 import importlib.util
-import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -54,10 +55,10 @@ def sized(config: ConfigDict, size: int) -> ConfigDict:
     return config
 
 
-def title(config: ConfigDict) -> str:
-    """Returns network, size, batch and precision in words."""
-    height, width = config.image_size
-    return f"{models.title(config.model)} {height}x{width}, batch {config.batch_size}, {config.model.dtype}"
+def title(config: ConfigDict, batch: str = "") -> str:
+    """Returns network, size, batch (the configuration's, if not said otherwise) and precision in words."""
+    (height, width), batch = config.image_size, batch or f"batch {config.batch_size}"
+    return f"{models.title(config.model)} {height}x{width}, {batch}, {config.model.dtype}"
 
 
 def adam(config: ConfigDict) -> optax.GradientTransformation:
@@ -132,6 +133,7 @@ def pytorch(
         yield contenders if train else contenders | {LOOPS: _as_the_original(config, size)}
     finally:
         torch._dynamo.reset()
+        torch.cuda.empty_cache()  # ours may need it next
 
 
 def _placed(config: ConfigDict, size: int, layout: Any) -> tuple[Any, list[Any], Any]:
@@ -210,29 +212,48 @@ def _tensors(config: ConfigDict, size: int) -> list[Any]:
     return [torch.from_numpy(np.array(x)) for x in (image, np.asarray(targets).transpose(0, 3, 1, 2), weights)]
 
 
-def measure(config: ConfigDict, rounds: int, *, step: memory.Step | None, compiled: bool) -> race.Race:
+def measure(
+    config: ConfigDict, rounds: int, ours: Callable[[], int] | None, *, train: bool, compiled: bool
+) -> race.Race:
     """Lets ours and PyTorch take turns; the reference is PyTorch's fastest, or ours where torch is not installed.
+
+    Contenders that run out of the device's memory are left out.
 
     Args:
       config: describes network and batch, see `sized`.
       rounds: of each contender.
-      step: our compiled training step; None to race predictions.
+      ours: see `ours_training` and `ours_prediction`; None if it needs more memory than there is.
+      train: whether these are training steps; else they are predictions.
       compiled: whether to have ``torch.compile``d contenders, too.
+
+    Raises:
+      ValueError: none is left.
     """
-    size, train = config.batch_size, step is not None
+    size = config.batch_size
     missing = importlib.util.find_spec("torch") is None
     others = contextlib.nullcontext({}) if missing else pytorch(config, size, train=train, compiled=compiled)
-    with others as contenders:
-        ours = ours_training(config, step) if step else ours_prediction(config, size)
-        contenders = {race.OURS: ours, **contenders}
-        what = "training step" if train else "prediction with flip test"
-        result = race.run(
-            f"{title(config)}, {what}", "people", contenders, reference=race.OURS, rounds=rounds, warm_up=2
-        )
-    if missing:
-        return result
-    medians = {name: float(np.median(rates)) for name, rates in itertools.islice(result.rates.items(), 1, None)}
-    return race.Race(result.title, result.unit, result.rates, reference=max(medians, key=medians.__getitem__))
+    with others as theirs:
+        contenders = {race.OURS: ours, **theirs} if ours else theirs
+        fitting = {name: contender for name, contender in contenders.items() if _fits(name, contender)}
+        if not fitting:
+            raise ValueError(
+                f"nothing fits into the device's memory at batch {size}: take a smaller one (--batch)"
+            )
+        what = f"{title(config)}, {'training step' if train else 'prediction with flip test'}"
+        found = race.run(what, "people", fitting, reference=next(iter(fitting)), rounds=rounds)
+    return dataclasses.replace(found, reference=race.strongest(found.rates))
+
+
+def _fits(name: str, contender: Callable[[], int]) -> bool:
+    """Lets a contender take its first turn, which compiles it; says so if it runs out of memory."""
+    try:
+        contender()
+    except RuntimeError as error:  # PyTorch's and JAX's, of which only the text tells
+        if not re.search(r"out of memory|RESOURCE_EXHAUSTED", str(error), re.IGNORECASE):
+            raise
+        print(f"  {name}: left out, the device's memory does not suffice", flush=True)
+        return False
+    return True
 
 
 def cost(step: memory.Step) -> Mapping[str, float]:
