@@ -106,7 +106,7 @@ def make_evaluation(
     return evaluate_state
 
 
-def compile_step(run: runs.Run) -> memory.Step:
+def compile_step(run: runs.Run) -> memory.CompiledStep:
     """Compiles the training step, and says what memory it takes."""
     step = memory.compile_step(run.config, run.optimizer, run.mesh)
     needs, has = memory.needed(step), memory.available(run.mesh)

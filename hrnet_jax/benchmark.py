@@ -11,11 +11,13 @@ take turns; what counts is the ratio of their medians. Every figure is printed a
 
 import datetime
 import importlib.metadata
+import itertools
 import json
 import math
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +51,8 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "batch", 0, "People in a batch of `step`, `predict`, `compile`, `memory`, `scale`. Default: the config's."
     )
-    flags.DEFINE_list("sweep", [], "Batches at which `step` and `predict` measure, to tell each side's best.")
+    flags.DEFINE_enum("side", "both", ["both", "ours", "theirs"], "Who takes part in `step` and `predict`.")
+    flags.DEFINE_list("sweep", [], "Batches at which `step` and `predict` measure, instead, to tell each's best.")
     flags.DEFINE_integer("batches", 10_000, "How many batches `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
     flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
@@ -64,6 +67,8 @@ def run(parts: list[str]) -> None:
     given = flags.FLAGS
     # Else JAX takes most of a GPU for itself, and PyTorch is measured in what is left.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if given.side == "ours":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
     if unknown := sorted(set(parts) - {*PARTS, "all"}):
         raise ValueError(f"there is no part {unknown[0]!r}: choose some of {', '.join(PARTS)}, or all")
     for name, value, least in (
@@ -73,7 +78,7 @@ def run(parts: list[str]) -> None:
     ):
         if value < least:
             raise ValueError(f"--{name} (={value}) must be at least {least}")
-    if not all(size.isdecimal() and int(size) > 0 for size in given.sweep):
+    if not all(size.isascii() and size.isdecimal() and int(size) > 0 for size in given.sweep):
         raise ValueError(f"--sweep (={','.join(given.sweep)}) must be numbers of people, such as 32,64,128")
     chosen = list(PARTS) if not parts or "all" in parts else parts
     report: dict[str, Any] = {"machine": machine()}
@@ -134,25 +139,19 @@ def train_split(config: ConfigDict) -> records.Split:
 
 def measure_step(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures training steps, and what the device could do at best."""
-    return _at_batches(_steps, config, given.batch or config.batch_size, given, "step")
-
-
-def _steps(config: ConfigDict, given: flags.FlagValues) -> tuple[dict[str, Any], str]:
-    mesh = sharding.make_mesh()
-    compiled = memory.lower_step(config, step.adam(config), mesh).compile()
-    needs, has = memory.needed(compiled), memory.available(mesh)
-    ours = step.ours_training(config, compiled) if needs <= has else None
-    if ours is None:
-        print(f"  ours: left out, it needs {memory.gigabytes(needs)}, and the device has {memory.gigabytes(has)}")
-    elif given.profile:
+    if given.sweep:
+        return _sweep("step", config, given)
+    config = step.sized(config, given.batch or config.batch_size)
+    if given.side == "theirs":
+        found = _race("step", config, given, None)
+        return {"race": found}, race.table(found)
+    compiled = memory.compile_step(config, step.adam(config), sharding.make_mesh())
+    ours = step.ours_training(config, compiled)
+    if given.profile:
         _profile(ours, pathlib.Path(given.out) / "profile")
-    found, cost, rates = (
-        _race(config, given, ours, train=True),
-        step.cost(compiled),
-        roofline.rates(config.model.dtype),
-    )
-    seconds = config.batch_size / float(np.median(found.rates.get(race.OURS, np.nan)))
-    limits = roofline.shares(cost, rates, seconds)
+    found = _race("step", config, given, ours)
+    cost, rates = step.cost(compiled), roofline.rates(config.model.dtype)
+    limits = roofline.shares(cost, rates, config.batch_size / float(np.median(found.rates[race.OURS])))
     text = roofline.lines(cost, rates, limits)
     return {"race": found, "cost": cost, "rates": rates, "limits": limits}, f"{race.table(found)}\n{text}"
 
@@ -166,41 +165,52 @@ def _profile(run: Callable[[], int], directory: pathlib.Path) -> None:
 def measure_predict(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
     """Measures predictions."""
     heatmap.check_decoder(config.eval.decoder)
-    return _at_batches(_predictions, config, given.batch or config.eval.batch_size, given, "predict")
-
-
-def _predictions(config: ConfigDict, given: flags.FlagValues) -> tuple[dict[str, Any], str]:
-    found = _race(config, given, step.ours_prediction(config, config.batch_size), train=False)
+    if given.sweep:
+        return _sweep("predict", config, given)
+    config = step.sized(config, given.batch or config.eval.batch_size)
+    ours = None if given.side == "theirs" else step.ours_prediction(config, config.batch_size)
+    found = _race("predict", config, given, ours)
     return {"race": found}, race.table(found)
 
 
-def _at_batches(
-    measure: Callable[[ConfigDict, flags.FlagValues], tuple[dict[str, Any], str]],
-    config: ConfigDict,
-    size: int,
-    given: flags.FlagValues,
-    name: str,
-) -> tuple[dict[str, Any], str]:
-    """Measures at a batch, or at each of `--sweep` and from that, what each contender reached at its best."""
-    if not given.sweep:
-        found, text = measure(step.sized(config, size), given)
-        chart.bars(found["race"], picture(given, name))
-        return found, text
-    batches = {}
-    for sized in [step.sized(config, int(size)) for size in given.sweep]:
-        batches[sized.batch_size], text = measure(sized, given)
-        print(f"{text}\n", flush=True)
-    races = {size: found["race"] for size, found in batches.items()}
-    best = race.best(f"{step.title(config, 'each at its best batch')}, {name}", races)
-    chart.bars(best, picture(given, name))
-    return {"best": best, "batches": batches}, race.table(best)
-
-
-def _race(config: ConfigDict, given: flags.FlagValues, ours: Callable[[], int] | None, train: bool) -> race.Race:
-    found = step.measure(config, given.rounds, ours, train=train, compiled=given.compiled)
-    if found.reference == race.OURS:
+def _race(part: str, config: ConfigDict, given: flags.FlagValues, ours: Callable[[], int] | None) -> race.Race:
+    found = step.measure(
+        config,
+        given.rounds,
+        ours,
+        train=part == "step",
+        theirs=given.side != "ours",
+        compiled=given.compiled,
+    )
+    if found.reference == race.OURS and given.side == "both":
         print("  nothing to compare with: that is PyTorch, which is not installed (pip install torch)", flush=True)
+    chart.bars(found, picture(given, part))
     return found
+
+
+def _sweep(part: str, config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:
+    """Measures a part at each batch of `--sweep`, and tells what each contender reached at its best.
+
+    Each side has a process of its own at each batch, and so the device's memory for itself; what that does not
+    hold ends that process only. Their reports lie in folders of their own.
+    """
+    parents = [argument for argument in sys.argv[1:] if argument not in {*PARTS, "all"}]
+    races: dict[int, list[race.Race]] = {}
+    for size, side in itertools.product(dict.fromkeys(map(int, given.sweep)), ("ours", "theirs")):
+        out = pathlib.Path(given.out) / f"{part}-{size}-{side}"
+        own = [f"--batch={size}", f"--side={side}", "--sweep=", f"--out={out}"]
+        done = subprocess.run([sys.executable, "-m", "hrnet_jax.benchmark", part, *parents, *own])
+        if done.returncode:
+            print(f"batch {size}, {side}: not measured; why stands above\n", flush=True)
+        else:
+            found = json.loads((out / "report.json").read_text())[part]["race"]
+            del found["ratios"]
+            races.setdefault(size, []).append(race.Race(**found))
+    if not races:
+        raise ValueError(f"--sweep (={','.join(given.sweep)}): none of these batches could be measured")
+    best = race.best(f"{step.title(config, 'each at its best batch')}, {part}", races)
+    chart.bars(best, picture(given, part))
+    return {"best": best, "batches": races}, race.table(best)
 
 
 def measure_evaluate(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]:

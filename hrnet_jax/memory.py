@@ -21,7 +21,7 @@ MOST_PARTS = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class CompiledStep:
     """A compiled training step, which is two programs one after the other; see `training.join`.
 
     As one it would take longer to compile: XLA's compiler for CPUs keeps little more than one core busy.
@@ -54,18 +54,18 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class LoweredStep:
-    """A training step that is traced, while one of its programs is being compiled already; see `Step`."""
+    """A training step that is traced, while one of its programs is being compiled already; see `CompiledStep`."""
 
     gradients: jax.stages.Lowered
     update: Future[jax.stages.Compiled]
     moments: int
 
-    def compile(self) -> Step:
+    def compile(self) -> CompiledStep:
         """Compiles the other program, too."""
-        return Step(self.gradients.compile(), self.update.result(), self.moments)
+        return CompiledStep(self.gradients.compile(), self.update.result(), self.moments)
 
 
-def compile_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> Step:
+def compile_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh: Mesh) -> CompiledStep:
     """Compiles the training step for the devices of a mesh; the state given to it is donated.
 
     Raises:
@@ -90,6 +90,7 @@ def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh
     # Gradients lie as the moments do that follow them.
     split = jax.tree.map(lambda leaf: sharding.split(leaf.shape, mesh), state.params) if config.fsdp else whole
     metrics = dict.fromkeys(training.METRICS, jax.ShapeDtypeStruct((), jnp.float32))
+    gradients_of = training.make_gradients(config, model)  # what does not fit is told before anything is begun
     update = jax.jit(
         training.make_update(config, optimizer, whole),
         donate_argnums=0,
@@ -100,14 +101,14 @@ def lower_step(config: ConfigDict, optimizer: optax.GradientTransformation, mesh
     compiling = beside.submit(update.compile)
     beside.shutdown(wait=False)  # it ends when that is done
     gradients = jax.jit(
-        training.make_gradients(config, model),
+        gradients_of,
         in_shardings=(whole, whole, sharding.by_person(mesh)),
         out_shardings=(split, whole),
     ).lower(state.params, state.batch_stats, training.batch_shapes(config))
     return LoweredStep(gradients, compiling, sharding.bytes_on_each(state.opt_state, where.opt_state))
 
 
-def needed(step: Step) -> int:
+def needed(step: CompiledStep) -> int:
     """Returns the bytes that a step takes on each device: what goes in and comes out, and what lies between."""
     gradients, update = map(_needed, step.programs)
     return max(gradients + step.moments, update)

@@ -1,11 +1,11 @@
 """Adam and its learning rate as one optax chain; the rate is a function of the step alone."""
 
-import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 Schedule = Callable[[Any], Any]
@@ -28,16 +28,14 @@ def schedule(
     """
 
     def sound(epoch: Any) -> bool:
-        if isinstance(epoch, bool):
-            return False
-        if isinstance(epoch, numbers.Integral):
+        if isinstance(epoch, int | np.integer) and not isinstance(epoch, bool):
             return 0 <= int(epoch) * steps_per_epoch < 2**31
-        return isinstance(epoch, numbers.Real) and float(epoch) >= 0  # NaN is not
+        return isinstance(epoch, float | np.floating) and bool(epoch >= 0)  # NaN is not
 
-    if not isinstance(drop_epochs, Sequence) or not all(map(sound, drop_epochs)):
+    if not isinstance(drop_epochs, tuple | list) or not all(map(sound, drop_epochs)):
         raise ValueError(
-            f"`learning_rate_drops` (={drop_epochs}) must be numbers of epochs, such as (170, 200), of fewer"
-            " than 2**31 steps; () is for none"
+            f"`learning_rate_drops` (={drop_epochs}) must be a tuple of numbers of epochs, such as (170, 200), of"
+            " fewer than 2**31 steps; () is for none"
         )
     drops = {epoch * steps_per_epoch: DROP for epoch in drop_epochs}
     rate = optax.piecewise_constant_schedule(learning_rate, drops)

@@ -37,7 +37,7 @@ COUNTS = {
     "seed": 0,
     "warmup_steps": 0,
     "batch_size": 0,  # and a multiple that depends on the devices, see below
-    "eval.batch_size": 0,
+    "eval.batch_size": 1,
     "loader.threads": 0,
     "loader.workers": 0,
     "model.width": 1,

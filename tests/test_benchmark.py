@@ -34,23 +34,31 @@ def test_a_part_is_measured_printed_and_written(shared, tmp_path):
         assert (tmp_path / "out" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
 
 
-def test_a_sweep_takes_each_at_its_best_and_tells_every_batch(monkeypatch, tmp_path, capsys):
-    def measure(config, rounds, ours, *, train, compiled):
-        size = config.batch_size
-        return race.Race(f"at {size}", "people", {"ours": [size], "eager": [100 - size]}, "eager")
+def test_a_sweep_takes_each_at_its_best_and_goes_on_without_what_does_not_fit(monkeypatch, tmp_path, capsys):
+    """A process for each side and batch; that of ours is killed at batch 16."""
 
-    monkeypatch.setattr(benchmark.step, "measure", measure)
-    monkeypatch.setattr(benchmark.step, "ours_prediction", lambda *_: None)
-    given = types.SimpleNamespace(batch=0, sweep=["8", "16"], rounds=1, compiled=False, out=tmp_path)
+    def start(command: list[str]) -> subprocess.CompletedProcess:
+        options = dict(item.lstrip("-").split("=", 1) for item in command if item.startswith("--"))
+        assert command[3] == "predict" and command.count("predict") == 1 and "step" not in command
+        assert (options["sweep"], options["config.eval.decoder"]) == ("", "dark")
+        size, side = int(options["batch"]), options["side"]
+        found = race.Race(f"at {size}", "people", {side: [100 - size, 0.0]}, side)
+        benchmark.write(pathlib.Path(options["out"]), {"predict": {"race": found}})
+        return subprocess.CompletedProcess(command, -9 if (size, side) == (16, "ours") else 0)
+
+    monkeypatch.setattr(benchmark.subprocess, "run", start)
+    monkeypatch.setattr(
+        sys, "argv", ["benchmark", "step", "predict", "--sweep=8,16,8", "--config.eval.decoder=dark"]
+    )
+    given = types.SimpleNamespace(sweep=["8", "16", "8"], out=tmp_path)
     found, said = benchmark.measure_predict(default.get_config(), given)  # type: ignore[arg-type]
-    assert found["best"].rates == {"ours, batch 16": [16], "eager, batch 8": [92]}
-    assert list(found["batches"]) == [8, 16] and "ours, batch 16" in said
-    assert "at 8" in capsys.readouterr().out and (tmp_path / "predict.svg").is_file()
+    assert found["best"].rates == {"ours, batch 8": [92, 0], "theirs, batch 8": [92, 0]}
+    assert {size: len(races) for size, races in found["batches"].items()} == {8: 2, 16: 1}
+    assert "batch 16, ours: not measured" in capsys.readouterr().out and "theirs, batch 8" in said
     benchmark.write(tmp_path, {"predict": found})
     report = json.loads((tmp_path / "report.json").read_text())["predict"]
-    assert report["best"]["ratios"]["eager, batch 8"] == 1 and report["batches"]["8"]["race"]["rates"]["ours"] == [
-        8
-    ]
+    assert report["batches"]["16"][0]["rates"] == {"theirs": [84, 0]}
+    assert (tmp_path / "predict.svg").is_file()
 
 
 def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
@@ -63,7 +71,7 @@ def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
         said = {"as_text": text, "cost_analysis": {"flops": operations}, "memory_analysis": analysis}
         return types.SimpleNamespace(**{name: lambda value=value: value for name, value in said.items()})
 
-    step = memory.Step(program(text, 1.3e12), program("", 0.1e12), moments=0)  # type: ignore[arg-type]
+    step = memory.CompiledStep(program(text, 1.3e12), program("", 0.1e12), moments=0)  # type: ignore[arg-type]
     lowered = types.SimpleNamespace(compile=lambda: step)
     monkeypatch.setattr(benchmark.memory, "lower_step", lambda *_: lowered)
     given = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)

@@ -1,4 +1,7 @@
+import types
+
 import jax
+import numpy as np
 import pytest
 
 from configs import default
@@ -50,6 +53,33 @@ def test_what_lies_there_while_gradients_are_computed_counts(config, fsdp):
     assert compiled.moments == held(placed.opt_state)
     analysis = compiled.gradients.memory_analysis()
     assert memory.needed(compiled) >= held(placed) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+    donated = compiled.update.memory_analysis().alias_size_in_bytes  # else update and state would lie there twice
+    assert donated >= held(placed.params) + held(placed.opt_state)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"fsdp": True, "skip_not_finite": 1}, {"accumulation": 2, "model.remat": True}]
+)
+def test_two_programs_do_what_the_step_does_that_is_one(config, fields):
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(fields)
+    model, mesh = models.build(config), sharding.make_mesh()
+    compiled = memory.compile_step(config, ADAM, mesh)
+    joined = jax.jit(training.make_train_step(config, model, ADAM, sharding.replicated(mesh)))
+    first = training.init_state(training.init_variables(model, (64, 32), 0), ADAM)
+    batch = sharding.place_batch(step.made_up_batch(config, 8), mesh)
+    ours, theirs = (sharding.place_state(first, mesh, config.fsdp) for _ in range(2))
+    for _ in range(2):
+        before = ours
+        ours, metrics = compiled(ours, batch)
+        theirs, expected = joined(theirs, batch)
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves((before.params, before.opt_state)))
+        assert metrics["finite"] == expected["finite"] == 1
+        np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-5)
+    where = sharding.state_sharding(ours, mesh, config.fsdp)
+    assert jax.tree.all(jax.tree.map(lambda leaf, place: leaf.sharding == place, ours, where))
+    for a, b in zip(*map(jax.tree.leaves, (ours.opt_state[0].mu, theirs.opt_state[0].mu)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max() + 1e-12)
 
 
 class Program:
@@ -61,7 +91,7 @@ class Program:
         self.argument_size_in_bytes, self.output_size_in_bytes, self.alias_size_in_bytes = 3, 2, 1
 
     def compile(self):
-        return memory.Step(self, self, moments=0)  # type: ignore[arg-type]
+        return memory.CompiledStep(self, self, moments=0)  # type: ignore[arg-type]
 
     def memory_analysis(self):
         return self
@@ -89,6 +119,18 @@ def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(config, mesh, m
     with pytest.raises(ValueError, match=r"a training step needs 8.00 GB on each device, which has") as raised:
         memory.compile_step(config, ADAM, mesh)
     assert str(raised.value).split(": ", 1)[1] == "; ".join([*said, "or take a smaller --config.batch_size"])
+
+
+@pytest.mark.parametrize(("gradients", "update"), [(3e9, 1e9), (1e9, 5e9)])
+def test_a_step_needs_what_the_larger_of_its_programs_does(gradients, update):
+    def program(size: float) -> types.SimpleNamespace:
+        sizes = {"argument": 2, "output": 1, "alias": 1, "temp": int(size)}
+        analysis = types.SimpleNamespace(**{f"{name}_size_in_bytes": value for name, value in sizes.items()})
+        return types.SimpleNamespace(memory_analysis=lambda: analysis)
+
+    halves = program(gradients), program(update)
+    compiled = memory.CompiledStep(*halves, moments=10**9)  # type: ignore[arg-type]
+    assert memory.needed(compiled) == max(gradients + 1e9, update) + 2
 
 
 def test_fewer_people_are_never_normalised_together(config, mesh):

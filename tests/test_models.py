@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from flax import linen as nn
 from flax import traverse_util
 
 from configs import default
@@ -81,6 +82,22 @@ def small(**changes) -> hrnet.HRNet:
 
 def small_variables(model: hrnet.HRNet, size=(64, 64)) -> dict:
     return reference.seeded_variables(models.shapes(model, size), np.float32)
+
+
+def test_shapes_are_traced_once_and_belong_to_who_asked():
+    calls = []
+
+    def count(call, args, kwargs, context):
+        calls.append(context.module)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(count):
+        first = models.shapes(hrnet.HRNet(3, width=5, stem=5, units=(1, 1, 1), blocks=1), (64, 32))
+        assert calls
+        calls.clear()
+        first["params"].clear()
+        again = models.shapes(hrnet.HRNet(3, width=5, stem=5, units=(1, 1, 1), blocks=1), (64, 32))
+    assert not calls and again["params"]["final_layer"]["weight"].shape == (1, 1, 5, 3)
 
 
 def test_bfloat16_keeps_parameters_statistics_and_head_in_float32():

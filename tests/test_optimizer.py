@@ -1,3 +1,5 @@
+import fractions
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +21,13 @@ def test_rate_drops_to_a_tenth_after_each_epoch_named():
     np.testing.assert_allclose([rate(step) for step in steps], [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
 
 
-@pytest.mark.parametrize("drop", [None, "a", 10**12, float("nan"), -1, -(10**12), -0.5, True])
+NO_EPOCHS = [None, "a", b"\x01", fractions.Fraction(3, 2), 10**12, float("nan"), -1, -(10**12), -0.5, True]
+
+
+@pytest.mark.parametrize("drop", NO_EPOCHS)
 def test_what_is_no_epoch_to_drop_after_is_refused(drop):
     for drops in ((drop,), (9, drop), drop):
-        with pytest.raises(ValueError, match=r"`learning_rate_drops` \(=.*\) must be numbers of epochs"):
+        with pytest.raises(ValueError, match=r"`learning_rate_drops` \(=.*\) must be a tuple of numbers"):
             optimizer.schedule(1e-3, drops, steps_per_epoch=7)
 
 

@@ -65,7 +65,7 @@ def config():
     return config
 
 
-def compile_step(config, **fields) -> memory.Step:
+def compile_step(config, **fields) -> memory.CompiledStep:
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(fields)
     return memory.lower_step(config, ADAM, sharding.make_mesh()).compile()

@@ -62,7 +62,7 @@ def test_the_twin_takes_part(config, compiled, dtype):
     config.model.dtype = dtype
     for train in (True, False):
         ours = step.ours_training(config, compiled) if train else step.ours_prediction(config, 8)
-        found = step.measure(config, 2, ours, train=train, compiled=False)
+        found = step.measure(config, 2, ours, train=train, theirs=True, compiled=False)
         others = [step.EAGER, step.CHANNELS_LAST] + [step.LOOPS] * (not train)
         assert list(found.rates) == [race.OURS, *others]
         medians = {name: np.median(rates) for name, rates in found.rates.items()}
@@ -74,16 +74,23 @@ def test_what_runs_out_of_memory_is_left_out(config, monkeypatch, capsys):
     def too_large() -> int:
         raise RuntimeError("CUDA out of memory. Tried to allocate 80 GiB")
 
-    theirs = {step.EAGER: lambda: 8, step.CHANNELS_LAST: too_large}
-    monkeypatch.setattr(step, "pytorch", lambda *_, **__: contextlib.nullcontext(theirs))
+    others = {step.EAGER: lambda: 8, step.CHANNELS_LAST: too_large}
+    monkeypatch.setattr(step, "pytorch", lambda *_, **__: contextlib.nullcontext(others))
     monkeypatch.setattr(step.importlib.util, "find_spec", lambda _: True)
-    for ours, names in ((too_large, [step.EAGER]), (lambda: 8, [race.OURS, step.EAGER]), (None, [step.EAGER])):
-        found = step.measure(config, 2, ours, train=True, compiled=False)
-        assert list(found.rates) == names and found.reference == step.EAGER
+    for ours, theirs, names in (
+        (lambda: 8, True, [race.OURS, step.EAGER]),
+        (None, True, [step.EAGER]),
+        (lambda: 8, False, [race.OURS]),
+    ):
+        found = step.measure(config, 2, ours, train=True, theirs=theirs, compiled=False)
+        assert list(found.rates) == names and found.reference == names[-1]
     assert f"{step.CHANNELS_LAST}: left out" in capsys.readouterr().out
-    theirs[step.EAGER] = too_large
+    others[step.EAGER] = too_large
     with pytest.raises(ValueError, match=r"nothing fits into the device's memory at batch 8"):
-        step.measure(config, 2, None, train=True, compiled=False)
+        step.measure(config, 2, None, train=True, theirs=True, compiled=False)
+    monkeypatch.setattr(step.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="is not installed: pip install torch"):
+        step.measure(config, 2, None, train=True, theirs=True, compiled=False)
 
 
 def test_other_mistakes_are_not_taken_for_too_little_memory(config):
@@ -91,7 +98,7 @@ def test_other_mistakes_are_not_taken_for_too_little_memory(config):
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        step.measure(config, 2, wrong, train=True, compiled=False)
+        step.measure(config, 2, wrong, train=True, theirs=False, compiled=False)
 
 
 def test_batches_are_of_the_size_asked_for_and_for_the_devices(config):

@@ -60,12 +60,16 @@ def test_the_reference_is_the_strongest_that_is_not_ours():
 
 
 def test_each_is_taken_at_its_best_batch():
-    """One contender is missing at a batch that was too large for it."""
+    """One side is missing at the batch that was too large for it."""
+    measured = {
+        8: [{"ours": [3, 4, 5]}, {"eager": [2]}],
+        16: [{"ours": [6, 7, 9]}, {"eager": [1], "compiled": [3]}],
+        32: [{"ours": [5]}],
+    }
     races = {
-        8: race.Race("8", "people", {"ours": [3, 4, 5], "eager": [1], "compiled": [2]}, "compiled"),
-        16: race.Race("16", "people", {"ours": [6, 7, 9], "eager": [2]}, "eager"),
-        32: race.Race("32", "people", {"ours": [5]}, "ours"),
+        size: [race.Race("", "people", rates, next(iter(rates))) for rates in sides]
+        for size, sides in measured.items()
     }
     best = race.best("all", races)
-    assert best.rates == {"ours, batch 16": [6, 7, 9], "eager, batch 16": [2], "compiled, batch 8": [2]}
-    assert best.ratios[best.reference] == 1 and best.ratios["ours, batch 16"] == 3.5
+    assert best.rates == {"ours, batch 16": [6, 7, 9], "eager, batch 8": [2], "compiled, batch 16": [3]}
+    assert best.reference == "compiled, batch 16" and best.ratios["ours, batch 16"] == 7 / 3

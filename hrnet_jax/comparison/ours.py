@@ -155,7 +155,7 @@ def kinds(problem: Problem) -> dict[str, str]:
         return result
 
     image = jax.ShapeDtypeStruct((1, *problem.config.image_size, 3), jnp.float32)
-    with nn.intercept_methods(note):
+    with nn.intercept_methods(note):  # not `models.shapes`, which need not call the layers again
         jax.eval_shape(models.build(problem.config).init, jax.random.key(0), image)
     return found
 

@@ -57,8 +57,6 @@ def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
         return {}, found("config", "error", [path.name], str(error), remedy)
     try:
         runs.check_counts(content, path.name)
-        if (size := content.get("eval", {}).get("batch_size", 1)) < 1:
-            raise ValueError(f"{path.name}: `eval.batch_size` (={size}) must be at least 1")
     except (ValueError, RecursionError) as error:
         return config, found("config", "error", [path.name], str(error), remedy)
     return config, []

@@ -71,21 +71,22 @@ def strongest(rates: Mapping[str, Sequence[float]]) -> str:
     return max(medians, key=medians.__getitem__, default=next(iter(rates)))
 
 
-def best(title: str, races: Mapping[int, Race]) -> Race:
+def best(title: str, races: Mapping[int, Sequence[Race]]) -> Race:
     """Returns what each contender reached at the batch that suits it best, which is added to its name.
 
     Such a race was not run in turns, but as the races that it is taken from, one after the other.
 
     Args:
       title: see `Race`.
-      races: by the size of their batches; contenders that it was too large for are not in them.
+      races: by the size of their batches.
     """
-    rates = {}
-    for name in dict.fromkeys(name for found in races.values() for name in found.rates):
-        sizes = [size for size, found in races.items() if name in found.rates]
-        size = max(sizes, key=lambda size: np.median(races[size].rates[name]))
-        rates[f"{name}, batch {size}"] = races[size].rates[name]
-    return Race(title, next(iter(races.values())).unit, rates, reference=strongest(rates))
+    found: dict[str, tuple[str, Sequence[float]]] = {}
+    for size, sides in races.items():
+        for name, rates in (item for side in sides for item in side.rates.items()):
+            if name not in found or np.median(rates) > np.median(found[name][1]):
+                found[name] = f"{name}, batch {size}", rates
+    rates = dict(found.values())
+    return Race(title, next(iter(races.values()))[0].unit, rates, reference=strongest(rates))
 
 
 def table(race: Race) -> str:

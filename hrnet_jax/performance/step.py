@@ -76,7 +76,7 @@ def first_step(
     return state, sharding.place_batch({name: batch[name] for name in training.SEEN}, mesh)
 
 
-def ours_training(config: ConfigDict, step: memory.Step) -> Callable[[], int]:
+def ours_training(config: ConfigDict, step: memory.CompiledStep) -> Callable[[], int]:
     """Returns what takes a compiled training step on a batch that is on the device, and waits for it."""
     first, batch = first_step(config, made_up_batch(config, config.batch_size))
     state, size = [first], config.batch_size
@@ -133,7 +133,6 @@ def pytorch(
         yield contenders if train else contenders | {LOOPS: _as_the_original(config, size)}
     finally:
         torch._dynamo.reset()
-        torch.cuda.empty_cache()  # ours may need it next
 
 
 def _placed(config: ConfigDict, size: int, layout: Any) -> tuple[Any, list[Any], Any]:
@@ -213,32 +212,38 @@ def _tensors(config: ConfigDict, size: int) -> list[Any]:
 
 
 def measure(
-    config: ConfigDict, rounds: int, ours: Callable[[], int] | None, *, train: bool, compiled: bool
+    config: ConfigDict,
+    rounds: int,
+    ours: Callable[[], int] | None,
+    *,
+    train: bool,
+    theirs: bool,
+    compiled: bool,
 ) -> race.Race:
-    """Lets ours and PyTorch take turns; the reference is PyTorch's fastest, or ours where torch is not installed.
+    """Lets ours and PyTorch take turns; the reference is PyTorch's fastest, or ours if PyTorch takes no part.
 
-    Contenders that run out of the device's memory are left out.
+    Of several that PyTorch has, those that run out of the device's memory are left out.
 
     Args:
       config: describes network and batch, see `sized`.
       rounds: of each contender.
-      ours: see `ours_training` and `ours_prediction`; None if it needs more memory than there is.
+      ours: see `ours_training` and `ours_prediction`; None if ours takes no part.
       train: whether these are training steps; else they are predictions.
+      theirs: whether PyTorch takes part, if it is installed.
       compiled: whether to have ``torch.compile``d contenders, too.
 
     Raises:
-      ValueError: none is left.
+      ValueError: nobody takes part.
     """
-    size = config.batch_size
-    missing = importlib.util.find_spec("torch") is None
-    others = contextlib.nullcontext({}) if missing else pytorch(config, size, train=train, compiled=compiled)
-    with others as theirs:
-        contenders = {race.OURS: ours, **theirs} if ours else theirs
+    size, installed = config.batch_size, importlib.util.find_spec("torch") is not None
+    if theirs and not installed and not ours:
+        raise ValueError("PyTorch, the only side that is to take part, is not installed: pip install torch")
+    entered = pytorch(config, size, train=train, compiled=compiled) if theirs and installed else None
+    with entered or contextlib.nullcontext({}) as others:
+        contenders = {race.OURS: ours, **others} if ours else others
         fitting = {name: contender for name, contender in contenders.items() if _fits(name, contender)}
         if not fitting:
-            raise ValueError(
-                f"nothing fits into the device's memory at batch {size}: take a smaller one (--batch)"
-            )
+            raise ValueError(f"nothing fits into the device's memory at batch {size}: take a smaller --batch")
         what = f"{title(config)}, {'training step' if train else 'prediction with flip test'}"
         found = race.run(what, "people", fitting, reference=next(iter(fitting)), rounds=rounds)
     return dataclasses.replace(found, reference=race.strongest(found.rates))
@@ -256,7 +261,7 @@ def _fits(name: str, contender: Callable[[], int]) -> bool:
     return True
 
 
-def cost(step: memory.Step) -> Mapping[str, float]:
+def cost(step: memory.CompiledStep) -> Mapping[str, float]:
     """Returns what the compiler says of a training step on each device.
 
     These are ``operations``, ``bytes`` moved, and ``memory`` needed (bytes).
