@@ -72,7 +72,7 @@ def _keep_memory() -> None:
     """Lets this process keep large blocks of memory that it frees, as glibc does not by itself.
 
     A step on a CPU takes gigabytes and frees them at its end; to get them anew, page by page, is a quarter of its
-    time. What threads other than the first free is not kept, so the CPU, if it is the process's only device, is to
+    time. What threads other than the first free is not kept, so the CPU, if it is the run's only device, is to
     work in the first, which waits for it: all cores are busy with a step anyway.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)

@@ -46,6 +46,8 @@ def join() -> None:
         raise ValueError("give --coordinator, --processes and --process together, or none and --distributed")
     elif not 0 <= index < count:
         raise ValueError(f"`--process` (={index}) must be at least 0 and below `--processes` (={count})")
+    # A process that is left alone is to fail with a JaxRuntimeError; in the calling thread it is a ValueError.
+    jax.config.update("jax_cpu_enable_async_dispatch", True)
     try:
         jax.distributed.initialize(address, count, index, heartbeat_timeout_seconds=HEARTBEAT)
     except (ValueError, RuntimeError) as error:
@@ -78,21 +80,20 @@ def together() -> Iterator[None]:
 
 
 LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "Gloo", "NCCL", "heartbeat", "coordination")
-"""What JAX's message holds when another process is gone; the same kinds of error tell of other things, too."""
+"""What JAX's message holds when another process is gone; the same kind of error tells of full memory, too."""
 
 
 def _tell(error: Exception) -> int:
     """Says what went wrong; returns the exit status."""
-    text, by_us = str(error), console.is_for_user(error)
-    kinds = jax.errors.JaxRuntimeError | ValueError  # the second where a program runs in the thread that calls it
-    if isinstance(error, kinds) and not by_us and any(word in text for word in LOST):
+    text = str(error)
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(word in text for word in LOST):
         print(
             f"error: another process of the run, or the link to it, was lost ({text.splitlines()[0]}): see what"
             " that one said; the same commands on all machines go on from the last checkpoint",
             file=sys.stderr,
         )
         return interruption.UNFINISHED
-    if isinstance(error, ValueError | OSError) and by_us:
+    if isinstance(error, ValueError | OSError) and console.is_for_user(error):
         print(f"error: {error}", file=sys.stderr)
         return console.USAGE_ERROR
     traceback.print_exception(error)
