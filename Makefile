@@ -14,7 +14,7 @@ $(VENV)/ready: requirements.txt pyproject.toml Makefile
 # Huge pages spare the CPU the clearing of a step's buffers page by page: a sixth of the time, on Linux.
 demo: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 demo: $(VENV)/ready
-	$(RUN) -m hrnet_jax.datasets.synthetic --out data/made_up/photos --contact-sheet data/made_up/sheet.jpg
+	$(RUN) -m hrnet_jax.datasets.made_up --out data/made_up/photos --contact-sheet data/made_up/sheet.jpg
 	$(RUN) -m hrnet_jax.prepare coco --root data/made_up/photos --out data/made_up/records
 	$(RUN) train.py --config configs/demo.py --workdir runs/demo
 	$(RUN) eval.py --config configs/demo.py --workdir runs/demo

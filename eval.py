@@ -22,21 +22,13 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import (
-    buckets,
-    checkpoint,
-    console,
-    loading,
-    models,
-    sharding,
-    state_dict,
-    training,
-    visualize,
-)  # fmt: skip
+from hrnet_jax import buckets, checkpoint, console, distributed, models, sharding, training, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import benchmarks, evaluate, report
-from hrnet_jax.running import directory, processes
+from hrnet_jax.evaluation import evaluate, protocols, report
+from hrnet_jax.run import directory
+from hrnet_jax.torch_interop import loading, state_dict  # fmt: skip
 
+distributed.define_flags()
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration the network was trained with.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run directory; its best checkpoint is evaluated.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A checkpoint, instead of a run directory.")
@@ -53,7 +45,7 @@ def _decides(name: str) -> bool:
 
 def run() -> None:
     """Evaluates as the command line says."""
-    processes.join()
+    distributed.initialize()
     if _WORKDIR.value is None and _OUT.value is None:
         raise ValueError("`--checkpoint` needs `--out`, the directory where the figures go")
     config = _CONFIG.value
@@ -67,11 +59,11 @@ def run() -> None:
     found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` (={out}) is a file: give a directory")
-    if processes.first():
+    if distributed.is_primary():
         print(f"{found}\n-> {split.name}: {_boxes(split)}, on {jax.device_count()} devices", flush=True)
 
     outcomes = predict(config, found, split)
-    if processes.first():
+    if distributed.is_primary():
         write(outcomes, split, out)
 
 
@@ -91,7 +83,7 @@ def predict(config: ConfigDict, source: buckets.Path, split: records.Split) -> l
         split,
         config,
         lambda batch: sharding.place_batch(batch, mesh),
-        progress=processes.first(),
+        progress=distributed.is_primary(),
     )
 
 
@@ -99,7 +91,7 @@ def load_weights(config: ConfigDict, model: nn.Module, source: buckets.Path) -> 
     """Returns the weights of one of our checkpoints, or of a PyTorch one, with all that the network has."""
     variables = training.init_variables(model, tuple(config.image_size), config.seed)
     variables, loaded = loading.initialize(variables, loading.read(source), checkpoint.describe(config))
-    if processes.first():
+    if distributed.is_primary():
         print(loaded, flush=True)
     return variables
 
@@ -111,7 +103,7 @@ def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.P
     if metrics := evaluate.metrics(outcomes):
         path = out / "metrics.json"  # figures of other splits stay
         written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
-        print("\n" + report.figure_table(outcomes, benchmarks.of(split).columns))
+        print("\n" + report.figure_table(outcomes, protocols.of_split(split).columns))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, out)
@@ -120,7 +112,7 @@ def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.P
 
 def _write_errors(outcome: evaluate.Outcome, split: records.Split, out: pathlib.Path) -> list[pathlib.Path]:
     """Writes and prints the joints' errors, and draws the best and the worst people."""
-    review = benchmarks.of(split).review(split, outcome)
+    review = protocols.of_split(split).review(split, outcome)
     written = [_save(out / f"per_joint_{split.name}.json", review.per_joint)]
     print("\n" + report.joint_table(review.per_joint))
     pictures = report.best_and_worst(split, outcome, review)
@@ -137,4 +129,4 @@ def _save(path: pathlib.Path, content: Any) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    console.start(processes.together()(run))
+    console.start(distributed.abort_together()(run))

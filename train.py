@@ -21,41 +21,42 @@ from hrnet_jax import (
     buckets,
     checkpoint,
     console,
+    distributed,
     heatmap,
     inference,
-    logbook,
-    memory,
     pipeline,
-    runs,
     sharding,
     skeletons,
+    state_hash,
     training,
     visualize,
-)  # fmt: skip
+)
 from hrnet_jax.evaluation import evaluate
-from hrnet_jax.running import (
+from hrnet_jax.run import (  # fmt: skip
     directory,
-    fingerprint,
-    incidents,
     interruption,
+    logger,
     manifest,
-    processes,
+    memory,
+    non_finite,
     progress,
     replay,
+    setup,
 )
 
+distributed.define_flags()
 CONFIG = config_flags.DEFINE_config_file("config", None, "What to train: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run directory: checkpoints, logs and pictures.")
 REPLAY = flags.DEFINE_string("replay", None, "A run directory: do that run again, and say what differs.")
 flags.mark_flags_as_mutual_exclusive(["config", "replay"], required=True)
 
-Log = logbook.Logbook | logbook.Silent
+Log = logger.Logger | logger.NullLogger
 
 
-def make_picture(run: runs.Run) -> Callable[[training.TrainState, pipeline.Batch], np.ndarray]:
+def make_picture(run: setup.Run) -> Callable[[training.TrainState, pipeline.Batch], np.ndarray]:
     """Returns the function that draws, for a batch and the weights, what the network sees and says."""
     skeleton, decoder = skeletons.load(run.config.skeleton), run.config.eval.decoder
-    draw_targets = training.target_drawer(run.config)
+    draw_targets = training.make_target_fn(run.config)
 
     @jax.jit
     def look(variables, image, joints, visible):
@@ -66,7 +67,7 @@ def make_picture(run: runs.Run) -> Callable[[training.TrainState, pipeline.Batch
 
     def picture(state: training.TrainState, batch: pipeline.Batch) -> np.ndarray:
         shown = {name: batch[name][: visualize.MOST_PEOPLE] for name in ("image", "joints", "visible")}
-        variables = sharding.at_hand({"params": state.params, "batch_stats": state.batch_stats})
+        variables = sharding.gather_to_host({"params": state.params, "batch_stats": state.batch_stats})
         found, scores, heatmaps, targets = jax.device_get(look(variables, **shown))
         return visualize.training_picture(
             shown["image"], shown["joints"], shown["visible"], found, scores, heatmaps, targets, skeleton
@@ -76,7 +77,7 @@ def make_picture(run: runs.Run) -> Callable[[training.TrainState, pipeline.Batch
 
 
 def make_evaluation(
-    run: runs.Run, saved: checkpoint.Checkpoints, log: Log, asked: interruption.Interruption
+    run: setup.Run, saved: checkpoint.Checkpoints, log: Log, stop_signal: interruption.StopSignal
 ) -> Callable[[training.TrainState, int], bool]:
     """Returns the function that evaluates a state on ground-truth boxes, keeps it if it is the best, and logs it.
 
@@ -86,7 +87,7 @@ def make_evaluation(
     predict_step, split = evaluate.build_step(run.model, run.config), run.val_split
 
     def place(batch: pipeline.Batch) -> dict[str, jax.Array]:
-        asked.check()
+        stop_signal.check()
         return sharding.place_batch(batch, run.mesh)
 
     def evaluate_state(state: training.TrainState, step: int) -> bool:
@@ -106,22 +107,22 @@ def make_evaluation(
     return evaluate_state
 
 
-def compile_step(run: runs.Run) -> memory.CompiledStep:
+def compile_step(run: setup.Run) -> memory.CompiledStep:
     """Compiles the training step, and says what memory it takes."""
     step = memory.compile_step(run.config, run.optimizer, run.mesh)
     needs, has = memory.needed(step), memory.available(run.mesh)
-    processes.say(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}")
-    processes.meet("training step compiled")  # in the step itself, CPUs wait for each other for 30 s at most
+    distributed.log_once(f"  memory  {memory.gigabytes(needs)} of each device's {memory.gigabytes(has)}")
+    distributed.barrier("training step compiled")  # in the step itself, CPUs wait for each other for 30 s at most
     return step
 
 
 def loop(
-    run: runs.Run,
+    run: setup.Run,
     state: training.TrainState,
     window: progress.Window,
     saved: checkpoint.Checkpoints,
     log: Log,
-    asked: interruption.Interruption,
+    stop_signal: interruption.StopSignal,
 ) -> tuple[training.TrainState, bool]:
     """Steps; and figures, pictures, checkpoints and evaluations, each when its turn comes; until asked to stop.
 
@@ -132,20 +133,22 @@ def loop(
       The state, and whether there is nothing left to do.
     """
     config, train_step = run.config, compile_step(run)
-    draw_picture, evaluate_state = make_picture(run), make_evaluation(run, saved, log, asked)
+    draw_picture, evaluate_state = make_picture(run), make_evaluation(run, saved, log, stop_signal)
     step, watch, evaluated = int(state.step), progress.Watch(config.batch_size), True
-    bar = tqdm.tqdm(initial=step, total=run.steps, unit="step", dynamic_ncols=True, disable=not processes.first())
-    if run.evaluates(step) and not processes.told(log.logged_at_start(run.logged_score)):
+    bar = tqdm.tqdm(
+        initial=step, total=run.steps, unit="step", dynamic_ncols=True, disable=not distributed.is_primary()
+    )
+    if run.evaluates(step) and not distributed.broadcast(log.logged_at_start(run.logged_score)):
         evaluated = evaluate_state(state, step)
-    with bar, contextlib.closing(runs.load_batches(run, step)) as batches:
-        while step < run.steps and not asked.reached(step):
+    with bar, contextlib.closing(setup.load_batches(run, step)) as batches:
+        while step < run.steps and not stop_signal.should_stop(step):
             try:
                 batch = watch.next(batches, window.newest)
             except Exception as error:
-                if asked.noted:  # the loader's processes were, too
+                if stop_signal.requested:  # the loader's processes were, too
                     break
                 keep_before_failing(state, step, window, saved, log, error)
-            seen = {name: batch[name] for name in training.SEEN}
+            seen = {name: batch[name] for name in training.STEP_INPUTS}
             state, metrics = train_step(state, sharding.place_batch(seen, run.mesh))
             window.add(metrics, batch["index"])
             step += 1
@@ -175,7 +178,7 @@ def keep(
     """Saves a checkpoint to go on from; all that was logged is kept before it."""
     log.upload()
     unlogged = window.unlogged()
-    incidents.refuse_spoilt(state, step)
+    non_finite.check_finite(state, step)
     saved.save(state, step, unlogged)
 
 
@@ -205,7 +208,7 @@ def keep_before_failing(
 
 def tell(text: str) -> None:
     """Prints beside the progress bar, once for all processes."""
-    if processes.first():
+    if distributed.is_primary():
         tqdm.tqdm.write(text)
 
 
@@ -214,52 +217,54 @@ def train(config: ConfigDict, workdir: buckets.Path, source: buckets.Path | None
 
     With a source, its run is done again.
     """
-    processes.join()
+    distributed.initialize()
     buckets.check_writable(workdir)
-    run = runs.prepare(config)
+    run = setup.prepare(config)
     if source:
         replay.check(source, run.steps)
     with contextlib.ExitStack() as stack:
-        asked = stack.enter_context(interruption.listen())
-        if processes.first():
+        stop_signal = stack.enter_context(interruption.listen())
+        if distributed.is_primary():
             stack.enter_context(directory.hold(workdir))
-        fresh = None if runs.begun(workdir) else runs.first_state(run)  # before it is claimed: it may not fit
-        if processes.first():
+        fresh = None if setup.begun(workdir) else setup.first_state(run)  # before it is claimed: it may not fit
+        if distributed.is_primary():
             directory.claim(workdir, config)
-        processes.meet("run directory claimed")
+        distributed.barrier("run directory claimed")
         saved = checkpoint.Checkpoints(workdir, checkpoint.describe(config), run.score)
         stack.enter_context(contextlib.closing(saved))
-        restored = None if fresh else runs.last_state(run, saved)
-        state = restored.state if restored else fresh or runs.first_state(run)
+        restored = None if fresh else setup.last_state(run, saved)
+        state = restored.state if restored else fresh or setup.first_state(run)
         start = int(state.step)
         describe(run, workdir, state)
-        runs.announce(run, workdir, start)
-        runs.warn_without_score(run)
-        log = logbook.Logbook(workdir, start) if processes.first() else logbook.Silent()
+        setup.announce(run, workdir, start)
+        setup.warn_without_score(run)
+        log = logger.Logger(workdir, start) if distributed.is_primary() else logger.NullLogger()
         stack.enter_context(contextlib.closing(log))
-        not_finite = incidents.NotFiniteSteps(workdir, run, start)
+        not_finite = non_finite.NonFiniteHandler(workdir, run, start)
         window = progress.Window(start, restored.unlogged if restored else (), not_finite)
-        state, finished = loop(run, state, window, saved, log, asked)
+        state, finished = loop(run, state, window, saved, log, stop_signal)
     return conclude(run, workdir, state, finished, saved.best_score())
 
 
-def describe(run: runs.Run, workdir: buckets.Path, state: training.TrainState) -> None:
+def describe(run: setup.Run, workdir: buckets.Path, state: training.TrainState) -> None:
     """Writes what the run is made of, and says what of it is not as it was when the run was started."""
-    mark = fingerprint.of(state)  # all processes take part
-    if processes.first():
-        for difference in manifest.add(workdir, manifest.of(run, int(state.step), mark)):
+    mark = state_hash.compute(state)  # all processes take part
+    if distributed.is_primary():
+        for difference in manifest.add(workdir, manifest.collect(run, int(state.step), mark)):
             print(f"note: since the run was started, {difference}")
 
 
 def conclude(
-    run: runs.Run, workdir: buckets.Path, state: training.TrainState, finished: bool, best: float | None
+    run: setup.Run, workdir: buckets.Path, state: training.TrainState, finished: bool, best: float | None
 ) -> int:
     """Says how a run ended, and returns the exit status."""
     if not finished:
-        processes.say(f"stopped after step {int(state.step):,}; the same command goes on from there")
-        return interruption.UNFINISHED
+        distributed.log_once(f"stopped after step {int(state.step):,}; the same command goes on from there")
+        return console.UNFINISHED
     at_best = "" if best is None else f"{run.score} {best:.3f} at best, {run.val_split.name}, gt boxes; "
-    processes.say(f"done: {at_best}all is in {workdir}; the state's fingerprint is {fingerprint.of(state)}")
+    distributed.log_once(
+        f"done: {at_best}all is in {workdir}; the state's fingerprint is {state_hash.compute(state)}"
+    )
     return 0
 
 
@@ -272,12 +277,16 @@ def replay_run(source: buckets.Path, workdir: buckets.Path) -> int:
         return status
     theirs, ours = manifest.read(source), manifest.read(workdir)
     made_of = manifest.compare(theirs[0], ours[0]) if theirs else ["it had no manifest"]
-    differences = [*manifest.about_data(made_of), *replay.begun_by_several(ours), *replay.compare(source, workdir)]
-    if processes.first():
+    differences = [
+        *manifest.data_differences(made_of),
+        *replay.begun_by_several(ours),
+        *replay.compare(source, workdir),
+    ]
+    if distributed.is_primary():
         notes = [f"note: {text}" for text in (*made_of, *replay.left_out(source)) if text not in differences]
         print("\n".join([*notes, *[f"DIFFERENT: {text}" for text in differences]]))
     verdict = "NOT the same" if differences else "the same, bit for bit"
-    processes.say(f"{replay.count(source, workdir)}: {verdict}")
+    distributed.log_once(f"{replay.count(source, workdir)}: {verdict}")
     return replay.DIFFERENT if differences else 0
 
 
@@ -292,4 +301,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    console.start(processes.together()(main))
+    console.start(distributed.abort_together()(main))

@@ -108,14 +108,14 @@ def append_text(path: Path, text: str) -> None:
                 file.write(text)
 
 
-def begin(path: Path, content: bytes) -> "Growing | Uploaded":
+def begin(path: Path, content: bytes) -> "AppendFile | BufferedObject":
     """Writes a file so that a crash leaves either the old one or the new, and keeps it open to add to.
 
     Raises:
       ValueError: it cannot be written.
     """
     with writing(path):
-        return Uploaded(path, content) if is_in_bucket(path) else Growing(pathlib.Path(path), content)
+        return BufferedObject(path, content) if is_in_bucket(path) else AppendFile(pathlib.Path(path), content)
 
 
 @contextlib.contextmanager
@@ -140,7 +140,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-class Growing:
+class AppendFile:
     """A local file that grows."""
 
     def __init__(self, path: pathlib.Path, content: bytes):
@@ -178,7 +178,7 @@ def _sync_directory(directory: pathlib.Path) -> None:
         os.close(opened)
 
 
-class Uploaded:
+class BufferedObject:
     """A file in a bucket that grows: held in memory, as nothing can be appended, and written whole by `upload`."""
 
     def __init__(self, path: Path, content: bytes):

@@ -20,8 +20,7 @@ import tensorstore
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from hrnet_jax import buckets, models, skeletons
-from hrnet_jax.running import fingerprint, processes
+from hrnet_jax import buckets, distributed, models, skeletons, state_hash
 
 DAMAGED = ".damaged"
 """Ends the name of a checkpoint that was found damaged and put aside."""
@@ -162,12 +161,12 @@ class Checkpoints:
     def _restore(self, step: int, like: Any) -> Restored:
         folder = _folder(self._last, step)
         damage = _damage(folder)
-        if not processes.all_say(damage is None):
+        if not distributed.all_agree(damage is None):
             raise damage or ValueError("another process cannot read it")
         meta = _meta(folder)
         _check(folder, meta["network"], self._description)
         state = self._last.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
-        if (found := fingerprint.of(state)) != meta["fingerprint"]:
+        if (found := state_hash.compute(state)) != meta["fingerprint"]:
             raise ValueError(f"its fingerprint is {found}, not {meta['fingerprint']}")
         return Restored(state, meta["unlogged"])
 
@@ -182,16 +181,16 @@ class Checkpoints:
                 ) from error
             names = (f"{step}{f'-{number}' * (number > 1)}{DAMAGED}" for number in itertools.count(1))
             free = next(name for name in names if not (folder.parent / name).exists())
-            processes.meet(f"{manager.directory} {free}")
-            if processes.first():
+            distributed.barrier(f"{manager.directory} {free}")
+            if distributed.is_primary():
                 folder.rename(folder.parent / free)
-            processes.say(f"note: {text}: going on without it; it is kept as {free}")
-            processes.meet(f"{manager.directory} {free} is aside")
+            distributed.log_once(f"note: {text}: going on without it; it is kept as {free}")
+            distributed.barrier(f"{manager.directory} {free} is aside")
         if damage:
             manager.reload()
 
     def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, told: dict[str, Any]) -> None:
-        meta = {"network": self._description, "figures": {}, "fingerprint": fingerprint.of(state), **told}
+        meta = {"network": self._description, "figures": {}, "fingerprint": state_hash.compute(state), **told}
         meta[_DIGEST] = _digest(meta)
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
         try:

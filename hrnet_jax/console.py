@@ -15,6 +15,11 @@ import jax
 from absl import app, flags, logging
 
 USAGE_ERROR = 2
+"""Exit status after a mistake of the user's."""
+
+UNFINISHED = 75
+"""Exit status of a run that was stopped; the same command resumes it (EX_TEMPFAIL of sysexits.h)."""
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import checkpoint, console, loading, models, skeletons, state_dict, training
+from hrnet_jax import checkpoint, console, models, skeletons, training
 from hrnet_jax.models import hrnet, layers
-from hrnet_jax.state_dict import COUNTER, Weights
+from hrnet_jax.torch_interop import loading, state_dict
+from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
 PUBLISHED_WIDTHS = (32, 48)
 """Of the pose HRNets in the paper; a file of such a width with other stages is likely not whole."""
@@ -64,7 +65,7 @@ def convert(
     description = _described(weights, skeleton, colors)
     if not partial:
         _check_whole(weights)
-    spare = loading.EVERYTHING if partial else ()
+    spare = loading.ALL if partial else ()
     variables, report = loading.initialize(_newly_initialised(description), weights, description, spare=spare)
     counters = {name: int(weights.tensors[name].item()) for name in report.loaded if name.endswith(COUNTER)}
     if state_dict.is_file_of_pytorch(target):

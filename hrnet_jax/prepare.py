@@ -13,9 +13,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from hrnet_jax import console, skeletons
-from hrnet_jax.datasets import decoded, fields, places, records, writing
-from hrnet_jax.datasets.contents import Sources
+from hrnet_jax import console, skeletons, validation
+from hrnet_jax.datasets import decoded, photo_stores, records, write_records
+from hrnet_jax.datasets.annotations import Sources
 from hrnet_jax.skeletons import Skeleton
 
 # The detector files that the original's authors published, in ROOT/person_detection_results/.
@@ -105,18 +105,18 @@ def prepare_mpii(
 
 def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
     """Finds the files of a split, so that what is missing is known before any work."""
-    places.check_plain(split)
+    photo_stores.check_plain(split)
     annotations, truth = root / "annot" / f"{split}.json", root / "annot" / f"gt_{split}.mat"
     if not annotations.is_file():
-        raise fields.missing(annotations)
-    photos = places.locate(root, "images")
+        raise validation.missing(annotations)
+    photos = photo_stores.locate(root, "images")
     return Sources("mpii", split, annotations, photos, truth=truth if truth.is_file() else None)
 
 
 def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool, decode: bool) -> dict:
     """Prepares a split and says what came of it."""
     had_pixels = (directory / decoded.TABLE).is_file()
-    summary, written = writing.prepare(sources, directory, skeleton, force)
+    summary, written = write_records.prepare(sources, directory, skeleton, force)
     what = "prepared" if written else "already prepared from these files; left as it is (--force writes it again)"
     print(f"{directory}: {what}\n{_describe(summary)}")
     if decode:
@@ -139,7 +139,7 @@ def _found_splits(root: pathlib.Path) -> list[str]:
     prefix = "person_keypoints_"
     found = sorted((root / "annotations").glob(f"{prefix}*.json"))
     if not found:
-        raise fields.missing(root / "annotations" / f"{prefix}<split>.json")
+        raise validation.missing(root / "annotations" / f"{prefix}<split>.json")
     return [file.stem.removeprefix(prefix) for file in found]
 
 
@@ -153,7 +153,7 @@ def detections_target(splits: list[str]) -> str:
 
 def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sources:
     """Finds the files of a split, so that what is missing is known before any work."""
-    places.check_plain(split)
+    photo_stores.check_plain(split)
     annotations, photos_only = (
         root / "annotations" / f"{prefix}_{split}.json" for prefix in ("person_keypoints", "image_info")
     )
@@ -165,10 +165,10 @@ def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sour
         raise ValueError(f"{split} has no ground truth: give a detector's boxes with --detections FILE")
     for file in (annotations, boxes):
         if file and not file.is_file():
-            raise fields.missing(file)
+            raise validation.missing(file)
     # All of COCO's test splits take their photos from one folder.
     folder = split if with_people else split.replace("test-dev", "test")
-    return Sources("coco", split, annotations, places.locate(root, folder), with_people, boxes)
+    return Sources("coco", split, annotations, photo_stores.locate(root, folder), with_people, boxes)
 
 
 def _describe(summary: dict) -> str:

@@ -85,7 +85,7 @@ def place_state(state: Any, mesh: Mesh, fsdp: bool = False) -> Any:
     return jax.tree.map(place, state, state_sharding(state, mesh, fsdp))
 
 
-def at_hand(tree: Any) -> Any:
+def gather_to_host(tree: Any) -> Any:
     """Returns arrays as they are if this process holds them whole, else whole copies on the host.
 
     With several processes, all of them ask.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax.datasets import fields
+from hrnet_jax import validation
 
 MIN_SIGMA = 1e-4
 """Annotators are not that exact, and the squares of far smaller ones are zero, by which OKS divides."""
@@ -44,12 +44,13 @@ class Skeleton:
         count = len(self.joints)
         if not count or len(set(self.joints)) != count:
             raise ValueError(
-                f"skeleton {self.name!r:.100}: `joints` ({fields.shown(self.joints)}) must be distinct, and some"
+                f"skeleton {self.name!r:.100}: `joints` ({validation.short_repr(self.joints)}) must be distinct,"
+                " and some"
             )
         if len(self.sigmas) != count or not all(sigma >= MIN_SIGMA for sigma in self.sigmas):
             raise ValueError(
-                f"skeleton {self.name!r:.100}: `sigmas` (={fields.shown(self.sigmas)}) must be {count} numbers"
-                f" from {MIN_SIGMA:g} on, one for each joint"
+                f"skeleton {self.name!r:.100}: `sigmas` (={validation.short_repr(self.sigmas)}) must be {count}"
+                f" numbers from {MIN_SIGMA:g} on, one for each joint"
             )
         mirrored = [joint for pair in self.flip_pairs for joint in pair]
         used = [*mirrored, *(joint for limb in self.limbs for joint in limb), *self.upper_body]
@@ -91,7 +92,7 @@ def _named(
 
     def pairs(named: list[list[str]]) -> tuple[tuple[int, int], ...]:
         if any(len(pair) != 2 for pair in named):
-            found = fields.shown(named)
+            found = validation.short_repr(named)
             raise ValueError(
                 f"skeleton {name!r:.100}: flip pairs and limbs must be of two joints each (found {found})"
             )
@@ -183,7 +184,7 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
         raise FileNotFoundError(
             f"`skeleton` (={str(name_or_path)!r}) is neither a file nor one of: {', '.join(SKELETONS)}"
         )
-    content = fields.read_json(path)
+    content = validation.read_json(path)
     _check(content, str(path))
     try:
         return _named(**content)
@@ -196,16 +197,16 @@ def _check(content: Any, what: str) -> None:
     wanted = [field.name for field in dataclasses.fields(Skeleton)]
     if not isinstance(content, dict) or content.keys() != set(wanted):
         raise ValueError(
-            f"{what}: a skeleton file needs the fields {', '.join(wanted)}, not {fields.shown(content)}"
+            f"{what}: a skeleton file needs the fields {', '.join(wanted)}, not {validation.short_repr(content)}"
         )
     for name in wanted:
-        fields.get(content, name, str if name == "name" else list, what)
+        validation.require(content, name, str if name == "name" else list, what)
     for name in ("joints", "upper_body"):
-        fields.names(content[name], f"{what}: `{name}`")
+        validation.names(content[name], f"{what}: `{name}`")
     for name in ("flip_pairs", "limbs"):
         for pair in content[name]:
-            fields.names(pair, f"{what}: a pair in `{name}`")
-    fields.numbers(content["sigmas"], len(content["sigmas"]), f"{what}: `sigmas`")
+            validation.names(pair, f"{what}: a pair in `{name}`")
+    validation.numbers(content["sigmas"], len(content["sigmas"]), f"{what}: `sigmas`")
 
 
 def save(skeleton: Skeleton, path: str | os.PathLike) -> None:

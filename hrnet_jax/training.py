@@ -20,7 +20,7 @@ from hrnet_jax.models import layers
 INITIAL_DEVIATION = 0.001
 """Standard deviation of the convolutions at the start, as in the original."""
 
-SEEN = ("image", "joints", "visible")
+STEP_INPUTS = ("image", "joints", "visible")
 """What the training step reads of a batch, see ``pipeline.py``."""
 
 METRICS = ("loss", "pck")
@@ -82,7 +82,7 @@ def init_state(variables: dict[str, Any], optimizer: optax.GradientTransformatio
     )
 
 
-def target_drawer(config: ConfigDict) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+def make_target_fn(config: ConfigDict) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """Returns the function from joints and visibility to heatmaps and weights that a configuration asks for."""
     height, width = config.image_size
 
@@ -179,7 +179,7 @@ def make_gradients(config: ConfigDict, model: nn.Module) -> Gradients:
     Raises:
       ValueError: as `make_loss`.
     """
-    loss_function, draw = make_loss(config, model), target_drawer(config)
+    loss_function, draw = make_loss(config, model), make_target_fn(config)
     dtype: jnp.dtype = model.dtype  # pyright: ignore[reportAttributeAccessIssue]
 
     def loss_and_updates(params, batch_stats, batch):
@@ -247,7 +247,7 @@ def join(gradients_of: Gradients, update_state: Update) -> Step:
     """
 
     def train_step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        seen = {name: batch[name] for name in SEEN}
+        seen = {name: batch[name] for name in STEP_INPUTS}
         gradients, (batch_stats, metrics) = gradients_of(state.params, state.batch_stats, seen)
         return update_state(state, gradients, batch_stats, metrics)
 

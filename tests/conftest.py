@@ -53,10 +53,10 @@ def coco_data(shared, tmp_path_factory) -> pathlib.Path:
 def made_up_records(tmp_path_factory) -> pathlib.Path:
     """A handful of made-up people, prepared."""
     from hrnet_jax import prepare
-    from hrnet_jax.datasets import synthetic
+    from hrnet_jax.datasets.made_up import dataset
 
     root = tmp_path_factory.mktemp("made_up")
-    synthetic.write(root / "photos", train_photos=12, val_photos=6, workers=1)
+    dataset.write(root / "photos", train_photos=12, val_photos=6, workers=1)
     prepare.prepare_coco(root / "photos", root / "records")
     return root / "records"
 

@@ -21,8 +21,8 @@ if __name__ == "__main__":
 
 import killing  # noqa: E402
 
-from hrnet_jax import logbook  # noqa: E402
-from hrnet_jax.running.interruption import UNFINISHED  # noqa: E402
+from hrnet_jax.console import UNFINISHED  # noqa: E402
+from hrnet_jax.run import logger  # noqa: E402
 
 AP = "val2017/gt_boxes/AP"
 
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str], workdir: pathlib.Path, processes: int = 1, dev
 
 def figures(workdir: pathlib.Path, name: str) -> dict[int, float]:
     """Returns a figure of a run by step."""
-    return {line["step"]: line[name] for line in logbook.read(workdir) if name in line}
+    return {line["step"]: line[name] for line in logger.read(workdir) if name in line}
 
 
 def farthest(a: pathlib.Path, b: pathlib.Path, name: str) -> float:
@@ -101,9 +101,9 @@ def move(arguments: Sequence[str], workdir: pathlib.Path, places: Sequence[Place
       RuntimeError: a process did not stop, or not end, as it should.
     """
     for processes, devices in places[:-1]:
-        lines = len(logbook.read(workdir)) + 3
+        lines = len(logger.read(workdir)) + 3
         started = start(arguments, workdir, processes, devices)
-        killing.wait_for(lambda lines=lines: len(logbook.read(workdir)) >= lines, *started)
+        killing.wait_for(lambda lines=lines: len(logger.read(workdir)) >= lines, *started)
         started[-1].send_signal(signal.SIGTERM)
         if (statuses := set(finish(started))) != {UNFINISHED}:
             raise RuntimeError(f"{statuses} instead of {UNFINISHED}:\n{output(workdir, 0).read_text()[-3000:]}")

@@ -22,8 +22,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, os.fspath(ROOT))
 
-from hrnet_jax import logbook  # noqa: E402
-from hrnet_jax.running import manifest, replay, tensorboard  # noqa: E402
+from hrnet_jax.run import (  # noqa: E402
+    logger,
+    manifest,
+    replay,
+    tensorboard,
+)
 
 EVALUATION = "/gt_boxes/AP"
 PATIENCE = 900  # seconds that a moment is waited for
@@ -71,7 +75,7 @@ MOMENTS: dict[str, Moment] = {"compiling": compiling, "evaluating": evaluating, 
 
 def evaluated(workdir: pathlib.Path) -> list[int]:
     """Returns the steps whose evaluation a run has logged."""
-    lines = logbook.read(workdir)
+    lines = logger.read(workdir)
     return [line["step"] for line in lines if any(name.endswith(EVALUATION) for name in line)]
 
 
@@ -124,7 +128,7 @@ def kill(
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    lines = logbook.read(workdir)
+    lines = logger.read(workdir)
     return Kill(moment, met, lines[-1]["step"] if lines else 0)
 
 
@@ -153,7 +157,7 @@ def differences(whole: pathlib.Path, tormented: pathlib.Path) -> list[str]:
 
 def lines_of(workdir: pathlib.Path) -> list[dict]:
     """Returns what a run logged, but for times."""
-    lines = logbook.read(workdir)
+    lines = logger.read(workdir)
     return [{name: line[name] for name in line if name not in replay.PASSING} for line in lines]
 
 

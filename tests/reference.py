@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from hrnet_jax.comparison import problem
+from hrnet_jax.compare import problem
 
 seeded_tensor = problem.draw_tensor
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import buckets, checkpoint, console, logbook, sharding
-from hrnet_jax.running import directory, fingerprint, manifest, replay, tensorboard
+from hrnet_jax import buckets, checkpoint, console, sharding, state_hash
+from hrnet_jax.run import directory, logger, manifest, replay, tensorboard
 
 NETWORK = {"name": "hrnet", "width": 4}
 
@@ -111,7 +111,7 @@ def test_a_state_comes_back_from_a_bucket(state, run):
     assert_equal(restored.state, changed)
     assert jax.tree.leaves(restored.state)[0].sharding == jax.tree.leaves(state)[0].sharding
     again.close()
-    assert checkpoint.fingerprints(buckets.path(run) / "checkpoints/last") == {5: fingerprint.of(changed)}
+    assert checkpoint.fingerprints(buckets.path(run) / "checkpoints/last") == {5: state_hash.compute(changed)}
 
 
 def test_another_process_reads_the_weights(state, run):
@@ -191,7 +191,7 @@ def test_going_on_from_a_damaged_checkpoint_is_left_to_the_user(state, run):
 
 def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
     def steps():
-        return [line["step"] for line in logbook.read(workdir)]
+        return [line["step"] for line in logger.read(workdir)]
 
     def shown():
         found = tensorboard.read(workdir / tensorboard.NAME)
@@ -199,7 +199,7 @@ def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
 
     workdir = buckets.path(run)
     buckets.check_writable(workdir)
-    log = logbook.Logbook(workdir, 0)
+    log = logger.Logger(workdir, 0)
     for step in (1, 2):
         log.figures(step, {"loss": 1 / step})
     log.upload()
@@ -207,7 +207,7 @@ def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
     log.figures(3, {"loss": 0.0})
     log.close()
     assert steps() == [1, 2, 3]
-    log = logbook.Logbook(workdir, 2)
+    log = logger.Logger(workdir, 2)
     log.figures(4, {"loss": 9.0})
     log.picture(4, np.zeros((2, 2, 3), np.uint8))
     log.close()

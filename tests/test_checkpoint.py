@@ -10,8 +10,7 @@ import pytest
 import tensorstore
 
 from configs import default
-from hrnet_jax import buckets, checkpoint, models, optimizer, sharding, training
-from hrnet_jax.running import fingerprint
+from hrnet_jax import buckets, checkpoint, models, optimizer, sharding, state_hash, training
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -36,7 +35,7 @@ def show_restored(workdir: str) -> None:
     restored = checkpoint.Checkpoints(workdir, checkpoint.describe(small())).restore(begin(small(), fsdp=True))
     assert restored is not None
     (split,) = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(restored.state)}
-    print(split, fingerprint.of(restored.state))
+    print(split, state_hash.compute(restored.state))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_another_number_of_devices_restores_the_same_bits(config, tmp_path):
         paths = os.pathsep.join(map(str, (TESTS, TESTS.parent)))
         environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": paths}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.stdout.split() == [str(devices), fingerprint.of(state)], done.stderr[-3000:]
+        assert done.stdout.split() == [str(devices), state_hash.compute(state)], done.stderr[-3000:]
 
 
 def test_keeps_the_best_and_the_last_two(config, state, tmp_path):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import reference
 from made_weights import BASELINE, COCO, MPII, TINY, W32, described
-from test_state_dict import Evil, as_torch
 
-from hrnet_jax import checkpoint, console, convert, loading, skeletons
-from hrnet_jax.state_dict import COUNTER, Weights
+from hrnet_jax import checkpoint, console, convert, skeletons
+from hrnet_jax.torch_interop import loading
+from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -195,13 +195,13 @@ def test_without_torch_a_pth_is_refused(tiny, tmp_path, capsys, monkeypatch):
 
 
 def twin_of(description):
-    from hrnet_jax.models import twin
+    from hrnet_jax.torch_interop import torch_models
 
     count = len(description["joints"])
     if description["name"] == "simple_baseline":
-        return twin.SimpleBaseline(count, description["depth"])
+        return torch_models.SimpleBaseline(count, description["depth"])
     fields = {name: description[name] for name in ("width", "stem", "units", "blocks")}
-    return twin.HRNet(count, **fields)
+    return torch_models.HRNet(count, **fields)
 
 
 R50_MPII = described(BASELINE, joints=MPII)
@@ -229,7 +229,7 @@ def test_there_and_back_every_tensor_is_the_same(torch, tmp_path, network):
 
 
 def test_old_files_come_out_as_todays_with_counters_of_zero(torch, tmp_path):
-    torch.save(as_torch(torch, made_weights.tensors(count=None)), tmp_path / "old.pth")
+    torch.save(made_weights.as_torch(torch, made_weights.tensors(count=None)), tmp_path / "old.pth")
     convert.convert(tmp_path / "old.pth", tmp_path / "new.pth")
     exported = torch.load(tmp_path / "new.pth", weights_only=True)
     twin_of(TINY).load_state_dict(exported, strict=True)
@@ -239,7 +239,8 @@ def test_old_files_come_out_as_todays_with_counters_of_zero(torch, tmp_path):
 def test_mmposes_file_comes_out_under_the_releases_names(torch, tmp_path):
     arrays = made_weights.tensors()
     theirs = {
-        ("head." if n.startswith("final") else "backbone.") + n: x for n, x in as_torch(torch, arrays).items()
+        ("head." if n.startswith("final") else "backbone.") + n: x
+        for n, x in made_weights.as_torch(torch, arrays).items()
     }
     torch.save({"meta": {}, "state_dict": theirs}, tmp_path / "mmpose.pth")
     convert.convert(tmp_path / "mmpose.pth", tmp_path / "new.pth")
@@ -260,7 +261,10 @@ def test_an_exported_file_says_what_it_is(torch, tmp_path):
 def test_evil_and_broken_files_end_the_command_with_one_line(torch, tmp_path):
     sign = tmp_path / "it ran"
     torch.save(
-        {**as_torch(torch, made_weights.tensors()), "x": Evil(exec, f"open({str(sign)!r}, 'w')")},
+        {
+            **made_weights.as_torch(torch, made_weights.tensors()),
+            "x": made_weights.Evil(exec, f"open({str(sign)!r}, 'w')"),
+        },
         tmp_path / "x.pth",
     )
     command = [sys.executable, "-m", "hrnet_jax.convert", str(tmp_path / "x.pth"), str(tmp_path / "new")]

@@ -15,7 +15,8 @@ import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, convert, logbook, models
+from hrnet_jax import checkpoint, convert, models
+from hrnet_jax.run import logger
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = {
@@ -107,8 +108,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_pa
     workdir = tmp_path / "stopped"
     for number, threads in ((signal.SIGTERM, 1), (signal.SIGINT, 3)):
         process = start(command("train.py", data, f"--workdir={workdir}", **{"loader.threads": threads}))
-        before = len(logbook.read(workdir))
-        killing.wait_for(lambda before=before: len(logbook.read(workdir)) >= before + 2, process)
+        before = len(logger.read(workdir))
+        killing.wait_for(lambda before=before: len(logger.read(workdir)) >= before + 2, process)
         process.send_signal(number)
         assert "the same command goes on from there" in finish(process, status=75)
     assert logged(workdir)[-1]["step"] < logged(whole)[-1]["step"]
@@ -207,13 +208,13 @@ def test_evaluating_another_network_is_refused(trained, data, tmp_path):
 def test_what_was_trained_here_computes_the_same_in_pytorch(trained, data, tmp_path):
     """Exported, it gives PyTorch's heatmaps to rounding; and the file says how it reads colours."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from hrnet_jax.models import twin
+    from hrnet_jax.torch_interop import torch_models
 
     exported = tmp_path / "trained.pth"
     convert.convert(trained[0], exported)
     variables, described, _ = checkpoint.read_weights(trained[0])
     fields = {name: described[name] for name in ("width", "stem", "units", "blocks")}
-    network = twin.HRNet(len(described["joints"]), **fields).eval()
+    network = torch_models.HRNet(len(described["joints"]), **fields).eval()
     network.load_state_dict(torch.load(exported, weights_only=True), strict=True)
     images = np.random.default_rng(0).standard_normal((2, 64, 32, 3))
     for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):

@@ -18,7 +18,8 @@ import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, logbook, sharding
+from hrnet_jax import checkpoint, sharding
+from hrnet_jax.run import logger
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DESCRIPTION = {"name": "made up"}
@@ -195,7 +196,7 @@ def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(made_up_recor
     endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
     arguments = command(made_up_records, workdir, "--config.loader.workers=1", *endless)
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    killing.wait_for(lambda: len(logbook.read(workdir)) >= 2, process)
+    killing.wait_for(lambda: len(logger.read(workdir)) >= 2, process)
     os.kill(worker_of(process.pid), signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors[-3000:]
@@ -216,10 +217,10 @@ def test_a_clock_set_back_changes_nothing(made_up_records, whole_run, tmp_path):
     first = subprocess.Popen(
         command(made_up_records, halves), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    killing.wait_for(lambda: len(logbook.read(halves)) >= 2, first)
+    killing.wait_for(lambda: len(logger.read(halves)) >= 2, first)
     first.send_signal(signal.SIGTERM)
     assert first.wait() == 75
     run(command(made_up_records, halves), status=0, env=os.environ | {"PYTHONPATH": os.fspath(back)})
-    times = [line["time"] for line in logbook.read(halves)]
+    times = [line["time"] for line in logger.read(halves)]
     assert max(times) - min(times) > 0.9e9 and times[0] > times[-1]
     assert killing.differences(whole_run, halves) == []

@@ -6,11 +6,11 @@ import signal
 import fleet
 import killing
 
-from hrnet_jax import logbook
+from hrnet_jax.run import logger
 
 
 def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:
-    killing.wait_for(lambda: len(logbook.read(workdir)) >= count, *started)
+    killing.wait_for(lambda: len(logger.read(workdir)) >= count, *started)
 
 
 def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(tiny, whole_run, tmp_path):

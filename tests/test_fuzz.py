@@ -20,10 +20,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hrnet_jax import console, prepare, skeletons, state_dict
-from hrnet_jax.datasets import coco, detections, headers, matlab, mpii, places, records
+from hrnet_jax import console, prepare, skeletons
+from hrnet_jax.datasets import coco, detections, image_headers, matlab, mpii, photo_stores, records
 from hrnet_jax.evaluation import ground_truth
 from hrnet_jax.skeletons import COCO, MPII
+from hrnet_jax.torch_interop import state_dict
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 COUNT = {"quick": 60, "long": 10_000}[PROFILE]
@@ -44,7 +45,7 @@ FUZZ = settings(
 def annotations(path: pathlib.Path) -> None:
     loaded = coco.load(path, COCO)
     for photo in loaded.photos.values():
-        assert 0 < min(photo.width, photo.height) <= max(photo.width, photo.height) <= headers.MAX_SIDE
+        assert 0 < min(photo.width, photo.height) <= max(photo.width, photo.height) <= image_headers.MAX_SIDE
         assert pathlib.Path("/photos", os.path.normpath(f"/photos/{photo.file_name}")).is_relative_to("/photos")
     people, _ = coco.select_people(loaded, COCO)
     check_people(people, COCO)
@@ -59,7 +60,7 @@ def truth(path: pathlib.Path) -> None:
 
 
 def boxes(path: pathlib.Path) -> None:
-    photos = {number: places.Photo(number, f"{number}.jpg", 64, 48) for number in (10, 20)}
+    photos = {number: photo_stores.Photo(number, f"{number}.jpg", 64, 48) for number in (10, 20)}
     known = coco.Annotations(path, {"id": 1}, photos, {}, 0)
     check_people(detections.load(path, known, COCO)[0], COCO)
 
@@ -81,15 +82,15 @@ def skeleton(path: pathlib.Path) -> None:
 
 
 def photo(path: pathlib.Path) -> None:
-    place = places.Folder(path.parent, path.parent)
-    image, (width, height), problem = places.read_checked(place, places.Photo(1, path.name))
-    assert problem or (image and width * height <= headers.MAX_PIXELS)
+    place = photo_stores.Folder(path.parent, path.parent)
+    image, (width, height), problem = photo_stores.read_checked(place, photo_stores.Photo(1, path.name))
+    assert problem or (image and width * height <= image_headers.MAX_PIXELS)
 
 
 def photos_in_a_zip_file(path: pathlib.Path) -> None:
-    zipped = places.Zip(path)
+    zipped = photo_stores.Zip(path)
     for number in (10, 20):
-        image, _, problem = places.read_checked(zipped, places.Photo(number, f"{number:012d}.jpg"))
+        image, _, problem = photo_stores.read_checked(zipped, photo_stores.Photo(number, f"{number:012d}.jpg"))
         assert problem or image == made_coco.photo(number)
 
 
@@ -116,7 +117,7 @@ def split(path: pathlib.Path) -> None:
             np.testing.assert_array_equal(source[row]["photo"], PIXELS[int(opened.people.photo_id[row])])
 
 
-PIXELS = {number: places.decode(made_coco.photo(number), photo_id=number) for number in (10, 20)}
+PIXELS = {number: photo_stores.decode(made_coco.photo(number), photo_id=number) for number in (10, 20)}
 SKELETON = {
     "name": "dog",
     "joints": ["nose", "left_ear", "right_ear"],

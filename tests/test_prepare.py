@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax import console, prepare, skeletons
-from hrnet_jax.datasets import mpii, records, writing
+from hrnet_jax.datasets import mpii, records, write_records
 
 
 def open_split(out, split="val2017"):
@@ -330,7 +330,7 @@ def test_a_failure_keeps_the_split_of_before(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing.skeletons, "save", fail)
+    monkeypatch.setattr(write_records.skeletons, "save", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare_coco(root, tmp_path / "out", force=True)
     assert os.listdir(tmp_path / "out") == ["val2017"]

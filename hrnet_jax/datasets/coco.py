@@ -11,9 +11,9 @@ import pathlib
 
 import numpy as np
 
-from hrnet_jax import geometry
-from hrnet_jax.datasets import fields, headers, records
-from hrnet_jax.datasets.places import Photo
+from hrnet_jax import geometry, validation
+from hrnet_jax.datasets import image_headers, records
+from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 
 PERSON = "person"  # the category's name
@@ -55,9 +55,9 @@ def load(path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True) ->
       FileNotFoundError: there is no such file.
       ValueError: it is not JSON, or what is wrong in which entry.
     """
-    content = fields.read_json(path)
+    content = validation.read_json(path)
     for name in ["images", "categories"] + ["annotations"] * with_people:
-        fields.get(content, name, list, str(path))
+        validation.require(content, name, list, str(path))
     category = _person_category(content["categories"], skeleton, path, with_people)
     photos = _photos(content["images"], path)
     annotations = content["annotations"] if with_people else []
@@ -67,17 +67,19 @@ def load(path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True) ->
 
 def _person_category(categories: list, skeleton: Skeleton, path: pathlib.Path, with_people: bool) -> dict:
     """Returns the category of people, with its keypoints those of the skeleton."""
-    names = [fields.get(entry, "name", str, f"{path}: categories[{i}]") for i, entry in enumerate(categories)]
+    names = [
+        validation.require(entry, "name", str, f"{path}: categories[{i}]") for i, entry in enumerate(categories)
+    ]
     if names.count(PERSON) != 1:
         listed = ", ".join(names)[:200] or "none"
         raise ValueError(f"{path}: `categories` ({listed}) must have one named {PERSON!r}")
     category = categories[names.index(PERSON)]
     what = f"{path}: category {PERSON!r}"
-    fields.get(category, "id", int, what)
+    validation.require(category, "id", int, what)
     if not with_people:
         return category
-    found = fields.get(category, "keypoints", list, f"{what} (is it the file with the keypoints?)")
-    names = fields.names(found, f"{what}: `keypoints`")
+    found = validation.require(category, "keypoints", list, f"{what} (is it the file with the keypoints?)")
+    names = validation.names(found, f"{what}: `keypoints`")
     if len(names) != skeleton.num_joints:
         raise ValueError(
             f"{what} has {len(names)} keypoints ({', '.join(names)[:200]}), but the skeleton"
@@ -96,11 +98,14 @@ def _photos(images: list, path: pathlib.Path) -> dict[int, Photo]:
     photos: dict[int, Photo] = {}
     for number, entry in enumerate(images):
         what = f"{path}: images[{number}]"
-        photo_id, width, height = (fields.get(entry, name, int, what) for name in ("id", "width", "height"))
-        name = fields.inner_path(entry, "file_name", what)
-        if not 0 < width <= headers.MAX_SIDE or not 0 < height <= headers.MAX_SIDE:
+        photo_id, width, height = (
+            validation.require(entry, name, int, what) for name in ("id", "width", "height")
+        )
+        name = validation.inner_path(entry, "file_name", what)
+        if not 0 < width <= image_headers.MAX_SIDE or not 0 < height <= image_headers.MAX_SIDE:
             raise ValueError(
-                f"{what}: `width` and `height` (={width}, {height}) must be positive, up to {headers.MAX_SIDE}"
+                f"{what}: `width` and `height` (={width}, {height}) must be positive,"
+                f" up to {image_headers.MAX_SIDE}"
             )
         if photo_id in photos:
             raise ValueError(
@@ -121,7 +126,7 @@ def _people(
     for number, entry in enumerate(annotations):
         what = f"{path}: annotations[{number}]"
         annotation_id, photo_id, category = (
-            fields.get(entry, name, int, what) for name in ("id", "image_id", "category_id")
+            validation.require(entry, name, int, what) for name in ("id", "image_id", "category_id")
         )
         what = f"{what} (id {annotation_id})"
         if annotation_id in seen:
@@ -131,12 +136,12 @@ def _people(
         seen.add(annotation_id)
         if category != category_id:
             continue
-        fields.numbers(entry.get("bbox"), 4, f"{what}: `bbox`")
-        fields.numbers([entry.get("area")], 1, f"{what}: `area`")
+        validation.numbers(entry.get("bbox"), 4, f"{what}: `bbox`")
+        validation.numbers([entry.get("area")], 1, f"{what}: `area`")
         for name in ("iscrowd", "num_keypoints"):
             if name in entry:
-                fields.get(entry, name, int, what)
-        fields.numbers(entry.get("keypoints"), 3 * skeleton.num_joints, f"{what}: `keypoints`")
+                validation.require(entry, name, int, what)
+        validation.numbers(entry.get("keypoints"), 3 * skeleton.num_joints, f"{what}: `keypoints`")
         people[photo_id].append(entry)
     return people
 

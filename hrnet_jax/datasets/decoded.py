@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from hrnet_jax.datasets import fields, headers, places
+from hrnet_jax import validation
+from hrnet_jax.datasets import image_headers, photo_stores
 
 PIXELS, TABLE = "decoded.rgb", "decoded.npy"
 
@@ -70,7 +71,7 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
     try:
         table = np.asarray(np.load(path, allow_pickle=False))
         found = table.shape[1:] == (3,) and table.dtype == np.int64
-        found = found and ((table[:, 1:] > 0) & (table[:, 1:] <= headers.MAX_SIDE)).all()
+        found = found and ((table[:, 1:] > 0) & (table[:, 1:] <= image_headers.MAX_SIDE)).all()
         if not found or not np.array_equal(table[photo_index, 0], photo_id):
             raise ValueError("it does not list the photos of the split")
         size, whole = (directory / PIXELS).stat().st_size, int(_ends(table)[-1])
@@ -78,7 +79,7 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
             raise ValueError(f"{PIXELS} has {size:,} of {whole:,} bytes")
     except Exception as error:  # numpy raises what its parser happens to
         raise ValueError(
-            f"the decoded photos {path} are damaged ({fields.reason(error)}): delete this file to do without"
+            f"the decoded photos {path} are damaged ({validation.one_line(error)}): delete this file to do without"
             " them, or do so and decode the photos again: `python -m hrnet_jax.prepare ... --decoded`"
         ) from error
     return Decoded(directory / PIXELS, table)
@@ -104,7 +105,7 @@ def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
     try:
         with partial.open("wb") as file:
             for record in tqdm(_each(photos), title, len(photos), unit=" photos", leave=False, disable=None):
-                file.write(places.decode(record["image"], photo_id=int(record["photo_id"])).data)
+                file.write(photo_stores.decode(record["image"], photo_id=int(record["photo_id"])).data)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise ValueError(f"the decoded photos could not be written: {error}") from error

@@ -5,7 +5,8 @@ import pathlib
 
 import numpy as np
 
-from hrnet_jax.datasets import coco, fields, records
+from hrnet_jax import validation
+from hrnet_jax.datasets import coco, records
 from hrnet_jax.skeletons import Skeleton
 
 
@@ -30,10 +31,11 @@ def load(
       FileNotFoundError: there is no such file.
       ValueError: it is not JSON, not a list, an entry is wrong, a photo is unknown, or no box is of a person.
     """
-    entries = fields.read_json(path)
+    entries = validation.read_json(path)
     if not isinstance(entries, list):
         raise ValueError(
-            f"{path} must hold a list of boxes, but holds {type(entries).__name__} {fields.shown(entries)}"
+            f"{path} must hold a list of boxes, but holds {type(entries).__name__}"
+            f" {validation.short_repr(entries)}"
         )
     boxes = [_box(entry, f"{path}: entry {number}") for number, entry in enumerate(entries)]
     _check_photos([photo_id for photo_id, *_ in boxes], annotations, path)
@@ -56,9 +58,9 @@ def load(
 
 def _box(entry: object, what: str) -> tuple[int, int, list[float], float]:
     """Returns photo id, category id, box and score of an entry."""
-    photo_id, category = (fields.get(entry, name, int, what) for name in ("image_id", "category_id"))
-    box = fields.numbers(fields.get(entry, "bbox", list, what), 4, f"{what}: `bbox`")
-    score = fields.get(entry, "score", (int, float), what)
+    photo_id, category = (validation.require(entry, name, int, what) for name in ("image_id", "category_id"))
+    box = validation.numbers(validation.require(entry, "bbox", list, what), 4, f"{what}: `bbox`")
+    score = validation.require(entry, "score", (int, float), what)
     return photo_id, category, box, score
 
 

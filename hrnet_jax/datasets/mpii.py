@@ -11,9 +11,9 @@ import pathlib
 
 import numpy as np
 
-from hrnet_jax import geometry, skeletons
-from hrnet_jax.datasets import fields, matlab, records
-from hrnet_jax.datasets.places import Photo
+from hrnet_jax import geometry, skeletons, validation
+from hrnet_jax.datasets import matlab, records
+from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 
 FIRST_PIXEL = 1  # of MATLAB
@@ -42,18 +42,18 @@ def load(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], reco
       FileNotFoundError: there is no such file.
       ValueError: it is not JSON, or what is wrong in which row.
     """
-    entries = fields.read_json(path)
+    entries = validation.read_json(path)
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} must hold a list of people, but holds {fields.shown(entries)}")
+        raise ValueError(f"{path} must hold a list of people, but holds {validation.short_repr(entries)}")
     labelled = any(isinstance(entry, dict) and "joints" in entry for entry in entries)
     photo_ids: dict[str, int] = {}
     dropped: collections.Counter[str] = collections.Counter()
     kept = []
     for row, entry in enumerate(entries, start=1):
         what = f"{path}: row {row}"
-        name = fields.inner_path(entry, "image", what)
-        center = fields.numbers(entry.get("center"), 2, f"{what}: `center`")
-        scale = fields.numbers([entry.get("scale")], 1, f"{what}: `scale`")[0]
+        name = validation.inner_path(entry, "image", what)
+        center = validation.numbers(entry.get("center"), 2, f"{what}: `center`")
+        scale = validation.numbers([entry.get("scale")], 1, f"{what}: `scale`")[0]
         joints, visible = _joints(entry, skeleton, what) if labelled else _no_joints(skeleton)
         photo_id = photo_ids.setdefault(name, len(photo_ids) + 1)
         if center[0] == NO_CENTER:
@@ -68,11 +68,11 @@ def load(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], reco
 
 def _joints(entry: dict, skeleton: Skeleton, what: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the joints [K, 2] and whether they are labelled [K]."""
-    joints = fields.get(entry, "joints", list, what)
+    joints = validation.require(entry, "joints", list, what)
     if len(joints) != skeleton.num_joints:
         raise ValueError(f"{what}: `joints` must be {skeleton.num_joints}, but there are {len(joints)}")
-    points = [fields.numbers(joint, 2, f"{what}: `joints`[{k}]") for k, joint in enumerate(joints)]
-    visible = fields.numbers(entry.get("joints_vis"), skeleton.num_joints, f"{what}: `joints_vis`")
+    points = [validation.numbers(joint, 2, f"{what}: `joints`[{k}]") for k, joint in enumerate(joints)]
+    visible = validation.numbers(entry.get("joints_vis"), skeleton.num_joints, f"{what}: `joints_vis`")
     return np.array(points, np.float64) - FIRST_PIXEL, (np.array(visible) > 0).astype(np.float64)
 
 
@@ -135,7 +135,7 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
       ValueError: it is no MATLAB file, or what is wrong in it.
     """
     if not path.is_file():
-        raise fields.missing(path)
+        raise validation.missing(path)
     count = skeleton.num_joints
     shapes = {"pos_gt_src": (count, 2, -1), "jnt_missing": (count, -1), "headboxes_src": (2, 2, -1)}
     content = matlab.read(path, ["dataset_joints", *shapes])
@@ -151,7 +151,7 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
     if len(set(lengths.values())) != 1:
         raise ValueError(f"{path}: its fields are of different numbers of people: {lengths}")
     heads = arrays["headboxes_src"]
-    if not (np.abs(heads) <= fields.LARGEST).all() or (heads[0] == heads[1]).all():
+    if not (np.abs(heads) <= validation.LARGEST).all() or (heads[0] == heads[1]).all():
         raise ValueError(f"{path}: `headboxes_src` must be finite boxes with a size: PCKh is measured in it")
     return Truth(
         joints=arrays["pos_gt_src"].transpose(2, 0, 1)[:, rows],
@@ -183,4 +183,4 @@ def load_truth(path: pathlib.Path) -> Truth:
     """
     joints = skeletons.MPII.num_joints
     shapes = {"joints": (joints, 2), "missing": (joints,), "head_boxes": (2, 2)}
-    return fields.read_arrays(path, Truth, {name: (np.float64, shape) for name, shape in shapes.items()})
+    return validation.read_arrays(path, Truth, {name: (np.float64, shape) for name, shape in shapes.items()})

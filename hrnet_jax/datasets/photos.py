@@ -23,8 +23,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 from tqdm import tqdm
 
-from hrnet_jax.datasets import fields, headers, places
-from hrnet_jax.datasets.places import Photo, Place
+from hrnet_jax import validation
+from hrnet_jax.datasets import image_headers, photo_stores
+from hrnet_jax.datasets.photo_stores import Photo, Place
 
 SPLIT = "photos"  # the only split, in TFDS's sense, of a directory of records
 SHARD_BYTES = 128 * 2**20  # TFDS keeps as much in memory while it writes
@@ -86,7 +87,7 @@ def write(directory: pathlib.Path, photos: Sequence[Photo], place: Place, title:
             worst = ", ".join(f"{photo.file_name} ({problems[photo.id]})" for photo in photos[:3])
             raise ValueError(f"{place.path}: not one of {len(photos)} photos could be read: {worst}, ...")
         sizes = (place.size(photo.file_name) for photo in photos)
-        count = 1 + sum(min(size, headers.MAX_BYTES) for size in sizes) // SHARD_BYTES
+        count = 1 + sum(min(size, image_headers.MAX_BYTES) for size in sizes) // SHARD_BYTES
         stream = itertools.chain([first], good)
         share = -(-len(photos) // count)
         shards = [lambda: itertools.islice(stream, share)] * count
@@ -100,7 +101,7 @@ def _examples(
     photos: Sequence[Photo], place: Place, problems: dict[int, str], bar: tqdm
 ) -> Iterator[tuple[int, dict]]:
     """Yields a record for each whole photo, in order; notes what is wrong with the others in `problems`."""
-    checked = _in_order(lambda photo: places.read_checked(place, photo), photos)
+    checked = _in_order(lambda photo: photo_stores.read_checked(place, photo), photos)
     for photo, (image, (width, height), problem) in zip(photos, checked, strict=True):
         bar.update()
         if problem:
@@ -143,7 +144,7 @@ class Records(Sequence[dict]):
         try:
             return _features().deserialize_example_np(self._encoded[row], decoders=AS_ENCODED)
         except Exception as error:  # ArrayRecord and protobuf raise several kinds
-            what = f"record {row} of {self._file(row)} cannot be read ({fields.reason(error)})"
+            what = f"record {row} of {self._file(row)} cannot be read ({validation.one_line(error)})"
             raise ValueError(f"{what}: prepare the split again, with --force") from error
 
     def _file(self, row: int) -> str:
@@ -163,10 +164,10 @@ def read(directory: pathlib.Path) -> Records:
     """
     path = directory / "photos" / "1.0.0" / "dataset_info.json"
     try:
-        (split,) = fields.get(fields.read_json(path), "splits", list, "it")
-        lengths = [int(length) for length in fields.names(split["shardLengths"], "`shardLengths`")]
-        if not lengths or min(lengths) < 0 or not sum(lengths) < fields.INTEGERS:
-            raise ValueError(f"`shardLengths` (={fields.shown(lengths)}) must be numbers of records")
+        (split,) = validation.require(validation.read_json(path), "splits", list, "it")
+        lengths = [int(length) for length in validation.names(split["shardLengths"], "`shardLengths`")]
+        if not lengths or min(lengths) < 0 or not sum(lengths) < validation.INTEGERS:
+            raise ValueError(f"`shardLengths` (={validation.short_repr(lengths)}) must be numbers of records")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error
     shards = []

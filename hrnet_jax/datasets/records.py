@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hrnet_jax import skeletons
+from hrnet_jax import skeletons, validation
 from hrnet_jax.datasets import decoded as decoded_photos
-from hrnet_jax.datasets import fields, places
+from hrnet_jax.datasets import photo_stores
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import Skeleton
 
@@ -127,7 +127,7 @@ def read_photo(
             f"record {row} is of photo {record['photo_id']}, not {photo_id}: the records are not those of the"
             " people, prepare the split again, with --force"
         )
-    return places.decode(record["image"], photo_id=photo_id)
+    return photo_stores.decode(record["image"], photo_id=photo_id)
 
 
 def on_photos(people: People, photo_ids: Sequence[int]) -> People:
@@ -156,8 +156,8 @@ def read_summary(directory: str | os.PathLike) -> dict:
         meant = f"did you mean {' or '.join(inside)}?" if inside else f"prepare it with {command}"
         raise ValueError(f"{directory} is not a prepared split (it has no summary.json): {meant}")
     try:
-        summary = fields.read_json(path)
-        found = fields.get(summary, "format", int, "it")
+        summary = validation.read_json(path)
+        found = validation.require(summary, "format", int, "it")
         if found == FORMAT:
             _check_summary(summary)
     except ValueError as error:
@@ -170,20 +170,20 @@ def read_summary(directory: str | os.PathLike) -> dict:
 def _check_summary(summary: dict) -> None:
     """Raises ValueError unless a summary holds all that is asked of it, see `writing`."""
     if summary.get("dataset", "coco") not in [*TRUTH]:
-        raise ValueError(f"`dataset` (={fields.shown(summary['dataset'])}) is none of {', '.join(TRUTH)}")
+        raise ValueError(f"`dataset` (={validation.short_repr(summary['dataset'])}) is none of {', '.join(TRUTH)}")
     for name in ("photos", "people", *["detections"] * (summary.get("detections", 0) is not None)):
-        fields.get(summary, name, int, "it")
+        validation.require(summary, name, int, "it")
     for name in ("photos_dropped", "people_dropped", "detections_dropped"):
-        for reason in fields.get(summary, name, dict, "it"):
-            fields.get(summary[name], reason, int, f"`{name}`")
-    unreadable = fields.get(summary, "photos_unreadable", dict, "it")
-    fields.get(unreadable, "count", int, "`photos_unreadable`")
-    fields.names(fields.get(unreadable, "examples", list, "`photos_unreadable`"), "`examples`")
-    for number in fields.get(unreadable, "ids", list, "`photos_unreadable`"):
-        fields.get({"id": number}, "id", int, "`photos_unreadable`")
-    for name, source in fields.get(summary, "sources", dict, "it").items():
+        for reason in validation.require(summary, name, dict, "it"):
+            validation.require(summary[name], reason, int, f"`{name}`")
+    unreadable = validation.require(summary, "photos_unreadable", dict, "it")
+    validation.require(unreadable, "count", int, "`photos_unreadable`")
+    validation.names(validation.require(unreadable, "examples", list, "`photos_unreadable`"), "`examples`")
+    for number in validation.require(unreadable, "ids", list, "`photos_unreadable`"):
+        validation.require({"id": number}, "id", int, "`photos_unreadable`")
+    for name, source in validation.require(summary, "sources", dict, "it").items():
         if name != "photos" and source is not None:
-            fields.get(source, "sha256", str, f"`sources`: {fields.shown(name)}")
+            validation.require(source, "sha256", str, f"`sources`: {validation.short_repr(name)}")
 
 
 def dataset(summary: dict) -> str:
@@ -253,7 +253,7 @@ def read_table(path: pathlib.Path, skeleton: Skeleton) -> People:
         "visible": (np.float64, (joints,)),
         "score": (np.float64, ()),
     }
-    return fields.read_arrays(path, People, columns)
+    return validation.read_arrays(path, People, columns)
 
 
 def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:

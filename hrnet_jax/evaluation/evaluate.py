@@ -19,14 +19,14 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import inference, pipeline, skeletons
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import benchmarks
+from hrnet_jax.evaluation import protocols
 
 GT_BOXES = "gt_boxes"
 DETECTOR_BOXES = "detector_boxes"
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome(benchmarks.Predictions):
+class Outcome(protocols.Predictions):
     """What came of one source of boxes, `GT_BOXES` or `DETECTOR_BOXES`.
 
     Attributes:
@@ -98,7 +98,7 @@ def evaluate(
     outcomes = []
     for source, people in tables.items():
         joints, scores = _predict(step, variables, split, people, config, place, source if progress else None)
-        outcomes.append(_outcome(split, benchmarks.Predictions(source, people, joints, scores), config))
+        outcomes.append(_outcome(split, protocols.Predictions(source, people, joints, scores), config))
     return outcomes
 
 
@@ -129,11 +129,11 @@ def _predict(step, variables, split, people, config, place, title) -> tuple[np.n
         return inference.predict(step, variables, shown, len(people.box), place)
 
 
-def _outcome(split: records.Split, found: benchmarks.Predictions, config: ConfigDict) -> Outcome:
-    benchmark = benchmarks.of(split)
+def _outcome(split: records.Split, found: protocols.Predictions, config: ConfigDict) -> Outcome:
+    benchmark = protocols.of_split(split)
     results = benchmark.results(split, found, config)
     metrics = {}
-    if benchmarks.scored(split):
+    if protocols.is_scored(split):
         figures = benchmark.figures(split, found, results)
         metrics = {f"{split.name}/{found.source}/{name}": value for name, value in figures.items()}
     return Outcome(**vars(found), split=split.name, results=results, metrics=metrics)
@@ -146,5 +146,5 @@ def metrics(outcomes: Collection[Outcome]) -> dict[str, float]:
 
 def write_results(split: records.Split, outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
     """Writes what the data set's server takes, and returns the file."""
-    write = benchmarks.of(split).write
+    write = protocols.of_split(split).write
     return write(outcome.results, outcome.split, outcome.source, bool(outcome.metrics), directory)

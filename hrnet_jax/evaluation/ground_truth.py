@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hrnet_jax.datasets import fields
+from hrnet_jax import validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def load(path: str | os.PathLike) -> GroundTruth:
     """
     path = pathlib.Path(path).resolve()
     if not path.is_file():
-        raise fields.missing(path)
+        raise validation.missing(path)
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
 
@@ -79,7 +79,7 @@ def forget() -> None:
 def _read(path: pathlib.Path, changed: int, size: int) -> GroundTruth:
     """Reads a file in the state that its time of change and size stand for."""
     del changed, size
-    content = fields.read_json(path)
+    content = validation.read_json(path)
     try:
         return _parse(content)
     except ValueError as error:

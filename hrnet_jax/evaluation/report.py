@@ -6,7 +6,7 @@ import numpy as np
 
 from hrnet_jax import geometry, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import benchmarks, evaluate
+from hrnet_jax.evaluation import evaluate, protocols
 
 PICTURED = 12  # people on a sheet
 PICTURE_SIZE = (320, 320)  # of each person, (height, width)
@@ -47,7 +47,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def best_and_worst(
-    split: records.Split, outcome: evaluate.Outcome, review: benchmarks.Review
+    split: records.Split, outcome: evaluate.Outcome, review: protocols.ErrorReport
 ) -> dict[str, np.ndarray]:
     """Returns two sheets, ``best`` and ``worst``, of up to `PICTURED` people by how near they are to the truth.
 

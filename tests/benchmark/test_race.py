@@ -1,0 +1,75 @@
+import pytest
+
+from hrnet_jax.benchmark import race
+
+
+class Clock:
+    """A clock that only work moves."""
+
+    def __init__(self):
+        self.now, self.done = 0.0, []
+
+    def worker(self, name: str, seconds: list[float], units: int = 6):
+        left = iter(seconds)
+
+        def work() -> int:
+            self.now += next(left)
+            self.done.append(name)
+            return units
+
+        return work
+
+
+def run_race(clock: Clock, rounds: int = 3, warm_up: int = 1) -> race.Race:
+    contenders = {"ours": clock.worker("ours", [9, 1, 2, 3]), "theirs": clock.worker("theirs", [9, 3, 3, 6])}
+    return race.run(
+        "work", "people", contenders, reference="theirs", rounds=rounds, warm_up=warm_up, clock=lambda: clock.now
+    )
+
+
+def test_rates_are_units_a_second_without_the_warm_up():
+    found = run_race(Clock())
+    assert found.rates == {"ours": [6, 3, 2], "theirs": [2, 2, 1]}
+
+
+def test_the_ratio_is_that_of_the_medians():
+    assert run_race(Clock()).ratios == {"ours": pytest.approx(3 / 2), "theirs": 1}
+
+
+def test_contenders_take_turns_and_none_is_always_first():
+    clock = Clock()
+    run_race(clock)
+    rounds = [clock.done[i : i + 2] for i in range(0, 8, 2)]
+    assert all(sorted(turn) == ["ours", "theirs"] for turn in rounds)
+    assert {turn[0] for turn in rounds[1:]} == {"ours", "theirs"}
+
+
+def test_the_table_says_it_all():
+    text = race.table(run_race(Clock()))
+    assert text.splitlines()[0] == "work [people/s]"
+    assert [line.split() for line in text.splitlines()[2:]] == [
+        ["ours", "3", "2.5", "to", "4.5", "1.50"],
+        ["theirs", "2", "1.5", "to", "2", "1.00"],
+    ]
+
+
+def test_the_reference_is_the_strongest_that_is_not_ours():
+    assert race.strongest({"ours": [9], "eager": [1, 2, 3], "compiled": [1, 4, 4]}) == "compiled"
+    assert race.strongest({"ours, batch 8": [9]}) == "ours, batch 8"
+    assert race.strongest({"eager": [1]}) == "eager"
+
+
+def test_each_is_taken_at_its_best_batch():
+    """One side is missing at the batch that was too large for it."""
+    measured = {
+        8: [{"ours": [3, 4, 5]}, {"eager": [2]}],
+        16: [{"ours": [6, 7, 9]}, {"eager": [1], "compiled": [3]}],
+        32: [{"ours": [5]}],
+    }
+    races = {
+        size: [race.Race("", "people", rates, next(iter(rates))) for rates in sides]
+        for size, sides in measured.items()
+    }
+    best = race.best("all", races)
+    assert best.rates == {"ours, batch 16": [6, 7, 9], "eager, batch 8": [2], "compiled, batch 16": [3]}
+    assert best.reference == "compiled, batch 16" and best.ratios["ours, batch 16"] == 7 / 3

@@ -1,0 +1,167 @@
+"""The comparison's judgement, on made-up measurements; `test_theirs` compares networks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import default
+from hrnet_jax.compare import jax_runner, laboratory
+from hrnet_jax.compare.measured import HEATMAPS, Measured
+from hrnet_jax.compare.problem import Problem
+
+KINDS = {"conv1": "Conv", "bn1": "BatchNorm", "final_layer": "Conv", HEATMAPS: "HRNet"}
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def measure(**changes) -> Measured:
+    layers = {"conv1": draw(2, 4, 8, 8), "bn1": draw(2, 4, 8, 8, seed=1), "final_layer": draw(2, 3, 2, 2)}
+    layers[HEATMAPS] = layers["final_layer"]
+    weights = {"conv1.weight": draw(4, 3, 3, 3), "bn1.weight": draw(4), "final_layer.weight": draw(3, 4, 1, 1)}
+    state = weights | {"bn1.running_mean": draw(4), "bn1.running_var": draw(4)}
+    states = [state, state]
+    whole = Measured(layers, dict(layers), weights, [3.0, 2.0], states)
+    return dataclasses.replace(whole, **changes)
+
+
+@pytest.fixture
+def compare(monkeypatch):
+    """Compares two made-up measurements."""
+
+    def run(found: Measured, reference: Measured, precision="float64", born=None, **options):
+        monkeypatch.setattr(jax_runner, "measure", lambda *_: found)
+        monkeypatch.setattr(jax_runner, "born", lambda *_: born or {})
+        monkeypatch.setattr(jax_runner, "kinds", lambda _: KINDS)
+        problem = Problem(default.get_config(), {}, "", None)  # type: ignore[arg-type]
+        return laboratory.compare(problem, reference, precision, 2, **options)
+
+    return run
+
+
+def section(run, name):
+    return next(found for found in run["sections"] if found["name"] == name)
+
+
+def test_equal_measurements_hold(compare):
+    run = compare(measure(), measure())
+    assert run["held"] and all(part["first"] is None and part["worst"] == 0 for part in run["sections"])
+    assert run["steps"]["deviation"] == [0, 0] and run["steps"]["drift"] == [0, 0]
+    assert laboratory.findings(run) == []
+
+
+def test_the_first_layer_past_the_tolerance_is_named(compare):
+    reference = measure()
+    found = {name: array * (1 if name == "conv1" else 1 + 1e-6) for name, array in reference.evaluation.items()}
+    born = {"evaluation": found | {"final_layer": reference.evaluation["final_layer"]}}
+    run = compare(measure(evaluation=found), reference, born=born)
+    assert not run["held"] and not section(run, "evaluation")["held"] and section(run, "training")["held"]
+    first = section(run, "evaluation")["first"]
+    assert (first["index"], first["name"]) == (1, "bn1") and first["deviation"] == pytest.approx(1e-6)
+    (text,) = laboratory.findings(run)
+    assert "first past 1.0e-09 is bn1 (BatchNorm), 1.0e-06" in text and text.endswith("1.0e-06: born there")
+    rows = section(run, "evaluation")["rows"]
+    assert rows[2]["own"] == 0 and rows[3]["own"] is None
+    assert "! layers in evaluation mode" in laboratory.table(run)
+
+
+def test_what_comes_from_before_is_called_inherited(compare):
+    reference = measure()
+    found = {name: array * (1 + 1e-6) for name, array in reference.evaluation.items()}
+    run = compare(measure(evaluation=found), reference, born={"evaluation": reference.evaluation})
+    assert laboratory.findings(run)[0].endswith("inherited")
+
+
+def test_gradients_are_told_backward(compare):
+    reference = measure()
+    run = compare(measure(gradients={n: 2 * g for n, g in reference.gradients.items()}), reference)
+    names = [row["name"] for row in section(run, "gradients")["rows"]]
+    assert names == ["final_layer.weight", "bn1.weight", "conv1.weight"]
+    assert section(run, "gradients")["first"]["name"] == "final_layer.weight"
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_fails(compare, wrong):
+    state = dict(measure().states[0])
+    state["bn1.running_var"] = np.array([1, wrong, 1, 1])
+    run = compare(measure(states=[state, state]), measure())
+    assert not run["held"]
+    assert section(run, "statistics")["worst_name"] == "bn1.running_var"
+    assert section(run, "state")["first"]["name"] == "bn1.running_var"
+
+
+def test_what_is_missing_fails(compare):
+    gradients = {name: g for name, g in measure().gradients.items() if name != "bn1.weight"}
+    run = compare(measure(gradients=gradients), measure())
+    assert section(run, "gradients")["first"] == {"index": 1, "name": "bn1.weight", "deviation": None}
+    assert "missing" in laboratory.findings(run)[0]
+
+
+@pytest.mark.parametrize("section_name", ["evaluation", "training"])
+@pytest.mark.parametrize("gone", ["conv1", HEATMAPS])
+def test_a_missing_layer_fails(compare, section_name, gone):
+    layers = {name: array for name, array in measure().evaluation.items() if name != gone}
+    run = compare(measure(**{section_name: layers}), measure())
+    assert not run["held"] and section(run, section_name)["first"]["name"] == gone
+
+
+def test_nothing_to_compare_fails(compare):
+    assert not compare(measure(losses=[]), measure())["held"]
+    nothing = Measured({}, {}, {}, [1.0], [])
+    assert not compare(measure(losses=[1.0]), nothing)["held"]
+
+
+def test_losses_are_held_step_by_step(compare):
+    late = [1.0] * 3 + [1 + 1e-4]
+    assert compare(measure(losses=late), measure(losses=[1.0] * 4))["held"]
+    for number in (0, 2):
+        off = [1.0] * 4
+        off[number] += 1e-7
+        run = compare(measure(losses=off), measure(losses=[1.0] * 4))
+        assert not run["held"] and not run["steps"]["held"]
+
+
+def test_what_follows_adam_may_be_off_by_what_a_nudge_does(compare):
+    reference = measure(losses=[1.0] * 4)
+    state = {name: array * (1 + 2e-7) for name, array in reference.states[0].items()}
+    off = measure(losses=[1.0, 1.0, 1 + 1e-7, 1.0], states=[reference.states[0], state])
+    assert not compare(off, reference)["held"]
+    nudge = {"state": {"conv1.weight": 1e-7}, "steps": {"1": 0.0, "2": 0.0, "3": 1e-7, "4": 1e-7}}
+    assert compare(off, reference, yardstick=nudge)["held"]
+    early = measure(losses=[1.0, 1 + 1e-7, 1.0, 1.0])
+    assert not compare(early, reference, yardstick=nudge)["held"]
+    layers = {name: array * (1 + 2e-7) for name, array in reference.evaluation.items()}
+    wide = nudge | {"evaluation": {"conv1": 1e-3}, "training": {"conv1": 1e-3}}
+    assert not compare(measure(evaluation=layers), measure(), yardstick=wide)["held"]
+
+
+def test_drift_is_the_distance_of_all_parameters(compare):
+    state = {
+        name: array * 1.5 if name.endswith("weight") else array for name, array in measure().states[0].items()
+    }
+    run = compare(measure(states=[measure().states[0], state]), measure())
+    assert run["steps"]["drift"] == pytest.approx([0, 0.5])
+
+
+def test_a_lower_precision_is_held_to_pytorchs_own(compare):
+    reference = measure()
+    found = {name: array * (1 + 2e-6) for name, array in reference.evaluation.items()}
+    for own, held in ((1e-6, True), (0.5e-6, False)):
+        twin = measure(evaluation={n: array * (1 + own) for n, array in reference.evaluation.items()})
+        yardstick = laboratory.yardsticks(twin, reference)
+        run = compare(measure(evaluation=found), reference, "highest", yardstick=yardstick)
+        part = section(run, "evaluation")
+        assert part["held"] is held and part["tolerance"] == pytest.approx(3 * own)
+        assert part["rows"][0]["yardstick"] == pytest.approx(own)
+
+
+def test_without_anything_to_judge_by_only_numbers_are_asked_for(compare):
+    reference = measure()
+    found = {name: array * 1.1 for name, array in reference.evaluation.items()}
+    assert compare(measure(evaluation=found), reference, "bfloat16")["held"]
+    assert not compare(measure(evaluation=found), reference, "bfloat16", tolerance=0.01)["held"]
+    assert compare(measure(), reference, "bfloat16", tolerance=1e-30)["held"]
+    broken = {name: array * np.nan for name, array in reference.evaluation.items()}
+    assert not compare(measure(evaluation=broken), reference, "bfloat16")["held"]

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from hrnet_jax.compare import measured
+from hrnet_jax.compare.measured import Measured, Sampled
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def some(seed=0, scale=1.0) -> Measured:
+    state = {"conv1.weight": draw(4, 3, 3, 3), "bn1.running_mean": draw(4), "bn1.running_var": draw(4)}
+    layers = {
+        "conv1": scale * draw(2, 4, 8, 8, seed=seed),
+        "bn1": draw(2, 4, 8, 8),
+        measured.HEATMAPS: draw(2, 1, 2, 2),
+    }
+    return Measured(layers, layers, {"conv1.weight": draw(4, 3, 3, 3, seed=seed)}, [3.0, 2.0], [state, state])
+
+
+def test_deviation_is_relative_to_the_largest_value():
+    reference = np.array([[1.0, -4.0], [2.0, 0.0]])
+    assert measured.deviation(reference, reference) == 0
+    assert measured.deviation(reference + np.array([[0, 0], [0, 0.02]]), reference) == pytest.approx(0.005)
+    assert measured.deviation(np.zeros(2), np.zeros(2)) == 0
+    assert measured.deviation(np.ones(2), np.zeros(2)) == np.inf
+    assert measured.deviation(np.ones(3), np.ones(2)) == np.inf
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_what_is_no_number_is_never_equal(sampled):
+    reference = draw(30)
+    broken = reference.copy()
+    broken[0] = np.nan
+    against = measured.sample(reference, 8) if sampled else reference
+    assert np.isnan(measured.deviation(broken, against))
+    assert not measured.deviation(reference, against)
+
+
+def test_samples_reach_from_the_first_to_the_last():
+    array = draw(7, 5)
+    kept = measured.sample(array, 4)
+    np.testing.assert_array_equal(kept.samples, array.ravel()[[0, 11, 22, 34]])
+    assert kept.norm == pytest.approx(np.linalg.norm(array))
+    assert len(measured.sample(draw(3), 64).samples) == 3
+
+
+def test_a_sampled_reference_notices_samples_and_lengths():
+    array = draw(1000)
+    kept = measured.sample(array, 8)
+    off = array.copy()
+    off[0] += 0.5  # a sample
+    scale = max(np.sqrt(np.square(array).mean()), np.abs(kept.samples).max())
+    assert measured.deviation(off, kept) == pytest.approx(0.5 / scale)
+    off = array.copy()
+    off[1:200] *= 2  # hardly a sample, but the length
+    assert measured.deviation(off, kept) > 0.1
+    assert measured.deviation(draw(3), kept) == np.inf
+
+
+def test_sections_are_what_they_say():
+    found = some()
+    assert set(found.section("statistics")) == {"bn1.running_mean", "bn1.running_var"}
+    assert set(found.section("state")) == {"conv1.weight", "bn1.running_mean", "bn1.running_var"}
+    assert Measured({}, {}, {}, [1.0], [{}]).section("state") == {}
+
+
+def test_reference_numbers_survive_a_file(tmp_path):
+    found, path = some(), tmp_path / "numbers.npz"
+    scales = {"float32": {"evaluation": {"conv1": 1e-7}, "steps": {"1": 1e-6}}}
+    measured.save(path, found, scales, {"loss": "mse"}, {"targets": draw(2, 3)})
+    loaded, about, arrays = measured.load(path)
+    np.testing.assert_array_equal(arrays["targets"], draw(2, 3))
+    assert about == {"loss": "mse"} and loaded.losses == [3.0, 2.0] and loaded.yardsticks == scales
+    for section in measured.SECTIONS:
+        kept = loaded.section(section)
+        assert list(kept) == list(found.section(section))
+        for name, array in found.section(section).items():
+            assert isinstance(kept[name], Sampled)
+            assert measured.deviation(array, kept[name]) < 1e-15
+    other = some(seed=1)
+    assert measured.deviation(other.evaluation["conv1"], loaded.evaluation["conv1"]) > 0.1
+
+
+def test_the_authors_numbers_are_read(shared):
+    found, about, arrays = measured.load(shared / "conformance/net_resnet50_256x192.npz")
+    assert about == {} and arrays["train/joints"].shape == (2, 17, 2)
+    assert found.evaluation[measured.HEATMAPS].shape == (2, 17, 64, 48)
+    assert len(found.gradients) == 170 and len(found.losses) == 5
+    assert not any("tracked" in name for name in found.section("state"))
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        measured.load("nowhere.npz")
+    (tmp_path / "text.npz").write_text("hello")
+    np.savez(tmp_path / "other.npz", a=np.ones(3))
+    np.savez(tmp_path / "about.npz", about='{"loss": "mse"}')
+    np.savez(tmp_path / "pickle.npz", about=np.array([{}], dtype=object))
+    for name in ("text", "other", "about", "pickle"):
+        with pytest.raises(ValueError, match=rf"{name}\.npz' holds no reference numbers"):
+            measured.load(tmp_path / f"{name}.npz")

@@ -1,0 +1,210 @@
+import json
+import os
+import pathlib
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+from hrnet_jax import validation
+
+
+def write(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 10**6, r"recursion"),
+        ("[" * 10**5 + "]" * 10**5, r"recursion"),
+        ('{"a": ' * 10**5, r"recursion"),
+        ("1" * 5000, r"4300 digits"),
+        ('{"a": {"id": 1, "b": 2, "id": 3}}', r"'id' stands twice in {'b': 2, 'id': 3}"),
+        (b"\xff\xfe\xfd", r"can't decode"),
+        ("", r"Expecting value"),
+    ],
+)
+def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"a\.json is not whole JSON: .*{message}.*; download or write it again"):
+        validation.read_json(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"unused": NaN}', r"it\['unused'\] is nan"),
+        ('{"info": [1, {"unused": -Infinity}]}', r"it\['info'\]\[1\]\['unused'\] is -inf"),
+        ("[-1E+400]", r"it\[0\] is -inf"),
+        ("1" + "0" * 400 + ".0", r"it is inf"),
+        ('{"a": 1e400}'.encode("utf-16"), r"it\['a'\] is inf"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused_where_they_stand(tmp_path, text, place):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=rf"a\.json: {place}, not a finite number: write one, or leave the entry"):
+        validation.read_json(path)
+    _, odd = validation.read_odd_json(path)
+    assert re.fullmatch(place, *odd)
+
+
+def test_all_such_numbers_are_found_however_broad_and_deep_they_lie(tmp_path):
+    broad = "[" + "0," * 100_000 + "NaN, 1, Infinity]"
+    _, odd = validation.read_odd_json(
+        write(tmp_path, f'{{"a": -1e400, "b": {{"c": 3, "d": [{broad}]}}, "e": NaN}}')
+    )
+    assert list(odd) == [
+        "it['a'] is -inf",
+        "it['e'] is nan",
+        "it['b']['d'][0][100000] is nan",
+        "it['b']['d'][0][100002] is inf",
+    ]
+
+
+def test_numbers_that_are_not_finite_as_deep_as_json_goes_are_refused(tmp_path):
+    for depth in range(100, 5000, 100):
+        with pytest.raises(ValueError, match=r"a\.json"):
+            validation.read_json(write(tmp_path, "[" * depth + "NaN" + "]" * depth))
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", pathlib.Path("/dev/zero")):
+        with pytest.raises(OSError, match=rf"{path} cannot be read: it is no regular file; put the file itself"):
+            validation.read_json(path)
+        with pytest.raises(ValueError, match=rf"{path} is damaged \({path} cannot be read: it is no regular file"):
+            validation.read_arrays(path, dict, COLUMNS)
+    with pytest.raises(FileNotFoundError, match=r"b\.json does not exist"):
+        validation.read_json(tmp_path / "b.json")
+
+
+def test_numbers_stay_what_python_reads(tmp_path):
+    assert validation.read_json(write(tmp_path, "[1.5e308, -1e-400, 0.1, 9]")) == [1.5e308, 0.0, 0.1, 9]
+
+
+def test_a_name_that_stands_twice_among_many_is_found_at_once(tmp_path):
+    names = ",".join(f'"{number}": 1' for number in range(100_000))
+    with pytest.raises(ValueError, match=r"'7' stands twice in"):
+        validation.read_json(write(tmp_path, f'{{{names}, "7": 2}}'))
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e400", "1" + "0" * 400, "1e10", "true", '"1"']
+)
+def test_numbers_are_finite_and_of_a_size(number):
+    value = json.loads(f"[1.5, {number}]")
+    with pytest.raises(ValueError, match=r"^entry 3: `bbox` must be 2 finite numbers, but is 2: .* up to 1e\+09"):
+        validation.numbers(value, 2, "entry 3: `bbox`")
+    assert validation.numbers([1.5, -2], 2, "x") == [1.5, -2]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "9223372036854775808", "1" * 400])
+def test_fields_are_finite_and_of_64_bits(number):
+    entry = json.loads(f'{{"id": {number}, "last": 9223372036854775807}}')
+    with pytest.raises(ValueError, match=r"^entry 3: `id` \(=.*\) must be finite, and of 64 bits"):
+        validation.require(entry, "id", (int, float), "entry 3")
+    assert validation.require(entry, "last", int, "entry 3") == 2**63 - 1
+
+
+def test_messages_are_short_however_deep_or_long_a_value_is(tmp_path):
+    deep = json.loads("[" * 900 + "]" * 900)
+    for value in (deep, list(range(10**6)), "x" * 10**6, {str(n): deep for n in range(10**4)}, 10**4000):
+        with pytest.raises(ValueError, match="must be") as caught:
+            validation.require({"name": value}, "name", int, "it")
+        assert len(str(caught.value)) < 500
+
+
+class Evil:
+    def __reduce__(self):
+        return open, ("it ran", "w")
+
+
+def evil() -> np.ndarray:
+    return np.array([Evil()], object)
+
+
+COLUMNS = {"id": (np.int64, ()), "box": (np.float64, (4,))}
+GOOD = {"id": np.arange(3), "box": np.ones((3, 4))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": evil()}, r"Object arrays cannot be loaded"),
+        ({"id": np.arange(3.0)}, r"`id` is float64 \(3,\), not int64 \(3,\)"),
+        ({"box": np.ones((2, 4))}, r"`box` is float64 \(2, 4\), not float64 \(3, 4\)"),
+        ({"box": np.ones((3, 5))}, r"`box` is float64 \(3, 5\)"),
+        ({"id": np.int64(3)}, r"len\(\) of unsized object"),
+        ({"id": evil()}, r"Object arrays cannot be loaded"),
+        ({"more": evil()}, r"it holds id, box, more instead of id, box"),
+        ({"more": np.ones(1)}, r"it holds id, box, more instead of id, box"),
+    ],
+)
+def test_tables_of_another_shape_or_with_objects_are_refused(tmp_path, monkeypatch, changes, message):
+    monkeypatch.chdir(tmp_path)
+    np.savez("good.npz", **GOOD)
+    assert validation.read_arrays(tmp_path / "good.npz", dict, COLUMNS)["id"].tolist() == [0, 1, 2]
+    np.savez("a.npz", **GOOD | changes)
+    with pytest.raises(
+        ValueError, match=rf"a\.npz is damaged \(.*{message}.*prepare the split again, with --force"
+    ):
+        validation.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["pickle", "npy"])
+def test_other_files_of_numpy_are_no_tables_and_run_nothing(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    if kind == "pickle":
+        evil().dump("a.npz")
+    else:
+        with open("a.npz", "wb") as file:
+            np.save(file, evil())
+    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
+        validation.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monkeypatch, method):
+    np.savez(tmp_path / "good.npz", **GOOD)
+    with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "a.npz", "w", method) as bad:
+        for name in good.namelist():
+            bad.writestr(name, good.read(name))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(
+        ValueError, match=r"a\.npz is damaged \('id\.npy' is packed by method 1[24] of zip: pack it by"
+    ):
+        validation.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
+
+
+def test_a_table_that_lies_about_its_size_is_not_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "b.npz", **GOOD)
+    with zipfile.ZipFile(tmp_path / "b.npz") as file:
+        unpacked = next(entry for entry in file.infolist() if entry.filename == "box.npy").file_size
+    content = (tmp_path / "b.npz").read_bytes()
+    directory = content.rindex(b"PK\x01\x02")  # of its last entry
+    claimed = content[directory:].replace(unpacked.to_bytes(4, "little"), (10**8).to_bytes(4, "little"), 1)
+    (tmp_path / "b.npz").write_bytes(content[:directory] + claimed)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(ValueError, match=r"it is 100,000,\d+ bytes unpacked, but up to"):
+        validation.read_arrays(tmp_path / "b.npz", dict, COLUMNS)
+
+
+def test_what_another_library_says_is_told_on_one_line():
+    assert validation.one_line(ValueError("it is\n  damaged")) == "it is damaged"
+    assert validation.one_line(MemoryError()) == "MemoryError"
+
+
+def test_tables_of_more_than_memory_are_not_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "b.npz", id=np.zeros(10**6, int), box=np.zeros((10**6, 4)))
+    assert len(validation.read_arrays(tmp_path / "b.npz", dict, COLUMNS)["id"]) == 10**6
+    monkeypatch.setattr(validation, "MOST_UNPACKED", 10**7)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(
+        ValueError, match=r"b\.npz is damaged \(it is 40,000,\d+ bytes unpacked, but up to 10,000,000"
+    ):
+        validation.read_arrays(tmp_path / "b.npz", dict, COLUMNS)

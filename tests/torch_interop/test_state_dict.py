@@ -1,0 +1,366 @@
+import json
+import os
+import pathlib
+import pickle
+import sys
+import types
+
+import made_weights
+import numpy as np
+import pytest
+
+from hrnet_jax.torch_interop import state_dict
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        ("conv1.weight", "conv1.weight"),
+        ("module.conv1.weight", "conv1.weight"),
+        ("_orig_mod.module.layer1.0.bn1.bias", "layer1.0.bn1.bias"),
+        ("backbone.stage2.0.fuse_layers.0.1.0.weight", "stage2.0.fuse_layers.0.1.0.weight"),
+        ("module.backbone.bn1.weight", "bn1.weight"),
+        ("keypoint_head.final_layer.bias", "final_layer.bias"),
+        ("head.deconv_layers.0.weight", "deconv_layers.0.weight"),
+        ("stage2.0.head.weight", "stage2.0.head.weight"),
+    ],
+)
+def test_names_become_the_releases(name, release):
+    assert state_dict.release_name(name) == release
+
+
+def test_pytorchs_files_are_known_by_name_or_because_ours_are_folders(tmp_path):
+    for name in ("x.pth", "x.pt", "x.bin", "x.pth.tar", "x.safetensors"):
+        assert state_dict.is_file_of_pytorch(tmp_path / name)
+    assert not state_dict.is_file_of_pytorch(tmp_path / "w32")
+    (tmp_path / "w32").write_bytes(b"")
+    (tmp_path / "run.pth").mkdir()
+    assert state_dict.is_file_of_pytorch(tmp_path / "w32")
+    assert not state_dict.is_file_of_pytorch(tmp_path / "run.pth")
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+@pytest.mark.parametrize("name", ["x.pth", "x.pth.tar", "pytorch_model.bin"])
+def test_a_bare_state_dict_is_read_to_the_bit(torch, tmp_path, name, options):
+    torch.save(made_weights.as_torch(torch), tmp_path / name, **options)
+    weights = state_dict.read(tmp_path / name)
+    made_weights.assert_equal(weights.tensors, made_weights.ARRAYS)
+    assert weights.source == str(tmp_path / name) and weights.description == {}
+
+
+def test_the_authors_training_checkpoint_is_read(torch, tmp_path):
+    """Its `perf` is a number of numpy's, which torch by itself refuses."""
+    content = {
+        "epoch": 210,
+        "model": "pose_hrnet",
+        "state_dict": made_weights.as_torch(torch, prefix="module."),
+        "best_state_dict": made_weights.as_torch(
+            torch, {name: array * 0 for name, array in made_weights.ARRAYS.items()}
+        ),
+        "perf": np.float64(0.744),
+        "optimizer": {"state": {0: {"step": 3, "exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1e-3}]},
+    }
+    torch.save(content, tmp_path / "checkpoint.pth")
+    made_weights.assert_equal(state_dict.read(tmp_path / "checkpoint.pth").tensors, made_weights.ARRAYS)
+
+
+@pytest.fixture
+def mmengine(monkeypatch):
+    """Where mmengine's modules would be while files are written; who reads them has none."""
+
+    class HistoryBuffer:
+        """As mmengine's: arrays, and its own functions by name."""
+
+        def __init__(self):
+            self.history, self.methods = np.ones(3), {"min": HistoryBuffer.min}
+
+        def min(self):
+            raise AssertionError("code of a file was run")
+
+    name = "mmengine.logging.history_buffer"
+    HistoryBuffer.__module__ = HistoryBuffer.min.__module__ = name
+    HistoryBuffer.__qualname__, HistoryBuffer.min.__qualname__ = "HistoryBuffer", "HistoryBuffer.min"
+    with monkeypatch.context() as patch:
+        for module in ("mmengine", "mmengine.logging", name):
+            patch.setitem(sys.modules, module, types.ModuleType(module))
+        sys.modules[name].HistoryBuffer = HistoryBuffer  # type: ignore
+        yield patch
+
+
+@pytest.mark.parametrize("head", ["keypoint_head.", "head."])
+def test_mmposes_checkpoints_are_read(torch, tmp_path, mmengine, head):
+    trunk = made_weights.as_torch(torch, prefix="backbone.")
+    tensors = {**trunk, f"{head}final_layer.bias": torch.ones(3), "data_preprocessor.mean": torch.ones(3, 1, 1)}
+    content = {
+        "meta": {"seed": 1, "dataset_meta": {"sigmas": np.ones(3), "names": np.array(["nose"], object)}},
+        "state_dict": tensors,
+        "message_hub": {
+            "log_scalars": {"train/loss": sys.modules["mmengine.logging.history_buffer"].HistoryBuffer()}
+        },
+        "optimizer": {"state": {}, "param_groups": []},
+    }
+    torch.save(content, tmp_path / "mmpose.pth")
+    mmengine.undo()
+    weights = state_dict.read(tmp_path / "mmpose.pth")
+    assert weights.tensors.keys() == {*made_weights.ARRAYS, "final_layer.bias", "data_preprocessor.mean"}
+    np.testing.assert_array_equal(weights.tensors["conv1.weight"], made_weights.ARRAYS["conv1.weight"])
+    assert weights.description == {"colors": "RGB"}
+
+
+def test_mmpose_is_known_behind_other_prefixes(torch, tmp_path):
+    torch.save(made_weights.as_torch(torch, prefix="module.backbone."), tmp_path / "x.pth")
+    assert state_dict.read(tmp_path / "x.pth").description == {"colors": "RGB"}
+
+
+def test_half_floats_become_float32_and_doubles_stay(torch, tmp_path):
+    values = torch.tensor([1.0, -0.5, 3.0])
+    kinds = [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float32, torch.float64]
+    torch.save({str(kind): torch.nn.Parameter(values.to(kind)) for kind in kinds}, tmp_path / "x.pth")
+    read = state_dict.read(tmp_path / "x.pth").tensors
+    assert [array.dtype for array in read.values()] == [np.float32] * 4 + [np.float64]
+    assert all((array == values.numpy()).all() for array in read.values())
+
+
+# What must not be read.
+
+
+def refused(path) -> str:
+    with pytest.raises(ValueError) as caught:
+        state_dict.read(path)
+    message = str(caught.value)
+    assert repr(str(path)) in message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_code_in_a_pickle_is_not_run(torch, tmp_path, options):
+    sign = tmp_path / "it ran"
+    for function, argument, said in (
+        (os.system, f"touch '{sign}'", "posix.system"),
+        (exec, f"open({str(sign)!r}, 'w')", "exec"),
+        (os.mkdir, str(sign), "posix.mkdir"),
+        (np.save, sign, "numpy"),
+    ):
+        torch.save(
+            {**made_weights.as_torch(torch), "evil": made_weights.Evil(function, argument)},
+            tmp_path / "x.pth",
+            **options,
+        )
+        message = refused(tmp_path / "x.pth")
+        assert f"holds more than tensors ({said}" in message and "nothing was run" in message
+        for protocol in (2, 4):
+            (tmp_path / "plain.pth").write_bytes(pickle.dumps(made_weights.Evil(function, argument), protocol))
+            refused(tmp_path / "plain.pth")
+    assert not sign.exists()
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.pkl", "x.npz", "x.safetensors"])
+def test_code_in_other_files_is_not_run_either(torch, tmp_path, name):
+    sign = tmp_path / "it ran"
+    evil = made_weights.Evil(os.mkdir, str(sign))
+    for write in (
+        lambda file: pickle.dump(evil, file),
+        lambda file: np.savez(file, **{"conv1.weight": np.array([evil], object)}),
+    ):
+        with (tmp_path / name).open("wb") as file:
+            write(file)
+        assert name in refused(tmp_path / name)
+    assert not sign.exists()
+
+
+def test_what_is_taken_for_harmless_is_not_called_either(torch, tmp_path):
+    sign = tmp_path / "it ran"
+    evil = made_weights.Evil(getattr, made_weights.Evil(getattr, pathlib.Path, "touch"), sign)
+    torch.save({"evil": evil}, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth")
+    assert not sign.exists()
+
+
+def test_whole_modules_are_refused(torch, tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
+    assert "(torch.nn.modules.linear.Linear)" in refused(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello world\nsecond line", b"<!DOCTYPE html><html>", b"PK\x03\x04", b"\x80"]
+)
+def test_other_files_are_refused(torch, tmp_path, content):
+    (tmp_path / "x.pth").write_bytes(content)
+    assert f"({len(content)} bytes) is not a PyTorch checkpoint" in refused(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_truncated_files_are_refused(torch, tmp_path, options):
+    torch.save(made_weights.as_torch(torch), tmp_path / "x.pth", **options)
+    whole = (tmp_path / "x.pth").read_bytes()
+    for part in (0.1, 0.5, 0.9, 0.99):
+        (tmp_path / "x.pth").write_bytes(whole[: int(part * len(whole))])
+        assert "not a whole one: download or write it again" in refused(tmp_path / "x.pth")
+
+
+def test_checkpoints_without_a_state_dict_are_refused(torch, tmp_path):
+    for content in ([1, 2], {}, {"epoch": 3}, {"state_dict": {"a": 1}}, torch.ones(2), {1: torch.ones(2)}):
+        torch.save(content, tmp_path / "x.pth")
+        assert "holds no state dict" in refused(tmp_path / "x.pth")
+
+
+def test_tensors_that_are_no_arrays_are_named(torch, tmp_path):
+    torch.save({"conv1.weight": torch.eye(3).to_sparse()}, tmp_path / "x.pth")
+    assert "'conv1.weight' is not an array of plain numbers" in refused(tmp_path / "x.pth")
+
+
+def test_tensors_that_are_more_than_their_file_are_refused(torch, tmp_path):
+    numbers = torch.ones(100_000)
+    many = {"conv1.weight": torch.ones(1).expand(10**9)}, {f"conv{n}.weight": numbers for n in range(100)}
+    for content in many:
+        torch.save(content, tmp_path / "x.pth")
+        assert "some are the same numbers several times; save a copy" in refused(tmp_path / "x.pth")
+
+
+def test_two_networks_in_one_file_are_not_mixed(torch, tmp_path):
+    torch.save(made_weights.as_torch(torch) | made_weights.as_torch(torch, prefix="module."), tmp_path / "x.pth")
+    assert "several networks (6 tensors of 3 names)" in refused(tmp_path / "x.pth")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint 'nowhere\.pth'"):
+        state_dict.read("nowhere.pth")
+
+
+def test_without_torch_only_safetensors_are_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "x.pth").write_bytes(b"")
+    assert "needs PyTorch: pip install torch" in refused(tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="pip install torch"):
+        state_dict.write(tmp_path / "new.pth", made_weights.ARRAYS, {})
+    path = made_weights.file(tmp_path / "x.safetensors", made_weights.ARRAYS)
+    made_weights.assert_equal(state_dict.read(path).tensors, made_weights.ARRAYS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.pth", "x.safetensors"]
+
+
+# Hugging Face's format.
+
+
+def test_safetensors_of_all_kinds(tmp_path):
+    arrays = {kind: np.array([[1, 2, 3]], kind) for kind in ("<f8", "<f4", "<f2", "<i8", "<i4")}
+    arrays |= {"none": np.zeros((0, 3), np.float32), "scalar": np.array(5)}
+    made_weights.assert_equal(
+        state_dict.read(made_weights.file(tmp_path / "x.safetensors", arrays)).tensors, arrays
+    )
+
+
+def test_brain_floats_are_the_upper_half_of_float32(tmp_path):
+    values = np.array([1.0, -2.5, 1e30, np.inf], np.float32)
+    upper = (values.view(np.uint32) >> 16).astype(np.uint16)
+    read = state_dict.read(made_weights.file(tmp_path / "x.safetensors", {"x": upper})).tensors["x"]
+    np.testing.assert_array_equal(read, (upper.astype(np.uint32) << 16).view(np.float32))
+    np.testing.assert_allclose(read, values, rtol=2**-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data_offsets": [0, 4000]}, "'x' cannot lie at bytes 0 to 4000 of 16"),
+        ({"data_offsets": [-16, 0]}, "cannot lie at bytes -16"),
+        ({"data_offsets": [16, 0]}, "cannot lie"),
+        ({"data_offsets": [0, 8]}, r"cannot lie at bytes 0 to 8 of 16, being [4] F32"),
+        ({"data_offsets": [0.0, 16.0]}, "is not a whole safetensors file"),
+        ({"data_offsets": [0]}, "is not a whole safetensors file"),
+        ({"data_offsets": "all"}, "is not a whole safetensors file"),
+        ({"shape": [5]}, "being [5] F32"),
+        ({"shape": [-1, -4]}, "being [-1, -4] F32"),
+        ({"shape": [2**62, 2**62]}, "cannot lie"),
+        ({"shape": ["4"]}, "is not a whole safetensors file"),
+        ({"dtype": "F64"}, "being [4] F64"),
+        ({"dtype": "F8_E4M3"}, "'x' is of type 'F8_E4M3', not one of F64"),
+    ],
+)
+def test_safetensors_with_a_lying_header_are_refused(tmp_path, change, said):
+    header = {"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16], **change}}
+    assert said in refused(made_weights.raw_file(tmp_path / "x.safetensors", header, bytes(16)))
+
+
+def test_safetensors_that_overlap_are_refused(tmp_path):
+    entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+    path = made_weights.raw_file(tmp_path / "x.safetensors", dict.fromkeys("ab", entry), bytes(16))
+    assert "its arrays take 32 bytes of 16: some overlap" in refused(path)
+
+
+@pytest.mark.parametrize("header", [[], 3, {"x": 3}, {"x": {}}, None])
+def test_safetensors_with_another_header_are_refused(tmp_path, header):
+    refused(made_weights.raw_file(tmp_path / "x.safetensors", header, bytes(16)))
+
+
+def test_damaged_safetensors_are_refused(tmp_path):
+    path = made_weights.file(tmp_path / "x.safetensors", made_weights.ARRAYS)
+    whole = path.read_bytes()
+    deep = b"[" * 200_000
+    for content in (
+        *(whole[:length] for length in (0, 7, 8, 50, len(whole) - 1)),
+        b"\xff" * 8 + whole[8:],
+        (2**40).to_bytes(8, "little") + whole[8:],
+        b"<!DOCTYPE html>",
+        len(deep).to_bytes(8, "little") + deep,
+    ):
+        path.write_bytes(content)
+        assert "is not a whole safetensors file" in refused(path)
+    assert "holds no state dict" in refused(made_weights.file(path, {}))
+
+
+# Writing.
+
+
+def test_what_is_written_is_a_bare_state_dict_in_order(torch, tmp_path):
+    state_dict.write(tmp_path / "new" / "x.pth", made_weights.ARRAYS, {"colors": "RGB"})
+    content = torch.load(tmp_path / "new" / "x.pth", weights_only=True)
+    assert list(content) == list(made_weights.ARRAYS)
+    made_weights.assert_equal({name: tensor.numpy() for name, tensor in content.items()}, made_weights.ARRAYS)
+    weights = state_dict.read(tmp_path / "new" / "x.pth")
+    assert weights.description == {"colors": "RGB"}
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.pth"]
+
+
+@pytest.mark.parametrize("note", ["{", "3", '"text"', 3, None])
+def test_a_damaged_note_is_none(torch, tmp_path, note):
+    state_dict.write(tmp_path / "x.pth", made_weights.ARRAYS, {})
+    content = torch.load(tmp_path / "x.pth", weights_only=True)
+    for metadata in ({"": {"hrnet_jax": note}}, {"": note}, note):
+        content._metadata = metadata
+        torch.save(content, tmp_path / "y.pth")
+        assert state_dict.read(tmp_path / "y.pth").description == {}
+
+
+def test_targets_that_cannot_be_are_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    for target, said in (
+        ("file", "exists: delete it, or give another name"),
+        ("broken", "exists"),
+        ("file/x.pth", "file is not a directory to write to"),
+        ("new.safetensors", "safetensors files are only read; give a name ending in .pth"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            state_dict.check_target(tmp_path / target)
+    state_dict.check_target(tmp_path / "new" / "newer" / "w32")
+    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, OSError])
+def test_nothing_half_written_stays(torch, tmp_path, monkeypatch, failure):
+    def break_off(content, path):
+        path.write_bytes(b"half")
+        raise failure
+
+    monkeypatch.setattr(torch, "save", break_off)
+    with pytest.raises(failure):
+        state_dict.write(tmp_path / "x.pth", made_weights.ARRAYS, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    with state_dict.whole(tmp_path / "a" / "w32") as partial:
+        partial.mkdir()
+        (partial / "file").write_text(json.dumps(1))
+        assert not (tmp_path / "a" / "w32").exists()
+    assert (tmp_path / "a" / "w32" / "file").read_text() == "1"
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["w32"]
