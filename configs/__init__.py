@@ -1,1 +1,1 @@
-"""One file for each run that can be had with a single command; `default.py` explains every field."""
+"""Configurations: tables of published rows (coco.py, mpii.py), the defaults, and the demo."""

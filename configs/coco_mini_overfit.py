@@ -10,12 +10,12 @@ people it was trained on; with ``--config.data.val_split=val2017``, on others.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from hrnet_jax import configuration
 
 
 def get_config() -> ConfigDict:
     """Returns the settings for learning by heart on two CPU cores."""
-    config = default.get_config()
+    config = configuration.default()
     config.data.dir = "data/coco_mini"
     config.data.val_split = "train2017"  # the best is who knows these people best
     config.image_size = (128, 96)

@@ -7,12 +7,12 @@
 
 from ml_collections import ConfigDict
 
-from configs import default
+from hrnet_jax import configuration
 
 
 def get_config() -> ConfigDict:
     """Returns the demo's settings."""
-    config = default.get_config()
+    config = configuration.default()
     config.data.dir = "data/made_up/records"
     config.image_size = (128, 96)
     config.model.width = 24

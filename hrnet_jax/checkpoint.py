@@ -17,10 +17,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
-from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from hrnet_jax import buckets, distributed, models, skeletons, state_hash
+from hrnet_jax import buckets, distributed, state_hash
 
 DAMAGED = ".damaged"
 """Ends the name of a checkpoint that was found damaged and put aside."""
@@ -33,12 +32,6 @@ _ORBAX_FILES = ("_METADATA", "_sharding", "array_metadatas/*")  # JSON about the
 _DIGEST = "digest"  # of the rest of a `meta` file, in it
 _ARRAY = ".zarray"  # ends the key of what describes an array
 _EMPTY = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # what weights alone do not tell
-
-
-def describe(config: ConfigDict) -> dict[str, Any]:
-    """Returns what a network is: architecture, skeleton and the order of colours it was trained with."""
-    joints = skeletons.load(config.skeleton).joints
-    return json.loads(json.dumps({**models.architecture(config), "joints": joints}))
 
 
 @dataclasses.dataclass(frozen=True)

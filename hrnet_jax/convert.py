@@ -81,7 +81,7 @@ def convert(
 
 
 def _described(weights: Weights, skeleton: str | None, colors: str | None) -> dict[str, Any]:
-    """Returns what `checkpoint.describe` would say of the network that weights are of."""
+    """Returns what `models.describe` would say of the network that weights are of."""
     known = weights.description
     if "name" not in known:
         raise ValueError(

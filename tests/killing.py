@@ -89,7 +89,9 @@ class Kill:
 
 
 def start(arguments: Sequence[str], workdir: pathlib.Path) -> subprocess.Popen:
-    command = [sys.executable, "train.py", "--config=configs/demo.py", f"--workdir={workdir}", *arguments]
+    """Starts a run, of the demo's configuration unless the arguments begin with another."""
+    config = [] if arguments[:1] and arguments[0].startswith("--config=") else ["--config=configs/demo.py"]
+    command = [sys.executable, "train.py", f"--workdir={workdir}", *config, *arguments]
     with workdir.with_suffix(".log").open("a") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 
@@ -107,7 +109,7 @@ def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen, second
 
 def finish(process: subprocess.Popen) -> None:
     if status := process.wait():
-        workdir = str(process.args[3]).removeprefix("--workdir=")
+        workdir = str(process.args[2]).removeprefix("--workdir=")
         raise RuntimeError(f"the run {workdir} ended with status {status}; why stands in {workdir}.log")
 
 

@@ -32,7 +32,7 @@ def begin(config, fsdp: bool = False):
 
 def show_restored(workdir: str) -> None:
     """Restores a state and prints on how many devices it lies, and its fingerprint."""
-    restored = checkpoint.Checkpoints(workdir, checkpoint.describe(small())).restore(begin(small(), fsdp=True))
+    restored = checkpoint.Checkpoints(workdir, models.describe(small())).restore(begin(small(), fsdp=True))
     assert restored is not None
     (split,) = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(restored.state)}
     print(split, state_hash.compute(restored.state))
@@ -53,12 +53,12 @@ def assert_equal(a, b):
 
 
 def test_restores_the_whole_state(config, state, tmp_path):
-    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     assert saved.restore(state) is None
     changed = jax.tree.map(lambda x: x + 1, state)
     saved.save(changed, 5, [{"loss": 0.1, "pck": 1 / 3}])
     saved.close()
-    again = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    again = checkpoint.Checkpoints(tmp_path, models.describe(config))
     restored = again.restore(state)
     assert restored is not None and restored.unlogged == [{"loss": 0.1, "pck": 1 / 3}]
     assert_equal(restored.state, changed)
@@ -69,7 +69,7 @@ def test_restores_the_whole_state(config, state, tmp_path):
 def test_another_number_of_devices_restores_the_same_bits(config, tmp_path):
     """Four devices save what they share, as with `fsdp`; one, and eight, go on with it."""
     state = jax.tree.map(lambda x: x + 1, begin(config, fsdp=True))
-    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     saved.save(state, 1)
     saved.close()
     for devices in (1, 8):
@@ -81,7 +81,7 @@ def test_another_number_of_devices_restores_the_same_bits(config, tmp_path):
 
 
 def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
-    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     assert [saved.save_best(state, step, ap) for step, ap in [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.3)]] == [
         True, True, False, False,
     ]  # fmt: skip
@@ -96,7 +96,7 @@ def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
 
 
 def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, state, tmp_path):
-    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     assert saved.save_best(state, 10, 0.3) and saved.save_best(state, 6, 0.5)
     assert saved.best_score() == 0.5
     saved.close()
@@ -104,12 +104,12 @@ def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, sta
 
 
 def test_loads_only_the_weights(config, state, tmp_path):
-    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     saved.save(state, 1)
     saved.close()
     weights, network, counters = checkpoint.read_weights(tmp_path)
     assert set(weights) == {"params", "batch_stats"}
-    assert network == checkpoint.describe(config) and counters == {}
+    assert network == models.describe(config) and counters == {}
     assert_equal(weights["params"], state.params)
     assert_equal(weights["batch_stats"], state.batch_stats)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(weights))
@@ -117,7 +117,7 @@ def test_loads_only_the_weights(config, state, tmp_path):
 
 def test_weights_alone_are_a_checkpoint(config, tmp_path):
     variables = training.init_variables(models.build(config), config.image_size, seed=3)
-    described, counters = checkpoint.describe(config), {"bn1.num_batches_tracked": 2**40}
+    described, counters = models.describe(config), {"bn1.num_batches_tracked": 2**40}
     written = checkpoint.write_weights(tmp_path / "w4", variables, described, counters)
     assert checkpoint.find(tmp_path / "w4") == written
     weights, network, counted = checkpoint.read_weights(tmp_path / "w4")
@@ -129,7 +129,7 @@ def test_weights_alone_are_a_checkpoint(config, tmp_path):
 
 def test_a_checkpoint_that_does_not_say_what_it_is_is_refused(config, tmp_path):
     variables = training.init_variables(models.build(config), config.image_size, seed=3)
-    written = checkpoint.write_weights(tmp_path / "w4", variables, checkpoint.describe(config), {})
+    written = checkpoint.write_weights(tmp_path / "w4", variables, models.describe(config), {})
     for content in ("{", "[]", '{"figures": {}}', '{"network": 3}'):
         (written / "meta" / "metadata").write_text(content)
         with pytest.raises(ValueError, match="does not say what the network is"):
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_does_not_say_what_it_is_is_refused(config, tmp_path):
 
 def test_damaged_weights_are_named(config, tmp_path):
     variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
-    written = checkpoint.write_weights(tmp_path / "weights", variables, checkpoint.describe(config), {})
+    written = checkpoint.write_weights(tmp_path / "weights", variables, models.describe(config), {})
     shutil.rmtree(written / "state" / "d")
     with pytest.raises(ValueError, match=r"weights/0 is damaged .*: use another one"):
         checkpoint.read_weights(tmp_path / "weights")
@@ -156,12 +156,12 @@ def test_arrays_that_no_memory_holds_are_refused(tmp_path, shape, chunk):
 
 
 def test_another_architecture_is_refused(config, state, tmp_path):
-    saved = checkpoint.Checkpoints(tmp_path, checkpoint.describe(config))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     saved.save(state, 1)
     saved.close()
     other = config.copy_and_resolve_references()
     other.model.width = 8
-    again = checkpoint.Checkpoints(tmp_path, checkpoint.describe(other))
+    again = checkpoint.Checkpoints(tmp_path, models.describe(other))
     with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
         again.restore(state)
     again.close()

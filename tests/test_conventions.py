@@ -10,9 +10,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
     *("validation", "console", "buckets", "distributed", "sharding", "state_hash"),
+    "configuration",
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
-    *("training", "inference", "checkpoint", "visualize", "evaluation", "torch_interop", "run"),
-    *("prepare", "convert", "compare", "benchmark", "doctor"),
+    *("training", "inference", "checkpoint", "visualize", "evaluation", "tasks", "torch_interop", "run"),
+    *("rows", "prepare", "convert", "compare", "benchmark", "doctor"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 

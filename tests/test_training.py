@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from configs import default
 from hrnet_jax import models, optimizer, sharding, training
 from hrnet_jax.models import layers
+from hrnet_jax.tasks import top_down
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,14 @@ def make_batch(size: int, joints: int = 17, seed: int = 0) -> dict[str, np.ndarr
     }
 
 
+def make_step(config: ConfigDict, adam, replicated, model=None) -> training.TrainStep:
+    task = top_down.TopDown(config, model)
+    skip = config.skip_not_finite > 0
+    return training.make_train_step(
+        task.loss, adam, replicated, accumulation=config.accumulation, skip_non_finite=skip
+    )
+
+
 @functools.cache
 def compiled(key: str, devices: int, double: bool):
     """A network's step, start and mesh; compiling is what takes time here, so each variant is made once."""
@@ -44,7 +53,7 @@ def compiled(key: str, devices: int, double: bool):
     with jax.numpy_dtype_promotion("standard"):
         state = jax.tree.map(np.asarray, training.init_state(variables, adam))
     where = sharding.state_sharding(state, mesh, config.fsdp), sharding.replicated(mesh)
-    step = jax.jit(training.make_train_step(config, model, adam, where[1]), donate_argnums=0, out_shardings=where)
+    step = jax.jit(make_step(config, adam, where[1], model), donate_argnums=0, out_shardings=where)
     return step, state, mesh
 
 
@@ -117,7 +126,7 @@ def test_a_gradient_that_is_not_finite_is_seen_although_the_loss_is(config, path
     config = config.copy_and_resolve_references()
     config.skip_not_finite = skip
     adam = optimizer.adam(optimizer.schedule(1e-3, (), 1, 0), 0.0)
-    step = jax.jit(training.make_train_step(config, Overflowing(models.build(config), path), adam, whole))
+    step = jax.jit(make_step(config, adam, whole, Overflowing(models.build(config), path)))
     after, metrics = step(state, make_batch(8))
     assert np.isfinite(metrics["loss"]) and metrics["finite"] == 0
     if skip:
@@ -205,9 +214,4 @@ def test_unknown_loss_is_refused(config):
     other = config.copy_and_resolve_references()
     other.loss = "wing"
     with pytest.raises(ValueError, match=r"'wing'.*mse, ohkm"):
-        training.make_train_step(
-            other,
-            models.build(other),
-            optimizer.adam(lambda _: 1e-3, 0.0),
-            sharding.replicated(sharding.make_mesh()),
-        )
+        top_down.TopDown(other)

@@ -41,7 +41,7 @@ from hrnet_jax.benchmark import (  # fmt: skip
     step,
 )
 from hrnet_jax.datasets import records
-from hrnet_jax.run import memory
+from hrnet_jax.run import setup
 
 LIBRARIES = ("jax", "jaxlib", "flax", "numpy", "opencv-python-headless", "grain", "torch")
 
@@ -146,7 +146,7 @@ def measure_step(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str]
     if given.side == "theirs":
         found = _race("step", config, given, None)
         return {"race": found}, race.table(found)
-    compiled = memory.compile_step(config, step.adam(config), sharding.make_mesh())
+    compiled = setup.compile_step(config, step.adam(config), sharding.make_mesh())
     ours = step.ours_training(config, compiled)
     if given.profile:
         _profile(ours, pathlib.Path(given.out) / "profile")
@@ -272,7 +272,7 @@ def measure_scale(config: ConfigDict, given: flags.FlagValues) -> tuple[Any, str
     if not 0 < given.share <= 1 or given.loaded <= 0:
         raise ValueError(f"--share (={given.share}) must be in (0, 1], --loaded (={given.loaded}) above 0")
     config = step.sized(config, given.batch or config.batch_size)
-    compiled = memory.lower_step(config, step.adam(config), mesh).compile()
+    compiled = setup.lower_step(config, step.adam(config), mesh).compile()
     cost, talk = step.cost(compiled), collectives.read(compiled.as_text())
     asked = scale.Step(config.batch_size / mesh.size, cost["operations"], collectives.totals(talk))
     predicted = scale.predictions(asked, given.share, given.loaded)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import pipeline, sharding
 from hrnet_jax.benchmark import race, step
-from hrnet_jax.run import memory
+from hrnet_jax.run import memory, setup
 
 STATUS = pathlib.Path("/proc/self/status")
 KEPT, AGAIN = "ours, activations kept", "ours, activations computed again"
@@ -27,7 +27,7 @@ def remat(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, int]]:
     for name, again in ((KEPT, False), (AGAIN, True)):
         chosen = config.copy_and_resolve_references()
         chosen.model.remat = again
-        compiled = memory.lower_step(chosen, step.adam(chosen), mesh).compile()
+        compiled = setup.lower_step(chosen, step.adam(chosen), mesh).compile()
         needs[name] = memory.needed(compiled)
         if needs[name] <= memory.available(mesh):
             steps[name] = step.ours_training(chosen, compiled)

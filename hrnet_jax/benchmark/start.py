@@ -73,7 +73,7 @@ def _run() -> None:
 
     from hrnet_jax import sharding
     from hrnet_jax.benchmark import step
-    from hrnet_jax.run import memory
+    from hrnet_jax.run import setup
 
     given: Any = flags.FLAGS["config"].value
     config, times = step.sized(given, int(os.environ["HRNET_JAX_BATCH"])), []
@@ -86,7 +86,7 @@ def _run() -> None:
     over()
     state, batch = step.first_step(config, batch)
     over()
-    lowered = memory.lower_step(config, step.adam(config), sharding.make_mesh())
+    lowered = setup.lower_step(config, step.adam(config), sharding.make_mesh())
     over()
     compiled = lowered.compile()
     over()

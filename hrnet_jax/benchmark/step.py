@@ -16,11 +16,12 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from hrnet_jax import models, optimizer, sharding, skeletons, training
+from hrnet_jax import models, optimizer, sharding, skeletons, tasks, training
 from hrnet_jax.benchmark import plain_evaluation, race
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 from hrnet_jax.run import memory
+from hrnet_jax.tasks import top_down
 
 EAGER = "PyTorch, eager"
 CHANNELS_LAST = "PyTorch, channels last"
@@ -74,10 +75,10 @@ def first_step(
     mesh = sharding.make_mesh()
     variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
     state = sharding.place_state(training.init_state(variables, adam(config)), mesh, config.fsdp)
-    return state, sharding.place_batch({name: batch[name] for name in training.STEP_INPUTS}, mesh)
+    return state, sharding.place_batch({name: batch[name] for name in tasks.build(config).inputs()}, mesh)
 
 
-def ours_training(config: ConfigDict, step: memory.CompiledStep) -> Callable[[], int]:
+def ours_training(config: ConfigDict, step: training.CompiledStep) -> Callable[[], int]:
     """Returns what takes a compiled training step on a batch that is on the device, and waits for it."""
     first, batch = first_step(config, made_up_batch(config, config.batch_size))
     state, size = [first], config.batch_size
@@ -208,7 +209,7 @@ def _tensors(config: ConfigDict, size: int) -> list[Any]:
 
     batch = made_up_batch(config, size)
     image = np.asarray(layers.normalize(jax.numpy.asarray(batch["image"]))).transpose(0, 3, 1, 2)
-    targets, weights = training.make_target_fn(config)(
+    targets, weights = top_down.make_target_fn(config)(
         *map(jax.numpy.asarray, (batch["joints"], batch["visible"]))
     )
     return [torch.from_numpy(np.array(x)) for x in (image, np.asarray(targets).transpose(0, 3, 1, 2), weights)]
@@ -264,7 +265,7 @@ def _fits(name: str, contender: Callable[[], int]) -> bool:
     return True
 
 
-def cost(step: memory.CompiledStep) -> Mapping[str, float]:
+def cost(step: training.CompiledStep) -> Mapping[str, float]:
     """Returns what the compiler says of a training step on each device.
 
     These are ``operations``, ``bytes`` moved, and ``memory`` needed (bytes).

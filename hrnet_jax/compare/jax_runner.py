@@ -14,6 +14,7 @@ from hrnet_jax import models, optimizer, training
 from hrnet_jax.compare.measured import HEATMAPS, Measured
 from hrnet_jax.compare.problem import Problem
 from hrnet_jax.models import batch_norm, layers
+from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 
 PRECISIONS = ("float64", "highest", "default", "bfloat16")
@@ -123,7 +124,7 @@ def train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.nd
     """Returns the gradients of the first step, the losses before, and the states after each step."""
     config, batch = problem.config, problem.batch
     adam = optimizer.adam(lambda _: config.learning_rate, 0.0)
-    loss = training.make_loss(config, _model(problem, precision))
+    loss = top_down.make_heatmap_loss(config, _model(problem, precision))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, image, targets, weights):

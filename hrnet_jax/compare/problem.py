@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, checkpoint, heatmap, models, pipeline, skeletons
+from hrnet_jax import augment, heatmap, models, pipeline, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
@@ -183,7 +183,7 @@ def summarize(problem: Problem) -> dict[str, Any]:
     config, batch = problem.config, problem.batch
     arrays = [batch.image, batch.targets, batch.weights, *jax.tree.leaves(problem.variables)]
     return {
-        "network": checkpoint.describe(config),
+        "network": models.describe(config),
         "image_size": list(config.image_size),
         "loss": config.loss,
         "learning_rate": config.learning_rate,
@@ -213,5 +213,5 @@ def weights_of(config: ConfigDict, source: str, seed: int = 0) -> tuple[dict[str
     if not source:
         return draw_variables(shapes, seed), f"drawn from the parameters' names, seed {seed}"
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes)
-    variables, _ = loading.initialize(zeros, loading.read(source), checkpoint.describe(config))
+    variables, _ = loading.initialize(zeros, loading.read(source), models.describe(config))
     return variables, source

@@ -8,6 +8,7 @@ figures are computed from: ``annotations.json`` (COCO ground truth for pycocotoo
 """
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import Skeleton
 
 FORMAT = 1  # in summary.json: raised when a split written before can no longer be read
+DIGEST_BYTES = 2**16  # of each end of a file of photo records, read for `digest`
 TRUTH = {"coco": "annotations.json", "mpii": "pckh.npz"}  # by data set: what its figures are computed from
 PRECISION = {"coco": np.float32, "mpii": np.float64}  # by data set: of crops' centre and scale in the original
 PREPARE = "`python -m hrnet_jax.prepare {dataset} --root DIR --out {out} --splits {split}`"
@@ -265,3 +267,23 @@ def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:
     if len(index) and not 0 <= index.min() <= index.max() < photos:
         raise ValueError(f"{path} is of more than {photos} photos: prepare the split again, with --force")
     return people
+
+
+def digest(split: Split) -> str:
+    """Returns a digest of a split: skeleton, people, annotations; of long files of photos, size and both ends.
+
+    Pixels decoded once are made of the photos, and do not count.
+    """
+    digest = hashlib.sha256(repr(split.skeleton).encode())
+    if split.annotations.is_file():
+        with split.annotations.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for name, column in vars(split.people).items():
+        digest.update(name.encode() + column.tobytes())
+    for path in sorted((split.annotations.parent / "photos").rglob("*.array_record*")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {size}\n".encode() + file.read(DIGEST_BYTES))
+            file.seek(max(0, size - DIGEST_BYTES))
+            digest.update(file.read(DIGEST_BYTES))
+    return digest.hexdigest()[:16]

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrnet_jax import checkpoint, pipeline, skeletons, validation
+from hrnet_jax import checkpoint, configuration, pipeline, skeletons, validation
 from hrnet_jax.datasets import records
 from hrnet_jax.doctor.findings import Examination, Finding, found, topic, with_location
-from hrnet_jax.run import logger, manifest, setup
+from hrnet_jax.run import logger, manifest
 
 NEEDED = ("batch_size", "epochs", "log_every", "checkpoint_every")
 DATA = ("dir", "train_split", "val_split")
@@ -58,7 +58,7 @@ def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
     except (OSError, ValueError) as error:
         return {}, found("config", "error", [path.name], str(error), remedy)
     try:
-        setup.check_counts(content, path.name)
+        configuration.check(content, path.name)
     except (ValueError, RecursionError) as error:
         return config, found("config", "error", [path.name], str(error), remedy)
     return config, []
@@ -235,7 +235,7 @@ def _same_data(split: records.Split, workdir: pathlib.Path) -> list[Finding]:
     except (OSError, ValueError) as error:
         return found("manifest", "warning", [manifest.FILE], str(error), "delete it: the run can do without")
     before = starts[0].get("data", {}).get(split.name) if starts else None
-    other = [split.name] * (before not in (None, manifest.digest(split)))
+    other = [split.name] * (before not in (None, records.digest(split)))
     remedy = "give those that it was started with (--config.data.dir), or start a new run"
     return found("data_changed", "error", other, "the people or photos are not those that the run knows", remedy)
 

@@ -1,6 +1,7 @@
 """The networks, and what they cost."""
 
 import functools
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,12 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import skeletons
+from hrnet_jax import configuration, skeletons
 from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
 
 NETWORKS = {"hrnet": hrnet.HRNet, "simple_baseline": simple_baseline.SimpleBaseline}
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-TRAINING_FIELDS = ("dtype", "norm_group_size", "norm_frozen", "remat")
-"""The fields of ``config.model`` that change how a network is computed, but not what its weights are for."""
 
 
 def build(config: ConfigDict) -> nn.Module:
@@ -53,14 +51,22 @@ def create(described: Mapping[str, Any], num_joints: int, **options: Any) -> nn.
 
 def architecture(config: ConfigDict) -> dict[str, Any]:
     """Returns what weights must have been made for: the network's name, its sizes, the order of colours."""
-    return {name: value for name, value in config.model.items() if name not in TRAINING_FIELDS}
+    return {name: value for name, value in config.model.items() if configuration.is_of_network(f"model.{name}")}
+
+
+def describe(config: ConfigDict) -> dict[str, Any]:
+    """Returns the network of a configuration as a checkpoint describes it: its `architecture` and its joints."""
+    joints = skeletons.load(config.skeleton).joints
+    return json.loads(json.dumps({**architecture(config), "joints": joints}))
 
 
 def title(described: Mapping[str, Any]) -> str:
     """Returns what people call a network that `architecture` describes, such as ``HRNet-W32``."""
     if described["name"] == "hrnet":
         return f"HRNet-W{described['width']}"
-    return f"SimpleBaseline ResNet-{described['depth']}"
+    if described["name"] == "simple_baseline":
+        return f"SimpleBaseline ResNet-{described['depth']}"
+    return str(described["name"])
 
 
 def shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:

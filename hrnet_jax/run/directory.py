@@ -10,36 +10,12 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets
-
-FREE_FIELDS = (
-    "data.dir",
-    "eval.",
-    "loader.",
-    "log_every",
-    "eval_every",
-    "checkpoint_every",
-    "picture_every",
-    "model.remat",
-    "skip_not_finite",
-    "fsdp",
-)
-"""Fields (or groups of them) that may differ when a run goes on: they change what it learns not at all, in the
-last bits (`model.remat`, `fsdp`), or where it would have stopped (`skip_not_finite`)."""
+from hrnet_jax import buckets, configuration
 
 CONFIG, LOCK = "config.json", "lock"
-
-
-def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested fields by their full names, ``{"model.width": 32}``."""
-    named = {}
-    for name, value in fields.items():
-        named |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return named
 
 
 def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
@@ -55,10 +31,10 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
     """
     path = buckets.path(workdir) / CONFIG
     try:
-        theirs = flat(json.loads(path.read_text()))
+        theirs = configuration.with_defaults(json.loads(path.read_text()))
     except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): write it again, or give another --workdir") from error
-    ours = flat(json.loads(config.to_json_best_effort()))
+    ours = configuration.with_defaults(json.loads(config.to_json_best_effort()))
     different = [
         f"`{name}` is {theirs.get(name)!r} there and {ours.get(name)!r} here"
         for name in sorted(theirs.keys() | ours.keys())
@@ -100,7 +76,7 @@ def claim(workdir: str | os.PathLike, config: ConfigDict) -> None:
     """
     workdir = buckets.path(workdir)
     if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
-        check(workdir, config, lambda name: not name.startswith(FREE_FIELDS))
+        check(workdir, config, lambda name: not configuration.is_resumable(name))
     buckets.replace_text(workdir / CONFIG, config.to_json_best_effort(indent=1))
 
 

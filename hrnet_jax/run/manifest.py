@@ -20,9 +20,8 @@ from typing import Any
 
 import jax
 
-from hrnet_jax import buckets, console, validation
-from hrnet_jax.datasets import records
-from hrnet_jax.run import directory, setup
+from hrnet_jax import buckets, configuration, console, validation
+from hrnet_jax.run import setup
 
 FILE = "manifest.json"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,7 +31,6 @@ _VARIABLES = re.compile(
     r"|OMP_|MKL_|OPENBLAS_|GLIBC_"
 )
 _SECRET = re.compile("TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
-_EDGE = 2**16  # bytes of each end of a file of records that count
 _PASSING = ("time", "step", "command", "host")  # differ from start to start
 _DATA, _CONFIG, _STATE = "data", "config", "state"
 
@@ -51,7 +49,7 @@ def collect(run: setup.Run, step: int, mark: str) -> dict[str, Any]:
         "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
         "versions": {"python": platform.python_version(), "driver": device.client.platform_version, **_versions()},
         "code": {"sources": _sources(), "commit": _commit()},
-        _DATA: {split.name: digest(split) for split in (run.train_split, run.val_split)},
+        _DATA: setup.digests(run),
         "environment": environment(os.environ),
     }
 
@@ -104,7 +102,7 @@ def _checked(start: Any) -> dict[str, Any]:
 
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Returns in words what differs between two entries, but for what differs at every start."""
-    a, b = directory.flat(there), directory.flat(here)
+    a, b = configuration.flatten(there), configuration.flatten(here)
     passing = _PASSING if there.get("step") == here.get("step") else (*_PASSING, _STATE)
     return [
         f"{name} was {a.get(name, 'not there')} and is {b.get(name, 'not there')}"
@@ -145,23 +143,3 @@ def _commit() -> str:
     with contextlib.suppress(OSError):
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return ""
-
-
-def digest(split: records.Split) -> str:
-    """Returns a digest of a split: skeleton, people, annotations; of long files of photos, size and both ends.
-
-    Pixels decoded once are made of the photos, and do not count.
-    """
-    digest = hashlib.sha256(repr(split.skeleton).encode())
-    if split.annotations.is_file():
-        with split.annotations.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    for name, column in vars(split.people).items():
-        digest.update(name.encode() + column.tobytes())
-    for path in sorted((split.annotations.parent / "photos").rglob("*.array_record*")):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {size}\n".encode() + file.read(_EDGE))
-            file.seek(max(0, size - _EDGE))
-            digest.update(file.read(_EDGE))
-    return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ are saved.
 """
 
 import json
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -47,20 +48,19 @@ class NonFiniteHandler:
         """
         self._count += 1
         rate = float(self._run.schedule(found.step))
-        people = self._run.train_split.people
         rows = multihost_utils.process_allgather(found.rows).ravel()
         if distributed.is_primary():
-            _append(self._path, found, rate, people.annotation_id[rows], people.photo_id[rows])
+            _append(self._path, found, rate, self._run.examples.identify(rows))
         which = f"the loss ({found.loss:.3g}), a gradient or a statistic of step {found.step:,} (counted from 0)"
         text = f"{which} is not finite"
         if self._count > self._run.config.skip_not_finite:
             raise ValueError(
-                f"{text}, at learning rate {rate:.2g}: {self._path} names the people in its batch;"
+                f"{text}, at learning rate {rate:.2g}: {self._path} names the examples in its batch;"
                 " look at them; the same command goes on from the last checkpoint and comes to the very same step,"
                 " --config.skip_not_finite=N leaves out up to N such steps; a lower learning rate is another run"
             )
         if distributed.is_primary():
-            tqdm.tqdm.write(f"note: {text}: it is left out; {self._path} names the people in its batch")
+            tqdm.tqdm.write(f"note: {text}: it is left out; {self._path} names the examples in its batch")
 
 
 def check_finite(state: training.TrainState, step: int) -> None:
@@ -87,14 +87,12 @@ def _append(
     path: buckets.Path,
     found: progress.NonFiniteStep,
     rate: float,
-    annotation_ids: np.ndarray,
-    photo_ids: np.ndarray,
+    ids: Mapping[str, list[int]],
 ) -> None:
     entry = {
         "step": found.step,
         "loss": str(found.loss),
         "learning_rate": rate,
-        "annotation_ids": annotation_ids.tolist(),
-        "photo_ids": photo_ids.tolist(),
+        **ids,
     }
     buckets.append_text(path, json.dumps(entry) + "\n")

@@ -10,9 +10,6 @@ import numpy as np
 MUCH_WAITING = 0.25
 """Share of the time that the devices may wait for data before that is complained of."""
 
-FIGURES = ("loss", "pck")
-"""Figures of a step that the log tells the mean of."""
-
 FINITE = "finite"
 """Figure of a step that is 0 if its loss, a gradient or a statistic was not finite, else 1."""
 
@@ -39,6 +36,7 @@ class Window:
       before: figures of steps before it that are in no line yet, as `unlogged` gave them.
       not_finite: what to do about a step that was not; raises what it is given, or else the step is left out of
         the means.
+      names: of the metrics to log the mean of.
     """
 
     def __init__(
@@ -46,7 +44,9 @@ class Window:
         first_step: int,
         before: Sequence[dict[str, float]] = (),
         not_finite: Callable[[NonFiniteStep], None] | None = None,
+        names: Sequence[str] = ("loss",),
     ):
+        self._names = names
         self._read, self._not_finite = list(before), not_finite or _raise
         self._running: list[tuple[int, dict[str, jax.Array], np.ndarray]] = []
         self._next = first_step
@@ -85,7 +85,7 @@ class Window:
         """
         figures = self.unlogged()
         self._read.clear()
-        means = {name: np.mean([entry[name] for entry in figures]) if figures else np.nan for name in FIGURES}
+        means = {name: np.mean([entry[name] for entry in figures]) if figures else np.nan for name in self._names}
         return {name: float(mean) for name, mean in means.items()}
 
     def _settle(self, keep: int) -> None:
@@ -139,12 +139,12 @@ class Watch:
         self.restart()
         return figures
 
-    def complaint(self, data_wait: float, decoded: bool) -> str | None:
+    def complaint(self, data_wait: float, hint: str = "") -> str | None:
         """Says what to do about it when the devices wait much for data for the first time; None if they do not.
 
         Args:
           data_wait: the share of the time.
-          decoded: whether photos are kept decoded already.
+          hint: what else would help, appended.
         """
         if self._complained or data_wait <= MUCH_WAITING:
             return None
@@ -152,12 +152,14 @@ class Watch:
         return (
             f"{data_wait:.0%} of the time goes into waiting for photos: raise --config.loader.threads, or"
             " --config.loader.workers where there are many cores"
-        ) + ("" if decoded else ", or keep the photos decoded (`python -m hrnet_jax.prepare ... --decoded`)")
+        ) + hint
 
 
 def line(figures: dict[str, float]) -> str:
     """What the progress bar says besides steps and time left."""
+    special = ("loss", "learning_rate", "images_per_second", "data_wait")
+    others = "".join(f"{value:.3f} {name}, " for name, value in figures.items() if name not in special)
     return (
-        "{loss:.2e} loss, {pck:.3f} pck, {learning_rate:.0e} lr, "
-        "{images_per_second:.0f} img/s, {data_wait:.0%} waiting for data".format(**figures)
+        f"{figures['loss']:.2e} loss, {others}{figures['learning_rate']:.0e} lr,"
+        f" {figures['images_per_second']:.0f} img/s, {figures['data_wait']:.0%} waiting for data"
     )

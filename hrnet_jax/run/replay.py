@@ -1,13 +1,12 @@
 """Doing a run again from what its directory tells, and saying whether the same came out, bit for bit."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, checkpoint, validation
-from hrnet_jax.run import directory, logger, manifest, progress
+from hrnet_jax import buckets, checkpoint, configuration, tasks, validation
+from hrnet_jax.run import directory, logger, manifest
 
 PASSING = ("time", "images_per_second", "data_wait")
 """What the log tells of time, which no two runs share."""
@@ -29,16 +28,11 @@ _PROGRAM = (
 )
 """What of a manifest makes a start another program's, not just one on another machine."""
 
-_IN_A_LINE = (*progress.FIGURES, "learning_rate")
-"""Figures that `log_every` decides about; all others are of evaluations."""
 
-
-def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> ConfigDict:
+def read_config(workdir: buckets.Path) -> ConfigDict:
     """Returns the configuration of a run directory.
 
-    Args:
-      workdir: the directory.
-      defaults: by the name of a network, a configuration of one; fields that are newer than the run are as there.
+    Fields newer than the run have their defaults.
 
     Raises:
       ValueError: there is no configuration, or one with another network or with fields that this program lacks or
@@ -50,11 +44,12 @@ def read_config(workdir: buckets.Path, defaults: Mapping[str, ConfigDict]) -> Co
         content = _with_tuples(json.loads(path.read_text()))
         if missing := {"model", "data", "epochs"} - set(content):
             raise ValueError(f"it has no {sorted(missing)}")
-        if (name := content["model"].get("name")) not in defaults:
-            raise ValueError(f"the network {validation.short_repr(name)} is none of {', '.join(defaults)}")
-        config = defaults[name].copy_and_resolve_references().lock()
-        known = directory.flat(config.to_dict())
-        for field, value in directory.flat(content).items():
+        task = content.get("task", "top_down")
+        if task not in tasks.TASKS:  # a file must not name code to import
+            raise ValueError(f"the task {task!r:.100} is not one of {', '.join(tasks.TASKS)}")
+        config = tasks.TASKS[task].defaults(content).lock()
+        known = configuration.flatten(config.to_dict())
+        for field, value in configuration.flatten(content).items():
             _check_kind(field, value, known.get(field, value))
         config.update(content)
         return config.unlock()
@@ -168,7 +163,7 @@ def _last_change(starts: list[dict[str, Any]], names: tuple[str, ...], steps: in
     Only those that made so many steps count: a start may end with the evaluation that another was killed in.
     """
     of = [
-        {name: value for name, value in directory.flat(start["config"]).items() if name.startswith(names)}
+        {name: value for name, value in configuration.flatten(start["config"]).items() if name.startswith(names)}
         for start in starts
     ]
     ends = zip(starts, starts[1:], of, strict=False)
@@ -188,7 +183,7 @@ def _comparable(there: buckets.Path, here: buckets.Path) -> tuple[dict[tuple[int
     logged, evaluated = settled(there)
 
     def comparable(step: int, name: str) -> bool:
-        return step > (logged if name in _IN_A_LINE else evaluated)
+        return step > (evaluated if "/" in name else logged)  # evaluations: split/source/metric
 
     return tuple({key: x for key, x in _figures(run).items() if comparable(*key)} for run in (there, here))
 

@@ -1,176 +1,136 @@
-"""A run: what a configuration describes, from the data to the schedule, and the state that it starts from."""
+"""Sets up a run: everything that a configuration describes, and the state to start from."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import jax
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from hrnet_jax import (
-    augment,
-    buckets,
-    checkpoint,
-    distributed,
-    heatmap,
-    models,
-    optimizer,
-    pipeline,
-    sharding,
-    training,
-    validation,
-)
-from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, protocols
-from hrnet_jax.run import directory
-from hrnet_jax.torch_interop import loading  # fmt: skip
-
-COUNTS = {
-    "epochs": 1,
-    "log_every": 1,
-    "eval_every": 1,
-    "checkpoint_every": 1,
-    "picture_every": 1,
-    "accumulation": 1,
-    "skip_not_finite": 0,
-    "seed": 0,
-    "warmup_steps": 0,
-    "batch_size": 0,  # and a multiple that depends on the devices, see below
-    "eval.batch_size": 1,
-    "loader.threads": 0,
-    "loader.workers": 0,
-    "model.width": 1,
-    "model.stem": 1,
-    "model.blocks": 1,
-}
-"""Fields that are whole numbers, with the least that each may be."""
+from hrnet_jax import buckets, checkpoint, configuration, distributed, optimizer, sharding, tasks, training
+from hrnet_jax.run import memory
+from hrnet_jax.torch_interop import loading
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What stays the same from the first step to the last."""
+    """Everything that stays the same from the first step to the last."""
 
     config: ConfigDict
     mesh: Mesh
-    model: nn.Module
-    policy: augment.Policy
-    train_split: records.Split
-    val_split: records.Split
+    task: tasks.Task
+    examples: tasks.Examples
+    evaluation: tasks.Evaluation
     schedule: optimizer.Schedule
     optimizer: optax.GradientTransformation
     steps_per_epoch: int
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Number of steps of the whole run."""
         return self.config.epochs * self.steps_per_epoch
 
-    @property
-    def score(self) -> str:
-        """The figure that decides which checkpoint is the best."""
-        return protocols.of_split(self.val_split).score
-
-    @property
-    def logged_score(self) -> str:
-        """The name of that figure in the log."""
-        return f"{self.val_split.name}/{evaluate.GT_BOXES}/{self.score}"
-
     def due(self, step: int, interval: int) -> bool:
-        """Whether something done every so many steps, and at the end, is to be done after that many steps."""
+        """Returns whether a periodic action is due after a step; all are due after the last one."""
         return step % interval == 0 or step == self.steps
 
     def evaluates(self, step: int) -> bool:
-        """Whether the network is evaluated after that many steps."""
-        scored = protocols.is_scored(self.val_split)
-        return step > 0 and scored and self.due(step, self.config.eval_every * self.steps_per_epoch)
-
-
-def check_counts(config: dict[str, Any], what: str) -> None:
-    """Raises ValueError beginning with `what` if one of the `COUNTS` that a configuration has makes no sense.
-
-    It may lack some: those of other networks, and those that are newer than it.
-    """
-    for name, least in COUNTS.items():
-        group, _, field = name.rpartition(".")
-        found = validation.require({group: {}, **config}, group, dict, what) if group else config
-        if field in found and validation.require({name: found[field]}, name, int, what) < least:
-            raise ValueError(f"{what}: `{name}` (={found[field]}) must be at least {least}")
+        """Returns whether an evaluation is due after a step."""
+        return (
+            step > 0
+            and self.evaluation.is_scored
+            and self.due(step, self.config.eval_every * self.steps_per_epoch)
+        )
 
 
 def prepare(config: ConfigDict) -> Run:
-    """Opens the data and builds everything that a configuration describes, so that mistakes come out now.
+    """Opens the data and builds everything that a configuration describes, so that mistakes show now.
 
     Raises:
-      ValueError, FileNotFoundError: something in the configuration or the data does not fit.
+      ValueError, FileNotFoundError: a field is wrong, or does not fit the data.
     """
-    lacking = {name for name in COUNTS if not name.startswith("model.")} - directory.flat(config.to_dict()).keys()
-    if lacking:
-        raise ValueError(f"the configuration has no {', '.join(sorted(lacking))}: see configs/default.py")
-    check_counts(config.to_dict(), "the configuration")
+    given = configuration.flatten(config.to_dict())
+    if missing := configuration.RUN.keys() - given.keys():
+        raise ValueError(f"the configuration has no {', '.join(sorted(missing))}: see hrnet_jax/configuration.py")
+    configuration.check(config.to_dict(), "the configuration")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
-    heatmap.check_decoder(config.eval.decoder)
-    model = models.build(config)
-    train_split, val_split = (
-        open_split(config, name) for name in (config.data.train_split, config.data.val_split)
-    )
-    steps_per_epoch = pipeline.steps_per_epoch(len(train_split.people), config.batch_size)
+    task = tasks.build(config)
+    examples, evaluation = task.examples(), task.evaluation(trained=True)
+    steps_per_epoch = -(-len(examples) // config.batch_size)  # the last step reaches into the next epoch
+    schedule, adam = make_optimizer(config, steps_per_epoch)
+    return Run(config, mesh, task, examples, evaluation, schedule, adam, steps_per_epoch)
+
+
+def make_optimizer(
+    config: ConfigDict, steps_per_epoch: int
+) -> tuple[optimizer.Schedule, optax.GradientTransformation]:
+    """Returns the learning rate by step, and the optimizer.
+
+    Raises:
+      ValueError: see `optimizer.schedule`.
+    """
     schedule = optimizer.schedule(
         config.learning_rate, config.learning_rate_drops, steps_per_epoch, config.warmup_steps
     )
-    adam = optimizer.adam(schedule, config.weight_decay)
-    return Run(
-        config=config,
-        mesh=mesh,
-        model=model,
-        policy=augment.Policy(**config.augment),
-        train_split=train_split,
-        val_split=val_split,
-        schedule=schedule,
-        optimizer=adam,
-        steps_per_epoch=steps_per_epoch,
+    return schedule, optimizer.adam(schedule, config.weight_decay)
+
+
+def make_train_step(config: ConfigDict, task: tasks.Task, adam: optax.GradientTransformation, mesh: Mesh):
+    """Returns the pure training step of a configuration; see `training.TrainStep`."""
+    return training.make_train_step(
+        task.loss,
+        adam,
+        sharding.replicated(mesh),
+        accumulation=config.accumulation,
+        skip_non_finite=config.skip_not_finite > 0,
     )
 
 
-def open_split(config: ConfigDict, name: str) -> records.Split:
-    """Opens a split with people in it, of the skeleton that the network is for."""
-    split = records.open_split(pathlib.Path(config.data.dir) / name)
-    evaluate.check_skeleton(split, config)
-    if not split.people.visible.any():
-        raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
-    return split
+def lower_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mesh) -> training.LoweredStep:
+    """Traces the training step of a configuration for the devices of a mesh."""
+    task = tasks.build(config)
+    state = state_shapes(task, adam)
+    step = make_train_step(config, task, adam, mesh)
+    return training.lower_step(step, state, task.inputs(), task.metrics, mesh, fsdp=config.fsdp)
+
+
+def compile_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mesh) -> training.CompiledStep:
+    """Compiles the training step of a configuration. Raises ValueError if it does not fit into memory."""
+    return memory.compile_step(config, lambda other: lower_step(other, adam, mesh), mesh)
+
+
+def state_shapes(task: tasks.Task, adam: optax.GradientTransformation) -> training.TrainState:
+    """Returns the shapes of a task's training state."""
+    return jax.eval_shape(lambda variables: training.init_state(variables, adam), task.shapes())
 
 
 def first_state(run: Run) -> training.TrainState:
-    """Returns the state before the first step: random weights, or those of ``init_from``."""
-    config = run.config
-    variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
+    """Returns the state before the first step: random weights, or those of ``config.init_from``."""
+    config, variables = run.config, run.task.init()
     if config.init_from:
-        weights, description = loading.read(config.init_from), checkpoint.describe(config)
-        variables, report = loading.initialize(variables, weights, description, spare=loading.HEADS)
+        weights = loading.read(config.init_from)
+        variables, report = loading.initialize(variables, weights, run.task.describe(), spare=loading.HEADS)
         distributed.log_once(f"{config.init_from}: {report}")
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh, config.fsdp)
 
 
 def last_state(run: Run, saved: checkpoint.Checkpoints) -> checkpoint.Restored | None:
-    """Returns what to go on from, None if the run is new."""
-    shapes = models.shapes(run.model, tuple(run.config.image_size))
-    empty = jax.eval_shape(lambda variables: training.init_state(variables, run.optimizer), shapes)
-    where = sharding.state_sharding(empty, run.mesh, run.config.fsdp)
+    """Restores the last checkpoint, None if there is none."""
+    shapes = state_shapes(run.task, run.optimizer)
+    placed = sharding.state_sharding(shapes, run.mesh, run.config.fsdp)
     return saved.restore(
-        jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), empty, where)
+        jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placed)
     )
 
 
-def begun(workdir: buckets.Path) -> bool:
-    """Whether a run directory has checkpoints to go on from.
+def has_checkpoints(workdir: buckets.Path) -> bool:
+    """Returns whether a run directory has checkpoints to resume from.
 
     Raises:
-      ValueError: another process sees some, but this one does not.
+      ValueError: the primary process sees some, but this one does not.
     """
     seen = any(workdir.glob("checkpoints/last/[0-9]*"))
     if distributed.broadcast(seen) and not seen:
@@ -179,48 +139,28 @@ def begun(workdir: buckets.Path) -> bool:
 
 
 def announce(run: Run, workdir: buckets.Path, start: int) -> None:
-    """Says what is about to happen, before anything that takes long."""
-    config, size = run.config, tuple(run.config.image_size)
-    people, val_people = len(run.train_split.people), len(run.val_split.people)
-    giga = models.count_multiply_adds(run.model, size) / 1024**3
+    """Prints the plan of a run before anything that takes long."""
+    config, examples, evaluation = run.config, run.examples, run.evaluation
     lines = {
         "devices": f"{run.mesh.size} x {run.mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)",
-        "network": f"{models.title(config.model)}, {models.count_parameters(run.model, size):,} parameters,"
-        f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}",
-        "data": f"{config.data.dir}: {people:,} people in {config.data.train_split} to train on,"
-        f" {val_people:,} in {config.data.val_split} to evaluate on",
-        "batch": f"{config.batch_size} people a step, worked through in {config.accumulation} part(s),"
+        "network": run.task.title(),
+        "data": f"{config.data.dir}: {len(examples):,} examples in {examples.name} to train on,"
+        f" {len(evaluation):,} in {evaluation.name} to evaluate on",
+        "batch": f"{config.batch_size} examples a step, computed in {config.accumulation} part(s),"
         f" {config.batch_size // run.mesh.size // config.accumulation} at a time on each device",
         "length": f"{config.epochs} epochs of {run.steps_per_epoch:,} steps, {run.steps:,} in all"
         + (f"; {start:,} are done" if start else ""),
         "run": f"{workdir}: checkpoints/, metrics.jsonl, TensorBoard events, pictures/",
     }
     distributed.log_once("\n".join(f"{name:>8}  {text}" for name, text in lines.items()))
-
-
-def warn_without_score(run: Run) -> None:
-    """Says in time that nothing will tell good weights from bad."""
-    if not protocols.is_scored(run.val_split):
-        split = run.val_split.name
+    if not evaluation.is_scored:
         distributed.log_once(
-            f"note: split {split!r} was prepared without annot/gt_{split}.mat, so there is no"
-            f" {run.score}: nothing is evaluated while training, and the last checkpoint is"
-            " kept, but no best one; to have them, put the file there and prepare the split again"
+            f"note: split {evaluation.name!r} has no ground truth to compute {evaluation.score} from (for MPII:"
+            f" annot/gt_{evaluation.name}.mat was missing): nothing is evaluated while training, and the last"
+            " checkpoint is kept, but no best one; add the file and prepare the split again"
         )
 
 
-def load_batches(run: Run, start: int) -> Any:
-    """Returns the endless iterator of this process's share of the training batches, from a step on."""
-    config = run.config
-    return pipeline.train_batches(
-        run.train_split,
-        image_size=tuple(config.image_size),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        policy=run.policy,
-        start_step=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        threads=config.loader.threads,
-        workers=config.loader.workers,
-    )
+def digests(run: Run) -> dict[str, Any]:
+    """Returns the digests of a run's data by split."""
+    return {data.name: data.digest() for data in (run.examples, run.evaluation)}

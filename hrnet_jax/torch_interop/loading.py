@@ -163,7 +163,7 @@ def initialize(
     Args:
       variables: ``params`` and ``batch_stats`` of the network, as initialised.
       weights: from `read`.
-      description: of the network, see `checkpoint.describe`.
+      description: of the network, see `models.describe`.
       spare: beginnings of the names that the weights need not have, or may have in another shape: `HEADS` to
         start from a network trained for something else. With `EVERYTHING`, whatever fits is taken.
 
@@ -196,8 +196,9 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     wanted = {*own, *counters}
     loaded = sorted(wanted - unfit.keys())
     extra = {name: _why_extra(name) for name in there if name not in wanted}
-    joints, colors = len(description["joints"]), description["colors"]
-    network, notes = f"{models.title(description)} ({joints} joints, reads {colors})", []
+    network, notes = models.title(description), []
+    if "joints" in description:
+        network += f" ({len(description['joints'])} joints, reads {description['colors']})"
     if rounded := sum(there[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
     if _CLASSIFIER in extra.values():
@@ -226,7 +227,7 @@ def _unfit(own: Mapping[str, np.ndarray], weights: Weights, description: Mapping
 
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Says what joints weights are for if these are not the network's; all that may be known is their number."""
-    here, head = list(description["joints"]), weights.tensors.get("final_layer.weight")
+    here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
     if there := list(weights.description.get("joints", ())):
         return "" if there == here else f"made for {len(there)} other joints ({listed(there)})"
     if head is None or head.ndim != 4 or len(head) == len(here):

@@ -6,10 +6,9 @@ import sys
 import types
 
 from configs import default
-from hrnet_jax import prepare
+from hrnet_jax import prepare, training
 from hrnet_jax.benchmark import __main__ as benchmark
 from hrnet_jax.benchmark import race
-from hrnet_jax.run import memory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -73,9 +72,9 @@ def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
         said = {"as_text": text, "cost_analysis": {"flops": operations}, "memory_analysis": analysis}
         return types.SimpleNamespace(**{name: lambda value=value: value for name, value in said.items()})
 
-    step = memory.CompiledStep(program(text, 1.3e12), program("", 0.1e12), moments=0)  # type: ignore[arg-type]
+    step = training.CompiledStep(program(text, 1.3e12), program("", 0.1e12), opt_state_bytes=0)  # type: ignore[arg-type]
     lowered = types.SimpleNamespace(compile=lambda: step)
-    monkeypatch.setattr(benchmark.memory, "lower_step", lambda *_: lowered)
+    monkeypatch.setattr(benchmark.setup, "lower_step", lambda *_: lowered)
     given = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)
     found, said = benchmark.measure_scale(default.get_config(), given)  # type: ignore[arg-type]
     assert found["people"] == 32

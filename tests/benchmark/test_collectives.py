@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from configs import default
-from hrnet_jax import models, optimizer, sharding, skeletons
+from hrnet_jax import models, optimizer, sharding, skeletons, training
 from hrnet_jax.benchmark import collectives
-from hrnet_jax.run import memory
+from hrnet_jax.run import setup
 
 JOINTS = skeletons.load("coco").num_joints
 ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
@@ -66,10 +66,10 @@ def config():
     return config
 
 
-def compile_step(config, **fields) -> memory.CompiledStep:
+def compile_step(config, **fields) -> training.CompiledStep:
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(fields)
-    return memory.lower_step(config, ADAM, sharding.make_mesh()).compile()
+    return setup.lower_step(config, ADAM, sharding.make_mesh()).compile()
 
 
 @pytest.fixture(scope="module")

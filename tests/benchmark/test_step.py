@@ -8,7 +8,7 @@ import pytest
 from configs import default
 from hrnet_jax import models, sharding
 from hrnet_jax.benchmark import race, start, step
-from hrnet_jax.run import memory
+from hrnet_jax.run import setup
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_a_made_up_batch_is_what_training_takes(config):
 
 @pytest.fixture(scope="module")
 def compiled(config):
-    return memory.compile_step(config, step.adam(config), sharding.make_mesh())
+    return setup.compile_step(config, step.adam(config), sharding.make_mesh())
 
 
 def test_ours_trains_and_predicts_a_batch_at_a_time(config, compiled):

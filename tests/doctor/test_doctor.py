@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import checkpoint, pipeline, prepare
+from hrnet_jax import checkpoint, models, pipeline, prepare
 from hrnet_jax.datasets import records
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.doctor import __main__ as doctor
@@ -387,7 +387,7 @@ def run(records_of, tmp_path_factory) -> pathlib.Path:
     normal = np.random.default_rng(0).normal
     parts = ("params", "batch_stats", "opt_state")
     state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
-    saved, log = checkpoint.Checkpoints(workdir, checkpoint.describe(config)), logger.Logger(workdir, 0)
+    saved, log = checkpoint.Checkpoints(workdir, models.describe(config)), logger.Logger(workdir, 0)
     epoch = pipeline.steps_per_epoch(count, config.batch_size)
     for step in range(1, 3 * epoch + 1):
         log.figures(step, {"loss": 1 / step, "learning_rate": 1e-3})

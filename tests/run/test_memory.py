@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import models, optimizer, sharding, training
+from hrnet_jax import models, optimizer, sharding, tasks, training
 from hrnet_jax.benchmark import step
-from hrnet_jax.run import memory
+from hrnet_jax.run import memory, setup
 
 ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
 
@@ -26,13 +26,13 @@ def mesh():
 
 
 def test_the_compiled_step_takes_the_pipelines_batches(config, mesh):
-    compiled = memory.compile_step(config, ADAM, mesh)
+    compiled = setup.compile_step(config, ADAM, mesh)
     batch = step.made_up_batch(config, 8)
-    shapes = training.batch_shapes(config)
-    assert {name: (batch[name].shape, batch[name].dtype) for name in training.STEP_INPUTS} == {
-        name: (shape.shape, shape.dtype) for name, shape in shapes.items()
+    inputs = tasks.build(config).inputs()
+    assert {name: (batch[name].shape, batch[name].dtype) for name in inputs} == {
+        name: (shape.shape, shape.dtype) for name, shape in inputs.items()
     }
-    seen = sharding.place_batch({name: batch[name] for name in training.STEP_INPUTS}, mesh)
+    seen = sharding.place_batch({name: batch[name] for name in inputs}, mesh)
     variables = training.init_variables(models.build(config), (64, 32), 0)
     state = sharding.place_state(training.init_state(variables, ADAM), mesh)
     state, metrics = compiled(state, seen)
@@ -44,14 +44,14 @@ def test_what_lies_there_while_gradients_are_computed_counts(config, fsdp):
     """State and gradients at least; of the moments, what each device keeps."""
     config = config.copy_and_resolve_references()
     config.fsdp, mesh = fsdp, sharding.make_mesh()
-    compiled = memory.compile_step(config, ADAM, mesh)
+    compiled = setup.compile_step(config, ADAM, mesh)
     state = training.init_state(training.init_variables(models.build(config), (64, 32), 0), ADAM)
     placed = sharding.place_state(state, mesh, fsdp)
 
     def held(tree) -> int:
         return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
 
-    assert compiled.moments == held(placed.opt_state)
+    assert compiled.opt_state_bytes == held(placed.opt_state)
     analysis = compiled.gradients.memory_analysis()
     assert memory.needed(compiled) >= held(placed) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
     donated = compiled.update.memory_analysis().alias_size_in_bytes  # else update and state would lie there twice
@@ -65,10 +65,11 @@ def test_two_programs_do_what_the_step_does_that_is_one(config, fields):
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(fields)
     model, mesh = models.build(config), sharding.make_mesh()
-    compiled = memory.compile_step(config, ADAM, mesh)
-    joined = jax.jit(training.make_train_step(config, model, ADAM, sharding.replicated(mesh)))
+    compiled = setup.compile_step(config, ADAM, mesh)
+    joined = jax.jit(setup.make_train_step(config, tasks.build(config), ADAM, mesh))
     first = training.init_state(training.init_variables(model, (64, 32), 0), ADAM)
-    batch = sharding.place_batch(step.made_up_batch(config, 8), mesh)
+    batch = step.made_up_batch(config, 8)
+    batch = sharding.place_batch({name: batch[name] for name in tasks.build(config).inputs()}, mesh)
     ours, theirs = (sharding.place_state(first, mesh, config.fsdp) for _ in range(2))
     for _ in range(2):
         before = ours
@@ -92,7 +93,7 @@ class Program:
         self.argument_size_in_bytes, self.output_size_in_bytes, self.alias_size_in_bytes = 3, 2, 1
 
     def compile(self):
-        return memory.CompiledStep(self, self, moments=0)  # type: ignore[arg-type]
+        return training.CompiledStep(self, self, opt_state_bytes=0)  # type: ignore[arg-type]
 
     def memory_analysis(self):
         return self
@@ -115,10 +116,10 @@ class Program:
 def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(config, mesh, monkeypatch, has, said):
     config = config.copy_and_resolve_references()
     config.model.norm_group_size = 2
-    monkeypatch.setattr(memory, "lower_step", Program)
+    monkeypatch.setattr(setup, "lower_step", Program)
     monkeypatch.setattr(memory, "available", lambda _: int(has))
     with pytest.raises(ValueError, match=r"a training step needs 8.00 GB on each device, which has") as raised:
-        memory.compile_step(config, ADAM, mesh)
+        setup.compile_step(config, ADAM, mesh)
     assert str(raised.value).split(": ", 1)[1] == "; ".join([*said, "or take a smaller --config.batch_size"])
 
 
@@ -130,7 +131,7 @@ def test_a_step_needs_what_the_larger_of_its_programs_does(gradients, update):
         return types.SimpleNamespace(memory_analysis=lambda: analysis)
 
     halves = program(gradients), program(update)
-    compiled = memory.CompiledStep(*halves, moments=10**9)  # type: ignore[arg-type]
+    compiled = training.CompiledStep(*halves, opt_state_bytes=10**9)  # type: ignore[arg-type]
     assert memory.needed(compiled) == max(gradients + 1e9, update) + 2
 
 

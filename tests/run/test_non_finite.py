@@ -13,9 +13,10 @@ from hrnet_jax.run import non_finite, progress
 def make(tmp_path, allowed, start=0):
     config = default.get_config()
     config.skip_not_finite = allowed
-    people = types.SimpleNamespace(annotation_id=np.arange(100, 110), photo_id=np.arange(10))
-    split = types.SimpleNamespace(people=people)
-    run = types.SimpleNamespace(config=config, train_split=split, schedule=lambda step: 0.1 / (step + 1))
+    examples = types.SimpleNamespace(
+        identify=lambda rows: {"annotation_ids": (100 + rows).tolist(), "photo_ids": rows.tolist()}
+    )
+    run = types.SimpleNamespace(config=config, examples=examples, schedule=lambda step: 0.1 / (step + 1))
     return non_finite.NonFiniteHandler(tmp_path, run, start)  # pyright: ignore[reportArgumentType]
 
 

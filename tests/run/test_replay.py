@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from configs import default, simple_baseline
+from configs import default
 from hrnet_jax.run import directory, manifest, replay
 
 
@@ -17,16 +17,15 @@ def write(workdir, lines, states=None):
     return workdir
 
 
-DEFAULTS = {"hrnet": default.get_config(), "simple_baseline": simple_baseline.get_config()}
 LINES = [{"step": 2, "time": 1.0, "loss": 0.5}, {"step": 4, "time": 2.0, "loss": 0.25, "val/AP": float("nan")}]
 
 
 def test_a_configuration_comes_back_as_it_was_written(tmp_path):
     config = default.get_config()
     directory.claim(tmp_path, config)
-    assert replay.read_config(tmp_path, DEFAULTS) == config
+    assert replay.read_config(tmp_path) == config
     with pytest.raises(ValueError, match=r"gone/config\.json cannot be read"):
-        replay.read_config(tmp_path / "gone", DEFAULTS)
+        replay.read_config(tmp_path / "gone")
 
 
 def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
@@ -36,14 +35,14 @@ def test_a_configuration_older_than_a_field_has_its_default(tmp_path):
     del content["skip_not_finite"], content["fsdp"], content["loader"]["workers"], content["augment"]
     del content["model"]["remat"]
     (tmp_path / "config.json").write_text(json.dumps(content))
-    assert replay.read_config(tmp_path, DEFAULTS) == config
+    assert replay.read_config(tmp_path) == config
 
 
 @pytest.mark.parametrize("drops", [(), (1.5,), (170, 200.0, 205)])
 def test_what_training_takes_a_replay_takes(tmp_path, drops):
     content = default.get_config().to_dict() | {"init_from": None, "learning_rate_drops": drops}
     (tmp_path / "config.json").write_text(json.dumps(content))
-    config = replay.read_config(tmp_path, DEFAULTS)
+    config = replay.read_config(tmp_path)
     assert config.init_from is None and config.learning_rate_drops == drops
 
 
@@ -71,7 +70,7 @@ def test_what_is_no_configuration_is_refused(tmp_path):
     for content in ("{}", "[]", "3", "[" * 200_000, *odd):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json cannot be read .*: give the directory of a run"):
-            replay.read_config(tmp_path, DEFAULTS)
+            replay.read_config(tmp_path)
     good = default.get_config().to_dict()
     for change, said in (
         ({"epochs": "a"}, "'epochs'"),
@@ -82,16 +81,17 @@ def test_what_is_no_configuration_is_refused(tmp_path):
         ({"data": {"dir": 3}}, "'dir'"),
         ({"augment": {"newer": 1}}, "newer"),
         ({"newer": 1}, "newer"),
+        ({"task": "os:system"}, "the task 'os:system' is not one of top_down"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(good | change))
         with pytest.raises(
             ValueError, match=rf"config\.json cannot be read .*{said}.*: give the directory of a run"
         ):
-            replay.read_config(tmp_path, DEFAULTS)
+            replay.read_config(tmp_path)
     (tmp_path / "config.json").unlink()
     os.mkfifo(tmp_path / "config.json")
     with pytest.raises(ValueError, match=r"config\.json cannot be read .*no regular file"):
-        replay.read_config(tmp_path, DEFAULTS)
+        replay.read_config(tmp_path)
 
 
 def test_a_run_that_can_be_compared_has_a_log_and_its_last_state(tmp_path):

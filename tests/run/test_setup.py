@@ -28,11 +28,11 @@ def changed(config, **fields):
 def test_what_is_due_when(config):
     run = setup.prepare(config)
     per_epoch = run.steps_per_epoch
-    assert per_epoch == -(-len(run.train_split.people) // 4) and run.steps == 3 * per_epoch
+    assert per_epoch == -(-len(run.examples) // 4) and run.steps == 3 * per_epoch
     evaluated = [step for step in range(run.steps + 1) if run.evaluates(step)]
     assert evaluated == [2 * per_epoch, 3 * per_epoch]
     assert [step for step in range(1, run.steps + 1) if run.due(step, 10**6)] == [run.steps]
-    assert run.logged_score == "val2017/gt_boxes/AP"
+    assert run.evaluation.logged_score == "val2017/gt_boxes/AP"
 
 
 def test_the_first_state_lies_on_all_devices(config):
@@ -56,13 +56,3 @@ def test_a_field_that_is_missing_is_named_before_the_run_begins(config):
     del poor.skip_not_finite
     with pytest.raises(ValueError, match="the configuration has no skip_not_finite"):
         setup.prepare(poor)
-
-
-@pytest.mark.parametrize("name", setup.COUNTS)
-def test_counts_are_whole_numbers(config, name):
-    for value in (2.0, float("inf"), None, True, 2**63):
-        odd = config.copy_and_resolve_references()
-        with odd.ignore_type():
-            odd.update_from_flattened_dict({name: value})
-        with pytest.raises(ValueError, match=rf"the configuration: `{name}` \(="):
-            setup.prepare(odd)

@@ -1,0 +1,51 @@
+"""Rows on COCO, val2017, with a detector's boxes: the paper's HRNets, and the release's SimpleBaselines.
+
+    python train.py --config configs/coco.py:hrnet_w32_256x192 --workdir runs/coco_hrnet_w32_256x192
+    python eval.py --config configs/coco.py:hrnet_w32_256x192 --workdir runs/coco_hrnet_w32_256x192
+
+All rows start from ImageNet weights, except for the one from scratch.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hrnet_jax import rows
+
+PAPER, RELEASE = "Sun et al. 2019, table 1", "release of Sun et al. 2019"
+FOUR_GPUS_OF_24 = {"batch_size": 96, "model.norm_group_size": 24}
+METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR")
+
+
+def _row(changes: dict[str, Any], source: str, *figures: float) -> rows.Row:
+    return rows.Row(changes, dict(zip(METRICS, figures, strict=True)), source)
+
+
+# fmt: off
+ROWS = {
+    "hrnet_w32_256x192_scratch": _row(
+        rows.hrnet(32, (256, 192), pretrained=False), PAPER, 0.734, 0.895, 0.807, 0.702, 0.801, 0.789),
+    "hrnet_w32_256x192": _row(rows.hrnet(32, (256, 192)), PAPER, 0.744, 0.905, 0.819, 0.708, 0.810, 0.798),
+    "hrnet_w48_256x192": _row(rows.hrnet(48, (256, 192)), PAPER, 0.751, 0.906, 0.822, 0.715, 0.818, 0.804),
+    "hrnet_w32_384x288": _row(rows.hrnet(32, (384, 288)), PAPER, 0.758, 0.906, 0.825, 0.720, 0.827, 0.809),
+    "hrnet_w48_384x288": _row(
+        rows.hrnet(48, (384, 288)) | FOUR_GPUS_OF_24, PAPER, 0.763, 0.908, 0.829, 0.723, 0.834, 0.812),
+    "resnet50_256x192": _row(
+        rows.simple_baseline(50, (256, 192)), RELEASE, 0.704, 0.886, 0.783, 0.671, 0.772, 0.763),
+    "resnet101_256x192": _row(
+        rows.simple_baseline(101, (256, 192)), RELEASE, 0.714, 0.893, 0.793, 0.681, 0.781, 0.771),
+    "resnet152_256x192": _row(
+        rows.simple_baseline(152, (256, 192)), RELEASE, 0.720, 0.893, 0.798, 0.687, 0.789, 0.778),
+    "resnet50_384x288": _row(
+        rows.simple_baseline(50, (384, 288)), RELEASE, 0.722, 0.893, 0.789, 0.681, 0.797, 0.776),
+    "resnet101_384x288": _row(
+        rows.simple_baseline(101, (384, 288)), RELEASE, 0.736, 0.896, 0.803, 0.699, 0.811, 0.791),
+    "resnet152_384x288": _row(
+        rows.simple_baseline(152, (384, 288)), RELEASE, 0.743, 0.896, 0.811, 0.705, 0.816, 0.797),
+}
+# fmt: on
+
+
+def get_config(row: str = "hrnet_w32_256x192") -> ConfigDict:
+    """Returns the configuration of a row."""
+    return rows.select(ROWS, row)

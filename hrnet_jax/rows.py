@@ -1,0 +1,126 @@
+"""Published rows: their configurations, figures and commands.
+
+    python -m hrnet_jax.rows [--markdown]
+
+lists all rows of the tables in ``configs/`` with parameters, multiply-adds, the published figure and the command.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hrnet_jax import configuration, console, models
+
+TABLES = ("coco", "mpii")
+"""Files in ``configs/`` that hold tables of rows."""
+
+LARGE = 384
+"""Image height from which the release draws larger Gaussians."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a paper.
+
+    Attributes:
+      changes: fields that differ from the defaults of the network, by full name; ``model.name`` is the network.
+      published: figures by metric, empty if none are published.
+      source: of the figures.
+    """
+
+    changes: Mapping[str, Any]
+    published: Mapping[str, float]
+    source: str
+
+    def config(self) -> ConfigDict:
+        """Returns the configuration of the row."""
+        config = configuration.default(self.changes["model.name"])
+        config.update_from_flattened_dict(self.changes)
+        return config
+
+
+def hrnet(width: int, image_size: tuple[int, int], *, pretrained: bool = True) -> dict[str, Any]:
+    """Returns the changes of an HRNet row; it starts from ImageNet weights if `pretrained`."""
+    weights = f"weights/hrnet_w{width}_imagenet.pth" if pretrained else ""
+    return _at_size(image_size) | {"model.name": "hrnet", "model.width": width, "init_from": weights}
+
+
+def simple_baseline(depth: int, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Returns the changes of a SimpleBaseline row (Xiao et al. 2018, section 4.1)."""
+    weights = f"weights/resnet{depth}_imagenet.pth"
+    schedule = {"epochs": 140, "learning_rate_drops": (90, 120)}
+    augmentation = {"augment.scale": 0.3, "augment.rotation": 40.0, "augment.half_body": 0.0}
+    network = {"model.name": "simple_baseline", "model.depth": depth, "init_from": weights}
+    return _at_size(image_size) | schedule | augmentation | network
+
+
+def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:
+    return {"image_size": image_size, "heatmap.sigma": 3.0 if image_size[0] >= LARGE else 2.0}
+
+
+def select(rows: Mapping[str, Row], name: str) -> ConfigDict:
+    """Returns the configuration of a row by its name.
+
+    Raises:
+      ValueError: there is no such row.
+    """
+    if name not in rows:
+        raise ValueError(f"there is no row {name!r}: choose one of {', '.join(rows)}")
+    return rows[name].config()
+
+
+def directory() -> pathlib.Path:
+    """Returns the directory of the configurations: beside this package, or inside it once installed."""
+    package = pathlib.Path(__file__).resolve().parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def load(table: str) -> dict[str, Row]:
+    """Returns the rows of a table in ``configs/`` by name."""
+    path = directory() / f"{table}.py"
+    spec = importlib.util.spec_from_file_location(f"hrnet_jax_configs_{table}", path)
+    module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
+    spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
+    return module.ROWS
+
+
+def listing() -> Iterator[tuple[str, str, str, str, str]]:
+    """Yields the cells of the list: config, network, parameters, multiply-adds, published figure."""
+    for table in TABLES:
+        for name, row in load(table).items():
+            config = row.config()
+            model, size = models.build(config), tuple(config.image_size)
+            figures = [f"{metric} {value:g}" for metric, value in row.published.items()]
+            yield (
+                f"configs/{table}.py:{name}",
+                models.title(config.model),
+                f"{models.count_parameters(model, size) / 1e6:.1f} M",
+                f"{models.count_multiply_adds(model, size) / 1024**3:.2f} G",
+                (figures or ["none"])[0],
+            )
+
+
+def main() -> None:
+    """Lists all rows."""
+    parser = argparse.ArgumentParser(prog="python -m hrnet_jax.rows", description="Lists all published rows.")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the README")
+    markdown = parser.parse_args().markdown
+    header = ("config", "network", "parameters", "multiply-adds", "published")
+    for config, *cells in [header, *listing()]:
+        if markdown:
+            print(" | ".join([f"| `{config}`" if "/" in config else f"| {config}", *cells]) + " |")
+            if config == header[0]:
+                print("|---" * len(header) + "|")
+        else:
+            command = f"python train.py --config {config} --workdir runs/{config.rpartition(':')[2]}"
+            print("  ".join([f"{config:<44}{cells[0]:<26}", *cells[1:], command if "/" in config else "command"]))
+
+
+if __name__ == "__main__":
+    console.run(main)

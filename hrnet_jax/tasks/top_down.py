@@ -1,0 +1,279 @@
+"""Top-down pose estimation: one person per crop, joints as heatmaps (Sun et al. 2019)."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from hrnet_jax import (
+    augment,
+    configuration,
+    heatmap,
+    inference,
+    losses,
+    models,
+    pipeline,
+    sharding,
+    skeletons,
+    training,
+    visualize,
+)
+from hrnet_jax.datasets import records
+from hrnet_jax.evaluation import evaluate, output, protocols
+from hrnet_jax.models import layers
+
+TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""(joints, visible) -> (target heatmaps, weights)."""
+
+
+def make_target_fn(config: ConfigDict) -> TargetFn:
+    """Returns the function that renders target heatmaps from the joints of a batch."""
+    height, width = config.image_size
+
+    def render(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return heatmap.render(
+            joints,
+            visible,
+            image_size=(height, width),
+            heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
+            sigma=config.heatmap.sigma,
+            unbiased=config.heatmap.unbiased,
+        )
+
+    return render
+
+
+HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
+"""(params, batch_stats, image, targets, weights) -> (loss, (next batch_stats, heatmaps))."""
+
+
+def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
+    """Returns the loss of normalized images against target heatmaps.
+
+    Raises:
+      ValueError: the loss is not one of `losses.LOSSES`.
+    """
+    if config.loss not in losses.LOSSES:
+        raise ValueError(f"`loss` (={config.loss!r}) must be one of {', '.join(losses.LOSSES)}")
+    loss_function = losses.LOSSES[config.loss]
+
+    def loss(params, batch_stats, image, targets, weights):
+        variables = {"params": params, "batch_stats": batch_stats}
+        heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
+        targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
+        return loss_function(heatmaps, targets, weights), (updates["batch_stats"], heatmaps)
+
+    return loss
+
+
+class TopDown:
+    """See `hrnet_jax.tasks.Task`."""
+
+    metrics: tuple[str, ...] = ("loss", "pck")
+
+    def __init__(self, config: ConfigDict, model: nn.Module | None = None):
+        """Builds the network, unless another is given. Raises ValueError for a wrong field."""
+        heatmap.check_decoder(config.eval.decoder)
+        self.config, self.model = config, model or models.build(config)
+        self._loss, self._targets = make_heatmap_loss(config, self.model), make_target_fn(config)
+
+    @classmethod
+    def defaults(cls, config: Mapping[str, Any]) -> ConfigDict:
+        """Returns the default configuration of the network that a run has."""
+        name = config["model"].get("name")
+        if name not in configuration.NETWORKS:
+            raise ValueError(f"the network {name!r:.100} is none of {', '.join(configuration.NETWORKS)}")
+        return configuration.default(name)
+
+    def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the inputs of a training step; see `pipeline`."""
+        size, joints = self.config.batch_size, skeletons.load(self.config.skeleton).num_joints
+        return {
+            "image": jax.ShapeDtypeStruct((size, *self.config.image_size, 3), jnp.uint8),
+            "joints": jax.ShapeDtypeStruct((size, joints, 2), jnp.float32),
+            "visible": jax.ShapeDtypeStruct((size, joints), jnp.float32),
+        }
+
+    def shapes(self) -> dict[str, Any]:
+        """Returns the shapes of the variables."""
+        return models.shapes(self.model, tuple(self.config.image_size))
+
+    def init(self) -> dict[str, Any]:
+        """Draws the initial variables."""
+        return training.init_variables(self.model, tuple(self.config.image_size), self.config.seed)
+
+    def loss(
+        self, params: Any, batch_stats: Any, batch: training.Batch
+    ) -> tuple[jax.Array, tuple[Any, training.Metrics]]:
+        """Normalizes images, renders targets and compares. The metric ``pck`` is the share of joints found."""
+        dtype: jnp.dtype = self.model.dtype  # pyright: ignore[reportAttributeAccessIssue]
+        image = layers.normalize(batch["image"], self.config.model.colors, dtype)
+        targets, weights = self._targets(batch["joints"], batch["visible"])
+        loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
+        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))})
+
+    def picture(self, variables: Mapping[str, Any], batch: pipeline.Batch) -> np.ndarray:
+        """Draws crops with targets, heatmaps and joints."""
+        shown = {name: batch[name][: visualize.MOST_PEOPLE] for name in self.inputs()}
+        variables = sharding.gather_to_host(dict(variables))
+        joints, scores, heatmaps, targets = jax.device_get(self._look(variables, **shown))
+        skeleton = skeletons.load(self.config.skeleton)
+        return visualize.training_picture(
+            shown["image"], shown["joints"], shown["visible"], joints, scores, heatmaps, targets, skeleton
+        )
+
+    @functools.cached_property
+    def _look(self) -> Callable:
+        @jax.jit
+        def look(variables, image, joints, visible):
+            heatmaps = inference.predict_heatmaps(self.model, variables, image, flip_order=None, shift=0.0)
+            found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
+            stride = image.shape[1] / heatmaps.shape[1]
+            return found * stride, scores, heatmaps, self._targets(joints, visible)[0]
+
+        return look
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what a checkpoint says of its network."""
+        return models.describe(self.config)
+
+    def title(self) -> str:
+        """Returns network, parameters and multiply-adds in words."""
+        size, config = tuple(self.config.image_size), self.config
+        giga = models.count_multiply_adds(self.model, size) / 1024**3
+        return (
+            f"{models.title(config.model)}, {models.count_parameters(self.model, size):,} parameters,"
+            f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}"
+        )
+
+    def examples(self) -> "People":
+        """Opens the split to train on."""
+        return People(self.config, self._open(self.config.data.train_split, annotated=True))
+
+    def evaluation(self, *, trained: bool) -> "PoseEvaluation":
+        """Opens the split to evaluate on."""
+        split = self._open(self.config.data.val_split, annotated=trained)
+        return PoseEvaluation(self.config, split, self.model)
+
+    def _open(self, name: str, annotated: bool) -> records.Split:
+        split = records.open_split(pathlib.Path(self.config.data.dir) / name)
+        evaluate.check_skeleton(split, self.config)
+        if annotated and not split.people.visible.any():
+            raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
+        return split
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
+
+    config: ConfigDict
+    split: records.Split
+
+    @property
+    def name(self) -> str:
+        """Name of the split."""
+        return self.split.name
+
+    def __len__(self) -> int:
+        return len(self.split.people)
+
+    def batches(self, start_step: int) -> Iterator[pipeline.Batch]:
+        """Returns an endless iterator over this process's share of the batches."""
+        config = self.config
+        return pipeline.train_batches(
+            self.split,
+            image_size=tuple(config.image_size),
+            batch_size=config.batch_size,
+            seed=config.seed,
+            policy=augment.Policy(**config.augment),
+            start_step=start_step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=config.loader.threads,
+            workers=config.loader.workers,
+        )
+
+    def digest(self) -> str:
+        """Returns a digest of the split."""
+        return records.digest(self.split)
+
+    def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
+        """Returns annotation and photo ids of people."""
+        people = self.split.people
+        return {
+            "annotation_ids": people.annotation_id[rows].tolist(),
+            "photo_ids": people.photo_id[rows].tolist(),
+        }
+
+    def loading_hint(self) -> str:
+        """Returns how to load photos faster."""
+        stored = self.split.decoded is not None
+        return "" if stored else ", or keep the photos decoded (`python -m hrnet_jax.prepare ... --decoded`)"
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseEvaluation:
+    """A split to evaluate on; see `hrnet_jax.tasks.Evaluation`."""
+
+    config: ConfigDict
+    split: records.Split
+    model: nn.Module
+
+    @property
+    def name(self) -> str:
+        """Name of the split."""
+        return self.split.name
+
+    @property
+    def score(self) -> str:
+        """AP, or PCKh for a split of MPII."""
+        return protocols.of_split(self.split).score
+
+    @property
+    def logged_score(self) -> str:
+        """The score on ground-truth boxes."""
+        return f"{self.split.name}/{evaluate.GT_BOXES}/{self.score}"
+
+    @property
+    def is_scored(self) -> bool:
+        """False for MPII without its MATLAB ground truth, and for test splits."""
+        return protocols.is_scored(self.split)
+
+    def __len__(self) -> int:
+        return len(self.split.people)
+
+    def digest(self) -> str:
+        """Returns a digest of the split."""
+        return records.digest(self.split)
+
+    def summary(self) -> str:
+        """Returns the numbers of boxes by source."""
+        counts = {source: len(people) for source, people in evaluate.box_sources(self.split).items()}
+        return ", ".join(f"{count} {source}" for source, count in counts.items())
+
+    @functools.cached_property
+    def _step(self) -> inference.Step:
+        return evaluate.build_step(self.model, self.config)
+
+    def metrics(self, variables: Mapping[str, Any], place: Callable) -> dict[str, float]:
+        """Returns the metrics on ground-truth boxes."""
+        sources = (evaluate.GT_BOXES,)
+        return evaluate.metrics(
+            evaluate.evaluate(self._step, variables, self.split, self.config, place, sources=sources)
+        )
+
+    def predict(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> list[evaluate.Outcome]:
+        """Predicts everyone, for every source of boxes."""
+        return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
+
+    def write(self, predictions: list[evaluate.Outcome], directory: pathlib.Path) -> None:
+        """Writes metrics, result files, errors of joints and pictures; prints the tables and the files."""
+        output.write(predictions, self.split, directory)

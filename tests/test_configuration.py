@@ -1,0 +1,60 @@
+import pytest
+
+from hrnet_jax import configuration
+
+MINIMA = {
+    name: field.minimum for name, field in configuration.fields("hrnet").items() if field.minimum is not None
+}
+
+
+def changed(name, value) -> dict:
+    config = configuration.default()
+    with config.ignore_type():
+        config.update_from_flattened_dict({name: value})
+    return config.to_dict()
+
+
+def test_every_field_has_help_and_stands_once():
+    for network in configuration.NETWORKS:
+        fields = configuration.fields(network)
+        assert all(field.help.endswith(".") for field in fields.values())
+        assert configuration.flatten(configuration.default(network).to_dict()).keys() == fields.keys()
+
+
+@pytest.mark.parametrize("name", MINIMA)
+def test_integers_below_their_minimum_or_of_another_type_are_refused(name):
+    configuration.check(changed(name, MINIMA[name]), "the configuration")
+    for value in (MINIMA[name] - 1, 2.0, float("inf"), None, True, 2**63):
+        with pytest.raises(ValueError, match=rf"the configuration: `{name}` \(="):
+            configuration.check(changed(name, value), "the configuration")
+
+
+def test_a_group_that_is_no_object_is_refused():
+    with pytest.raises(ValueError, match=r"config.json: `eval` \(=5\)"):
+        configuration.check({"eval": 5}, "config.json")
+
+
+def test_defaults_complete_an_older_run():
+    old = configuration.default("simple_baseline").to_dict()
+    del old["task"], old["fsdp"]
+    assert configuration.with_defaults(old) == configuration.flatten(
+        configuration.default("simple_baseline").to_dict()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "resumable", "network"),
+    [
+        ("eval.decoder", True, False),
+        ("model.remat", True, False),
+        ("model.width", False, True),
+        ("model.depth", False, True),
+        ("image_size", False, True),
+        ("batch_size", False, False),
+        ("model.dtype", False, False),
+        ("of.a.user", False, False),
+    ],
+)
+def test_fields_that_may_change_on_resume_and_those_that_weights_depend_on(name, resumable, network):
+    assert configuration.is_resumable(name) == resumable
+    assert configuration.is_of_network(name) == network
