@@ -22,7 +22,17 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import buckets, checkpoint, console, distributed, models, sharding, training, visualize
+from hrnet_jax import (
+    buckets,
+    checkpoint,
+    checkpoint_files,
+    console,
+    distributed,
+    models,
+    sharding,
+    training,
+    visualize,
+)
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
 from hrnet_jax.run import directory
@@ -56,7 +66,7 @@ def run() -> None:
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
     if _WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, config, _decides)
-    found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
+    found = source if state_dict.is_file_of_pytorch(source) else checkpoint_files.find(source)
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` (={out}) is a file: give a directory")
     if distributed.is_primary():

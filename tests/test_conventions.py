@@ -11,8 +11,8 @@ PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
     *("validation", "console", "buckets", "distributed", "sharding", "state_hash"),
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
-    *("training", "inference", "checkpoint", "visualize", "evaluation", "torch_interop", "run"),
-    *("prepare", "convert", "compare", "benchmark", "doctor"),
+    *("training", "inference", "checkpoint_files", "checkpoint", "visualize", "evaluation", "torch_interop"),
+    *("run", "prepare", "convert", "compare", "benchmark", "doctor"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 
