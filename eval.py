@@ -20,7 +20,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from hrnet_jax import buckets, checkpoint, configuration, console, distributed, sharding, tasks
+from hrnet_jax import buckets, checkpoint_files, configuration, console, distributed, sharding, tasks
 from hrnet_jax.run import directory
 from hrnet_jax.torch_interop import loading, state_dict
 
@@ -41,7 +41,7 @@ def main() -> None:
     evaluation = task.evaluation(trained=False)
     if WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, CONFIG.value, configuration.is_of_network)  # pyright: ignore[reportArgumentType]
-    found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
+    found = source if state_dict.is_file_of_pytorch(source) else checkpoint_files.find(source)
     distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
     predictions = predict(task, evaluation, found)
     if distributed.is_primary():

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import checkpoint, console, models, skeletons, training
+from hrnet_jax import checkpoint_files, console, models, skeletons, training
 from hrnet_jax.models import hrnet, layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
@@ -74,7 +74,7 @@ def convert(
         state_dict.write(target, _in_order(tensors | counts), description)
     else:
         with state_dict.whole(target) as directory:
-            checkpoint.write_weights(directory, variables, description, counters)
+            checkpoint_files.write_weights(directory, variables, description, counters)
     return dataclasses.replace(
         report, notes=(*report.notes, *_assumptions(weights, description, skeleton, colors))
     )

@@ -54,6 +54,20 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
+def differences(
+    there: Mapping[Any, Any], here: Mapping[Any, Any], wording: str = "`{}` is {!r} there and {!r} here"
+) -> dict[Any, str]:
+    """Describes the entries in which two mappings differ, sorted by key; NaN equals NaN.
+
+    Args:
+      there: one mapping. An entry missing from it counts as None.
+      here: the other mapping.
+      wording: a format string for a key and its two values.
+    """
+    pairs = {key: (there.get(key), here.get(key)) for key in sorted(there.keys() | here.keys())}
+    return {key: wording.format(key, a, b) for key, (a, b) in pairs.items() if a != b and (a == a or b == b)}
+
+
 def missing(path: pathlib.Path) -> FileNotFoundError:
     """Returns the error for a file that is not there, which tells what is there instead."""
     folder = path.parent

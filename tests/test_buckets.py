@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import buckets, checkpoint, console, sharding, state_hash
+from hrnet_jax import buckets, checkpoint, checkpoint_files, console, sharding, state_hash
 from hrnet_jax.run import directory, logger, manifest, replay, tensorboard
 
 NETWORK = {"name": "hrnet", "width": 4}
@@ -68,7 +68,9 @@ def test_paths_of_buckets_stay_and_others_become_absolute(tmp_path, monkeypatch)
 )
 def test_other_stores_and_paths_without_a_bucket_are_refused(name):
     for made in (buckets.path, buckets.absolute):
-        with pytest.raises(ValueError, match=rf"^'{name}' is no path here: .* gs://BUCKET/... or s3://BUCKET/..."):
+        with pytest.raises(
+            ValueError, match=rf"^'{name}' is not a supported path: .* gs://BUCKET/... or s3://BUCKET/..."
+        ):
             made(name)
 
 
@@ -83,13 +85,13 @@ def test_a_lost_link_is_told(monkeypatch, tmp_path):
     path = buckets.path("gs://runs/metrics.jsonl")
     monkeypatch.setattr(type(path), "write_bytes", lose)
     monkeypatch.setattr(type(path), "exists", lose)
-    for write in (buckets.begin, buckets.append_text):
+    for write in (buckets.create, buckets.append_text):
         with pytest.raises(
-            ValueError, match=r"metrics.jsonl cannot be written \(Lost\('no .*see that the"
+            ValueError, match=r"metrics.jsonl cannot be written \(Lost\('no .*check that the"
         ) as caught:
             write(path, b"")
         assert console.is_for_user(caught.value)
-    with pytest.raises(Lost), buckets.writing(tmp_path / "a"):
+    with pytest.raises(Lost), buckets.explain_write_errors(tmp_path / "a"):
         lose()
 
 
@@ -111,7 +113,9 @@ def test_a_state_comes_back_from_a_bucket(state, run):
     assert_equal(restored.state, changed)
     assert jax.tree.leaves(restored.state)[0].sharding == jax.tree.leaves(state)[0].sharding
     again.close()
-    assert checkpoint.fingerprints(buckets.path(run) / "checkpoints/last") == {5: state_hash.compute(changed)}
+    assert checkpoint_files.fingerprints(buckets.path(run) / "checkpoints/last") == {
+        5: state_hash.compute(changed)
+    }
 
 
 def test_another_process_reads_the_weights(state, run):
@@ -120,9 +124,9 @@ def test_another_process_reads_the_weights(state, run):
     saved.close()
     code = """
 import sys
-from hrnet_jax import checkpoint
-weights, network, _ = checkpoint.read_weights(sys.argv[1])
-print(checkpoint.find(sys.argv[1]), network["width"], weights["params"]["conv1"].sum())
+from hrnet_jax import checkpoint_files
+weights, network, _ = checkpoint_files.read_weights(sys.argv[1])
+print(checkpoint_files.find(sys.argv[1]), network["width"], weights["params"]["conv1"].sum())
 """
     done = in_another_process(code, run)
     assert done.returncode == 0, done.stderr
@@ -138,7 +142,7 @@ def test_old_checkpoints_leave_nothing_behind(state, run):
     saved.close()
     kept = {tuple(name.split("/")[1:3]) for name in files(run)}
     assert kept == {("last", "4"), ("last", "6"), ("best", "4")}
-    assert os.fspath(checkpoint.find(run)) == f"{run}/checkpoints/best/4"
+    assert os.fspath(checkpoint_files.find(run)) == f"{run}/checkpoints/best/4"
 
 
 def test_a_save_that_was_killed_is_skipped_and_cleared_away(state, run):
@@ -149,24 +153,24 @@ def test_a_save_that_was_killed_is_skipped_and_cleared_away(state, run):
     for name in ("_CHECKPOINT_METADATA", "meta/metadata", "state/d/0123"):
         for step in ("2", "5"):
             (last / step / name).write_bytes((last / "1/meta/metadata").read_bytes())
-    assert checkpoint.find(run).name == "1"
-    assert checkpoint.fingerprints(last).keys() == {1}
+    assert checkpoint_files.find(run).name == "1"
+    assert checkpoint_files.fingerprints(last).keys() == {1}
     again = checkpoint.Checkpoints(run, NETWORK)
     assert_equal(again.restore(state).state, state)
     again.save(state, 2)  # orbax clears away in the background, and waits for it here
     again.close()
     assert not any(name.endswith("state/d/0123") or "last/5/" in name for name in files(run))
-    assert checkpoint.find(run).name == "2"
+    assert checkpoint_files.find(run).name == "2"
 
 
 def test_damage_in_a_bucket_is_named(state, run):
-    written = checkpoint.write_weights(run, state, NETWORK, {})
-    assert_equal(checkpoint.read_weights(run)[0], state)
+    written = checkpoint_files.write_weights(run, state, NETWORK, {})
+    assert_equal(checkpoint_files.read_weights(run)[0], state)
     (written / "state" / "d").rmtree()
     with pytest.raises(ValueError, match=r"/0 is damaged .*: use another one"):
-        checkpoint.read_weights(run)
+        checkpoint_files.read_weights(run)
     with pytest.raises(ValueError, match="exists and is not empty"):
-        checkpoint.write_weights(run, state, NETWORK, {})
+        checkpoint_files.write_weights(run, state, NETWORK, {})
 
 
 def test_going_on_from_a_damaged_checkpoint_is_left_to_the_user(state, run):
@@ -179,7 +183,7 @@ def test_going_on_from_a_damaged_checkpoint_is_left_to_the_user(state, run):
     (newest / "state" / "d").rmtree()
     before = files(run)
     again = checkpoint.Checkpoints(run, NETWORK)
-    with pytest.raises(ValueError, match=r"last/2 is damaged .*: try again, or delete it to go on from"):
+    with pytest.raises(ValueError, match=r"last/2 is damaged .*: try again, or delete it to resume from"):
         again.restore(state)
     again.close()
     assert files(run) == before
@@ -234,7 +238,7 @@ def test_config_and_manifest_are_in_the_bucket(run):
 
 
 def test_a_bucket_that_does_not_exist_is_not_made(bucket):
-    with pytest.raises(ValueError, match=r"://runs-of-nobody/run cannot be written to .*: see that the bucket"):
+    with pytest.raises(ValueError, match=r"://runs-of-nobody/run cannot be written to .*: check that the bucket"):
         buckets.check_writable(buckets.path(f"{bucket}-of-nobody/run"))
     with pytest.raises(FileNotFoundError):
         files(f"{bucket}-of-nobody")

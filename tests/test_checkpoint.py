@@ -1,16 +1,14 @@
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
-import tensorstore
 
 from configs import default
-from hrnet_jax import buckets, checkpoint, models, optimizer, sharding, state_hash, training
+from hrnet_jax import checkpoint, checkpoint_files, models, optimizer, sharding, state_hash, training
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -91,8 +89,8 @@ def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
     saved.close()
     assert [p.name for p in (tmp_path / "checkpoints/best").iterdir()] == ["2"]
     assert sorted(p.name for p in (tmp_path / "checkpoints/last").iterdir()) == ["4", "6"]
-    assert checkpoint.find(tmp_path) == tmp_path / "checkpoints/best/2"
-    assert checkpoint.find(tmp_path / "checkpoints/last") == tmp_path / "checkpoints/last/6"
+    assert checkpoint_files.find(tmp_path) == tmp_path / "checkpoints/best/2"
+    assert checkpoint_files.find(tmp_path / "checkpoints/last") == tmp_path / "checkpoints/last/6"
 
 
 def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, state, tmp_path):
@@ -100,59 +98,19 @@ def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, sta
     assert saved.save_best(state, 10, 0.3) and saved.save_best(state, 6, 0.5)
     assert saved.best_score() == 0.5
     saved.close()
-    assert checkpoint.find(tmp_path).name == "6"
+    assert checkpoint_files.find(tmp_path).name == "6"
 
 
 def test_loads_only_the_weights(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     saved.save(state, 1)
     saved.close()
-    weights, network, counters = checkpoint.read_weights(tmp_path)
+    weights, network, counters = checkpoint_files.read_weights(tmp_path)
     assert set(weights) == {"params", "batch_stats"}
     assert network == models.describe(config) and counters == {}
     assert_equal(weights["params"], state.params)
     assert_equal(weights["batch_stats"], state.batch_stats)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(weights))
-
-
-def test_weights_alone_are_a_checkpoint(config, tmp_path):
-    variables = training.init_variables(models.build(config), config.image_size, seed=3)
-    described, counters = models.describe(config), {"bn1.num_batches_tracked": 2**40}
-    written = checkpoint.write_weights(tmp_path / "w4", variables, described, counters)
-    assert checkpoint.find(tmp_path / "w4") == written
-    weights, network, counted = checkpoint.read_weights(tmp_path / "w4")
-    assert_equal(weights, variables)
-    assert network == described and counted == counters
-    with pytest.raises(ValueError, match="exists and is not empty"):
-        checkpoint.write_weights(tmp_path / "w4", variables, described, counters)
-
-
-def test_a_checkpoint_that_does_not_say_what_it_is_is_refused(config, tmp_path):
-    variables = training.init_variables(models.build(config), config.image_size, seed=3)
-    written = checkpoint.write_weights(tmp_path / "w4", variables, models.describe(config), {})
-    for content in ("{", "[]", '{"figures": {}}', '{"network": 3}'):
-        (written / "meta" / "metadata").write_text(content)
-        with pytest.raises(ValueError, match="does not say what the network is"):
-            checkpoint.read_weights(tmp_path / "w4")
-
-
-def test_damaged_weights_are_named(config, tmp_path):
-    variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
-    written = checkpoint.write_weights(tmp_path / "weights", variables, models.describe(config), {})
-    shutil.rmtree(written / "state" / "d")
-    with pytest.raises(ValueError, match=r"weights/0 is damaged .*: use another one"):
-        checkpoint.read_weights(tmp_path / "weights")
-
-
-@pytest.mark.parametrize(("shape", "chunk"), [(2**40, 2**20), (1, 2**40)])
-def test_arrays_that_no_memory_holds_are_refused(tmp_path, shape, chunk):
-    written = checkpoint.write_weights(tmp_path / "weights", {"params": {"a": np.ones(3)}}, {}, {})
-    files = {"driver": "ocdbt", "base": buckets.store(written / "state"), "path": "params.b/"}
-    described = {"shape": [shape], "chunks": [chunk], "dtype": "<f4", "compressor": None, "fill_value": None}
-    described |= {"order": "C", "filters": None, "zarr_format": 2}
-    tensorstore.open({"driver": "zarr", "kvstore": files, "metadata": described}, create=True).result()
-    with pytest.raises(ValueError, match=r"weights/0 is damaged .*4,398,046,511,1.* but up to 8,589,934,592 are"):
-        checkpoint.read_weights(tmp_path / "weights")
 
 
 def test_another_architecture_is_refused(config, state, tmp_path):
@@ -165,8 +123,3 @@ def test_another_architecture_is_refused(config, state, tmp_path):
     with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
         again.restore(state)
     again.close()
-
-
-def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
-        checkpoint.find(tmp_path)

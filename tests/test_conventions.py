@@ -12,8 +12,8 @@ UNITS = [
     *("validation", "console", "buckets", "distributed", "sharding", "state_hash"),
     "configuration",
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
-    *("training", "inference", "checkpoint", "visualize", "evaluation", "tasks", "torch_interop", "run"),
-    *("rows", "prepare", "convert", "compare", "benchmark", "doctor"),
+    *("training", "inference", "checkpoint_files", "checkpoint", "visualize", "evaluation", "tasks"),
+    *("torch_interop", "run", "rows", "prepare", "convert", "compare", "benchmark", "doctor"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 

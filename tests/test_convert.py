@@ -8,7 +8,7 @@ import pytest
 import reference
 from made_weights import BASELINE, COCO, MPII, TINY, W32, described
 
-from hrnet_jax import checkpoint, console, convert, skeletons
+from hrnet_jax import checkpoint_files, console, convert, skeletons
 from hrnet_jax.torch_interop import loading
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
@@ -47,7 +47,7 @@ def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
     weights = loading.read(tmp_path / "new" / "w4")
     made_weights.assert_equal(weights.tensors, made_weights.tensors())
     assert weights.description == TINY
-    assert checkpoint.find(tmp_path / "new" / "w4") == tmp_path / "new" / "w4" / "0"
+    assert checkpoint_files.find(tmp_path / "new" / "w4") == tmp_path / "new" / "w4" / "0"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["w4"]
 
 
@@ -114,13 +114,13 @@ def test_what_is_there_is_not_touched(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
 def test_a_checkpoint_broken_off_is_not_there(tiny, tmp_path, monkeypatch, failure):
-    write = checkpoint.write_weights
+    write = checkpoint_files.write_weights
 
     def break_off(directory, *rest):
         write(directory, *rest)
         raise failure
 
-    monkeypatch.setattr(checkpoint, "write_weights", break_off)
+    monkeypatch.setattr(checkpoint_files, "write_weights", break_off)
     with pytest.raises(failure):
         convert.convert(tiny, tmp_path / "new")
     assert list(tmp_path.iterdir()) == [tiny]
@@ -286,7 +286,7 @@ def test_heatmaps_are_pytorchs(torch, tmp_path):
     images = np.random.default_rng(0).standard_normal((2, 64, 32, 3))
     network = twin_of(TINY).eval()
     network.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
-    variables, _, _ = checkpoint.read_weights(tmp_path / "ours")
+    variables, _, _ = checkpoint_files.read_weights(tmp_path / "ours")
     fields = {name: value for name, value in TINY.items() if name != "joints"}
     for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
         with jax.enable_x64(dtype == np.float64), torch.no_grad():

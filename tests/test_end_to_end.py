@@ -15,7 +15,7 @@ import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, convert, models
+from hrnet_jax import checkpoint_files, convert, models
 from hrnet_jax.run import logger
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -99,7 +99,7 @@ def test_training_says_what_it_does_and_leaves_everything(trained):
     assert steps == list(range(1, steps[-1] + 1)) and len(steps) >= 6
     assert {"loss", "pck", "learning_rate", "images_per_second", "data_wait"} <= set(logged(workdir)[0])
     assert [line for line in logged(workdir) if "val2017/gt_boxes/AP" in line]
-    assert checkpoint.find(workdir / "checkpoints" / "last").name == str(steps[-1])
+    assert checkpoint_files.find(workdir / "checkpoints" / "last").name == str(steps[-1])
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_path):
@@ -212,7 +212,7 @@ def test_what_was_trained_here_computes_the_same_in_pytorch(trained, data, tmp_p
 
     exported = tmp_path / "trained.pth"
     convert.convert(trained[0], exported)
-    variables, described, _ = checkpoint.read_weights(trained[0])
+    variables, described, _ = checkpoint_files.read_weights(trained[0])
     fields = {name: described[name] for name in ("width", "stem", "units", "blocks")}
     network = torch_models.HRNet(len(described["joints"]), **fields).eval()
     network.load_state_dict(torch.load(exported, weights_only=True), strict=True)

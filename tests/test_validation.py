@@ -208,3 +208,13 @@ def test_tables_of_more_than_memory_are_not_unpacked(tmp_path, monkeypatch):
         ValueError, match=r"b\.npz is damaged \(it is 40,000,\d+ bytes unpacked, but up to 10,000,000"
     ):
         validation.read_arrays(tmp_path / "b.npz", dict, COLUMNS)
+
+
+def test_differences_are_described_in_the_order_of_their_keys():
+    there, here = {"b": 1, "a": "x", "c": 2.0, "n": float("nan")}, {"a": "y", "c": 2.0, "n": float("nan")}
+    assert validation.differences(there, here) == {
+        "a": "`a` is 'x' there and 'y' here",
+        "b": "`b` is 1 there and None here",
+    }
+    assert validation.differences({3: "p"}, {3: "q"}, "{:03} was {} and is {}") == {3: "003 was p and is q"}
+    assert validation.differences({"n": float("nan")}, {"n": 0.5}) == {"n": "`n` is nan there and 0.5 here"}

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrnet_jax import checkpoint, configuration, pipeline, skeletons, validation
+from hrnet_jax import checkpoint, checkpoint_files, configuration, pipeline, skeletons, validation
 from hrnet_jax.datasets import records
 from hrnet_jax.doctor.findings import Examination, Finding, found, topic, with_location
 from hrnet_jax.run import logger, manifest
@@ -139,7 +139,7 @@ def _checkpoints(
         name = f"{folder.parent.name}/{folder.name}"
         steps.append(_number(folder))
         try:
-            state, told = checkpoint.read_everything(folder)
+            state, told = checkpoint_files.read_state(folder)
             network = told | {"joints": validation.names(told.get("joints", []), "its network's `joints`")}
         except (ValueError, OSError) as error:
             findings += with_location(

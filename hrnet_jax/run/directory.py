@@ -77,7 +77,7 @@ def claim(workdir: str | os.PathLike, config: ConfigDict) -> None:
     workdir = buckets.path(workdir)
     if any(workdir.glob("checkpoints/*/[0-9]*")):  # else the run never got anywhere: nothing to mix up
         check(workdir, config, lambda name: not configuration.is_resumable(name))
-    buckets.replace_text(workdir / CONFIG, config.to_json_best_effort(indent=1))
+    buckets.write_atomically(workdir / CONFIG, config.to_json_best_effort(indent=1))
 
 
 def _lock(workdir: buckets.Path) -> AbstractContextManager:

@@ -31,7 +31,7 @@ class Logger:
         kept = [line for line in read(workdir) if line["step"] <= start_step]
         self._start = {name for line in kept if line["step"] == start_step for name in line}
         self._path = workdir / METRICS
-        self._lines = buckets.begin(self._path, b"".join(_line(entry) for entry in kept))
+        self._lines = buckets.create(self._path, b"".join(_line(entry) for entry in kept))
         logged = {(line["step"], name) for line in kept for name in line}
         for path in self._pictures.glob("[0-9]*.png"):
             if int(path.stem) > start_step:
@@ -50,7 +50,7 @@ class Logger:
         Raises:
           ValueError: the log cannot be written.
         """
-        with buckets.writing(self._path):
+        with buckets.explain_write_errors(self._path):
             self._events.figures(step, figures)
             self._events.flush()
             self._lines.write(_line({"step": step, "time": round(time.time(), 3), **figures}))
@@ -64,8 +64,8 @@ class Logger:
         """
         path = self._pictures / f"{step:07d}.png"
         png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
-        buckets.begin(path, png).close()
-        with buckets.writing(path):
+        buckets.write_atomically(path, png)
+        with buckets.explain_write_errors(path):
             self._events.picture(step, picture, png)
             self._events.flush()
         return path
@@ -76,7 +76,7 @@ class Logger:
         Raises:
           ValueError: the log cannot be written.
         """
-        with buckets.writing(self._path):
+        with buckets.explain_write_errors(self._path):
             self._events.upload()
             self._lines.upload()
 
@@ -86,7 +86,7 @@ class Logger:
         Raises:
           ValueError: the log cannot be written.
         """
-        with buckets.writing(self._path):
+        with buckets.explain_write_errors(self._path):
             self._lines.close()
             self._events.close()
 

@@ -67,7 +67,7 @@ def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
             f"the data are not those that the run {workdir} was started with ({'; '.join(others)}): give those"
             " (--config.data.dir), or start a new run (--workdir)"
         )
-    buckets.replace_text(workdir / FILE, json.dumps({"starts": [*starts, entry]}, indent=1) + "\n")
+    buckets.write_atomically(workdir / FILE, json.dumps({"starts": [*starts, entry]}, indent=1) + "\n")
     return differences
 
 

@@ -38,7 +38,7 @@ class NonFiniteHandler:
         self._count = len(kept)
         distributed.barrier("steps that were not finite read")
         if distributed.is_primary() and (ended := "".join(f"{line}\n" for line in kept)) != text:
-            buckets.replace_text(self._path, ended)
+            buckets.write_atomically(self._path, ended)
 
     def __call__(self, found: progress.NonFiniteStep) -> None:
         """Takes note of a step.

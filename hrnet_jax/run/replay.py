@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, checkpoint, configuration, tasks, validation
+from hrnet_jax import buckets, checkpoint_files, configuration, tasks, validation
 from hrnet_jax.run import directory, logger, manifest
 
 PASSING = ("time", "images_per_second", "data_wait")
@@ -195,4 +195,4 @@ def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
 
 def _states(workdir: buckets.Path) -> dict[int, str]:
     folders = [workdir / "checkpoints" / name for name in ("best", "last")]
-    return {step: mark for folder in folders for step, mark in checkpoint.fingerprints(folder).items()}
+    return {step: mark for folder in folders for step, mark in checkpoint_files.fingerprints(folder).items()}

@@ -35,7 +35,7 @@ class Events:
         path = workdir / NAME
         kept = [record for record, event in read(path) if _is_wanted(event, wanted)] if path.exists() else []
         first = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._file = buckets.begin(path, b"".join(kept) or first)
+        self._file = buckets.create(path, b"".join(kept) or first)
 
     def figures(self, step: int, figures: dict[str, float]) -> None:
         """Writes figures by name."""

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from hrnet_jax import checkpoint, models
+from hrnet_jax import checkpoint_files, models
 from hrnet_jax.models import layers, simple_baseline
 from hrnet_jax.torch_interop import state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
@@ -89,12 +89,12 @@ def read(path: str | os.PathLike) -> Weights:
     """Reads weights: a PyTorch file, a run directory of ours, or one of its checkpoints.
 
     Raises:
-      FileNotFoundError, ValueError: see `state_dict.read` and `checkpoint.find`.
+      FileNotFoundError, ValueError: see `state_dict.read` and `checkpoint_files.find`.
     """
     if state_dict.is_file_of_pytorch(path):
         weights = state_dict.read(path)
         return dataclasses.replace(weights, description=infer(weights.tensors) | _told(weights.description))
-    variables, description, counters = checkpoint.read_weights(path)
+    variables, description, counters = checkpoint_files.read_weights(path)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
     return Weights(os.fspath(path), tensors, infer(tensors) | description)
 

@@ -73,10 +73,10 @@ def test_data_is_what_training_sees_first(coco_data, config, colors):
 
 
 def test_weights_come_from_a_checkpoint_if_one_is_given(config, tmp_path):
-    from hrnet_jax import checkpoint, training
+    from hrnet_jax import checkpoint_files, training
 
     variables = training.init_variables(models.build(config), config.image_size, seed=3)
-    checkpoint.write_weights(tmp_path / "some", variables, models.describe(config), {})
+    checkpoint_files.write_weights(tmp_path / "some", variables, models.describe(config), {})
     found, title = problem.weights_of(config, str(tmp_path / "some"))
     assert title == str(tmp_path / "some")
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float64)}

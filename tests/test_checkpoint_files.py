@@ -1,0 +1,61 @@
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import tensorstore
+
+from hrnet_jax import buckets, checkpoint_files
+
+WEIGHTS = {
+    "params": {"stage2.0": {"conv1": {"kernel": np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)}}},
+    "batch_stats": {"stage2.0": {"bn1": {"mean": np.arange(4, dtype=np.float32)}}},
+}
+NETWORK = {"name": "hrnet", "width": 4}
+
+
+@pytest.fixture
+def written(tmp_path):
+    return checkpoint_files.write_weights(tmp_path / "weights", WEIGHTS, NETWORK, {})
+
+
+def test_exported_weights_are_a_checkpoint(tmp_path):
+    counters = {"bn1.num_batches_tracked": 2**40}
+    written = checkpoint_files.write_weights(tmp_path / "w4", WEIGHTS, NETWORK, counters)
+    assert checkpoint_files.find(tmp_path / "w4") == written
+    weights, network, restored_counters = checkpoint_files.read_weights(tmp_path / "w4")
+    jax.tree.map(np.testing.assert_array_equal, weights, WEIGHTS)
+    assert network == NETWORK and restored_counters == counters
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        checkpoint_files.write_weights(tmp_path / "w4", WEIGHTS, NETWORK, counters)
+
+
+def test_a_checkpoint_that_does_not_describe_its_network_is_refused(written):
+    for content in ("{", "[]", '{"figures": {}}', '{"network": 3}'):
+        (written / "meta" / "metadata").write_text(content)
+        with pytest.raises(ValueError, match="does not describe a network"):
+            checkpoint_files.read_weights(written)
+
+
+def test_damaged_weights_are_reported_with_their_path(written):
+    assert checkpoint_files.find_damage(written) is None
+    shutil.rmtree(written / "state" / "d")
+    assert checkpoint_files.find_damage(written) is not None
+    with pytest.raises(ValueError, match=r"weights/0 is damaged .*: use another one"):
+        checkpoint_files.read_weights(written.parent)
+
+
+@pytest.mark.parametrize(("shape", "chunk"), [(2**40, 2**20), (1, 2**40)])
+def test_arrays_larger_than_any_memory_are_refused(written, shape, chunk):
+    store = {"driver": "ocdbt", "base": buckets.kvstore_spec(written / "state"), "path": "params.b/"}
+    metadata = {"shape": [shape], "chunks": [chunk], "dtype": "<f4", "compressor": None, "fill_value": None}
+    metadata |= {"order": "C", "filters": None, "zarr_format": 2}
+    tensorstore.open({"driver": "zarr", "kvstore": store, "metadata": metadata}, create=True).result()
+    message = r"weights/0 is damaged .*4,398,046,511,216 bytes, but at most 8,589,934,592 are"
+    with pytest.raises(ValueError, match=message):
+        checkpoint_files.read_weights(written.parent)
+
+
+def test_a_missing_checkpoint_is_reported_with_its_path(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
+        checkpoint_files.find(tmp_path)
