@@ -103,7 +103,7 @@ def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.P
     if metrics := evaluate.metrics(outcomes):
         path = out / "metrics.json"  # figures of other splits stay
         written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
-        print("\n" + report.figure_table(outcomes, protocols.of_split(split).columns))
+        print("\n" + report.metric_table(outcomes, protocols.of_split(split).columns))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, out)
@@ -112,10 +112,10 @@ def write(outcomes: list[evaluate.Outcome], split: records.Split, out: pathlib.P
 
 def _write_errors(outcome: evaluate.Outcome, split: records.Split, out: pathlib.Path) -> list[pathlib.Path]:
     """Writes and prints the joints' errors, and draws the best and the worst people."""
-    review = protocols.of_split(split).review(split, outcome)
-    written = [_save(out / f"per_joint_{split.name}.json", review.per_joint)]
-    print("\n" + report.joint_table(review.per_joint))
-    pictures = report.best_and_worst(split, outcome, review)
+    errors = protocols.of_split(split).error_report(split, outcome)
+    written = [_save(out / f"per_joint_{split.name}.json", errors.per_joint)]
+    print("\n" + report.joint_table(errors.per_joint))
+    pictures = report.best_and_worst(split, outcome, errors)
     (out / "pictures").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         written.append(out / "pictures" / f"{split.name}_{name}.jpg")

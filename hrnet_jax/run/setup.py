@@ -71,7 +71,7 @@ class Run:
     @property
     def score(self) -> str:
         """The figure that decides which checkpoint is the best."""
-        return protocols.of_split(self.val_split).score
+        return protocols.of_split(self.val_split).main_metric
 
     @property
     def logged_score(self) -> str:
