@@ -1,4 +1,4 @@
-"""When few who disagree are chance, and when they are not: the one test behind every statistical finding."""
+"""The binomial test behind every statistical finding: tells chance failures of a check from too many failures."""
 
 import dataclasses
 from typing import Literal
@@ -6,49 +6,49 @@ from typing import Literal
 import numpy as np
 import scipy.stats
 
-# A sound data set may be told to be damaged once in a thousand tests at the floors given, which lie below what
-# sound data show; measured shares are .95 and more where the floor is .85, so that in truth it is much rarer.
+# The rate of false alarms for sound data with a pass rate at the floor. In truth it is much lower: measured pass
+# rates are .95 and more where the floor is .85.
 ALPHA = 1e-3
 
-Verdict = Literal["unknown", "right", "partly", "wrong"]
+Verdict = Literal["unknown", "passed", "mixed", "failed"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Checks:
-    """Votes of N people on a question that a sound data set answers with yes.
+    """Outcomes of one check on N people or photos.
 
     Attributes:
-      yes: [N] bool.
-      id: [N] int64 who voted.
-      floor: the share of yes that sound data do not fall below.
+      passed: [N] bool.
+      id: [N] int64 ids of the people or photos.
+      floor: the least share of passed checks in sound data.
     """
 
-    yes: np.ndarray
+    passed: np.ndarray
     id: np.ndarray
     floor: float
 
     def __len__(self) -> int:
-        return len(self.yes)
+        return len(self.passed)
 
     @property
-    def against(self) -> np.ndarray:
-        """The ids of those who voted no."""
-        return self.id[~self.yes]
+    def failures(self) -> np.ndarray:
+        """The ids of those that failed."""
+        return self.id[~self.passed]
 
     def __str__(self) -> str:
-        return f"{int(self.yes.sum()):,} of {len(self):,}"
+        return f"{int(self.passed.sum()):,} of {len(self):,}"
 
 
-def verdict(votes: Checks) -> Verdict:
-    """Says whether a data set is as it should be.
+def verdict(checks: Checks) -> Verdict:
+    """Tests whether the share of passed checks is that of sound data.
 
     Returns:
-      "unknown" if even unanimous votes against could be chance; "right" if those against are no more than chance
-      explains; "wrong" if those for it are; else "partly".
+      "unknown" if there are so few checks that even all could fail by chance. "passed" if chance explains the
+      failures. "failed" if chance explains the passes in data with all answers inverted. Otherwise "mixed".
     """
-    count, yes = len(votes), int(votes.yes.sum())
-    if (1 - votes.floor) ** count >= ALPHA:
+    count, passed = len(checks), int(checks.passed.sum())
+    if (1 - checks.floor) ** count >= ALPHA:
         return "unknown"
-    if scipy.stats.binom.cdf(yes, count, votes.floor) >= ALPHA:
-        return "right"
-    return "wrong" if scipy.stats.binom.cdf(count - yes, count, votes.floor) >= ALPHA else "partly"
+    if scipy.stats.binom.cdf(passed, count, checks.floor) >= ALPHA:
+        return "passed"
+    return "failed" if scipy.stats.binom.cdf(count - passed, count, checks.floor) >= ALPHA else "mixed"

@@ -1,9 +1,9 @@
-"""Left and right: which pairs of joints are swapped, told from the votes of `side_cues`.
+"""Finds pairs of joints with left and right swapped, from the cues of `side_cues`.
 
-A pair that is swapped turns the votes on itself and on the pairs that hang on it; from both follows which pairs
-are swapped. Eyes and shoulders are told from the face. Without faces, as in MPII, pairs are only known to differ,
-and whether all of them are swapped cannot be told from one person; of many, more are photographed from the front
-than from behind.
+A swapped pair fails its own cue and the cues that compare other pairs with it. Together they identify the swapped
+pairs. The face decides about eyes and shoulders. Without faces, as in MPII, the cues only show that pairs differ.
+A pose does not show whether all pairs are swapped. A large data set does: more people are photographed from the
+front than from behind.
 """
 
 import numpy as np
@@ -15,110 +15,110 @@ from hrnet_jax.doctor.side_cues import Cue
 from hrnet_jax.doctor.tables import People
 from hrnet_jax.skeletons import Skeleton
 
-# With a third of the people seen from the front at most, and more against it than halves would give by chance, a
-# warning: some sports are filmed from behind.
+# At most this share of people seen from the front, and fewer than a fair coin explains, gives a warning. It is no
+# error because some sports are filmed from behind.
 FROM_THE_FRONT, LEAST_PEOPLE = 1 / 3, 30
-UPRIGHT = 0.5  # of the height difference: shoulders less wide than that are no one's who stands
-CHECK = "look at a few: exchange left and right in the file, or give the skeleton whose order it has (--skeleton)"
+UPRIGHT = 0.5  # least width of the shoulders of someone upright, relative to their difference in height
+REMEDY = "look at some of them: exchange left and right in the file, or give the matching skeleton with --skeleton"
 
 
 def examine(people: People, skeleton: Skeleton) -> tuple[str, list[Finding]]:
-    """Returns what left and right were told from, and what is wrong with them."""
+    """Returns a summary of the cues that decide, and the findings."""
     cues = side_cues.cues(people, skeleton)
-    wrong, doubt = swapped(cues)
-    against = [cue for cue in cues if cue.pair in wrong or cue.of in wrong]
-    findings = _swapped(wrong, doubt, against, cues)
-    if not wrong:
-        findings = _partly(cues) + _mirrored(cues) + _behind(people, skeleton, cues)
-    told = [cue for cue in cues if binomial_test.verdict(cue.votes) != "unknown"]
-    fact = ", ".join(map(str, told))
-    few = f"too few people to tell ({len(people):,})" if cues else "this skeleton's joints do not tell"
-    return fact or few, findings
+    swapped, ambiguous = swapped_pairs(cues)
+    if swapped:
+        findings = _swapped(swapped, ambiguous, cues)
+    else:
+        findings = _mixed(cues) + _mirrored(cues) + _from_behind(people, skeleton, cues)
+    decided = [cue for cue in cues if binomial_test.verdict(cue.checks) != "unknown"]
+    undecided = f"too few people to decide ({len(people):,})" if cues else "this skeleton has no suitable joints"
+    return ", ".join(map(str, decided)) or undecided, findings
 
 
-def _swapped(wrong: list[str], doubt: bool, against: list[Cue], cues: list[Cue]) -> list[Finding]:
-    examples = dict.fromkeys(number for cue in against for number in cue.votes.against.tolist())
-    every = {cue.pair for cue in cues} | {cue.of for cue in cues if cue.of}
-    names = "all pairs" if every == set(wrong) and len(every) > 1 else ", ".join(wrong)
-    votes = ", ".join(map(str, against))
-    what = f"left and right are swapped in {names}{', or in the others' * doubt} (right in: {votes})"
-    return found("sides_swapped", "error", examples if wrong else (), what, CHECK)
+def _swapped(swapped: list[str], ambiguous: bool, cues: list[Cue]) -> list[Finding]:
+    involved = [cue for cue in cues if cue.pair in swapped or cue.reference in swapped]
+    ids = dict.fromkeys(number for cue in involved for number in cue.checks.failures.tolist())
+    every = {cue.pair for cue in cues} | {cue.reference for cue in cues if cue.reference}
+    names = "all pairs" if every == set(swapped) and len(every) > 1 else ", ".join(swapped)
+    passed = ", ".join(map(str, involved))
+    what = f"left and right are swapped in {names}{', or in the others' * ambiguous} (correct in: {passed})"
+    return found("sides_swapped", "error", ids, what, REMEDY)
 
 
-def _partly(cues: list[Cue]) -> list[Finding]:
-    """Pairs that are swapped in more people than poses explain."""
+def _mixed(cues: list[Cue]) -> list[Finding]:
+    """Finds pairs that are swapped in more people than poses explain."""
     findings = []
     for cue in cues:
-        if binomial_test.verdict(cue.votes) == "partly":
+        if binomial_test.verdict(cue.checks) == "mixed":
             what = (
-                f"left and right {cue.pair} are swapped in some people: right in {cue.votes},"
-                f" where {cue.votes.floor:.0%} are usual at least"
+                f"left and right {cue.pair} are swapped in some people: correct in {cue.checks},"
+                f" but at least {cue.checks.floor:.0%} are usual"
             )
-            findings += found("sides_partly", "warning", dict.fromkeys(cue.votes.against.tolist()), what, CHECK)
+            findings += found("sides_partly", "warning", dict.fromkeys(cue.checks.failures.tolist()), what, REMEDY)
     return findings
 
 
 def _mirrored(cues: list[Cue]) -> list[Finding]:
-    """People whose eyes and shoulders both say that they are mirrored, which in sound data nobody's do."""
-    roots = {cue.pair: set(cue.votes.against.tolist()) for cue in cues if cue.of is None}
-    both = sorted(roots.get("eye", set()) & roots.get("shoulder", set()))
-    what = "left and right are swapped in {count} people: they face the camera, but the sides say otherwise"
-    return found("sides_mirrored", "warning", both, what, CHECK)
+    """Finds people with both eyes and shoulders mirrored, of whom sound data have none."""
+    failures = {cue.pair: set(cue.checks.failures.tolist()) for cue in cues if cue.reference is None}
+    both = sorted(failures.get("eye", set()) & failures.get("shoulder", set()))
+    what = "left and right are swapped in {count} people: they face the camera, but their sides are mirrored"
+    return found("sides_mirrored", "warning", both, what, REMEDY)
 
 
-def _behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Finding]:
-    """Where no faces tell: most people seem to be seen from behind."""
+def _from_behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Finding]:
+    """Finds data sets without faces in which most people seem to be seen from behind."""
     pair = side_cues.pairs(skeleton).get("shoulder")
-    if pair is None or any(cue.of is None and binomial_test.verdict(cue.votes) != "unknown" for cue in cues):
+    if pair is None or any(
+        cue.reference is None and binomial_test.verdict(cue.checks) != "unknown" for cue in cues
+    ):
         return []
     left, right = (people.joints[:, joint] for joint in pair)
     across = left - right
     rows = people.labelled[:, list(pair)].all(axis=1) & ~people.crowd
     rows &= np.abs(across[:, 0]) > UPRIGHT * np.abs(across[:, 1])
-    votes = Checks(across[rows, 0] > 0, people.id[rows], 0.5)
-    few = votes.yes.mean() < FROM_THE_FRONT if len(votes) >= LEAST_PEOPLE else False
-    behind = votes.against if few and binomial_test.verdict(votes) != "right" else ()
-    what = f"all but {votes} people seem to be seen from behind: left and right may be swapped in all pairs"
-    return found("sides_behind", "warning", behind, what, CHECK)
+    front = Checks(across[rows, 0] > 0, people.id[rows], 0.5)
+    few = len(front) >= LEAST_PEOPLE and front.passed.mean() < FROM_THE_FRONT
+    ids = front.failures if few and binomial_test.verdict(front) != "passed" else ()
+    what = f"all but {front} people seem to be seen from behind: left and right may be swapped in all pairs"
+    return found("sides_behind", "warning", ids, what, REMEDY)
 
 
-def swapped(cues: list[Cue]) -> tuple[list[str], bool]:
-    """Returns which pairs are swapped, and whether those named could be the sound ones and the others swapped.
+def swapped_pairs(cues: list[Cue]) -> tuple[list[str], bool]:
+    """Returns the swapped pairs, and whether instead all others may be swapped.
 
-    Pairs on which the face speaks, and those that hang on them, are told for certain. Where it does not, or
-    there are too few faces, pairs are only known to differ, and the fewer are named. None are if the eyes, the
-    surest sign, are swapped in some people and not in others.
+    Pairs linked to a decided face cue are certain. For all others the cues only show which pairs differ. The
+    smaller group is then returned. Eyes are the most reliable cue: if they are swapped in some people only, no
+    pair is returned.
     """
-    verdicts = [(cue, binomial_test.verdict(cue.votes)) for cue in cues]
-    if any(cue.pair == "eye" and verdict == "partly" for cue, verdict in verdicts):
+    verdicts = [(cue, binomial_test.verdict(cue.checks)) for cue in cues]
+    if any(cue.pair == "eye" and verdict == "mixed" for cue, verdict in verdicts):
         return [], False
-    told = {cue.pair: verdict == "wrong" for cue, verdict in verdicts if not cue.of and verdict != "unknown"}
-    links = [
-        (cue.pair, cue.of, verdict == "wrong") for cue, verdict in verdicts if cue.of and verdict != "unknown"
-    ]
-    certain = _spread(told, links)
-    wrong = [pair for pair, state in certain.items() if state]
-    doubt = False
-    for start in sorted({pair for link in links for pair in link[:2]} - set(certain)):
-        if start not in certain:
-            part = _spread({start: False}, links)
-            certain |= part
-            sides = [[pair for pair, state in part.items() if state is wanted] for wanted in (True, False)]
-            fewer = min(sides, key=len)
-            wrong += fewer
-            doubt |= bool(fewer)
-    return sorted(wrong), doubt
+    decided = [(cue, verdict == "failed") for cue, verdict in verdicts if verdict != "unknown"]
+    links = [(cue.pair, cue.reference, failed) for cue, failed in decided if cue.reference]
+    states = _propagate({cue.pair: failed for cue, failed in decided if not cue.reference}, links)
+    swapped = [pair for pair, state in states.items() if state]
+    ambiguous = False
+    for start in sorted({pair for link in links for pair in link[:2]} - set(states)):
+        if start not in states:
+            group = _propagate({start: False}, links)
+            states |= group
+            sides = [[pair for pair, state in group.items() if state is wanted] for wanted in (True, False)]
+            smaller = min(sides, key=len)
+            swapped += smaller
+            ambiguous |= bool(smaller)
+    return sorted(swapped), ambiguous
 
 
-def _spread(known: dict[str, bool], links: list[tuple[str, str, bool]]) -> dict[str, bool]:
-    """Carries what is known of some pairs along the links to the others."""
-    known = dict(known)
+def _propagate(states: dict[str, bool], links: list[tuple[str, str, bool]]) -> dict[str, bool]:
+    """Extends known states to all linked pairs. A link is two pairs, and whether their states differ."""
+    states = dict(states)
     while True:
-        fresh = {}
+        reached = {}
         for a, b, differs in links:
-            for one, other in ((a, b), (b, a)):
-                if one in known and other not in known:
-                    fresh[other] = known[one] ^ differs
-        if not fresh:
-            return known
-        known |= fresh
+            for known, other in ((a, b), (b, a)):
+                if known in states and other not in states:
+                    reached[other] = states[known] ^ differs
+        if not reached:
+            return states
+        states |= reached

@@ -73,7 +73,7 @@ def _pairs(skeleton: Skeleton) -> list[Finding]:
     meant = {
         frozenset((index, names.index(other)))
         for index, name in enumerate(names)
-        if (other := joint_names.mirrored(name, names)) != name
+        if (other := joint_names.mirror_name(name, names)) != name
     }
     given = {frozenset(pair) for pair in skeleton.flip_pairs}
     sided = {joint for pair in meant for joint in pair}

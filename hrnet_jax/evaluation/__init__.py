@@ -1,1 +1,1 @@
-"""From predicted joints to the published figures."""
+"""Metrics of predicted joints: COCO's average precision and MPII's PCKh."""

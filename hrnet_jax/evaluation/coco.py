@@ -1,4 +1,4 @@
-"""COCO's figures: predictions -> result file -> average precision, and the errors joint by joint."""
+"""COCO's evaluation: the result file of predictions, average precision and errors by joint."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ METRICS = ap.METRICS
 
 
 class Result(TypedDict):
-    """One person as COCO's server takes it: `keypoints` is K times x, y, score."""
+    """One person in a COCO result file. `keypoints` holds K times x, y and score."""
 
     image_id: int
     category_id: int
@@ -26,14 +26,14 @@ class Result(TypedDict):
 
 
 def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Returns [N]: the area in square pixels of each box as the crop sees it, which OKS-NMS measures by.
+    """Returns [N]: the area of each box's crop in square pixels of the photo, for OKS-NMS.
 
     Args:
       boxes: [N, 4] x, y, width, height in photo pixels.
-      image_size: (height, width) of the network's input, whose shape boxes are grown to (and by a quarter).
+      image_size: (height, width) of the network's input. Boxes grow to its aspect ratio, then by a quarter.
     """
     width, height = boxes[:, 2], boxes[:, 3]
-    point = np.where((width == 0) & (height == 0), 1.0, 0.0)  # as `geometry.padded_scale`, all boxes at once
+    point = np.where((width == 0) & (height == 0), 1.0, 0.0)  # vectorised `geometry.padded_scale`
     width, height, aspect_ratio = width + point, height + point, image_size[1] / image_size[0]
     wide = width > aspect_ratio * height
     grown = np.where(wide, width, height * aspect_ratio), np.where(wide, width / aspect_ratio, height)
@@ -54,73 +54,73 @@ def results(
     joint_score_threshold: float = 0.2,
     category_id: int = 1,
 ) -> list[Result]:
-    """Turns predictions into COCO results: people are rescored, then near-doubles in a photo suppressed.
+    """Rescores predictions, suppresses duplicates in each photo and returns COCO results.
 
     Args:
       joints: [N, K, 2] in photo pixels.
       joint_scores: [N, K].
-      people: the N boxes that were looked into.
+      people: the N boxes of the predictions.
       image_size: (height, width) of the network's input, see `padded_areas`.
-      skeleton: for its sigmas.
-      nms_threshold: OKS above which the worse of two people goes.
-      soft_nms: keep the 20 best of a photo instead, doubles ranked down.
-      joint_score_threshold: joints below it do not enter a person's score.
+      skeleton: provides the sigmas.
+      nms_threshold: OKS above which the lower-scored of two people is dropped.
+      soft_nms: keep the 20 best of each photo instead and rank duplicates lower.
+      joint_score_threshold: joints with lower scores do not count in a person's score.
       category_id: COCO's number for a person.
 
     Returns:
-      The content of a COCO result file, photos in order of first appearance, best people first.
+      The content of a COCO result file. Photos keep their order. Each photo's people have descending scores.
     """
     scores = oks.rescore(people.score, joint_scores, joint_score_threshold)
     areas = padded_areas(people.box, image_size)
     kept = oks.suppress(people.photo_id, joints, scores, areas, skeleton.sigmas, nms_threshold, soft=soft_nms)
     keypoints = np.concatenate([joints[kept], joint_scores[kept, :, None]], axis=-1, dtype=np.float64)
-    return listed(people.photo_id[kept], keypoints, scores[kept], category_id)
+    return to_results(people.photo_id[kept], keypoints, scores[kept], category_id)
 
 
-def listed(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
-    """Returns the arrays of N people, `keypoints` [N, K, 3] with x, y, score, as a COCO result file has them."""
+def to_results(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
+    """Converts arrays of N people to COCO results. `keypoints` [N, K, 3] holds x, y and score."""
     numbers = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1]).tolist()
     return [
-        {"image_id": photo_id, "category_id": category_id, "keypoints": of_one, "score": score}
-        for photo_id, of_one, score in zip(photo_ids.tolist(), numbers, scores.tolist(), strict=True)
+        {"image_id": photo_id, "category_id": category_id, "keypoints": of_person, "score": score}
+        for photo_id, of_person, score in zip(photo_ids.tolist(), numbers, scores.tolist(), strict=True)
     ]
 
 
 def average_precision(
     found: Sequence[Result], annotations: str | os.PathLike, skeleton: Skeleton
 ) -> dict[str, float]:
-    """Returns COCO's ten keypoint figures as pycocotools computes them, at most 20 people in a photo.
+    """Returns COCO's ten keypoint metrics with the values of pycocotools. At most 20 people of a photo count.
 
-    AP is averaged over OKS thresholds 0.50 to 0.95, AP50 and AP75 stand at one; M and L are people of 32^2 to
-    96^2 square pixels and above. A figure for which there are no people is -1, as pycocotools has it; with no
-    results all are 0.
+    AP is the mean over OKS thresholds 0.50 to 0.95; AP50 and AP75 use one threshold. M stands for people of 32^2
+    to 96^2 square pixels and L for larger ones. A metric without annotated people is -1. Without results, all
+    are 0.
 
     Args:
-      found: from `results`, or a COCO result file's content; its joints count, boxes in it do not.
+      found: from `results`, or the content of a COCO result file. Boxes in it are not read.
       annotations: COCO annotation file.
-      skeleton: for its sigmas; any number of joints.
+      skeleton: provides the sigmas for any number of joints.
 
     Raises:
-      ValueError: a result belongs to a photo that `annotations` does not have, or is of another skeleton.
+      ValueError: a result is of a photo that `annotations` does not list, or of another skeleton.
     """
     if not found:
         return dict.fromkeys(METRICS, 0.0)
     truth = ground_truth.load(annotations)
     detections = by_category(found, skeleton)
     _check_photos(detections, truth, annotations)
-    return ap.figures(truth, detections, skeleton.sigmas)
+    return ap.metrics(truth, detections, skeleton.sigmas)
 
 
 def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matching.Detections]:
-    """Turns results into arrays, by the number of their category.
+    """Converts results to arrays by category number.
 
     Raises:
-      ValueError: a result has not as many joints as the skeleton.
+      ValueError: a result has another number of joints than the skeleton.
     """
     lengths = {len(result["keypoints"]) for result in found}
     if lengths != {3 * skeleton.num_joints}:
         raise ValueError(
-            f"`keypoints` of the results are {sorted(lengths)} numbers, but must be x, y and score of each of the"
+            f"`keypoints` of the results have {sorted(lengths)} numbers, but must be x, y and score of each of the"
             f" {skeleton.num_joints} joints of skeleton {skeleton.name!r}"
         )
     numbers = itertools.chain.from_iterable(result["keypoints"] for result in found)
@@ -137,31 +137,31 @@ def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matchi
 
 
 def _check_photos(
-    found: Mapping[int, matching.Detections], truth: ground_truth.GroundTruth, annotations: str | os.PathLike
+    detections: Mapping[int, matching.Detections], truth: ground_truth.GroundTruth, annotations: str | os.PathLike
 ) -> None:
-    photo_ids = np.concatenate([detections.photo_id for detections in found.values()])
+    photo_ids = np.concatenate([of_category.photo_id for of_category in detections.values()])
     unknown = np.setdiff1d(photo_ids, truth.photo_ids)
     if unknown.size:
         raise ValueError(
             f"{len(unknown)} photos of the results (image_id={unknown[0]}, ...) are not in {annotations}:"
-            " evaluate on the split that the results were made from"
+            " evaluate on the split of the results"
         )
 
 
 def per_joint_errors(
     joints: np.ndarray, people: records.People, areas: np.ndarray, skeleton: Skeleton
 ) -> dict[str, dict[str, float | None]]:
-    """Says for each joint how far predictions on ground-truth boxes are off, over the labelled ones.
+    """Returns the errors of each joint's predictions on ground-truth boxes, over labelled joints.
 
     Args:
       joints: [N, K, 2] predictions in photo pixels.
       people: the N annotated people.
       areas: [N] their annotated areas in square pixels, see `annotated_areas`.
-      skeleton: for names, mirror pairs and sigmas.
+      skeleton: provides names, mirror pairs and sigmas.
 
     Returns:
-      For each joint's name what `errors.per_joint` says, in units of the person's size (the square root of its
-      area), and `oks`, the mean of the joint's part in OKS, None without labelled ones.
+      The columns of `errors.per_joint` by joint name, for a person's size equal to the square root of its area.
+      `oks` is the joint's mean contribution to OKS, None without labelled ones.
     """
     labelled = people.visible > 0
     similarity = oks.joint_similarity(joints, people.joints, areas, skeleton.sigmas)
@@ -173,13 +173,13 @@ def per_joint_errors(
 
 
 def person_category(annotations: str | os.PathLike) -> int:
-    """Returns the number of the category ``person`` in a COCO annotation file; of its first, if none is."""
+    """Returns the number of the category ``person`` in a COCO annotation file, or else of its first category."""
     categories = ground_truth.load(annotations).categories
     return next((number for number, name in categories.items() if name == "person"), next(iter(categories)))
 
 
 def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
-    """Returns [N]: the areas in square pixels that a COCO annotation file gives for these annotations.
+    """Returns [N]: the areas in square pixels of these annotations in a COCO annotation file.
 
     Raises:
       ValueError: an annotation is not in the file.
@@ -189,5 +189,5 @@ def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) 
         areas |= zip(people.annotation_id.tolist(), people.area.tolist(), strict=True)
     missing = [number for number in annotation_ids.tolist() if number not in areas]
     if missing:
-        raise ValueError(f"{annotations} has no annotation {missing[0]}: was the split prepared from it?")
+        raise ValueError(f"{annotations} has no annotation {missing[0]}: give the file of the split")
     return np.array([areas[number] for number in annotation_ids.tolist()], np.float64)

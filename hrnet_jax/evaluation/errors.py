@@ -1,4 +1,4 @@
-"""How far predictions on ground-truth boxes are off, joint by joint and person by person."""
+"""Errors of predictions on ground-truth boxes, by joint and by person."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,18 @@ from hrnet_jax.skeletons import Skeleton
 def per_joint(
     joints: np.ndarray, people: records.People, sizes: np.ndarray, skeleton: Skeleton
 ) -> dict[str, dict[str, float | None]]:
-    """Says for each joint how far predictions are off, over the labelled ones.
+    """Returns the errors of each joint over labelled joints.
 
     Args:
       joints: [N, K, 2] predictions in photo pixels.
       people: the N annotated people.
       sizes: [N] the people's sizes in pixels.
-      skeleton: for names and mirror pairs.
+      skeleton: provides names and mirror pairs.
 
     Returns:
-      For each joint's name: `count` of labelled ones; `mean_error` and `median_error`, the distance from the
-      truth in units of the person's size; `swapped`, the share that lies nearer to the labelled mirror joint
-      (the left wrist where the right one is) than to its own. None where there is nothing to average.
+      By joint name: `count` of labelled ones; `mean_error` and `median_error`, the distance from the ground truth
+      in units of the person's size; `swapped`, the share that is nearer to the labelled mirror joint than to its
+      own, as a left wrist on the right one. None without anything to average.
     """
     labelled = people.visible > 0
     distance = np.linalg.norm(joints - people.joints, axis=-1)
@@ -41,7 +41,7 @@ def per_joint(
 
 
 def per_person(joints: np.ndarray, people: records.People, sizes: np.ndarray) -> np.ndarray:
-    """Returns [N] the mean error of each person's labelled joints in units of its size, NaN without any.
+    """Returns [N]: the mean error of each person's labelled joints, in units of its size; NaN without any.
 
     Args:
       joints: [N, K, 2] predictions in photo pixels.
@@ -55,5 +55,5 @@ def per_person(joints: np.ndarray, people: records.People, sizes: np.ndarray) ->
 
 
 def mean(values: np.ndarray, average: Callable = np.mean) -> float | None:
-    """Averages, or returns None if there is nothing to average."""
+    """Averages values; returns None if there are none."""
     return float(average(values)) if values.size else None

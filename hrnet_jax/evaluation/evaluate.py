@@ -1,8 +1,8 @@
-"""Evaluating a network on a prepared split: predictions for every box, and figures by source of boxes.
+"""Evaluates a network on a prepared split: predicts the joints in every box, and computes metrics by source.
 
-AP on ground-truth boxes is two to three points above AP on a detector's boxes, and the two are easily
-confused; every figure here is therefore named ``split/source/figure``: ``val2017/detector_boxes/AP``,
-``valid/gt_boxes/PCKh@0.5/Mean``. Which figures, `benchmarks` knows.
+AP on ground-truth boxes is two to three points above AP on a detector's boxes. All metrics are therefore named
+``split/source/metric``, for example ``val2017/detector_boxes/AP`` or ``valid/gt_boxes/PCKh@0.5/Mean``. See
+`protocols` for the metrics of each data set.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ DETECTOR_BOXES = "detector_boxes"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome(protocols.Predictions):
-    """What came of one source of boxes, `GT_BOXES` or `DETECTOR_BOXES`.
+    """Predictions and metrics for one source of boxes, `GT_BOXES` or `DETECTOR_BOXES`.
 
     Attributes:
       split: name of the split.
-      results: what the data set's server takes: COCO's after rescoring and suppression, or MPII's.
-      metrics: ``split/source/figure`` -> value; empty for a split that is not `benchmarks.scored`.
+      results: content of the file for the data set's server; for COCO after rescoring and NMS.
+      metrics: ``split/source/metric`` -> value; empty unless `protocols.is_scored` holds for the split.
     """
 
     split: str
@@ -41,7 +41,7 @@ class Outcome(protocols.Predictions):
 
 
 def build_step(model: nn.Module, config: ConfigDict) -> inference.Step:
-    """Returns the compiled prediction step that ``config.eval`` describes."""
+    """Returns the compiled prediction step for ``config.eval``."""
     skeleton = skeletons.load(config.skeleton)
     return inference.compile_step(
         model,
@@ -52,17 +52,16 @@ def build_step(model: nn.Module, config: ConfigDict) -> inference.Step:
 
 
 def box_sources(split: records.Split) -> dict[str, records.People]:
-    """Returns the tables of boxes that a split has, by the name of their source.
+    """Returns the boxes of a split by source.
 
     Raises:
-      ValueError: it has none.
+      ValueError: the split has none.
     """
     tables = {GT_BOXES: split.people, DETECTOR_BOXES: split.detections}
     sources = {name: people for name, people in tables.items() if people is not None and len(people.box)}
     if not sources:
         raise ValueError(
-            f"split {split.name!r} has neither annotated people nor detections:"
-            " prepare it with `--detections FILE`"
+            f"split {split.name!r} has no annotated people and no detections: prepare it with `--detections FILE`"
         )
     return sources
 
@@ -77,19 +76,19 @@ def evaluate(
     sources: Collection[str] = (GT_BOXES, DETECTOR_BOXES),
     progress: bool = False,
 ) -> list[Outcome]:
-    """Predicts everyone in a split and computes its figures, for each source of boxes that the split has.
+    """Predicts the joints in all boxes of a split and computes the metrics of each source.
 
     Args:
       step: from `build_step`.
       variables: the network's ``params`` and ``batch_stats``, on the devices.
-      split: what to evaluate on.
-      config: ``image_size``, ``eval``, ``loader`` and ``skeleton`` are read.
+      split: the data.
+      config: provides ``image_size``, ``eval``, ``loader`` and ``skeleton``.
       place: puts a batch on the devices.
-      sources: the names of those wanted.
-      progress: show a bar.
+      sources: names of the sources to evaluate. Missing ones are skipped.
+      progress: show a progress bar.
 
     Raises:
-      ValueError: the split has no boxes of any wanted source, or another skeleton than the network.
+      ValueError: the split has no boxes of these sources, or another skeleton than the network.
     """
     check_skeleton(split, config)
     tables = {name: people for name, people in box_sources(split).items() if name in sources}
@@ -103,17 +102,17 @@ def evaluate(
 
 
 def check_skeleton(split: records.Split, config: ConfigDict) -> None:
-    """Raises ValueError unless a split was prepared with the joints that the configuration speaks of."""
-    wanted = skeletons.load(config.skeleton)
-    if wanted.joints != split.skeleton.joints:
+    """Raises ValueError unless the configuration's skeleton has the joints of the split."""
+    expected = skeletons.load(config.skeleton)
+    if expected.joints != split.skeleton.joints:
         raise ValueError(
-            f"`skeleton` (={config.skeleton!r}, {wanted.num_joints} joints) is not the one that split"
+            f"`skeleton` (={config.skeleton!r}, {expected.num_joints} joints) is not the one that split"
             f" {split.name!r} was prepared with: {split.skeleton.name!r}, {split.skeleton.num_joints} joints"
         )
 
 
 def _predict(step, variables, split, people, config, place, title) -> tuple[np.ndarray, np.ndarray]:
-    """Runs the network over one table of boxes, under a progress bar if there is a title."""
+    """Runs the network on a table of boxes, with a progress bar if there is a title."""
     batches = pipeline.eval_batches(
         split,
         people,
@@ -125,26 +124,24 @@ def _predict(step, variables, split, people, config, place, title) -> tuple[np.n
     )
     steps = -(-len(people.box) // config.eval.batch_size)
     with contextlib.closing(batches):
-        shown = tqdm.tqdm(batches, desc=title, total=steps, unit="batch", disable=title is None)
-        return inference.predict(step, variables, shown, len(people.box), place)
+        bar = tqdm.tqdm(batches, desc=title, total=steps, unit="batch", disable=title is None)
+        return inference.predict(step, variables, bar, len(people.box), place)
 
 
-def _outcome(split: records.Split, found: protocols.Predictions, config: ConfigDict) -> Outcome:
-    benchmark = protocols.of_split(split)
-    results = benchmark.results(split, found, config)
-    metrics = {}
-    if protocols.is_scored(split):
-        figures = benchmark.figures(split, found, results)
-        metrics = {f"{split.name}/{found.source}/{name}": value for name, value in figures.items()}
-    return Outcome(**vars(found), split=split.name, results=results, metrics=metrics)
+def _outcome(split: records.Split, predictions: protocols.Predictions, config: ConfigDict) -> Outcome:
+    protocol = protocols.of_split(split)
+    results = protocol.results(split, predictions, config)
+    metrics = protocol.metrics(split, predictions, results) if protocols.is_scored(split) else {}
+    metrics = {f"{split.name}/{predictions.source}/{name}": value for name, value in metrics.items()}
+    return Outcome(**vars(predictions), split=split.name, results=results, metrics=metrics)
 
 
 def metrics(outcomes: Collection[Outcome]) -> dict[str, float]:
-    """Returns the figures of all sources in one flat table."""
+    """Returns the metrics of all sources in one dictionary."""
     return {name: value for outcome in outcomes for name, value in outcome.metrics.items()}
 
 
 def write_results(split: records.Split, outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
-    """Writes what the data set's server takes, and returns the file."""
+    """Writes the file for the data set's server and returns its path."""
     write = protocols.of_split(split).write
     return write(outcome.results, outcome.split, outcome.source, bool(outcome.metrics), directory)

@@ -1,4 +1,4 @@
-"""COCO's ground truth as arrays: an annotation file is read once, whatever is then asked of it."""
+"""COCO's ground truth as arrays. A file is read once for all metrics."""
 
 import dataclasses
 import functools
@@ -14,17 +14,17 @@ from hrnet_jax import validation
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """Everyone of one category, a row for each of G, photos ascending, a photo's people in the file's order.
+    """G people of one category. Photos ascend; a photo's people keep the order of the file.
 
     Attributes:
       photo_id: [G] int64.
       annotation_id: [G] int64.
-      joints: [G, K, 2] float64 in photo pixels; a category without joints has a K of 0.
-      visible: [G, K] bool, where a joint is labelled, hidden or not.
+      joints: [G, K, 2] float64 in photo pixels; K is 0 for a category without joints.
+      visible: [G, K] bool, the joint is labelled (visible or hidden).
       box: [G, 4] float64 x, y, width, height in photo pixels.
       area: [G] float64 in square pixels.
-      crowd: [G] bool, where the row stands for any number of people.
-      ignored: [G] bool, who is neither missed nor found wrongly: crowds and people without labelled joints.
+      crowd: [G] bool, the row stands for any number of people.
+      ignored: [G] bool, crowds and people without labelled joints: neither hits nor misses.
     """
 
     photo_id: np.ndarray
@@ -42,12 +42,12 @@ class People:
 
 @dataclasses.dataclass(frozen=True)
 class GroundTruth:
-    """What a COCO annotation file says.
+    """The content of a COCO annotation file.
 
     Attributes:
-      photo_ids: [P] int64, ascending; photos without people among them.
-      categories: the names by number, in the file's order.
-      people: by the category's number; annotations of photos that the file does not list are left out.
+      photo_ids: [P] int64, ascending, including photos without people.
+      categories: names by number, in the order of the file.
+      people: by category number, without annotations of unlisted photos.
     """
 
     photo_ids: np.ndarray
@@ -56,12 +56,11 @@ class GroundTruth:
 
 
 def load(path: str | os.PathLike) -> GroundTruth:
-    """Reads a COCO annotation file; the one read last is remembered until it changes.
+    """Reads a COCO annotation file. The last file is cached until it changes.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is damaged, or an annotation lacks something or has another number of joints than others of
-        its category.
+      ValueError: the file is damaged, an annotation lacks a field, or numbers of joints differ within a category.
     """
     path = pathlib.Path(path).resolve()
     if not path.is_file():
@@ -71,21 +70,21 @@ def load(path: str | os.PathLike) -> GroundTruth:
 
 
 def forget() -> None:
-    """Forgets the file that was read last."""
+    """Clears the cache of `load`."""
     _read.cache_clear()
 
 
 @functools.lru_cache(maxsize=1)
 def _read(path: pathlib.Path, changed: int, size: int) -> GroundTruth:
-    """Reads a file in the state that its time of change and size stand for."""
+    """Reads a file. Time of change and size are part of the cache's key."""
     del changed, size
     content = validation.read_json(path)
     try:
         return _parse(content)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error
+        raise ValueError(f"{path} is damaged ({error}): prepare the split again with --force") from error
     except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r:.200}): prepare the split again, with --force") from error
+        raise ValueError(f"{path} is damaged ({error!r:.200}): prepare the split again with --force") from error
 
 
 def _parse(content: dict) -> GroundTruth:
@@ -100,12 +99,12 @@ def _parse(content: dict) -> GroundTruth:
 
 
 def _table(entries: list[dict]) -> People:
-    """Turns the annotations of one category into arrays."""
+    """Converts the annotations of one category to arrays."""
     try:
         keypoints = _keypoints(entries)
         visible = keypoints[..., 2] > 0
-        seen = visible.sum(axis=1).tolist()
-        counted = [entry.get("num_keypoints", count) for entry, count in zip(entries, seen, strict=True)]
+        labelled = visible.sum(axis=1).tolist()
+        counts = [entry.get("num_keypoints", count) for entry, count in zip(entries, labelled, strict=True)]
         crowd = np.array([bool(entry.get("iscrowd", 0)) for entry in entries])
         return People(
             photo_id=_column(entries, "image_id", "i").astype(np.int64),
@@ -115,28 +114,28 @@ def _table(entries: list[dict]) -> People:
             box=_column(entries, "bbox", "if").astype(np.float64).reshape(len(entries), 4),
             area=_column(entries, "area", "if").astype(np.float64).reshape(len(entries)),
             crowd=crowd,
-            ignored=crowd | (np.array(counted) == 0),
+            ignored=crowd | (np.array(counts) == 0),
         )
     except KeyError as error:
         raise ValueError(f"an annotation of category {entries[0]['category_id']} has no {error}") from None
 
 
 def _column(entries: list[dict], name: str, kinds: str) -> np.ndarray:
-    """Returns a field of all entries; its numbers must be of one of numpy's kinds."""
+    """Returns a field of all entries. Raises ValueError unless its dtype is of one of numpy's `kinds`."""
     column = np.array([entry[name] for entry in entries])
     if len(column) and (column.dtype.kind not in kinds or not np.isfinite(column).all()):
-        raise ValueError(f"`{name}` must be {'whole' if kinds == 'i' else 'finite'} numbers everywhere")
+        raise ValueError(f"`{name}` must be {'an integer' if kinds == 'i' else 'finite numbers'} in every entry")
     return column
 
 
 def _keypoints(entries: list[dict]) -> np.ndarray:
-    """Returns [G, K, 3] float64: x, y and label of each joint."""
+    """Returns [G, K, 3] float64: x, y and flag of each joint."""
     lists = [entry.get("keypoints", ()) for entry in entries]
     lengths = {len(numbers) for numbers in lists}
     if len(lengths) > 1 or max(lengths) % 3:
         raise ValueError(
-            f"`keypoints` of category {entries[0]['category_id']} are of {sorted(lengths)} numbers:"
-            " they must all be of three for each joint"
+            f"`keypoints` of category {entries[0]['category_id']} have {sorted(lengths)} numbers:"
+            " give each entry three for every joint"
         )
     flat = np.fromiter(itertools.chain.from_iterable(lists), np.float64)
     return flat.reshape(len(entries), -1, 3) if flat.size else np.zeros((len(entries), 0, 3))

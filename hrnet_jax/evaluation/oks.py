@@ -1,32 +1,32 @@
-"""Object keypoint similarity (OKS): how alike two people's joints are, and what it is good for.
+"""Object keypoint similarity (OKS), and the rescoring and non-maximum suppression (NMS) based on it.
 
-A joint that lies ``d`` pixels from where it should be, on a person of area ``a``, scores
-``exp(-d^2 / (2 (2 sigma)^2 a))``: 1 when it sits right, 0.61 at two sigmas. A person's OKS is the mean over
-its joints (https://cocodataset.org/#keypoints-eval). Rescoring and the two suppressions are those that the
-published HRNet results went through, ties and all.
+A joint at a distance of ``d`` pixels from its reference, on a person of area ``a``, scores
+``exp(-d^2 / (2 (2 sigma)^2 a))``: 1 at the reference and 0.61 at two sigmas. A person's OKS is the mean over its
+joints (https://cocodataset.org/#keypoints-eval). Rescoring and both kinds of NMS are those of the published HRNet
+results, including the order of ties.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-SOFT_NMS_MOST = 20  # people that soft suppression keeps in a photo; COCO counts no more
+SOFT_NMS_MOST = 20  # people kept in a photo by soft NMS; COCO counts no more
 
 
 def joint_similarity(
     joints_a: np.ndarray, joints_b: np.ndarray, areas: np.ndarray, sigmas: Sequence[float] | np.ndarray
 ) -> np.ndarray:
-    """Returns [..., K] in [0, 1]: how near each joint of one person is to the same joint of another.
+    """Returns [..., K] in [0, 1]: the similarity of each joint of one person to the same joint of another.
 
     Args:
       joints_a: [..., K, 2] in photo pixels.
       joints_b: [..., K, 2], broadcast against `joints_a`.
-      areas: [...] square pixels, the size that distances are measured by.
+      areas: [...] square pixels. The square root is the unit of distances.
       sigmas: K, as a fraction of the square root of the area.
     """
     variances = (2 * np.asarray(sigmas)) ** 2
     squares = (np.asarray(joints_b) - np.asarray(joints_a)) ** 2
-    squared = squares[..., 0] + squares[..., 1]  # a sum over so short an axis is many times slower
+    squared = squares[..., 0] + squares[..., 1]  # `sum` over so short an axis is many times slower
     return np.exp(-squared / variances / (np.asarray(areas)[..., None] + np.spacing(1)) / 2)
 
 
@@ -37,71 +37,37 @@ def oks(
     areas_b: np.ndarray,
     sigmas: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
-    """Returns [N]: the OKS of one person with each of N others, over all joints, none left out.
+    """Returns [N]: the OKS of one person and each of N others over all joints.
 
     Args:
       joints_a: [K, 2] in photo pixels.
       joints_b: [N, K, 2] in photo pixels.
-      area_a: square pixels; the mean of both people's areas is the size that counts.
+      area_a: square pixels. OKS uses the mean of both people's areas.
       areas_b: [N] square pixels.
       sigmas: K, see `joint_similarity`.
     """
     return joint_similarity(joints_a, joints_b, (area_a + np.asarray(areas_b)) / 2, sigmas).mean(axis=-1)
 
 
-def against_truth(
+def oks_of_predictions(
     predicted: np.ndarray,
     joints: np.ndarray,
     visible: np.ndarray,
     areas: np.ndarray,
     sigmas: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
-    """Returns [N]: each prediction's OKS with the truth over its labelled joints, as COCO counts it.
+    """Returns [N]: COCO's OKS of each prediction and its ground truth, over labelled joints.
 
     Args:
       predicted: [N, K, 2] in photo pixels.
-      joints: [N, K, 2] the truth.
-      visible: [N, K] above 0 where a joint is labelled. A person without any gets 0.
+      joints: [N, K, 2] the ground truth.
+      visible: [N, K] above 0 for labelled joints. A person without any gets 0.
       areas: [N] annotated areas in square pixels.
       sigmas: K, see `joint_similarity`.
     """
     labelled = np.asarray(visible) > 0
     similarity = joint_similarity(predicted, joints, areas, sigmas) * labelled
     return similarity.sum(axis=-1) / np.maximum(labelled.sum(axis=-1), 1)
-
-
-def nms(
-    joints: np.ndarray,
-    scores: np.ndarray,
-    areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
-    threshold: float,
-) -> list[int]:
-    """Returns the people to keep, best first: those too like a better one (OKS above `threshold`) go.
-
-    Args:
-      joints: [N, K, 2] people of one photo.
-      scores: [N].
-      areas: [N] square pixels.
-      sigmas: K, see `joint_similarity`.
-      threshold: 0.9 in the published results.
-    """
-    return suppress(np.zeros(len(scores)), joints, scores, areas, sigmas, threshold).tolist()
-
-
-def soft_nms(
-    joints: np.ndarray,
-    scores: np.ndarray,
-    areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
-    threshold: float,
-) -> list[int]:
-    """Returns at most 20 people, best first, each one's score sinking with its likeness to those taken.
-
-    A remaining person's score is multiplied by ``exp(-oks^2 / threshold)`` (soft NMS, arXiv:1704.04503). Only
-    the order follows from the lowered scores; the caller goes on with the scores it has. Arguments as `nms`.
-    """
-    return suppress(np.zeros(len(scores)), joints, scores, areas, sigmas, threshold, soft=True).tolist()
 
 
 def suppress(
@@ -114,70 +80,72 @@ def suppress(
     *,
     soft: bool = False,
 ) -> np.ndarray:
-    """Does what `nms` or `soft_nms` does, to each of many photos; photos with as many people go together.
+    """Applies NMS to the people of each photo.
+
+    Hard NMS drops everyone whose OKS with a kept person of higher score is above `threshold`. Soft NMS
+    (arXiv:1704.04503) takes 20 people at most, the best first, and multiplies the scores of the rest by
+    ``exp(-oks^2 / threshold)`` each time. Only the order depends on the lowered scores.
 
     Args:
       photos: [N] each person's photo, in any order.
-      joints: [N, K, 2].
+      joints: [N, K, 2] in photo pixels.
       scores: [N].
       areas: [N] square pixels.
       sigmas: K, see `joint_similarity`.
-      threshold: see `nms` and `soft_nms`.
-      soft: whether as `soft_nms` does.
+      threshold: 0.9 in the published results.
+      soft: use soft NMS.
 
     Returns:
-      The rows to keep, photos in order of first appearance, best people first.
+      The rows to keep. Photos stay in order of first appearance. Each photo's people are sorted, best first.
     """
     _, first, photo = np.unique(photos, return_index=True, return_inverse=True)
-    rows = np.argsort(first[photo], kind="stable")  # photo by photo, as they come in
+    rows = np.argsort(first[photo], kind="stable")  # grouped by photo
     starts, counts = np.unique(first[photo[rows]], return_index=True, return_counts=True)[1:]
     kept = np.zeros(len(rows), bool)
-    for count in np.unique(counts):
+    for count in np.unique(counts):  # photos with equally many people are processed together
         places = starts[counts == count, None] + np.arange(count)
-        alike_many = rows[places]
-        order, stays = (_soft if soft else _hard)(
-            joints[alike_many], scores[alike_many], areas[alike_many], sigmas, threshold
-        )
-        rows[places], kept[places] = np.take_along_axis(alike_many, order, axis=1), stays
+        group = rows[places]
+        order, keep = (_soft if soft else _hard)(joints[group], scores[group], areas[group], sigmas, threshold)
+        rows[places], kept[places] = np.take_along_axis(group, order, axis=1), keep
     return rows[kept]
 
 
-def _ranked(order: np.ndarray, *tables: np.ndarray) -> list[np.ndarray]:
+def _reorder(order: np.ndarray, *tables: np.ndarray) -> list[np.ndarray]:
     """Returns tables [P, N, ...] in the order [P, N] of each photo."""
-    order = np.ascontiguousarray(order)  # the tables' layout follows it, and the last bits of sums the layout
+    order = np.ascontiguousarray(order)  # memory layout follows it, and the last bits of sums follow the layout
     photo = np.arange(len(order))[:, None]
     return [table[photo, order] for table in tables]
 
 
 def _hard(joints, scores, areas, sigmas, threshold) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the order of P photos' N people and who is kept, [P, N] both; arguments as `nms`, photos first."""
+    """Returns the order of N people in P photos and whether each is kept, both [P, N]."""
     order = np.argsort(scores, axis=1)[:, ::-1]
-    joints, areas = _ranked(order, joints, areas)
+    joints, areas = _reorder(order, joints, areas)
     kept = np.ones(order.shape, bool)
     for best in range(order.shape[1] - 1):
         rest = slice(best + 1, None)
-        alike = oks(joints[:, best, None], joints[:, rest], areas[:, best, None], areas[:, rest], sigmas)
-        kept[:, rest] &= ~kept[:, best, None] | (alike <= threshold)
+        similarity = oks(joints[:, best, None], joints[:, rest], areas[:, best, None], areas[:, rest], sigmas)
+        kept[:, rest] &= ~kept[:, best, None] | (similarity <= threshold)
     return order, kept
 
 
 def _soft(joints, scores, areas, sigmas, threshold) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the order of P photos' N people and who is kept, [P, N] both; arguments as `nms`, photos first."""
+    """Returns the order of N people in P photos and whether each is kept, both [P, N]."""
     order = np.argsort(scores, axis=1)[:, ::-1]
-    joints, areas, lowered = _ranked(order, joints, areas, scores)
+    joints, areas, lowered = _reorder(order, joints, areas, scores)
     for best in range(min(order.shape[1], SOFT_NMS_MOST) - 1):
         rest = slice(best + 1, None)
-        alike = oks(joints[:, best, None], joints[:, rest], areas[:, best, None], areas[:, rest], sigmas)
-        lowered = lowered[:, 1:] * np.exp(-(alike**2) / threshold)
+        similarity = oks(joints[:, best, None], joints[:, rest], areas[:, best, None], areas[:, rest], sigmas)
+        lowered = lowered[:, 1:] * np.exp(-(similarity**2) / threshold)
         again = np.argsort(lowered, axis=1)[:, ::-1]
-        order[:, rest], joints[:, rest], areas[:, rest], lowered = _ranked(
+        order[:, rest], joints[:, rest], areas[:, rest], lowered = _reorder(
             again, order[:, rest], joints[:, rest], areas[:, rest], lowered
         )
     return order, np.broadcast_to(np.arange(order.shape[1]) < SOFT_NMS_MOST, order.shape)
 
 
 def rescore(box_scores: np.ndarray, joint_scores: np.ndarray, threshold: float = 0.2) -> np.ndarray:
-    """Returns [N]: the box's score times the mean score of the joints that are above `threshold`.
+    """Returns [N]: the box score times the mean of the joint scores above `threshold`.
 
     Args:
       box_scores: [N] of the detector, 1 for ground-truth boxes.
@@ -185,5 +153,5 @@ def rescore(box_scores: np.ndarray, joint_scores: np.ndarray, threshold: float =
       threshold: 0.2 in the published results.
     """
     counted = joint_scores > threshold
-    total = np.add.accumulate(joint_scores * counted, axis=-1, dtype=np.float64)[..., -1]  # one after the other
+    total = np.add.accumulate(joint_scores * counted, axis=-1, dtype=np.float64)[..., -1]  # sums in order
     return total / np.maximum(counted.sum(axis=-1), 1) * box_scores

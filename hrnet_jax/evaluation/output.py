@@ -17,7 +17,7 @@ def write(outcomes: Sequence[evaluate.Outcome], split: records.Split, directory:
     if metrics := evaluate.metrics(outcomes):
         path = directory / "metrics.json"  # metrics of other splits stay
         written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
-        print("\n" + report.figure_table(outcomes, protocols.of_split(split).columns))
+        print("\n" + report.metric_table(outcomes, protocols.of_split(split).columns))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, directory)
@@ -26,7 +26,7 @@ def write(outcomes: Sequence[evaluate.Outcome], split: records.Split, directory:
 
 def _write_errors(outcome: evaluate.Outcome, split: records.Split, directory: pathlib.Path) -> list[pathlib.Path]:
     """Writes and prints the errors of joints, and draws the best and the worst people."""
-    errors = protocols.of_split(split).review(split, outcome)
+    errors = protocols.of_split(split).error_report(split, outcome)
     written = [_save(directory / f"per_joint_{split.name}.json", errors.per_joint)]
     print("\n" + report.joint_table(errors.per_joint))
     (directory / "pictures").mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""MPII's figures: the percentage of joints within half a head of the truth (PCKh), and ``pred.mat``.
+"""MPII's metrics: the percentage of joints within half a head of the ground truth (PCKh), and ``pred.mat``.
 
-A head's size is 0.6 of the diagonal of its box (Andriluka et al., CVPR 2014). As in the authors' evaluation,
-pelvis and thorax do not count in the mean, which is over all other joints, not over the groups.
+A head's size is 0.6 of the diagonal of its box (Andriluka et al., CVPR 2014). The mean is over joints and not over
+groups. As in the authors' evaluation, it excludes pelvis and thorax.
 """
 
 import pathlib
@@ -20,13 +20,13 @@ GROUPS = {"Head": ("head_top",)} | {
     for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 }
 STRICT = {"PCKh@0.1/Mean": 0.1, "PCKh@0.11/Mean": 0.11}
-"""Stricter means by name. The papers' "Mean@0.1" is in truth the one at 0.11: the original counts one too far."""
+"""Stricter means by name. The papers' "Mean@0.1" is the one at 0.11: the original reads one table row too far."""
 
-NOBODY = -1.0  # the figure where there are no joints to count, as COCO's evaluation has it
+UNDEFINED = -1.0  # the value of a metric without joints, as in COCO's evaluation
 
 
 def errors_in_heads(joints: np.ndarray, truth: mpii.Truth) -> np.ndarray:
-    """Returns [N, K]: the distance of predictions from the truth in sizes of the person's head.
+    """Returns [N, K]: the distance of predictions from the ground truth, in sizes of the person's head.
 
     Args:
       joints: [N, K, 2] in photo pixels.
@@ -34,21 +34,21 @@ def errors_in_heads(joints: np.ndarray, truth: mpii.Truth) -> np.ndarray:
     """
     distance = np.linalg.norm(joints + mpii.FIRST_PIXEL - truth.joints, axis=-1)
     diagonal = np.linalg.norm(truth.head_boxes[:, 1] - truth.head_boxes[:, 0], axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # in a head of no size, nothing is right
+    with np.errstate(divide="ignore", invalid="ignore"):  # no joint is within half of an empty head
         return distance / (HEAD_PART * diagonal)[:, None]
 
 
-def figures(joints: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[str, float]:
-    """Returns the authors' table of percentages: each group of joints, the mean, and the stricter means.
+def metrics(joints: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[str, float]:
+    """Returns the authors' table of percentages.
 
     Args:
       joints: [N, K, 2] in photo pixels.
       truth: of the same N people.
-      skeleton: for the joints' names.
+      skeleton: provides the joints' names.
 
     Returns:
-      ``PCKh@0.5/Head`` to ``PCKh@0.5/Ankle``, ``PCKh@0.5/Mean`` and those of `STRICT`; left and right weigh the
-      same in a group, and every joint in a mean. `NOBODY` where there is no joint to count.
+      ``PCKh@0.5/Head`` to ``PCKh@0.5/Ankle``, ``PCKh@0.5/Mean`` and those of `STRICT`. Left and right have equal
+      weight in a group, and so have all joints in a mean. `UNDEFINED` without joints to count.
     """
     errors, visible = errors_in_heads(joints, truth), truth.missing == 0
     counts = visible.sum(axis=0)
@@ -57,16 +57,16 @@ def figures(joints: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[s
     for group, names in GROUPS.items():
         columns = [skeleton.joints.index(name) for name in names]
         sides = [_percent(hits[k], counts[k]) for k in columns if counts[k]]
-        table[f"PCKh@{THRESHOLD}/{group}"] = float(np.mean(sides)) if sides else NOBODY
+        table[f"PCKh@{THRESHOLD}/{group}"] = float(np.mean(sides)) if sides else UNDEFINED
     counted = ~np.isin(skeleton.joints, UNCOUNTED)
     for name, threshold in {f"PCKh@{THRESHOLD}/Mean": THRESHOLD, **STRICT}.items():
-        right = (errors <= threshold) & visible
-        table[name] = _percent(right[:, counted].sum(), counts[counted].sum())
+        hits = (errors <= threshold) & visible
+        table[name] = _percent(hits[:, counted].sum(), counts[counted].sum())
     return table
 
 
 def _percent(hits: int, count: int) -> float:
-    return 100.0 * float(hits) / float(count) if count else NOBODY
+    return 100.0 * float(hits) / float(count) if count else UNDEFINED
 
 
 def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.ndarray:
@@ -75,13 +75,13 @@ def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.nda
     Args:
       joints: [N, K, 2] in photo pixels.
       people: the N people, with the numbers of their rows.
-      rows: in the annotation file. Rows of people who were left out when preparing are not numbers (NaN).
+      rows: in the annotation file. Rows of people dropped by `prepare` are NaN.
     """
-    found = np.full((rows, *joints.shape[1:]), np.nan, joints.dtype)
-    found[people.annotation_id - 1] = joints + mpii.FIRST_PIXEL
-    return found
+    table = np.full((rows, *joints.shape[1:]), np.nan, joints.dtype)
+    table[people.annotation_id - 1] = joints + mpii.FIRST_PIXEL
+    return table
 
 
 def write(preds: np.ndarray, path: pathlib.Path) -> None:
-    """Writes MATLAB's file of `predictions` as the original does: ``preds`` [rows, K, 2]."""
+    """Writes `predictions` as a MATLAB file like the original's, with ``preds`` [rows, K, 2]."""
     scipy.io.savemat(path, {"preds": preds})

@@ -1,4 +1,4 @@
-"""What an evaluation shows people: tables for the terminal, pictures of the best and the worst."""
+"""Tables of metrics for the terminal, and pictures of the best and the worst predictions."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -8,26 +8,24 @@ from hrnet_jax import geometry, visualize
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols
 
-PICTURED = 12  # people on a sheet
-PICTURE_SIZE = (320, 320)  # of each person, (height, width)
+PEOPLE_PER_SHEET = 12
+PICTURE_SIZE = (320, 320)  # (height, width) of each picture of a person
 
 
-def figure_table(outcomes: Collection[evaluate.Outcome], columns: Mapping[str, str]) -> str:
-    """Returns the figures named in `columns`, a line for each source; ``-`` where there is nobody to count."""
+def metric_table(outcomes: Collection[evaluate.Outcome], columns: Mapping[str, str]) -> str:
+    """Returns a line for each source with the metrics in `columns`; ``-`` for undefined ones."""
     rows = [["", *columns.values()]]
     for outcome in outcomes:
         name = f"{outcome.split}/{outcome.source}"
-        values = [outcome.metrics.get(f"{name}/{figure}", -1.0) for figure in columns]
+        values = [outcome.metrics.get(f"{name}/{metric}", -1.0) for metric in columns]
         rows.append([name, *(f"{value:.3f}" if value >= 0 else "-" for value in values)])
-    return _aligned(rows)
+    return _align(rows)
 
 
 def joint_table(errors: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Returns the figures of a review's joints, a line for each joint."""
+    """Returns a line for each joint of `protocols.ErrorReport.per_joint`."""
     rows = [["joint", *next(iter(errors.values()))]]
-    for joint, figures in errors.items():
-        rows.append([joint, *map(_number, figures.values())])
-    return _aligned(rows)
+    return _align(rows + [[joint, *map(_number, metrics.values())] for joint, metrics in errors.items()])
 
 
 def _number(value: float | None) -> str:
@@ -36,8 +34,8 @@ def _number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Lays out rows of cells in columns, the first to the left, the others to the right."""
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    """Lays out cells in columns. The first column is aligned left, all others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
@@ -47,37 +45,36 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def best_and_worst(
-    split: records.Split, outcome: evaluate.Outcome, review: protocols.ErrorReport
+    split: records.Split, outcome: evaluate.Outcome, errors: protocols.ErrorReport
 ) -> dict[str, np.ndarray]:
-    """Returns two sheets, ``best`` and ``worst``, of up to `PICTURED` people by how near they are to the truth.
+    """Draws two sheets, ``best`` and ``worst``, of up to `PEOPLE_PER_SHEET` people by score.
 
-    Each person stands twice on its part of the photo: the truth on the left, the prediction on the right.
+    Each person is drawn twice: the ground truth on the left and the prediction on the right.
 
     Args:
-      split: where the photos are.
-      outcome: on ground-truth boxes, of people some of whose joints are labelled.
-      review: of it.
+      split: provides the photos.
+      outcome: on ground-truth boxes, with at least one person with labelled joints.
+      errors: of the same people. Those without labelled joints are left out.
     """
-    worst = np.argsort(review.goodness, kind="stable")  # those who are not numbers last
-    worst = worst[: np.isfinite(review.goodness).sum()]
-    orders = {"best": worst[::-1][:PICTURED], "worst": worst[:PICTURED]}
-    return {name: _sheet(split, outcome, rows, review.captions) for name, rows in orders.items()}
+    worst = np.argsort(errors.score, kind="stable")[: np.isfinite(errors.score).sum()]  # NaN sorts last
+    orders = {"best": worst[::-1][:PEOPLE_PER_SHEET], "worst": worst[:PEOPLE_PER_SHEET]}
+    return {name: _sheet(split, outcome, rows, errors.captions) for name, rows in orders.items()}
 
 
 def _sheet(split, outcome, rows, captions) -> np.ndarray:
     pictures = []
     for row in rows:
-        truth, found = _truth_and_prediction(split, outcome, row)
+        truth, prediction = _truth_and_prediction(split, outcome, row)
         person = f"photo {outcome.people.photo_id[row]}, person {outcome.people.annotation_id[row]}"
         pictures += [
             visualize.caption(truth, f"{person}: truth"),
-            visualize.caption(found, f"predicted, {captions[row]}"),
+            visualize.caption(prediction, f"predicted, {captions[row]}"),
         ]
     return visualize.grid(pictures, columns=4)
 
 
 def _truth_and_prediction(split, outcome, row) -> list[np.ndarray]:
-    """Draws one person twice, on the part of the photo around its box."""
+    """Draws the ground truth and the prediction of a person on the photo around its box."""
     people = outcome.people
     photo = records.read_photo(split.photos, split.decoded, people, row)
     center, scale = geometry.box_to_center_scale(people.box[row], PICTURE_SIZE[1] / PICTURE_SIZE[0])

@@ -235,7 +235,7 @@ class PoseEvaluation:
     @property
     def score(self) -> str:
         """AP, or PCKh for a split of MPII."""
-        return protocols.of_split(self.split).score
+        return protocols.of_split(self.split).main_metric
 
     @property
     def logged_score(self) -> str:

@@ -1,4 +1,4 @@
-"""Our average precision against pycocotools', which is the judge of it, on made-up photos."""
+"""Compares average precision with pycocotools on random photos."""
 
 import contextlib
 import copy
@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from hrnet_jax import skeletons
 from hrnet_jax.evaluation import coco, matching
 
-COUNT = 10  # joints, so that sums run over more than eight
+COUNT = 10  # joints: numpy sums more than eight numbers in another order
 SKELETON = skeletons.Skeleton(
     name="ten",
     joints=tuple(f"joint {k}" for k in range(COUNT)),
@@ -24,8 +24,8 @@ SKELETON = skeletons.Skeleton(
 )
 
 
-def judged(content, found):
-    """The ten figures that pycocotools gives."""
+def pycocotools_metrics(content, found):
+    """Returns the ten metrics of pycocotools."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = copy.deepcopy(content)
@@ -39,14 +39,14 @@ def judged(content, found):
     return dict(zip(coco.METRICS, map(float, evaluation.stats), strict=True))
 
 
-def figures(content, found, directory):
+def our_metrics(content, found, directory):
     path = directory / "annotations.json"
     path.write_text(json.dumps(content))
     return coco.average_precision(found, path, SKELETON)
 
 
 def person(rng, number, photo_id, category_id=1, **fields):
-    """An annotation of a person of any size, with some of the joints labelled, or none."""
+    """Returns an annotation of any size with some or no labelled joints."""
     size = np.exp(rng.uniform(np.log(10), np.log(300)))
     corner = rng.uniform(0, 400, 2)
     joints = np.round(corner + rng.uniform(0, 1, (COUNT, 2)) * size * [0.5, 1])
@@ -64,8 +64,8 @@ def person(rng, number, photo_id, category_id=1, **fields):
     }
 
 
-def found_near(rng, annotation, digits=8):
-    """Someone found, better or worse, where an annotation is."""
+def detect(rng, annotation, digits=8):
+    """Returns a more or less exact detection of an annotation."""
     keypoints = np.array(annotation["keypoints"], float).reshape(COUNT, 3)
     size = annotation["bbox"][3]
     unlabelled = keypoints[:, 2] == 0
@@ -79,8 +79,8 @@ def found_near(rng, annotation, digits=8):
     }
 
 
-def made_up(seed, photos, people, found, categories=(1,), digits=8):
-    """Photos with or without people and detections; with few digits many scores are equal."""
+def make(seed, photos, people, found, categories=(1,), digits=8):
+    """Returns random annotations and detections. With few digits many scores are equal."""
     rng = np.random.default_rng(seed)
     photo_ids = (rng.permutation(3 * photos)[:photos] + 1).tolist()
     annotations = [
@@ -88,7 +88,7 @@ def made_up(seed, photos, people, found, categories=(1,), digits=8):
         for number in rng.permutation(people) + 1
     ]
     strangers = [person(rng, 0, int(rng.choice(photo_ids)), int(rng.choice(categories))) for _ in range(9)]
-    results = [found_near(rng, rng.choice(annotations + strangers), digits) for _ in range(found)]
+    results = [detect(rng, rng.choice(annotations + strangers), digits) for _ in range(found)]
     content = {
         "images": [{"id": photo_id} for photo_id in photo_ids],
         "categories": [{"id": number, "name": f"category {number}"} for number in categories],
@@ -103,7 +103,7 @@ def made_up(seed, photos, people, found, categories=(1,), digits=8):
     [
         {"photos": 30, "people": 60, "found": 200},
         {"photos": 30, "people": 60, "found": 200, "digits": 1},
-        {"photos": 2, "people": 40, "found": 90},  # more than are counted
+        {"photos": 2, "people": 40, "found": 90},  # more than count
         {"photos": 40, "people": 5, "found": 40},
         {"photos": 9, "people": 70, "found": 6},
         {"photos": 1, "people": 1, "found": 1},
@@ -111,48 +111,48 @@ def made_up(seed, photos, people, found, categories=(1,), digits=8):
     ],
     ids=lambda shape: "-".join(map(str, shape.values())),
 )
-def test_figures_are_those_of_pycocotools_to_the_last_bit(shape, seed, tmp_path):
-    content, found = made_up(seed, **shape)
-    assert figures(content, found, tmp_path) == judged(content, found)
+def test_metrics_equal_those_of_pycocotools_bit_for_bit(shape, seed, tmp_path):
+    content, found = make(seed, **shape)
+    assert our_metrics(content, found, tmp_path) == pycocotools_metrics(content, found)
 
 
-def test_equally_alike_annotations_are_taken_in_pycocotools_order(tmp_path):
-    """Doubles of annotations, some of them crowds or of the border of a size: of equals the last is taken."""
+def test_annotations_of_equal_similarity_are_matched_in_the_order_of_pycocotools(tmp_path):
+    """Of equal annotations the last is matched. Some are crowds, or have an area at the limit of a size."""
     for seed in range(8):
-        content, found = made_up(seed, photos=4, people=12, found=60, digits=2)
+        content, found = make(seed, photos=4, people=12, found=60, digits=2)
         doubles = [
             {**entry, "id": 100 + i, "iscrowd": i % 2, "area": [entry["area"], 32.0**2, 96.0**2][i % 3]}
             for i, entry in enumerate(content["annotations"])
         ]
         content["annotations"] += doubles
-        assert figures(content, found, tmp_path) == judged(content, found)
+        assert our_metrics(content, found, tmp_path) == pycocotools_metrics(content, found)
 
 
-def test_oddities_are_those_of_pycocotools(tmp_path):
-    """An annotation numbered 0 is nobody's match, NaN is like everybody, a photo not listed does not count."""
-    content, found = made_up(1, photos=6, people=30, found=90)
+def test_special_cases_equal_those_of_pycocotools(tmp_path):
+    """Annotation 0 is never matched, NaN matches anything, and annotations of unlisted photos do not count."""
+    content, found = make(1, photos=6, people=30, found=90)
     content["annotations"][3]["id"] = 0
     content["annotations"][5]["image_id"] = 1000
     found[0]["keypoints"][4] = found[7]["keypoints"][0] = float("nan")
-    assert figures(content, found, tmp_path) == judged(content, found)
+    assert our_metrics(content, found, tmp_path) == pycocotools_metrics(content, found)
 
 
-def test_blocks_of_photos_do_not_show_in_the_figures(tmp_path, monkeypatch):
-    content, found = made_up(2, photos=20, people=70, found=200)
-    whole = figures(content, found, tmp_path)
-    monkeypatch.setattr(matching, "BLOCK", 1)
-    assert figures(content, found, tmp_path) == whole
+def test_metrics_do_not_depend_on_the_block_size(tmp_path, monkeypatch):
+    content, found = make(2, photos=20, people=70, found=200)
+    whole = our_metrics(content, found, tmp_path)
+    monkeypatch.setattr(matching, "BLOCK_PAIRS", 1)
+    assert our_metrics(content, found, tmp_path) == whole
 
 
-def test_nobody_to_find_is_minus_one_and_nothing_right_is_zero(tmp_path):
-    content, found = made_up(3, photos=5, people=10, found=30)
-    found_elsewhere = [{**result, "category_id": 9} for result in found]
-    assert figures(content, found_elsewhere, tmp_path) == dict.fromkeys(coco.METRICS, -1.0)
+def test_metrics_are_minus_one_without_annotations_and_zero_without_matches(tmp_path):
+    content, found = make(3, photos=5, people=10, found=30)
+    of_another_category = [{**result, "category_id": 9} for result in found]
+    assert our_metrics(content, of_another_category, tmp_path) == dict.fromkeys(coco.METRICS, -1.0)
     lost = [{**result, "keypoints": (np.array(result["keypoints"]) + 1e5).tolist()} for result in found]
-    assert figures(content, lost, tmp_path)["AP"] == 0
+    assert our_metrics(content, lost, tmp_path)["AP"] == 0
 
 
-def test_everybody_found_is_all_right_whatever_else_comes_after(tmp_path):
+def test_false_positives_of_lower_score_do_not_change_a_perfect_result(tmp_path):
     rng = np.random.default_rng(0)
     people = [person(rng, i + 1, 1 + i % 4, iscrowd=0) for i in range(20)]
     content = {"images": [{"id": i} for i in (1, 2, 3, 4)], "categories": [], "annotations": people}
@@ -161,17 +161,17 @@ def test_everybody_found_is_all_right_whatever_else_comes_after(tmp_path):
         for one in people
         if one["num_keypoints"]
     ]
-    worse = [found_near(rng, one) | {"score": 0.1} for one in people]
-    values = figures(content, found + worse, tmp_path)
+    worse = [detect(rng, one) | {"score": 0.1} for one in people]
+    values = our_metrics(content, found + worse, tmp_path)
     assert values["AP"] == pytest.approx(1) and values["AR"] == 1
 
 
-def test_results_of_another_skeleton_are_refused(tmp_path):
-    content, found = made_up(0, photos=3, people=5, found=5)
+def test_refuses_results_of_another_skeleton(tmp_path):
+    content, found = make(0, photos=3, people=5, found=5)
     found[2]["keypoints"] = found[2]["keypoints"][:-3]
     with pytest.raises(ValueError, match=r"\[27, 30\] numbers.*10 joints of skeleton 'ten'"):
-        figures(content, found, tmp_path)
+        our_metrics(content, found, tmp_path)
     for entry in content["annotations"]:
         entry["keypoints"] = entry["keypoints"][:-3]
     with pytest.raises(ValueError, match="9 joints in the annotations and 10 in the results"):
-        figures(content, made_up(0, photos=3, people=5, found=5)[1], tmp_path)
+        our_metrics(content, make(0, photos=3, people=5, found=5)[1], tmp_path)

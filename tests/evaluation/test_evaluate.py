@@ -25,19 +25,19 @@ def split(coco_data):
     return records.open_split(coco_data / "val2017")
 
 
-def middle_of_the_box(variables, image, crop):
-    """A network without a clue: every joint in the middle of the crop, mapped back to the photo."""
+def predict_center(variables, image, crop):
+    """Predicts every joint at the center of the crop, in photo pixels."""
     del variables, image
-    middle = jnp.linalg.solve(crop[..., :2], 32.0 - crop[..., 2:])[..., 0]
-    return jnp.tile(middle[:, None], (1, 17, 1)), jnp.full((len(crop), 17), 0.5)
+    center = jnp.linalg.solve(crop[..., :2], 32.0 - crop[..., 2:])[..., 0]
+    return jnp.tile(center[:, None], (1, 17, 1)), jnp.full((len(crop), 17), 0.5)
 
 
 def place(batch):
     return {name: jnp.asarray(array) for name, array in batch.items()}
 
 
-def test_both_sources_of_boxes_are_evaluated_and_named(split, config):
-    outcomes = evaluate.evaluate(middle_of_the_box, {}, split, config, place)
+def test_evaluates_both_sources_of_boxes(split, config):
+    outcomes = evaluate.evaluate(predict_center, {}, split, config, place)
     assert [(outcome.source, len(outcome.joints)) for outcome in outcomes] == [
         ("gt_boxes", 12),
         ("detector_boxes", 118),
@@ -49,42 +49,42 @@ def test_both_sources_of_boxes_are_evaluated_and_named(split, config):
     assert [result["score"] for result in truth.results] == [0.5] * 12
 
 
-def test_annotations_are_read_once_in_an_evaluation(split, config):
+def test_reads_annotations_once(split, config):
     ground_truth.forget()
-    truth, _ = evaluate.evaluate(middle_of_the_box, {}, split, config, place)
-    protocols.COCO.review(split, truth)
+    truth, _ = evaluate.evaluate(predict_center, {}, split, config, place)
+    protocols.COCO.error_report(split, truth)
     assert ground_truth._read.cache_info().misses == 1
 
 
-def test_one_source_can_be_asked_for(split, config):
-    (outcome,) = evaluate.evaluate(middle_of_the_box, {}, split, config, place, sources=["gt_boxes"])
+def test_evaluates_only_the_given_sources(split, config):
+    (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place, sources=["gt_boxes"])
     assert outcome.source == "gt_boxes"
     with pytest.raises(ValueError, match="detector_boxes"):
         alone = dataclasses.replace(split, detections=None)
-        evaluate.evaluate(middle_of_the_box, {}, alone, config, place, sources=["detector_boxes"])
+        evaluate.evaluate(predict_center, {}, alone, config, place, sources=["detector_boxes"])
 
 
 @pytest.fixture(scope="module")
 def unannotated(split):
-    """A split as COCO's test photos are: no people, only a detector's boxes."""
+    """A split like COCO's test photos, with detections only."""
     nobody = records.People(**{name: column[:0] for name, column in vars(split.people).items()})
     return dataclasses.replace(split, name="test-dev2017", people=nobody)
 
 
-def test_without_annotations_there_are_results_for_the_server_but_no_figures(unannotated, config, tmp_path):
-    (outcome,) = evaluate.evaluate(middle_of_the_box, {}, unannotated, config, place)
+def test_a_split_without_annotations_has_results_but_no_metrics(unannotated, config, tmp_path):
+    (outcome,) = evaluate.evaluate(predict_center, {}, unannotated, config, place)
     assert outcome.metrics == {}
     path = evaluate.write_results(unannotated, outcome, tmp_path)
     assert path.name == "person_keypoints_test-dev2017_hrnet_results.json"
     assert json.loads(path.read_text()) == outcome.results
 
 
-def test_a_split_without_any_boxes_is_refused(unannotated, config):
+def test_refuses_a_split_without_boxes(unannotated, config):
     with pytest.raises(ValueError, match=r"test-dev2017.*--detections"):
-        evaluate.evaluate(middle_of_the_box, {}, dataclasses.replace(unannotated, detections=None), config, place)
+        evaluate.evaluate(predict_center, {}, dataclasses.replace(unannotated, detections=None), config, place)
 
 
-def test_another_skeleton_is_refused(split, config, tmp_path):
+def test_refuses_another_skeleton(split, config, tmp_path):
     fewer = dataclasses.replace(
         skeletons.COCO,
         name="head",
@@ -97,34 +97,34 @@ def test_another_skeleton_is_refused(split, config, tmp_path):
     skeletons.save(fewer, tmp_path / "head.json")
     config.skeleton = str(tmp_path / "head.json")
     with pytest.raises(ValueError, match=r"3 joints.*17 joints"):
-        evaluate.evaluate(middle_of_the_box, {}, split, config, place)
+        evaluate.evaluate(predict_center, {}, split, config, place)
 
 
-def test_tables_are_aligned_and_undefined_figures_are_dashes(split, config):
-    outcomes = evaluate.evaluate(middle_of_the_box, {}, split, config, place)
+def test_aligns_the_table_and_prints_dashes_for_undefined_metrics(split, config):
+    outcomes = evaluate.evaluate(predict_center, {}, split, config, place)
     outcomes[0].metrics["val2017/gt_boxes/AP_L"] = -1.0
-    header, first, second = report.figure_table(outcomes, protocols.COCO.columns).splitlines()
+    header, first, second = report.metric_table(outcomes, protocols.COCO.columns).splitlines()
     assert header.split() == ["AP", "AP50", "AP75", "AP-M", "AP-L", "AR"]
     assert first.split()[0] == "val2017/gt_boxes" and first.split()[5] == "-"
     assert len(header) == len(first) == len(second)
 
 
-def test_the_best_come_first_on_one_sheet_and_the_worst_on_the_other(split, config, monkeypatch):
-    monkeypatch.setattr(report, "PICTURED", 3)
-    (outcome,) = evaluate.evaluate(middle_of_the_box, {}, split, config, place, sources=["gt_boxes"])
+def test_sorts_the_best_and_the_worst_people(split, config, monkeypatch):
+    monkeypatch.setattr(report, "PEOPLE_PER_SHEET", 3)
+    (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place, sources=["gt_boxes"])
     joints = outcome.joints.copy()
     joints[[7, 2]] = split.people.joints[[7, 2]]
     order = []
     monkeypatch.setattr(report, "_sheet", lambda split, outcome, rows, captions: order.append(list(rows)))
     outcome = dataclasses.replace(outcome, joints=joints)
-    report.best_and_worst(split, outcome, protocols.COCO.review(split, outcome))
+    report.best_and_worst(split, outcome, protocols.COCO.error_report(split, outcome))
     best, worst = order
     assert set(best[:2]) == {2, 7} and not {2, 7} & set(worst) and len(best) == len(worst) == 3
 
 
-def test_pictures_show_the_truth_beside_the_prediction(split, config):
-    (outcome,) = evaluate.evaluate(middle_of_the_box, {}, split, config, place, sources=["gt_boxes"])
+def test_draws_ground_truth_and_prediction_alike(split, config):
+    (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place, sources=["gt_boxes"])
     outcome = dataclasses.replace(outcome, joints=split.people.joints)
-    truth, found = report._truth_and_prediction(split, outcome, 0)  # all its joints are labelled
+    truth, prediction = report._truth_and_prediction(split, outcome, 0)  # all its joints are labelled
     assert truth.shape == (*report.PICTURE_SIZE, 3)
-    np.testing.assert_array_equal(truth, found)
+    np.testing.assert_array_equal(truth, prediction)

@@ -31,7 +31,7 @@ def write(path, annotations):
     return path
 
 
-def test_people_come_photo_by_photo_in_the_files_order(tmp_path):
+def test_sorts_people_by_photo_and_keeps_their_order(tmp_path):
     path = write(tmp_path / "a.json", [person(9, 8), person(4, 2), person(7, 8), person(1, 2), person(6, 5)])
     truth = ground_truth.load(path)
     assert truth.photo_ids.tolist() == [2, 8]
@@ -41,7 +41,7 @@ def test_people_come_photo_by_photo_in_the_files_order(tmp_path):
     assert truth.people[1].visible[0].tolist() == [True, False]
 
 
-def test_crowds_and_people_without_labelled_joints_are_ignored(tmp_path):
+def test_ignores_crowds_and_people_without_labelled_joints(tmp_path):
     bare = {name: value for name, value in person(4, 2).items() if name not in ("iscrowd", "num_keypoints")}
     people = [person(1, 2), person(2, 2, iscrowd=1), person(3, 2, num_keypoints=0), bare]
     found = ground_truth.load(write(tmp_path / "a.json", people)).people[1]
@@ -49,7 +49,7 @@ def test_crowds_and_people_without_labelled_joints_are_ignored(tmp_path):
     assert found.crowd.tolist() == [False, True, False, False]
 
 
-def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+def test_caches_a_file_until_it_changes(tmp_path):
     path = write(tmp_path / "a.json", [person(1, 2)])
     first = ground_truth.load(path)
     assert ground_truth.load(os.fspath(path)) is first
@@ -59,13 +59,13 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     assert len(ground_truth.load(path).people[1]) == 2
 
 
-def test_a_category_may_be_without_joints(tmp_path):
+def test_a_category_may_have_no_joints(tmp_path):
     car = {name: value for name, value in person(5, 2, category_id=3).items() if name != "keypoints"}
     truth = ground_truth.load(write(tmp_path / "a.json", [person(1, 2), car]))
     assert truth.people[3].joints.shape == (1, 0, 2) and truth.people[1].joints.shape == (1, 2, 2)
 
 
-def test_what_is_wrong_with_a_file_is_said(tmp_path):
+def test_error_messages_name_the_problem(tmp_path):
     with pytest.raises(FileNotFoundError):
         ground_truth.load(tmp_path / "nothing.json")
     lacking = {name: value for name, value in person(1, 2).items() if name != "area"}

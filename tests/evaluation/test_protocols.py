@@ -1,4 +1,4 @@
-"""How splits of MPII are judged; those of COCO are in test_evaluate.py."""
+"""Tests the protocol of MPII. That of COCO is in test_evaluate.py."""
 
 import dataclasses
 import json
@@ -34,8 +34,8 @@ def prepared(tmp_path, entries, *, with_truth: bool, split: str = "valid") -> re
     return records.open_split(tmp_path / "out" / split)
 
 
-def know_it_all(split: records.Split, config, monkeypatch, shift: float = 0.0) -> evaluate.Outcome:
-    """The outcome of a network that finds every joint, `shift` pixels too far to the right."""
+def evaluate_shifted(split: records.Split, config, monkeypatch, shift: float = 0.0) -> evaluate.Outcome:
+    """Evaluates predictions that are `shift` pixels to the right of the ground truth."""
     joints = (split.people.joints + np.array([shift, 0])).astype(np.float32)
     found = joints, np.full(joints.shape[:2], 0.5, np.float32)
     monkeypatch.setattr(evaluate, "_predict", lambda *_: found)
@@ -43,84 +43,84 @@ def know_it_all(split: records.Split, config, monkeypatch, shift: float = 0.0) -
     return outcome
 
 
-def test_figures_are_flat_and_count_the_people_that_are_there(tmp_path, config, monkeypatch):
+def test_metrics_count_the_people_that_are_not_dropped(tmp_path, config, monkeypatch):
     entries = made_mpii.people(5)
     entries[0]["center"] = [-1, -1]
     split = prepared(tmp_path, entries, with_truth=True)
-    outcome = know_it_all(split, config, monkeypatch)
+    outcome = evaluate_shifted(split, config, monkeypatch)
     assert outcome.metrics["valid/gt_boxes/PCKh@0.5/Mean"] == 100
     assert {name.removeprefix("valid/gt_boxes/") for name in outcome.metrics} == set(protocols.MPII.columns)
-    assert f"valid/gt_boxes/{protocols.of_split(split).score}" in outcome.metrics
-    header, line = report.figure_table([outcome], protocols.of_split(split).columns).splitlines()
+    assert f"valid/gt_boxes/{protocols.of_split(split).main_metric}" in outcome.metrics
+    header, line = report.metric_table([outcome], protocols.of_split(split).columns).splitlines()
     assert header.split() == [
         *("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean", "Mean@0.1", "Mean@0.11")
     ]
     assert line.split() == ["valid/gt_boxes", *["100.000"] * 10]
 
 
-def test_a_kind_of_joint_that_nobody_has_is_a_dash(tmp_path, config, monkeypatch):
+def test_prints_a_dash_for_a_group_without_joints(tmp_path, config, monkeypatch):
     entries = made_mpii.people(2)
     for entry in entries:
         entry["joints_vis"][MPII.joints.index("head_top")] = 0
-    outcome = know_it_all(prepared(tmp_path, entries, with_truth=True), config, monkeypatch)
-    line = report.figure_table([outcome], protocols.MPII.columns).splitlines()[1]
+    outcome = evaluate_shifted(prepared(tmp_path, entries, with_truth=True), config, monkeypatch)
+    line = report.metric_table([outcome], protocols.MPII.columns).splitlines()[1]
     assert line.split()[:3] == ["valid/gt_boxes", "-", "100.000"]
 
 
-def test_without_matlabs_truth_there_are_predictions_but_no_figures(tmp_path, config, monkeypatch):
+def test_without_the_matlab_file_there_are_predictions_but_no_metrics(tmp_path, config, monkeypatch):
     split = prepared(tmp_path, made_mpii.people(3), with_truth=False)
-    outcome = know_it_all(split, config, monkeypatch)
+    outcome = evaluate_shifted(split, config, monkeypatch)
     assert outcome.metrics == {} and not protocols.is_scored(split)
     path = evaluate.write_results(split, outcome, tmp_path)
     assert path == tmp_path / "valid" / "pred.mat"
     preds = scipy.io.loadmat(path)["preds"]
     np.testing.assert_allclose(preds, [entry["joints"] for entry in made_mpii.people(3)], rtol=1e-5)
-    assert protocols.of_split(split).review(split, outcome).per_joint["left_knee"]["count"] == 3
+    assert protocols.of_split(split).error_report(split, outcome).per_joint["left_knee"]["count"] == 3
 
 
-def test_a_test_split_gives_predictions_only(tmp_path, config, monkeypatch):
+def test_a_test_split_has_predictions_only(tmp_path, config, monkeypatch):
     entries = [{name: entry[name] for name in ("image", "center", "scale")} for entry in made_mpii.people(3)]
     entries[1]["scale"] = -1
     split = prepared(tmp_path, entries, with_truth=False, split="test")
-    outcome = know_it_all(split, config, monkeypatch)
+    outcome = evaluate_shifted(split, config, monkeypatch)
     preds = scipy.io.loadmat(evaluate.write_results(split, outcome, tmp_path))["preds"]
     assert preds.shape == (3, MPII.num_joints, 2)
     assert np.isnan(preds[1]).all() and (preds[[0, 2]] == 1).all()
     assert outcome.metrics == {}
 
 
-def test_errors_are_measured_in_heights(tmp_path, config, monkeypatch):
+def test_errors_are_relative_to_the_height(tmp_path, config, monkeypatch):
     entries = made_mpii.people(3)
     entries[2]["joints_vis"] = [0] * MPII.num_joints
     split = prepared(tmp_path, entries, with_truth=False)
-    outcome = know_it_all(split, config, monkeypatch, shift=4.0)
-    review = protocols.MPII.review(split, outcome)
-    np.testing.assert_allclose(review.goodness, [-4 / 40, -4 / 42, np.nan], rtol=1e-5)
-    assert review.captions[0] == "10.0% of the height off"
-    assert review.per_joint["right_ankle"] == {
+    outcome = evaluate_shifted(split, config, monkeypatch, shift=4.0)
+    errors = protocols.MPII.error_report(split, outcome)
+    np.testing.assert_allclose(errors.score, [-4 / 40, -4 / 42, np.nan], rtol=1e-5)
+    assert errors.captions[0] == "10.0% of the height off"
+    assert errors.per_joint["right_ankle"] == {
         "count": 0, "mean_error": None, "median_error": None, "swapped": None,
     }  # fmt: skip
-    knee = review.per_joint["left_knee"]
+    knee = errors.per_joint["left_knee"]
     assert knee["count"] == 2 and knee["mean_error"] == pytest.approx((4 / 40 + 4 / 42) / 2, rel=1e-5)
-    assert report.joint_table(review.per_joint).splitlines()[0].split()[1:] == [
+    assert report.joint_table(errors.per_joint).splitlines()[0].split()[1:] == [
         *("count", "mean_error", "median_error", "swapped")
     ]
-    sheets = report.best_and_worst(split, outcome, review)
+    sheets = report.best_and_worst(split, outcome, errors)
     assert sheets["best"].shape == sheets["worst"].shape  # of the two people with labelled joints
 
 
-def test_the_five_real_people_are_predicted_without_a_table(shared, tmp_path, config):
+def test_predicts_five_real_people_without_metrics(shared, tmp_path, config):
     prepare.prepare_mpii(shared / "real" / "mpii_five", tmp_path / "out")
     split = records.open_split(tmp_path / "out" / "valid")
 
-    def middle(variables, image, crop):
+    def predict_center(variables, image, crop):
         center = jnp.linalg.solve(crop[..., :2], 32.0 - crop[..., 2:])[..., 0]
         return jnp.tile(center[:, None], (1, MPII.num_joints, 1)), jnp.full((len(crop), MPII.num_joints), 0.5)
 
     def place(batch):
         return {name: jnp.asarray(array) for name, array in batch.items()}
 
-    (outcome,) = evaluate.evaluate(middle, {}, split, config, place)
+    (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place)
     preds = scipy.io.loadmat(evaluate.write_results(split, outcome, tmp_path))["preds"]
     annotations = json.loads((shared / "real" / "mpii_five" / "annot" / "valid.json").read_text())
     centers = [[x, y + 15 * entry["scale"]] for entry in annotations for x, y in [entry["center"]]]
@@ -128,7 +128,7 @@ def test_the_five_real_people_are_predicted_without_a_table(shared, tmp_path, co
     assert outcome.metrics == {}
 
 
-def test_a_split_of_before_there_was_mpii_is_of_coco():
+def test_a_split_without_a_data_set_in_its_summary_is_of_coco():
     people = records.People(*[np.zeros(0)] * 7)
     split = records.Split("old", [], people, None, __file__, MPII, {})  # pyright: ignore
     assert protocols.of_split(split) is protocols.COCO

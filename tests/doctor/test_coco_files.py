@@ -1,0 +1,90 @@
+import os
+
+import made_damage
+import pytest
+from made_damage import SPLIT, Damage, annotations, kinds, labelled, some, write_coco
+
+
+def write_unknown_categories(content, rng):
+    for person in some(content["annotations"], rng):
+        person["category_id"] = int(rng.integers(2, 90))
+
+
+def rename_category(content, rng):
+    content["categories"][0]["name"] = str(rng.choice(["human", "Person", "pedestrian"]))
+
+
+def reorder_keypoints(content, rng):
+    names = content["categories"][0]["keypoints"]
+    a, b = rng.choice(len(names), 2, replace=False)
+    names[a], names[b] = names[b], names[a]
+
+
+def repeat_id(content, rng):
+    first, second = some(content["annotations"], rng, 0)[0], content["annotations"][-1]
+    first["id"] = content["annotations"][0]["id"] if first is second else second["id"]
+
+
+def write_unknown_photos(content, rng):
+    for person in some(content["annotations"], rng):
+        person["image_id"] = int(rng.integers(10**7, 10**8))
+
+
+def write_wrong_counts(content, rng):
+    for person in some(labelled(content), rng):
+        person["num_keypoints"] = 0
+
+
+def malform(content, rng):
+    for person in some(content["annotations"], rng):
+        name = str(rng.choice(["bbox", "keypoints", "area", "image_id"]))
+        if rng.random() < 0.5:
+            del person[name]
+        else:
+            person[name] = [None, "much", float("nan"), [1, 2, 3]][rng.integers(4)]
+
+
+DAMAGES = [
+    Damage("unknown categories", write_unknown_categories, "categories_unknown"),
+    Damage("category renamed", rename_category, "categories"),
+    Damage("keypoints reordered", reorder_keypoints, "keypoint_names"),
+    Damage("ids twice", repeat_id, "ids_twice"),
+    Damage("unknown photos", write_unknown_photos, "photos_unknown"),
+    Damage("counts wrong", write_wrong_counts, "num_keypoints"),
+    Damage("malformed", malform, "people_malformed", ("numbers_not_finite",)),
+]
+
+
+@made_damage.cases(DAMAGES)
+def test_finds_damaged_entries(base, tmp_path, damage, seed):
+    made_damage.check_annotations(base, tmp_path / "root", damage, seed)
+
+
+def test_files_that_are_no_annotations_are_a_finding(tmp_path):
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    for text in ("", "[]", "{", "{}", '{"images": 3, "annotations": []}'):
+        (folder / "person_keypoints_train.json").write_text(text)
+        assert set(kinds(tmp_path)) == {"annotations_unreadable"}
+
+
+def test_a_pipe_instead_of_annotations_is_a_finding(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    os.mkfifo(tmp_path / "annotations" / f"person_keypoints_{SPLIT}.json")
+    assert kinds(tmp_path) == {"annotations_unreadable": "error"}
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [3, True, "person", [{"id": [1], "name": "x"}], [{"id": 1, "name": ["x"]}], [{"id": 1, "name": {}}], [[1]]],
+)
+def test_categories_of_any_type_are_a_finding(made_up, tmp_path, categories):
+    found = kinds(write_coco(tmp_path / "root", made_up, annotations(made_up) | {"categories": categories}))
+    assert "categories" in found and "not_examined" not in found
+
+
+@pytest.mark.parametrize("names", [[[1]] * 17, [1] * 17, None])
+def test_keypoint_names_of_any_type_are_a_finding(made_up, tmp_path, names):
+    content = annotations(made_up)
+    content["categories"][0]["keypoints"] = names
+    assert set(kinds(write_coco(tmp_path / "root", made_up, content))) == {"annotations_refused"}
