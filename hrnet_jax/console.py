@@ -37,13 +37,21 @@ def is_for_user(error: BaseException) -> bool:
 def _parse_flags(arguments: list[str]) -> list[str]:
     """As absl does; a configuration that is missing, or a field that it does not have, is the user's mistake."""
     try:
-        rest = app.parse_flags_with_usage(arguments)
+        rest = _parse_or_help(arguments)
         if (config := flags.FLAGS["config"].value) is not None:
             getattr(config, "to_dict")  # noqa: B009  (ml_collections tells only on first use)
         return rest
     except (OSError, AttributeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+
+
+def _parse_or_help(arguments: list[str]) -> list[str]:
+    """Parses flags. ``--help`` exits with status 0; absl's own exits with 1."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except SystemExit:
+        sys.exit(0 if {"--help", "-help", "--helpfull", "-h"} & {*arguments} else USAGE_ERROR)
 
 
 def start(main: Callable[..., int | None], takes_arguments: bool = False) -> None:

@@ -1,0 +1,30 @@
+"""The command ``hrnet``: ``hrnet NAME ...`` is ``python -m hrnet_jax.NAME ...``."""
+
+import runpy
+import sys
+
+COMMANDS = {
+    "rows": "list the published rows with their configurations",
+    "prepare": "turn annotations and photos into records to train on",
+    "doctor": "find what is wrong with a data set, a prepared split or a run",
+    "convert": "convert checkpoints between PyTorch and JAX",
+    "compare": "compare a network layer by layer with PyTorch",
+    "benchmark": "measure speed and memory",
+}
+
+
+def main() -> None:
+    """Runs a command with the remaining arguments."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        lines = [f"  {command:<10} {help}" for command, help in COMMANDS.items()]
+        print("\n".join(["usage: hrnet COMMAND [--help] ...", "", *lines]))
+    elif name in COMMANDS:
+        sys.argv = [f"hrnet {name}", *sys.argv[2:]]
+        runpy.run_module(f"hrnet_jax.{name}", run_name="__main__", alter_sys=True)
+    else:
+        sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
+
+
+if __name__ == "__main__":
+    main()
