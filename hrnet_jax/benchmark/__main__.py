@@ -56,7 +56,9 @@ def define_flags() -> None:
     flags.DEFINE_list("sweep", [], "Batches at which `step` and `predict` measure, instead, to tell each's best.")
     flags.DEFINE_integer("batches", 10_000, "How many batches `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "How often each contender takes its turn.")
-    flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
+    flags.DEFINE_list(
+        "modes", ["default"], f"Of torch.compile, each takes minutes: some of {', '.join(step.MODES)}, or none."
+    )
     flags.DEFINE_boolean("profile", False, "Whether `step` profiles one of ours, for Perfetto, to OUT/profile.")
     flags.DEFINE_float("share", 0.3, "Of a chip's peak, that `scale` assumes computing to reach.")
     flags.DEFINE_float("loaded", math.inf, "People a second that a host can load, for `scale`; see `input`.")
@@ -81,6 +83,8 @@ def run(parts: list[str]) -> None:
             raise ValueError(f"--{name} (={value}) must be at least {least}")
     if not all(size.isascii() and size.isdecimal() and int(size) > 0 for size in given.sweep):
         raise ValueError(f"--sweep (={','.join(given.sweep)}) must be numbers of people, such as 32,64,128")
+    if not set(given.modes) <= set(step.MODES):
+        raise ValueError(f"--modes (={','.join(given.modes)}) must be some of {', '.join(step.MODES)}, or none")
     chosen = list(PARTS) if not parts or "all" in parts else parts
     report: dict[str, Any] = {"machine": machine()}
     report["command"] = " ".join(["python -m hrnet_jax.benchmark", *sys.argv[1:]])
@@ -181,7 +185,7 @@ def _race(part: str, config: ConfigDict, given: flags.FlagValues, ours: Callable
         ours,
         train=part == "step",
         theirs=given.side != "ours",
-        compiled=given.compiled,
+        modes=given.modes,
     )
     if found.reference == race.OURS and given.side == "both":
         print("  nothing to compare with: that is PyTorch, which is not installed (pip install torch)", flush=True)

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -28,13 +28,11 @@ CHANNELS_LAST = "PyTorch, channels last"
 COMPILED = "PyTorch, channels last, compiled"
 LOOPS = "PyTorch, channels last, the original's decoding"
 MODES = {
-    "cpu": {"default": COMPILED},
-    "cuda": {
-        "default": COMPILED,
-        "reduce-overhead": f"{COMPILED}, as a CUDA graph",
-        "max-autotune": f"{COMPILED}, autotuned",
-    },
+    "default": COMPILED,
+    "reduce-overhead": f"{COMPILED}, as a CUDA graph",
+    "max-autotune": f"{COMPILED}, autotuned",
 }
+"""What ``torch.compile`` has, and what such a contender is called here."""
 
 
 def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
@@ -107,7 +105,7 @@ def ours_prediction(config: ConfigDict, size: int) -> Callable[[], int]:
 
 @contextlib.contextmanager
 def pytorch(
-    config: ConfigDict, size: int, *, train: bool, compiled: bool
+    config: ConfigDict, size: int, *, train: bool, modes: Collection[str]
 ) -> Iterator[dict[str, Callable[[], int]]]:
     """Gives the PyTorch contenders, by name: on a GPU if torch sees one, with mixed precision for bfloat16.
 
@@ -116,7 +114,7 @@ def pytorch(
       size: of the batch.
       train: a training step; else a prediction: the network on image and mirror image. Only `LOOPS` turns the
         mirrored heatmaps back and decodes, as the original does it, on the host.
-      compiled: whether to have ``torch.compile``d ones, too, which takes minutes.
+      modes: of ``torch.compile``, of which to have contenders, too; each takes minutes. See `MODES`.
 
     Raises:
       ImportError: torch is not installed.
@@ -125,9 +123,7 @@ def pytorch(
 
     torch.backends.cudnn.benchmark = True
     variants = {EAGER: (torch.contiguous_format, None), CHANNELS_LAST: (torch.channels_last, None)}
-    if compiled:
-        modes = MODES["cuda" if torch.cuda.is_available() else "cpu"]
-        variants |= {name: (torch.channels_last, mode) for mode, name in modes.items()}
+    variants |= {MODES[mode]: (torch.channels_last, mode) for mode in modes}
     try:
         contenders = {
             name: _contender(config, size, train, layout, mode) for name, (layout, mode) in variants.items()
@@ -222,7 +218,7 @@ def measure(
     *,
     train: bool,
     theirs: bool,
-    compiled: bool,
+    modes: Collection[str] = (),
 ) -> race.Race:
     """Lets ours and PyTorch take turns; the reference is PyTorch's fastest, or ours if PyTorch takes no part.
 
@@ -234,7 +230,7 @@ def measure(
       ours: see `ours_training` and `ours_prediction`; None if ours takes no part.
       train: whether these are training steps; else they are predictions.
       theirs: whether PyTorch takes part, if it is installed.
-      compiled: whether to have ``torch.compile``d contenders, too.
+      modes: of ``torch.compile``, see `pytorch`.
 
     Raises:
       ValueError: nobody takes part.
@@ -242,7 +238,7 @@ def measure(
     size, installed = config.batch_size, importlib.util.find_spec("torch") is not None
     if theirs and not installed and not ours:
         raise ValueError("PyTorch, the only side that is to take part, is not installed: pip install torch")
-    entered = pytorch(config, size, train=train, compiled=compiled) if theirs and installed else None
+    entered = pytorch(config, size, train=train, modes=modes) if theirs and installed else None
     with entered or contextlib.nullcontext({}) as others:
         contenders = {race.OURS: ours, **others} if ours else others
         fitting = {name: contender for name, contender in contenders.items() if _fits(name, contender)}

@@ -90,6 +90,7 @@ def test_mistakes_are_one_line(tmp_path):
         ("inputs",): "there is no part 'inputs': choose some of input, step",
         ("scale",): "set JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 to simulate four",
         ("step", "--sweep=8,x"): "--sweep (=8,x) must be numbers of people, such as 32,64,128",
+        ("step", "--modes=fast"): "--modes (=fast) must be some of default, reduce-overhead, max-autotune",
         ("input", "--rounds=0"): "--rounds (=0) must be at least 1",
         ("memory", "--batches=1"): "--batches (=1) must be at least 2",
         ("input", f"--config.data.dir={tmp_path}"): f"{tmp_path}/train2017 does not exist: prepare the data with",

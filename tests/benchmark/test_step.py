@@ -63,7 +63,7 @@ def test_the_twin_takes_part(config, compiled, dtype):
     config.model.dtype = dtype
     for train in (True, False):
         ours = step.ours_training(config, compiled) if train else step.ours_prediction(config, 8)
-        found = step.measure(config, 2, ours, train=train, theirs=True, compiled=False)
+        found = step.measure(config, 2, ours, train=train, theirs=True)
         others = [step.EAGER, step.CHANNELS_LAST] + [step.LOOPS] * (not train)
         assert list(found.rates) == [race.OURS, *others]
         medians = {name: np.median(rates) for name, rates in found.rates.items()}
@@ -83,15 +83,15 @@ def test_what_runs_out_of_memory_is_left_out(config, monkeypatch, capsys):
         (None, True, [step.EAGER]),
         (lambda: 8, False, [race.OURS]),
     ):
-        found = step.measure(config, 2, ours, train=True, theirs=theirs, compiled=False)
+        found = step.measure(config, 2, ours, train=True, theirs=theirs)
         assert list(found.rates) == names and found.reference == names[-1]
     assert f"{step.CHANNELS_LAST}: left out" in capsys.readouterr().out
     others[step.EAGER] = too_large
     with pytest.raises(ValueError, match=r"nothing fits into the device's memory at batch 8"):
-        step.measure(config, 2, None, train=True, theirs=True, compiled=False)
+        step.measure(config, 2, None, train=True, theirs=True)
     monkeypatch.setattr(step.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match="is not installed: pip install torch"):
-        step.measure(config, 2, None, train=True, theirs=True, compiled=False)
+        step.measure(config, 2, None, train=True, theirs=True)
 
 
 def test_other_mistakes_are_not_taken_for_too_little_memory(config):
@@ -99,7 +99,7 @@ def test_other_mistakes_are_not_taken_for_too_little_memory(config):
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        step.measure(config, 2, wrong, train=True, theirs=False, compiled=False)
+        step.measure(config, 2, wrong, train=True, theirs=False)
 
 
 def test_batches_are_of_the_size_asked_for_and_for_the_devices(config):
