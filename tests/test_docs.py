@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from configs import default
+from hrnet_jax import configuration, rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reproducibility.md"
@@ -50,12 +50,7 @@ def test_options_that_are_named_exist():
     options = set(re.findall(r"`config\.([\w.]+)`", TEXT))
     assert len(options) > 20
     for option in options:
-        found = default.get_config()
-        if option.startswith("model."):
-            found.model.update(default.simple_baseline())
-        for field in option.split("."):
-            assert field in found, option
-            found = found[field]
+        assert any(option in configuration.fields(network) for network in configuration.NETWORKS), option
 
 
 def test_rows_that_are_referred_to_are_about_the_same():
@@ -78,6 +73,22 @@ def test_the_readme_leads_here():
 def test_pages_are_finished_and_name_what_there_is(page):
     text = page.read_text()
     assert not re.search(r"^[A-Z]{4,}$|\bTODO\b", text, re.M)
-    configs = set(re.findall(r"`((?:coco|mpii)_(?:hrnet|resnet)\w+)`", text))
-    assert all((ROOT / "configs" / f"{name}.py").is_file() for name in configs)
+    assert not re.findall(r"(?:coco|mpii)_(?:hrnet|resnet)\w+\.py", text)  # paths of version 0.1
+    for table, row in re.findall(r"(\w+)\.py:(\w+)", text):
+        assert row in rows.load(table) or (table, row) == ("coco", "hrnet_"), row
     assert f"](docs/{page.name})" in (ROOT / "README.md").read_text()
+
+
+def test_the_code_in_the_readme_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    small = code.replace("configuration.default()", "small()").replace("256, 192", "64, 64")
+
+    def small_config():
+        config = configuration.default()
+        config.model.update(width=4, units=(1, 1, 1), blocks=1)
+        return config
+
+    names: dict = {"small": small_config}
+    lines = compile(small, "README.md", "exec")
+    exec(lines, names)
+    assert names["heatmaps"].shape == (1, 16, 16, 17) and names["saliency"].shape == (1, 64, 64, 3)

@@ -1,6 +1,6 @@
 """The laboratory: our network against its PyTorch twin, layer by layer, gradient by gradient, step by step.
 
-    python -m hrnet_jax.compare --config configs/coco_hrnet_w32_256x192.py
+    python -m hrnet_jax.compare --config configs/coco.py:hrnet_w32_256x192
     python -m hrnet_jax.compare --config configs/... --checkpoint model.pth --batch data --precision all
 
 The same weights and batch go through both. Every layer's output in evaluation and in training mode, every
