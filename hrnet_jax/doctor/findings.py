@@ -70,10 +70,7 @@ def found(
       of: number of examined entries.
     """
     every = iter(examples)
-    first = [
-        example.item() if hasattr(example, "item") else example
-        for example in itertools.islice(every, MAX_EXAMPLES)
-    ]
+    first = [item.item() if hasattr(item, "item") else item for item in itertools.islice(every, MAX_EXAMPLES)]
     if not first:
         return []
     count = len(first) + sum(1 for _ in every)  # without a list: there may be more than memory holds
@@ -128,10 +125,9 @@ def topic(name: str, *defaults: Any) -> Callable[[Examine], Examine]:
 
 def with_location(findings: Iterable[Finding], file: object, split: str) -> list[Finding]:
     """Fills in the file and the split of findings that have none."""
+    path = _truncate(str(file), MAX_SENTENCE)
     return [
-        dataclasses.replace(
-            finding, file=finding.file or _truncate(str(file), MAX_SENTENCE), split=finding.split or split
-        )
+        dataclasses.replace(finding, file=finding.file or path, split=finding.split or split)
         for finding in findings
     ]
 

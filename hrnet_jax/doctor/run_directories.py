@@ -2,7 +2,6 @@
 
 import math
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -145,7 +144,8 @@ def _checkpoints(
             findings += with_location(damage, folder, "")
             continue
         network = description | {"joints": joints}
-        bad = [path for path, leaf in _leaves(state) if not np.isfinite(leaf).all()]
+        leaves = jax.tree_util.tree_leaves_with_path(state)
+        bad = [jax.tree_util.keystr(path) for path, leaf in leaves if not np.isfinite(leaf).all()]
         what = "{count} of its arrays have values that are not finite"
         findings += with_location(found("weights_not_finite", "error", bad, what, OTHER_CHECKPOINT), folder, "")
         readable += 1
@@ -181,11 +181,6 @@ def _left_over(folder: pathlib.Path) -> list[Finding]:
 def _step(folder: pathlib.Path) -> int:
     """Returns the step of a checkpoint's folder, -1 for other folders."""
     return int(folder.name) if folder.name.isascii() and folder.name.isdigit() else -1
-
-
-def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        yield jax.tree_util.keystr(path), leaf
 
 
 @topic("data", {})
