@@ -1,1 +1,1 @@
-"""What can be wrong with a data set or a run, a topic a file; `hrnet_jax.doctor` is the command."""
+"""Checks of data sets and run directories: one file per topic, and the command ``python -m hrnet_jax.doctor``."""

@@ -1,9 +1,9 @@
-"""What is wrong with a data set or a run, before any step: ``python -m hrnet_jax.doctor DATA``.
+"""Checks a data set or a run directory: ``python -m hrnet_jax.doctor DATA``.
 
-DATA is what `prepare` takes (COCO's layout or MPII's), what it wrote (a prepared split, or the folder of several),
-or a run directory of ``train.py``. Every finding says how grave it is (error, warning, note), where, what, and the
-way out. The exit status is 0 if there is nothing, or notes only; 1 if there are errors or warnings; 2 if DATA is
-none of these. ``--json FILE`` writes the same for programs.
+DATA is a data set in COCO's or MPII's layout, a prepared split or a folder of several, or a run directory of
+``train.py``. Each finding has a severity (error, warning or note), a place, a description and a remedy. The exit
+status is 0 without findings or with notes only, 1 with errors or warnings, and 2 if DATA is none of these.
+``--json FILE`` also writes the report as JSON.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from hrnet_jax import console, validation
 from hrnet_jax.doctor import findings, prepared, raw, run_directories, skeleton_files, splits
 from hrnet_jax.doctor.findings import Examination
 
-FINDINGS = 1  # the exit status if something is wrong
+FINDINGS = 1  # exit status with errors or warnings
 COCO, MPII, SPLIT, SPLITS, RUN = (
     "data set in COCO's layout",
     "data set in MPII's layout",
@@ -27,11 +27,11 @@ COCO, MPII, SPLIT, SPLITS, RUN = (
 
 
 def kind_of(path: pathlib.Path) -> str:
-    """Returns what a directory is.
+    """Returns the kind of a directory.
 
     Raises:
       FileNotFoundError: there is no such directory.
-      ValueError: it is nothing that can be examined.
+      ValueError: it is of no known kind.
     """
     if not path.exists():
         raise validation.missing(path)
@@ -43,8 +43,8 @@ def kind_of(path: pathlib.Path) -> str:
             MPII: (path / "annot").is_dir(),
             SPLITS: any(map(prepared.is_split, path.iterdir())),
         }
-        for kind, is_it in tests.items():
-            if is_it:
+        for kind, matches in tests.items():
+            if matches:
                 return kind
     raise ValueError(
         f"{path} is neither a data set (annotations/ or annot/, and images/), nor prepared splits"
@@ -55,45 +55,50 @@ def kind_of(path: pathlib.Path) -> str:
 def examine(
     path: pathlib.Path, detections: pathlib.Path | None = None, skeleton: str = "coco"
 ) -> tuple[str, list[Examination]]:
-    """Examines whatever `path` is.
+    """Examines a directory of any kind.
 
     Args:
-      path: a data set in COCO's or MPII's layout, a prepared split or several, a run directory.
-      detections: a detector's file for a data set in COCO's layout; None for the authors', if it is there.
-      skeleton: name or file, for a data set in COCO's layout; the others say themselves.
+      path: a data set in COCO's or MPII's layout, a prepared split or several, or a run directory.
+      detections: a detector's file for a data set in COCO's layout; None for the authors' file if it exists.
+      skeleton: name or file, for a data set in COCO's layout.
 
     Returns:
-      What it is, and the examination of each split or part.
+      The kind, and the examination of each split or part.
 
     Raises:
-      FileNotFoundError, ValueError: there is nothing that can be examined, or the options do not fit it.
+      FileNotFoundError, ValueError: `path` cannot be examined, or the options do not apply to it.
     """
     kind = kind_of(path)
     if detections and (kind != COCO or not detections.is_file()):
-        raise ValueError(f"`detections` (={detections}) must be a file, and go with a {COCO}, not a {kind}")
+        raise ValueError(f"`detections` (={detections}) must be a file and go with a {COCO}, not a {kind}")
     if kind == RUN:
         return kind, run_directories.examine(path)
     if kind == MPII:
         return kind, raw.mpii_root(path)
     if kind == COCO:
         joints, about = skeleton_files.read(skeleton)
-        first = [Examination("skeleton", {}, findings.with_location(about, skeleton, "skeleton"))] if about else []
-        return kind, [*first, *(raw.coco(path, joints, detections) if joints else [])]
-    inside = [path] if kind == SPLIT else sorted(filter(prepared.is_split, path.iterdir()))
-    looks = {split: functools.partial(prepared.examine, split) for split in inside}
-    return kind, raw.with_shared(path, {at.name: splits.guarded(at, at.name, look) for at, look in looks.items()})
+        parts = [Examination("skeleton", {}, findings.with_location(about, skeleton, "skeleton"))] if about else []
+        return kind, parts + (raw.coco(path, joints, detections) if joints else [])
+    folders = [path] if kind == SPLIT else sorted(filter(prepared.is_split, path.iterdir()))
+    examined = {
+        folder.name: splits.guarded(folder, folder.name, functools.partial(prepared.examine, folder))
+        for folder in folders
+    }
+    return kind, raw.with_shared(path, examined)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reads the command line, examines and reports; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m hrnet_jax.doctor", description="What is wrong?")
+    """Runs the command and returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hrnet_jax.doctor", description="Checks a data set or a run directory."
+    )
     parser.add_argument("data", type=pathlib.Path, help="data set, prepared split or splits, or run directory")
-    parser.add_argument("--detections", type=pathlib.Path, help="a detector's JSON file for the photos")
-    parser.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="where the report for programs goes")
+    parser.add_argument("--detections", type=pathlib.Path, help="JSON file of detected boxes")
+    parser.add_argument("--skeleton", default="coco", help="name or JSON file")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the report as JSON")
     args = parser.parse_args(arguments)
     if args.json:
-        _write(args.json, "", "a")  # before all work, which would be lost
+        _write(args.json, "", "a")  # fails before the examination, not after
     kind, examinations = examine(args.data, args.detections, args.skeleton)
     print(findings.as_text(str(args.data), kind, examinations))
     if args.json:
@@ -108,7 +113,7 @@ def _write(path: pathlib.Path, text: str, mode: str) -> None:
             file.write(text)
     except OSError as error:
         raise ValueError(
-            f"`json` (={path}) cannot be written ({error.strerror}): give a file in a folder that is there"
+            f"`json` (={path}) cannot be written ({error.strerror}): give a file in an existing folder"
         ) from error
 
 

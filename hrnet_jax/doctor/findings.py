@@ -1,4 +1,4 @@
-"""What is wrong, where, and the way out: `Finding`, and the report for people and for programs."""
+"""Findings of the doctor, and their reports as text and as JSON."""
 
 import dataclasses
 import functools
@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeVar, cast
 
 from hrnet_jax import validation
 
-FORMAT = 1  # of the JSON report: raised when a program that reads it must be changed
-SHOWN = 5  # examples of a finding
-WIDTH = 112  # characters of a line on the terminal
-LONGEST, LONGEST_NAME = 1000, 200  # characters of a sentence and of a name, which files may have of any length
+FORMAT = 1  # version of the JSON report; increased by incompatible changes
+MAX_EXAMPLES = 5
+WIDTH = 112  # characters in a line on the terminal
+MAX_SENTENCE, MAX_NAME = 1000, 200  # characters: names in files may be of any length
 
-Look = TypeVar("Look", bound=Callable[..., tuple])
+Examine = TypeVar("Examine", bound=Callable[..., tuple])
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -23,18 +23,18 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or worth knowing.
+    """One kind of problem in one file.
 
     Attributes:
-      kind: one word for it, the same in every report.
-      severity: "error" if `prepare` or training would refuse it or go wrong, "warning" if it is likely to be a
-        mistake, "note" if it may well be meant.
-      what: a sentence.
+      kind: a stable identifier.
+      severity: "error" if `prepare` or training refuses the data or gives wrong results; "warning" for a likely
+        mistake; "note" for a possible one.
+      what: the problem in a sentence.
       remedy: a command or a sentence.
-      count: how many there are.
-      examples: ids, rows or names of a few of them.
-      file: where it stands.
-      split: the split or the part of a run.
+      count: number of affected entries.
+      examples: ids, rows or names of the first affected entries.
+      file: path of the file.
+      split: name of the split, or part of the run.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Examination:
-    """What was looked at in a split or a part of a run (`facts`, by topic), and what was found."""
+    """The findings in a split or a part of a run, and `facts`: summaries of the examined topics."""
 
     name: str
     facts: dict[str, str]
@@ -59,99 +59,104 @@ class Examination:
 def found(
     kind: str, severity: Severity, examples: Iterable[Any], what: str, remedy: str, *, of: int | None = None
 ) -> list[Finding]:
-    """Returns a finding of which there are `examples`, none if there are none.
+    """Returns a list with one finding, or an empty list without examples.
 
     Args:
       kind: see `Finding`.
       severity: see `Finding`.
-      examples: all of them; numpy's numbers become Python's.
-      what: where ``{count}`` stands for how many and ``{of}`` for `of`.
+      examples: all affected entries; numpy scalars become Python's.
+      what: see `Finding`. ``{count}`` is replaced by the number of examples and ``{of}`` by `of`.
       remedy: see `Finding`.
-      of: how many were looked at.
+      of: number of examined entries.
     """
     every = iter(examples)
-    first = [example.item() if hasattr(example, "item") else example for example in itertools.islice(every, SHOWN)]
+    first = [item.item() if hasattr(item, "item") else item for item in itertools.islice(every, MAX_EXAMPLES)]
     if not first:
         return []
-    count = len(first) + sum(1 for _ in every)  # there may be more of them than memory holds
-    share = "" if of is None else f"{of:,}"
-    sentence = _short(what.replace("{count}", f"{count:,}").replace("{of}", share), LONGEST)
-    shown = (_short(item, LONGEST_NAME) if isinstance(item, str) else item for item in first)
-    return [Finding(kind, severity, sentence, _short(remedy, LONGEST), count, tuple(shown))]
+    count = len(first) + sum(1 for _ in every)  # without a list: there may be more than memory holds
+    total = "" if of is None else f"{of:,}"
+    sentence = _truncate(what.replace("{count}", f"{count:,}").replace("{of}", total), MAX_SENTENCE)
+    short = (_truncate(item, MAX_NAME) if isinstance(item, str) else item for item in first)
+    return [Finding(kind, severity, sentence, _truncate(remedy, MAX_SENTENCE), count, tuple(short))]
 
 
 def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
-    """Reads a JSON file, and says what of it is no finite number.
+    """Reads a JSON file. Returns its content, and a finding if some numbers are not finite.
 
     Raises:
-      OSError, ValueError: it cannot be read; see `fields.read_odd_json`.
+      OSError, ValueError: see `validation.read_odd_json`.
     """
     content, odd = validation.read_odd_json(path)
-    what = "{count} numbers are not finite: write finite ones, or leave the entries out"
+    what = "{count} numbers are not finite: write finite ones or remove the entries"
     return content, found("numbers_not_finite", "error", odd, what, remedy)
 
 
-def _short(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+def _truncate(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def not_examined(topic: str, error: Exception) -> list[Finding]:
-    """Returns what is found where an error that nobody foresaw ends an examination."""
+    """Returns the finding for an unexpected error that ended an examination."""
     what = f"{topic} could not be examined: {type(error).__name__}: {validation.one_line(error)}"
-    remedy = "mend or replace what the message names; if nothing is wrong with it, the doctor is: tell its authors"
+    remedy = "repair or replace the file that the message names; if it is sound, report a bug in the doctor"
     return found("not_examined", "error", [topic], what, remedy)
 
 
-def topic(name: str, *nothing: Any) -> Callable[[Look], Look]:
-    """Makes an error that nobody foresaw one of the findings that a function returns as its last result.
+def topic(name: str, *defaults: Any) -> Callable[[Examine], Examine]:
+    """Decorates a function that returns findings last, so that an unexpected error becomes a finding.
 
     Args:
-      name: of what it examines.
-      nothing: its results before the findings, if it fails.
+      name: the examined topic.
+      defaults: the other results in case of an error.
     """
 
-    def guard(look: Look) -> Look:
-        @functools.wraps(look)
-        def guarded(*args: Any, **kwargs: Any) -> tuple:
+    def decorate(examine: Examine) -> Examine:
+        @functools.wraps(examine)
+        def wrapper(*args: Any, **kwargs: Any) -> tuple:
             try:
-                return look(*args, **kwargs)
+                return examine(*args, **kwargs)
             except Exception as error:
-                return (*nothing, not_examined(name, error))
+                return (*defaults, not_examined(name, error))
 
-        return cast(Look, guarded)
+        return cast(Examine, wrapper)
 
-    return guard
+    return decorate
 
 
 def with_location(findings: Iterable[Finding], file: object, split: str) -> list[Finding]:
-    """Says where findings are, for those that do not say it yet."""
+    """Fills in the file and the split of findings that have none."""
+    path = _truncate(str(file), MAX_SENTENCE)
     return [
-        dataclasses.replace(finding, file=finding.file or _short(str(file), LONGEST), split=finding.split or split)
+        dataclasses.replace(finding, file=finding.file or path, split=finding.split or split)
         for finding in findings
     ]
 
 
 def has_problems(examinations: Sequence[Examination]) -> bool:
-    """Returns whether there is more than notes."""
+    """Returns whether there are errors or warnings."""
     return any(finding.severity != "note" for part in examinations for finding in part.findings)
 
 
 def as_json(path: str, kind: str, examinations: Sequence[Examination]) -> dict[str, Any]:
-    """Returns the report for programs."""
-    everything = [finding for part in examinations for finding in part.findings]
+    """Returns the JSON report."""
     return {
         "format": FORMAT,
         "path": path,
         "kind": kind,
         "sound": not has_problems(examinations),
-        "counts": {name: sum(finding.severity == name for finding in everything) for name in SEVERITIES},
+        "counts": _counts(examinations),
         "examined": {part.name: part.facts for part in examinations},
-        "findings": [dataclasses.asdict(finding) for finding in everything],
+        "findings": [dataclasses.asdict(finding) for part in examinations for finding in part.findings],
     }
 
 
+def _counts(examinations: Sequence[Examination]) -> dict[str, int]:
+    severities = [finding.severity for part in examinations for finding in part.findings]
+    return {severity: severities.count(severity) for severity in SEVERITIES}
+
+
 def as_text(path: str, kind: str, examinations: Sequence[Examination]) -> str:
-    """Returns the report for people, the worst first in each part; names can do nothing to the terminal."""
+    """Returns the report for the terminal, with each part's findings by severity."""
     lines = [f"{path}: {kind}"]
     for part in examinations:
         lines += ["", part.name]
@@ -162,7 +167,7 @@ def as_text(path: str, kind: str, examinations: Sequence[Examination]) -> str:
 
 
 def _printable(line: str) -> str:
-    """Writes out what would steer a terminal, turn the text or cannot be encoded."""
+    """Escapes control characters, changes of text direction and unpaired surrogates."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
@@ -181,7 +186,6 @@ def _paragraph(finding: Finding) -> list[str]:
 
 
 def _verdict(examinations: Sequence[Examination]) -> str:
-    everything = [finding for part in examinations for finding in part.findings]
-    counts = [(name, sum(finding.severity == name for finding in everything)) for name in SEVERITIES]
-    listed = ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in counts if count)
+    counts = _counts(examinations).items()
+    listed = ", ".join(f"{count} {severity}{'s' * (count > 1)}" for severity, count in counts if count)
     return f"{'not sound' if has_problems(examinations) else 'sound'}{listed and f': {listed}'}"

@@ -1,4 +1,4 @@
-"""What is wrong with a skeleton: sigmas that are missing or not COCO's, mirror pairs against the joints' names."""
+"""Checks a skeleton: missing or unusual sigmas, and mirror pairs that contradict the joints' names."""
 
 import json
 import pathlib
@@ -9,39 +9,39 @@ from hrnet_jax.doctor import joint_names
 from hrnet_jax.doctor.findings import Finding, found
 from hrnet_jax.skeletons import COCO, Skeleton
 
-PLAIN_SIGMA = 0.05  # to go on with where a file has none; nothing is measured in it but likeness of duplicates
-SIGMA_RANGE = (0.005, 0.3)  # COCO's lie between .025 and .107: a joint no one can place at .3 of a person's size
+DEFAULT_SIGMA = 0.05  # replaces missing ones; only affects the search for duplicate people
+SIGMAS = (
+    "a number for each joint: the deviation of annotators as a share of a person's size (COCO: .025 for eyes to"
+    " .107 for hips)"
+)
+SIGMA_RANGE = (0.005, 0.3)  # COCO's are .025 to .107; annotations that differ by .3 of a person's size are useless
 
 
 def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
-    """Reads a skeleton; one whose sigmas are missing or no numbers is completed to go on with.
+    """Reads a skeleton. Fills in sigmas if they are missing or malformed.
 
     Raises:
-      FileNotFoundError: there is neither such a skeleton nor such a file.
+      FileNotFoundError: there is no such skeleton and no such file.
     """
     try:
         skeleton = skeletons.load(name_or_path)
         return skeleton, examine(skeleton)
     except ValueError as error:
-        remedy = "mend the skeleton's file: README.md shows one, in `Your own data`"
+        remedy = "correct the skeleton's file: README.md shows one in `Your own data`"
         refused = found("skeleton", "error", [pathlib.Path(name_or_path).name], str(error), remedy)
     try:
         content = validation.read_json(pathlib.Path(name_or_path))
-        plain = content | {"sigmas": [PLAIN_SIGMA] * len(content["joints"])}
-        skeleton = _through_file(plain)
+        skeleton = _parse(content | {"sigmas": [DEFAULT_SIGMA] * len(content["joints"])})
     except (ValueError, KeyError, TypeError, RecursionError):
         return None, refused
     names = content["joints"]
-    what = f"the skeleton has no sigmas for its {len(names)} joints, in which OKS and so AP are measured"
-    remedy = (
-        "write `sigmas`, a number for each joint: how far annotators disagree, as a share of a person's size"
-        " (COCO: .025 for eyes to .107 for hips)"
-    )
+    what = f"the skeleton has no sigmas for its {len(names)} joints; OKS and AP need them"
+    remedy = f"write `sigmas`, {SIGMAS}"
     return skeleton, found("sigmas", "error", names, what, remedy) + examine(skeleton)
 
 
-def _through_file(content: dict) -> Skeleton:
-    """Makes a skeleton of what a file would hold."""
+def _parse(content: dict) -> Skeleton:
+    """Returns the skeleton of a file with this content."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "skeleton.json"
         path.write_text(json.dumps(content))
@@ -49,36 +49,35 @@ def _through_file(content: dict) -> Skeleton:
 
 
 def examine(skeleton: Skeleton) -> list[Finding]:
-    """Looks at a skeleton that can be read."""
+    """Returns the findings in a readable skeleton."""
     return _sigmas(skeleton) + _pairs(skeleton)
 
 
 def _sigmas(skeleton: Skeleton) -> list[Finding]:
     pairs = list(zip(skeleton.joints, skeleton.sigmas, strict=True))
     odd = [f"{name} {sigma:g}" for name, sigma in pairs if not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]]
-    what = "the sigmas of {count} of {of} joints are out of all proportion"
-    remedy = "give them as shares of a person's size: COCO's are .025 for eyes to .107 for hips"
-    findings = found("sigmas", "error", odd, what, remedy, of=len(pairs))
+    what = f"the sigmas of {{count}} of {{of}} joints are not in {SIGMA_RANGE[0]:g} to {SIGMA_RANGE[1]:g}"
+    findings = found("sigmas", "error", odd, what, f"write {SIGMAS}", of=len(pairs))
     if odd or skeleton.joints != COCO.joints:
         return findings
     other = [f"{name} {s:g}, not {c:g}" for (name, s), c in zip(pairs, COCO.sigmas, strict=True) if s != c]
-    what = "the joints are COCO's, but {count} of {of} sigmas are not: AP is not comparable with others'"
-    remedy = "use --skeleton coco, or give the joints other names"
+    what = "the joints are COCO's, but {count} of {of} sigmas are not: AP is not comparable with published values"
+    remedy = "use --skeleton coco, or rename the joints"
     return found("sigmas", "warning", other, what, remedy, of=len(pairs))
 
 
 def _pairs(skeleton: Skeleton) -> list[Finding]:
-    """Compares the mirror pairs with the names: what is left of a name without its side must be the same."""
+    """Compares the mirror pairs with those that the names imply."""
     names = skeleton.joints
-    meant = {
+    implied = {
         frozenset((index, names.index(other)))
         for index, name in enumerate(names)
         if (other := joint_names.mirror_name(name, names)) != name
     }
     given = {frozenset(pair) for pair in skeleton.flip_pairs}
-    sided = {joint for pair in meant for joint in pair}
-    wrong = (meant - given) | {pair for pair in given - meant if pair & sided or len(pair) == 1}
+    sided = {joint for pair in implied for joint in pair}
+    wrong = (implied - given) | {pair for pair in given - implied if pair & sided or len(pair) == 1}
     listed = sorted(" and ".join(names[joint] for joint in sorted(pair)) for pair in wrong)
-    what = "the mirror pairs are not what the joints' names say: {count} are missing or of different parts"
-    remedy = "pair each left joint with the right one in `flip_pairs`: mirrored people would be learned wrongly"
+    what = "{count} mirror pairs are missing or contradict the joints' names"
+    remedy = "pair each left joint with its right one in `flip_pairs`: else flipped people are learned wrongly"
     return found("flip_pairs", "error", listed, what, remedy)

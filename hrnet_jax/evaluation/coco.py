@@ -92,8 +92,7 @@ def average_precision(
     """Returns COCO's ten keypoint metrics with the values of pycocotools. At most 20 people of a photo count.
 
     AP is the mean over OKS thresholds 0.50 to 0.95; AP50 and AP75 use one threshold. M stands for people of 32^2
-    to 96^2 square pixels and L for larger ones. A metric without annotated people is -1. Without results, all
-    are 0.
+    to 96^2 square pixels and L for larger ones. A metric is -1 without people. All are 0 if `found` is empty.
 
     Args:
       found: from `results`, or the content of a COCO result file. Boxes in it are not read.

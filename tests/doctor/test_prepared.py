@@ -22,14 +22,6 @@ def flip_bytes_of_a_record(split, rng):
     shard(split).write_bytes(content)
 
 
-def remove_records(split, rng):
-    shard(split).unlink()
-
-
-def truncate_records(split, rng):
-    truncate(shard(split), rng)
-
-
 def replace_records_by_others(split, rng):
     shutil.copy(shard(split.parent / "train2017"), shard(split))
 
@@ -62,16 +54,8 @@ def swap_sides(split, rng):
     edit_json(split / "annotations.json", swap_everyone)
 
 
-def remove_summary(split, rng):
-    (split / "summary.json").unlink()
-
-
 def remove_sigmas(split, rng):
     edit_json(split / "skeleton.json", lambda content: content.pop("sigmas"))
-
-
-def truncate_pixels(split, rng):
-    truncate(split / "decoded.rgb", rng)
 
 
 def flip_bit_of_a_pixel(split, rng):
@@ -86,18 +70,18 @@ def flip_bit_of_a_pixel(split, rng):
 UNREADABLE = ("split_refused", "records_damaged")
 DAMAGES = [
     Damage("record flipped", flip_bytes_of_a_record, "photos_damaged", UNREADABLE),
-    Damage("records lost", remove_records, "records_damaged", UNREADABLE),
-    Damage("records cut", truncate_records, "photos_damaged", UNREADABLE),
+    Damage("records lost", lambda split, rng: shard(split).unlink(), "records_damaged", UNREADABLE),
+    Damage("records cut", lambda split, rng: truncate(shard(split), rng), "photos_damaged", UNREADABLE),
     Damage("records of others", replace_records_by_others, "photos_damaged", UNREADABLE),
     Damage("table cut", truncate_table, "table_damaged", UNREADABLE),
     Damage("table of others", permute_joints, "tables_differ"),
     Damage("people lost", remove_people, "counts", UNREADABLE),
     Damage("annotations cut", truncate_annotations, "annotations_unreadable", UNREADABLE),
     Damage("annotations swapped", swap_sides, "sides_swapped", ("tables_differ",)),
-    Damage("summary lost", remove_summary, "split_unfinished"),
+    Damage("summary lost", lambda split, rng: (split / "summary.json").unlink(), "split_unfinished"),
     Damage("sigmas lost", remove_sigmas, "sigmas", UNREADABLE),
     Damage("pixel flipped", flip_bit_of_a_pixel, "pixels_damaged"),
-    Damage("pixels cut", truncate_pixels, "pixels_damaged"),
+    Damage("pixels cut", lambda split, rng: truncate(split / "decoded.rgb", rng), "pixels_damaged"),
 ]
 
 

@@ -63,33 +63,9 @@ def edit_log(run, change):
     path.write_text(change(path.read_text()))
 
 
-def truncate_log(run, rng):
-    edit_log(run, lambda text: text[: -int(rng.integers(2, 10))])
-
-
-def overwrite_a_line(run, rng):
-    edit_log(run, lambda text: text.replace('"loss"', "\0\0\0", 1))
-
-
 def remove_lines(run, rng):
     row = int(rng.integers(3))
     edit_log(run, lambda text: "".join(text.splitlines(True)[:row] + text.splitlines(True)[row + 2 :]))
-
-
-def repeat_log(run, rng):
-    edit_log(run, lambda text: text + text)
-
-
-def log_not_finite(run, rng):
-    edit_log(run, lambda text: text.replace("0.5,", "NaN,", 1))
-
-
-def remove_log(run, rng):
-    (run / "metrics.jsonl").unlink()
-
-
-def truncate_config(run, rng):
-    truncate(run / "config.json", rng, 2)
 
 
 def remove_field(run, rng):
@@ -100,10 +76,6 @@ def remove_field(run, rng):
 def name_another_split(run, rng):
     text = (run / "config.json").read_text()
     (run / "config.json").write_text(text.replace('"train2017"', '"train2099"'))
-
-
-def change_batch_size(run, rng):
-    edit_json(run / "config.json", lambda content: content.update(batch_size=1))
 
 
 def change_digest(run, rng):
@@ -127,30 +99,44 @@ def truncate_arrays(run, rng):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def remove_arrays(run, rng):
-    arrays_of_a_checkpoint(run, rng).unlink()
-
-
-def truncate_metadata(run, rng):
-    next(run.glob("checkpoints/*/*/meta/metadata")).write_text("{")
-
-
 DAMAGES = [
-    Damage("log cut", truncate_log, "log_cut", ("log_gap", "log_short")),
-    Damage("log damaged", overwrite_a_line, "log_damaged", ("log_gap",)),
+    Damage(
+        "log cut",
+        lambda run, rng: edit_log(run, lambda text: text[: -int(rng.integers(2, 10))]),
+        "log_cut",
+        ("log_gap", "log_short"),
+    ),
+    Damage(
+        "log damaged",
+        lambda run, rng: edit_log(run, lambda text: text.replace('"loss"', "\0\0\0", 1)),
+        "log_damaged",
+        ("log_gap",),
+    ),
     Damage("log gap", remove_lines, "log_gap"),
-    Damage("log twice", repeat_log, "log_order"),
-    Damage("log not finite", log_not_finite, "log_not_finite"),
-    Damage("log lost", remove_log, "log_missing"),
-    Damage("config cut", truncate_config, "config"),
+    Damage("log twice", lambda run, rng: edit_log(run, lambda text: text + text), "log_order"),
+    Damage(
+        "log not finite",
+        lambda run, rng: edit_log(run, lambda text: text.replace("0.5,", "NaN,", 1)),
+        "log_not_finite",
+    ),
+    Damage("log lost", lambda run, rng: (run / "metrics.jsonl").unlink(), "log_missing"),
+    Damage("config cut", lambda run, rng: truncate(run / "config.json", rng, 2), "config"),
     Damage("config poor", remove_field, "config"),
     Damage("config elsewhere", name_another_split, "data_unavailable"),
-    Damage("other batches", change_batch_size, "data_changed"),
+    Damage(
+        "other batches",
+        lambda run, rng: edit_json(run / "config.json", lambda content: content.update(batch_size=1)),
+        "data_changed",
+    ),
     Damage("other people", change_digest, "data_changed"),
     Damage("manifest cut", truncate_manifest, "manifest"),
     Damage("checkpoint cut", truncate_arrays, "checkpoint_damaged"),
-    Damage("checkpoint lost", remove_arrays, "checkpoint_damaged"),
-    Damage("checkpoint nameless", truncate_metadata, "checkpoint_damaged"),
+    Damage("checkpoint lost", lambda run, rng: arrays_of_a_checkpoint(run, rng).unlink(), "checkpoint_damaged"),
+    Damage(
+        "checkpoint nameless",
+        lambda run, rng: next(run.glob("checkpoints/*/*/meta/metadata")).write_text("{"),
+        "checkpoint_damaged",
+    ),
 ]
 
 

@@ -7,19 +7,12 @@ from made_damage import Damage, kinds
 from hrnet_jax import skeletons
 
 
-def drop_sigmas(content, rng):
-    del content["sigmas"]
-
-
 def drop_last_sigmas(content, rng):
     del content["sigmas"][int(rng.integers(len(content["sigmas"]))) :]
 
 
-def scale_sigmas(factor):
-    def plant(content, rng):
-        content["sigmas"] = [factor * sigma for sigma in content["sigmas"]]
-
-    return plant
+def scale_sigmas(content, factor):
+    content["sigmas"] = [factor * sigma for sigma in content["sigmas"]]
 
 
 def drop_pair(content, rng):
@@ -30,10 +23,6 @@ def cross_pairs(content, rng):
     a, b = rng.choice(len(content["flip_pairs"]), 2, replace=False)
     pairs = content["flip_pairs"]
     pairs[a][1], pairs[b][1] = pairs[b][1], pairs[a][1]
-
-
-def drop_pairs(content, rng):
-    content["flip_pairs"] = []
 
 
 def renamed(plant, change):
@@ -55,13 +44,13 @@ def initials(name):
 
 RENAMED = ("keypoint_names",)
 DAMAGES = [
-    Damage("no sigmas", drop_sigmas, "sigmas"),
+    Damage("no sigmas", lambda content, rng: content.pop("sigmas"), "sigmas"),
     Damage("fewer sigmas", drop_last_sigmas, "sigmas"),
-    Damage("sigmas in percent", scale_sigmas(100), "sigmas"),
-    Damage("sigmas doubled", scale_sigmas(2), "sigmas"),
+    Damage("sigmas in percent", lambda content, rng: scale_sigmas(content, 100), "sigmas"),
+    Damage("sigmas doubled", lambda content, rng: scale_sigmas(content, 2), "sigmas"),
     Damage("a pair missing", drop_pair, "flip_pairs"),
     Damage("pairs crossed", cross_pairs, "flip_pairs"),
-    Damage("no pairs", drop_pairs, "flip_pairs"),
+    Damage("no pairs", lambda content, rng: content["flip_pairs"].clear(), "flip_pairs"),
     Damage("a pair missing in capitals", renamed(drop_pair, str.upper), "flip_pairs", RENAMED),
     Damage("pairs crossed by initials", renamed(cross_pairs, initials), "flip_pairs", RENAMED),
 ]
