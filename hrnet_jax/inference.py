@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from hrnet_jax import heatmap
 from hrnet_jax.models import layers
 
-Step = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[jax.Array, jax.Array]]
+PredictStep = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[jax.Array, jax.Array]]
 """(variables, image, photo_to_crop) -> (joints, scores), see `predict_step`."""
 
 _OUTPUTS = ("joints", "scores")
@@ -85,13 +85,13 @@ def _to_photo(points: jax.Array, photo_to_crop: jax.Array) -> jax.Array:
     return jnp.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], axis=-1)
 
 
-def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> Step:
+def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> PredictStep:
     """Returns `predict_step` compiled for a network."""
     return jax.jit(functools.partial(predict_step, model, flip_order=flip_order, shift=shift, decoder=decoder))
 
 
 def predict(
-    step: Step,
+    step: PredictStep,
     variables: Mapping[str, Any],
     batches: Iterable[dict[str, np.ndarray]],
     count: int,

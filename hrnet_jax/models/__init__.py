@@ -44,7 +44,8 @@ def build(config: ConfigDict) -> nn.Module:
 def create(architecture: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
     """Builds a network from the result of `architecture` and further attributes of its class."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()}
-    return NETWORKS[fields.pop("name")](num_joints=num_joints, **fields, **options)
+    del fields["name"]
+    return NETWORKS[architecture["name"]](num_joints=num_joints, **fields, **options)
 
 
 def architecture(config: ConfigDict) -> dict[str, Any]:

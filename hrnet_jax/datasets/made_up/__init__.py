@@ -1,5 +1,6 @@
 """Made-up people in photos.
 
-Reading order: `poses` and `bodies` (skeleton and solids), `outfits` and `fabrics` (clothes and colours), `figures`
-(rendering of a person), `props` and `scenery` and `scenes` (the photo), `labels` (annotations), `dataset` (files).
+A person is built from `poses` and `bodies`, dressed by `outfits` and `fabrics` and rendered by `figures`. The
+photo is composed by `scenes` from people, `scenery` and `props`, and annotated by `labels`. `dataset` writes
+the files.
 """

@@ -1,7 +1,7 @@
-"""Bodies of made-up people: proportions, bones, joints, and the solids that cover them.
+"""Bodies of made-up people: bones, joints and the solids around them.
 
-Body space: x to the person's left, y up, z to the front, in standing heights. A frame is a [3, 3] rotation with
-a part's left, up and front as columns. Angles are in degrees and follow the conventions of `poses`.
+Body space has x to the person's left, y up and z to the front. Its unit is the height of the standing person. A
+frame is a [3, 3] rotation with the left, up and front of a part as columns. Angles are in degrees as in `poses`.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A posed person: joint positions and parts in the same space, and the name of the pose."""
+    """A posed person: joints and parts in the same space."""
 
     joints: Joints
     parts: list[Part]
@@ -128,7 +128,7 @@ def build(shape: Shape, angles: dict[str, float], pose: str = "") -> Body:
 def _torso(
     shape: Shape, pelvis: np.ndarray, waist: np.ndarray, chest: np.ndarray
 ) -> tuple[np.ndarray, list[Part]]:
-    """Returns the base of the neck, [3], and the parts of the trunk."""
+    """Returns the base of the neck and the parts of the trunk."""
     girth = shape.girth
     low = pelvis @ np.array([0.0, 0.012, 0.0])
     belt = pelvis @ UP * 0.062
@@ -143,7 +143,7 @@ def _torso(
 
 
 def _leg(shape: Shape, angles: dict[str, float], sign: float, pelvis: np.ndarray) -> tuple[Joints, list[Part]]:
-    """Returns hip, knee and ankle of one side, and the parts from the thigh to the shoe."""
+    """Returns the three joints and the parts of one leg."""
     girth = 0.35 + 0.65 * shape.girth
     thigh = turn(0, -angles["hip_swing"]) @ turn(2, sign * angles["hip_spread"])
     thigh = thigh @ turn(1, sign * angles["hip_twist"])
@@ -165,7 +165,7 @@ def _leg(shape: Shape, angles: dict[str, float], sign: float, pelvis: np.ndarray
 def _arm(
     shape: Shape, angles: dict[str, float], sign: float, chest: np.ndarray, neck: np.ndarray
 ) -> tuple[Joints, list[Part]]:
-    """Returns shoulder, elbow and wrist of one side, and the parts from the neck to the finger tips."""
+    """Returns the three joints and the parts of one arm, from the neck to the finger tips."""
     girth = 0.35 + 0.65 * shape.girth
     upper = chest @ (turn(0, -angles["shoulder_swing"]) @ turn(2, sign * angles["shoulder_spread"]))
     upper = upper @ turn(1, sign * angles["shoulder_twist"])
@@ -192,7 +192,7 @@ def _arm(
 
 
 def _head(size: float, frame: np.ndarray, neck: np.ndarray) -> tuple[Joints, list[Part]]:
-    """Returns the five joints of the face, and neck, skull, jaw, nose and ears."""
+    """Returns the five joints and the parts of neck and head."""
 
     def at(x: float, y: float, z: float) -> np.ndarray:
         return neck + frame @ (np.array([0.0, 0.062, 0.010]) + size * np.array([x, 0.028 + y, z]))
@@ -214,13 +214,13 @@ def _head(size: float, frame: np.ndarray, neck: np.ndarray) -> tuple[Joints, lis
 
 
 def place(body: Body, view: np.ndarray, distance: float, height: float) -> Body:
-    """Rotates a body and projects it to view space: x right, y up, z to the viewer, in pixels from the pelvis.
+    """Rotates a body and projects it to view space, see `figures`. The pelvis stays at the origin.
 
     Args:
       body: in body space.
       view: [3, 3] rotation from body space to view space.
-      distance: from the camera to the pelvis in standing heights; infinite for no perspective. Points at depth z
-        are scaled by ``distance / (distance - z)``, radii too, so that a cone stays a cone.
+      distance: from the camera to the pelvis in standing heights; infinite for no perspective. Points and radii
+        at depth z are scaled by ``distance / (distance - z)``. A cone therefore stays a cone.
       height: of the standing person in pixels.
     """
 

@@ -32,7 +32,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class _Poses:
-    """M people or false alarms: index of the photo, joints, box, and square root of the area in pixels."""
+    """M people or false alarms; `size` is the square root of the area in pixels."""
 
     photo: np.ndarray
     joints: np.ndarray
@@ -43,8 +43,8 @@ class _Poses:
 def make(seed: int, photos: int, detections: int) -> Problem:
     """Draws photos with and without people, and the predictions there.
 
-    People vary in size. Most small ones have no labelled joints, and some people are crowds as well. Every person
-    is detected at least once, many more often. There are false alarms with low scores, some of them repeated.
+    Most small people have no labelled joints. Some people are annotated a second time as crowds. Every person is
+    detected at least once and many are detected more often. There are also false alarms with low scores.
 
     Args:
       seed: other seeds give other people.

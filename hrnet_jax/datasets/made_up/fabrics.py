@@ -1,6 +1,6 @@
-"""Colours of the surface of a made-up person: cloth, collar, buttons, hair and face.
+"""Colours of a made-up person's clothes, hair and face.
 
-Surface coordinates are (side, along, front) on a part, in standing heights. Colours are BGR in 0..1. The front
+Surface coordinates are (side, along, front) on a part in standing heights. Colours are BGR in 0..1. The front
 looks different from the back: nothing else tells a picture's left arm from its right one.
 """
 
@@ -37,7 +37,7 @@ class Surface:
 
 
 class _Region:
-    """M of the points, in coordinates x left, y up and z front about an origin, and a brush for their colours."""
+    """The M points on some parts, in coordinates x, y and z (left, up and front), with their colours."""
 
     def __init__(
         self, colours: np.ndarray, surface: Surface, names: tuple[str, ...], origin: np.ndarray, axes: np.ndarray
@@ -52,7 +52,7 @@ class _Region:
 
 
 def lookup(noise: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Returns values of a periodic square tile with a power of two as side, 16 grains per unit of u and v."""
+    """Returns values of a periodic tile at 16 pixels per unit of u and v. Its side is a power of two."""
     mask = len(noise) - 1
     return noise[(v * 16).astype(np.int32) & mask, (u * 16).astype(np.int32) & mask]
 
@@ -102,7 +102,7 @@ def colour(surface: Surface, outfit: outfits.Outfit, height: float, noise: np.nd
 
 
 def _material(surface: Surface, outfit: outfits.Outfit) -> np.ndarray:
-    """Returns [N] materials: on each part one material up to a certain length, then another."""
+    """Returns [N] materials. Each part changes its material at a certain length."""
     skirt = SHIRT if outfit.hem < -0.03 else TROUSERS
     table = {
         "pelvis": (TROUSERS, outfit.hem, SHIRT), "waist": (TROUSERS, outfit.hem, SHIRT),

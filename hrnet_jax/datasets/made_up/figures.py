@@ -1,7 +1,7 @@
 """Renders a made-up person by intersecting the viewing ray of each pixel with the cones of the body.
 
-Solids give correct occlusion between limbs, shading, and patterns that wrap around the body. View space: x right,
-y up, z to the viewer, in pixels.
+Solids give correct occlusion and shading and patterns that wrap around the body. View space has x to the right, y
+up and z to the viewer. Its unit is a pixel.
 """
 
 import dataclasses

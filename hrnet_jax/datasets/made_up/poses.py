@@ -1,7 +1,7 @@
-"""Poses of made-up people: joint angles, their limits, and the distribution of each kind of pose.
+"""Poses of made-up people: joint angles with their limits and distributions.
 
-Angles are in degrees. Arm and leg angles are relative to hanging straight down: `swing` to the front, `spread` to
-the outside, `twist` about the bone (outwards is positive).
+Angles are in degrees. Arms and legs hang straight down at 0: `swing` moves them to the front, `spread` to the side
+and `twist` turns them about the bone, outwards if positive.
 """
 
 import numpy as np

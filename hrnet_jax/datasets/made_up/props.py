@@ -62,7 +62,7 @@ def houses(rng: np.random.Generator, height: int, width: int) -> Prop:
 
 
 def wall_decoration(rng: np.random.Generator, x: float, y: float, size: float) -> Prop:
-    """Draws a picture, a window or a shelf of books with its top left corner at (x, y)."""
+    """Draws a picture or window or bookshelf with its top left corner at (x, y)."""
     kind, frame = rng.choice(["picture", "window", "shelf"]), sample_colour(rng, (0.2, 0.95), 0.5)
     tall = size * rng.uniform(0.6, 1.3)
     if kind == "shelf":
@@ -89,7 +89,7 @@ def _shelf(rng: np.random.Generator, x: float, y: float, colour: np.ndarray) -> 
 
 
 def standing(rng: np.random.Generator, x: float, foot: float, size: float) -> Prop:
-    """Draws a crate, table, post, bush, ball or bin, about `size` high, on the ground at (x, foot)."""
+    """Draws an object about `size` high on the ground at (x, foot)."""
     kind = str(rng.choice(["crate", "table", "post", "bush", "ball", "bin"]))
     colour = sample_colour(rng, (0.3, 0.9), 0.8)
     wide = size * rng.uniform(0.5, 1.0)
@@ -129,7 +129,7 @@ def _bush(rng: np.random.Generator, x: float, foot: float, size: float) -> Prop:
 
 
 def _ball(x: float, foot: float, radius: float, colour: np.ndarray) -> Prop:
-    """Returns three discs, the smaller ones brighter and shifted to the light."""
+    """Returns three discs. The smaller ones are brighter and shifted to the light."""
     discs = ((0.0, 1.0, 0.8), (0.12, 0.82, 1.0), (0.35, 0.4, 1.25))
     return [
         (

@@ -17,13 +17,13 @@ def noise(rng: np.random.Generator, height: int, width: int, grain: float) -> np
 
 
 def clouds(rng: np.random.Generator, height: int, width: int, grain: float) -> np.ndarray:
-    """Draws [height, width] float32 noise in 0..1 at three scales: `grain`, a third and a ninth of it."""
+    """Draws [height, width] float32 noise in 0..1 with spots of three sizes, the largest `grain` pixels wide."""
     coarse, middle, fine = (noise(rng, height, width, max(grain / part, 1.5)) for part in (1, 3, 9))
     return 0.55 * coarse + 0.28 * middle + 0.17 * fine
 
 
 def _pattern(rng: np.random.Generator, kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Returns brightness factors at positions u and v, in units of one brick, plank, stripe or tile."""
+    """Returns brightness factors at positions u and v in units of a brick, plank or tile."""
     row = np.floor(v)
     u = u + {"bricks": 0.5 * (row % 2), "planks": 0.37 * row}.get(kind, 0)
     column = np.floor(u)
@@ -38,7 +38,7 @@ def _pattern(rng: np.random.Generator, kind: str, u: np.ndarray, v: np.ndarray) 
 
 
 def _wall(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draws a papered, panelled, tiled or brick wall, [height, width, 3] float32 in 0..1."""
+    """Draws a wall, [height, width, 3] float32 in 0..1."""
     colour = sample_colour(rng, (0.45, 0.95), 0.4)
     across = np.linspace(rng.uniform(0.75, 1), rng.uniform(0.75, 1), width)[None, :, None]
     wall = np.broadcast_to(colour * across, (height, width, 3)).astype(np.float32)
@@ -129,7 +129,7 @@ def shadow(photo: np.ndarray, x: float, foot: float, wide: float) -> None:
 
 
 def expose(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Returns the photo with the tint, contrast, slight blur and grain of a camera."""
+    """Adds the tint, contrast, blur and grain of a camera."""
     if rng.random() < 0.5:
         photo = cv2.GaussianBlur(photo, (0, 0), rng.uniform(0.3, 0.8))
     contrast, middle = rng.uniform(0.75, 1.15), rng.uniform(100, 140)
