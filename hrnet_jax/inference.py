@@ -104,7 +104,7 @@ def predict(
       variables: ``params`` and ``batch_stats`` of the network, on the devices.
       batches: from `pipeline.eval_batches`. With several processes, the share of this process.
       count: number of people in the table, N.
-      place: transfers a batch to the devices, as `sharding.place`.
+      place: transfers a batch to the devices, as `sharding.place_batch` does.
 
     Returns:
       ``[N, K, 2]`` float32 joints in photo pixels and ``[N, K]`` scores, the same in every process.
