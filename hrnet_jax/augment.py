@@ -1,7 +1,7 @@
-"""Random views of a person for training: half body, scale, rotation, flip, as the original draws them.
+"""Data augmentation with the original's distributions: half body, scale, rotation and flip.
 
-Chance and its effect are apart: `sample` draws, `apply` does what was drawn and is deterministic. The drawn
-pixels are made by the pipeline from what `apply` returns.
+`sample` draws random parameters. `apply` is deterministic and returns the view of the photo. The pipeline warps
+the pixels.
 """
 
 import dataclasses
@@ -13,21 +13,21 @@ from hrnet_jax import geometry
 from hrnet_jax.skeletons import Skeleton
 
 HALF_BODY_PADDING = 1.5
-_UPPER_BODY_QUANTILE = 0.5  # the original compares a normal number with 0.5: upper with probability 0.6915
-_ENOUGH_JOINTS = 2  # a half is preferred only with more visible joints than this
+_UPPER_BODY_QUANTILE = 0.5  # the original compares a normal variate with 0.5: probability 0.6915 of the upper body
+_MIN_HALF_BODY_JOINTS = 2  # a half needs more visible joints than this
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """How strongly to augment; the defaults are the COCO settings of the published models.
+    """Distribution of augmentations. Defaults are the settings of the models published for COCO.
 
     Attributes:
-      scale: s of the factor clip(1 + s N(0, 1), 1 - s, 1 + s) on the size of the crop; below 1.
-      rotation: r of the angle clip(r N(0, 1), -2 r, 2 r), degrees.
-      rotation_probability: how often to rotate at all.
-      flip: how often to mirror the photo.
-      half_body: how often to zoom in on the upper or the lower body.
-      half_body_min_joints: ... of people with more visible joints than this.
+      scale: s in the size of the crop, ``clip(1 + s N(0, 1), 1 - s, 1 + s)``; in [0, 1).
+      rotation: r in the angle, ``clip(r N(0, 1), -2 r, 2 r)``, in degrees.
+      rotation_probability: probability of any rotation.
+      flip: probability of mirroring.
+      half_body: probability of showing only the upper or lower body.
+      half_body_min_joints: people need more visible joints than this for `half_body`.
     """
 
     scale: float = 0.35
@@ -38,10 +38,10 @@ class Policy:
     half_body_min_joints: int = 8
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a value outside its range."""
+        """Raises ValueError for a value out of range."""
         for name in ("rotation_probability", "flip", "half_body"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augment: `{name}` (={getattr(self, name)}) is a probability: from 0 to 1")
+                raise ValueError(f"augment: `{name}` (={getattr(self, name)}) must be a probability from 0 to 1")
         if not 0 <= self.scale < 1:
             raise ValueError(f"augment: `scale` (={self.scale}) must be at least 0 and below 1")
         if self.rotation < 0:
@@ -50,11 +50,11 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """What to do to one person; the default is nothing.
+    """Parameters of one person's augmentation. The default is the identity.
 
     Attributes:
-      half_body: which half to show alone.
-      scale_factor: on the size of the crop: above 1 shows more of the photo.
+      half_body: half of the body to show, or None for all of it.
+      scale_factor: of the size of the crop. Values above 1 show more of the photo.
       rotation: degrees, see `geometry.photo_to_crop`.
       flip: whether to mirror the photo.
     """
@@ -67,15 +67,15 @@ class Draw:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Where to look in the photo, and where the joints are; mirrored already if `flip`.
+    """Position of the crop and the joints in the photo, or in the mirrored photo if `flip`.
 
     Attributes:
-      joints: [K, 2] float64 in pixels of the (mirrored) photo.
-      visible: [K] float64, 1 for labelled joints, else 0.
-      center: [2] middle of the crop in the (mirrored) photo.
-      scale: [2] size of the crop in photo pixels / 200.
+      joints: ``[K, 2]`` float64 in photo pixels.
+      visible: ``[K]`` float64, 1 for labelled joints and 0 for others.
+      center: ``[2]`` centre of the crop in photo pixels.
+      scale: ``[2]`` size of the crop in units of 200 photo pixels.
       rotation: degrees.
-      flip: whether the photo has to be mirrored.
+      flip: whether to mirror the photo.
     """
 
     joints: np.ndarray
@@ -87,7 +87,14 @@ class View:
 
 
 def sample(rng: np.random.Generator, visible: np.ndarray, policy: Policy, skeleton: Skeleton) -> Draw:
-    """Draws what happens to a person whose labelled joints are `visible` [K], with the original's chances."""
+    """Draws the augmentation of a person from the original's distributions.
+
+    Args:
+      rng: source of randomness.
+      visible: ``[K]``, above 0 for labelled joints.
+      policy: distributions.
+      skeleton: defines the upper body.
+    """
     half_body = None
     if np.sum(visible > 0) > policy.half_body_min_joints and rng.random() < policy.half_body:
         half_body = _sample_half(rng, visible, skeleton)
@@ -104,23 +111,23 @@ def sample(rng: np.random.Generator, visible: np.ndarray, policy: Policy, skelet
 def _sample_half(
     rng: np.random.Generator, visible: np.ndarray, skeleton: Skeleton
 ) -> Literal["upper", "lower"] | None:
-    """Prefers the upper body; a half needs more than two joints, the upper as the last resort just two.
+    """Draws a half with more than two joints, preferably the upper. Falls back to an upper body of two joints.
 
-    A skeleton all of whose joints are on one side has no halves.
+    Returns None for people with too few joints, and for skeletons with an empty half.
     """
     if len(set(skeleton.upper_body)) in (0, skeleton.num_joints):
         return None
     upper = np.sum(half_joints("upper", visible, skeleton))
     lower = np.sum(half_joints("lower", visible, skeleton))
-    if rng.standard_normal() < _UPPER_BODY_QUANTILE and upper > _ENOUGH_JOINTS:
+    if rng.standard_normal() < _UPPER_BODY_QUANTILE and upper > _MIN_HALF_BODY_JOINTS:
         return "upper"
-    if lower > _ENOUGH_JOINTS:
+    if lower > _MIN_HALF_BODY_JOINTS:
         return "lower"
-    return "upper" if upper >= _ENOUGH_JOINTS else None
+    return "upper" if upper >= _MIN_HALF_BODY_JOINTS else None
 
 
 def half_joints(half: Literal["upper", "lower"], visible: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """[K] bool: the labelled joints of one half of the body."""
+    """Returns ``[K]`` bool: the labelled joints of one half of the body."""
     is_upper = np.isin(np.arange(skeleton.num_joints), skeleton.upper_body)
     return (visible > 0) & (is_upper if half == "upper" else ~is_upper)
 
@@ -136,20 +143,20 @@ def apply(
     skeleton: Skeleton,
     precision: type[np.floating] = np.float32,
 ) -> View:
-    """Looks at a person as drawn, in the original's order: half body, scale, rotation, flip.
+    """Applies an augmentation in the original's order: half body, scale, rotation, flip.
 
     Args:
-      draw: what to do; ``Draw()`` shows the person as it is.
-      joints: [K, 2] photo pixels.
-      visible: [K], above 0 for labelled joints.
-      box: [4] x, y, width, height, photo pixels.
-      photo_width: in pixels, to mirror about.
-      aspect_ratio: width / height of the image.
-      skeleton: tells which joints change places, and which are the upper body.
+      draw: augmentation; ``Draw()`` for none.
+      joints: ``[K, 2]`` in photo pixels.
+      visible: ``[K]``, above 0 for labelled joints.
+      box: ``[4]`` x, y, width, height in photo pixels.
+      photo_width: in pixels.
+      aspect_ratio: width / height of the crop.
+      skeleton: defines mirror joints and the upper body.
       precision: of centre and scale, see `geometry`.
 
     Returns:
-      The view. Unlabelled joints keep their place, or move to 0 if mirrored, as in the original.
+      View of the photo. As in the original, unlabelled joints are unchanged without a flip and 0 with one.
     """
     if draw.half_body:
         selected = joints[half_joints(draw.half_body, visible, skeleton)]
@@ -164,7 +171,7 @@ def apply(
 
 
 def _around(joints: np.ndarray, aspect_ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (the mean) and padded scale of a crop around joints [n, 2] float32."""
+    """Returns centre and scale of a crop around the mean of ``[n, 2]`` float32 joints."""
     width, height = joints.max(axis=0) - joints.min(axis=0)
     return joints.mean(axis=0), geometry.padded_scale(width, height, aspect_ratio, HALF_BODY_PADDING)
 
@@ -172,7 +179,7 @@ def _around(joints: np.ndarray, aspect_ratio: float) -> tuple[np.ndarray, np.nda
 def flip(
     joints: np.ndarray, visible: np.ndarray, photo_width: int, skeleton: Skeleton
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Joints [K, 2] and visible [K] in the mirrored photo: left and right exchanged, unlabelled ones 0."""
+    """Mirrors joints ``[K, 2]`` and visibility ``[K]`` and swaps left and right. Unlabelled joints become 0."""
     order = skeleton.flip_order
     mirrored = geometry.apply(geometry.mirror(photo_width), joints)[order]
     visible = visible[order]

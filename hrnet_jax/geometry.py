@@ -1,33 +1,35 @@
-"""From a person's box to the crop that the network sees, and back.
+"""Geometry of crops: bounding boxes, affine maps between photo and crop, and image warping.
 
-Conventions: points are ``(x, y)``, pixel centres at whole numbers; boxes are ``(x, y, width, height)`` in
-photo pixels; image sizes are ``(height, width)``. An affine map is a ``[2, 3]`` matrix named by its
-direction: ``photo_to_crop`` takes photo pixels to crop pixels, ``invert(photo_to_crop)`` leads back, and
-``photo_to_crop`` made for the heatmap's size takes photo pixels to heatmap pixels.
+Points are ``(x, y)`` with pixel centres at integers. Boxes are ``(x, y, width, height)`` in photo pixels. Sizes
+are ``(height, width)``. Affine maps are ``[2, 3]`` matrices named by their direction: ``photo_to_crop`` maps photo
+pixels to crop pixels, or to heatmap pixels if computed for the heatmap's size.
 
-Follows the authors' arithmetic, float32 where theirs is, so that crops agree with theirs in every pixel: theirs
-has centre and scale in float32 for COCO, in float64 for MPII.
+Crops equal the original's in every pixel, because the arithmetic does, including its precision: centre and scale
+are float32 for COCO and float64 for MPII.
 """
 
 import cv2
 import numpy as np
 
-BOX_PADDING = 1.25  # how much larger than the box of a person the crop is
-PIXELS_PER_SCALE = 200.0  # the unit of `scale`, MPII's habit which the original keeps everywhere
+BOX_PADDING = 1.25
+"""Size of the crop relative to the person's box."""
+
+PIXELS_PER_SCALE = 200.0
+"""Photo pixels per unit of `scale`, a convention of MPII."""
 
 
 def box_to_center_scale(
     box: np.ndarray, aspect_ratio: float, precision: type[np.floating] = np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and padded size of the crop around a box, grown to the image's aspect ratio.
+    """Computes centre and scale of the crop around a box.
 
     Args:
-      box: [4] x, y, width, height in photo pixels.
-      aspect_ratio: width / height of the image.
+      box: ``[4]`` x, y, width, height in photo pixels.
+      aspect_ratio: width / height of the crop.
       precision: float32 or float64.
 
     Returns:
-      center [2] in photo pixels and scale [2], (width, height) / 200 photo pixels; both of that precision.
+      ``[2]`` centre in photo pixels and ``[2]`` scale, the crop's (width, height) in units of 200 photo pixels.
     """
     x, y, width, height = map(float, box)
     center = np.array([x + width * 0.5, y + height * 0.5], precision)
@@ -41,9 +43,9 @@ def padded_scale(
     padding: float,
     precision: type[np.floating] = np.float32,
 ) -> np.ndarray:
-    """[2] scale of an extent in photo pixels that is grown to `aspect_ratio`, then padded.
+    """Enlarges an extent in photo pixels to an aspect ratio, pads it, and returns its ``[2]`` scale.
 
-    An extent of nothing counts as one pixel; the original's crop matrix is all zeros then, with no inverse.
+    An empty extent counts as one pixel. In the original, its crop matrix is all zeros and has no inverse.
     """
     if width == height == 0:
         width = height = 1.0
@@ -57,16 +59,16 @@ def padded_scale(
 def photo_to_crop(
     center: np.ndarray, scale: np.ndarray, rotation: float, image_size: tuple[int, int]
 ) -> np.ndarray:
-    """The map that puts `center` in the middle of the crop and `scale`'s width on the crop's width.
+    """Computes the map of `center` to the middle of the crop and of the scale's width to the crop's width.
 
     Args:
-      center: [2] photo pixels, of either precision.
-      scale: [2] size in photo pixels / 200, of either precision; only the width counts, pixels stay square.
-      rotation: degrees; the photo turns counter-clockwise in the crop for positive ones.
-      image_size: (height, width) of the crop, or of the heatmap.
+      center: ``[2]`` in photo pixels, float32 or float64.
+      scale: ``[2]`` in units of 200 photo pixels, float32 or float64. Pixels stay square: only the width is used.
+      rotation: degrees. Positive values turn the photo counter-clockwise in the crop.
+      image_size: (height, width) of the crop or heatmap.
 
     Returns:
-      [2, 3] float64, found as the original finds it: from three corresponding points in float32.
+      ``[2, 3]`` float64, computed as in the original from three pairs of points in float32.
     """
     height, width = image_size
     half = np.asarray(scale)[0] * PIXELS_PER_SCALE * -0.5  # in the scale's own precision
@@ -78,43 +80,43 @@ def photo_to_crop(
 
 
 def _corner_points(middle: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """[3, 2] float32: the middle, the point `up` from it, and the third corner of a square."""
+    """Returns ``[3, 2]`` float32: the middle, the point at `up` from it, and the third corner of the square."""
     above, middle = (middle + up).astype(np.float32), middle.astype(np.float32)
     edge = middle - above
     return np.stack([middle, above, above + np.array([-edge[1], edge[0]], np.float32)])
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Maps points [..., 2] by an affine matrix [2, 3]."""
+    """Maps points ``[..., 2]`` by an affine matrix ``[2, 3]``."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """[2, 3] the map in the other direction."""
+    """Returns the inverse map, ``[2, 3]``."""
     return cv2.invertAffineTransform(matrix)
 
 
 def mirror(width: int) -> np.ndarray:
-    """[2, 3] photo pixels -> pixels of the mirrored photo; the same map leads back."""
+    """Returns the map from a photo of the given width to the mirrored photo, ``[2, 3]``; its own inverse."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]])
 
 
 def compose(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """[2, 3] the map that applies `first`, then `second`."""
+    """Returns the map ``[2, 3]`` that applies `first`, then `second`."""
     return np.hstack([second[:, :2] @ first[:, :2], apply(second, first[:, 2])[:, None]])
 
 
 def clip_box(box: np.ndarray, width: int, height: int) -> np.ndarray | None:
-    """Cuts a box off at the border of the photo, as the original does for ground truth.
+    """Clips a box to the photo, as the original does for ground truth.
 
     Args:
-      box: [4] x, y, width, height in photo pixels.
+      box: ``[4]`` x, y, width, height in photo pixels.
       width: of the photo.
       height: of the photo.
 
     Returns:
-      [4] float64 box between the centres of the outermost pixels it covers (one pixel less than the box is
-      wide and high), or None if nothing is left.
+      ``[4]`` float64 box, or None if it is empty. Width and height are measured between the centres of the
+      outermost pixels, so they are one pixel less than those of `box`.
     """
     x, y, box_width, box_height = map(float, box)
     left, top = max(0.0, x), max(0.0, y)
@@ -128,16 +130,17 @@ def clip_box(box: np.ndarray, width: int, height: int) -> np.ndarray | None:
 def warp(
     photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int], *, mirrored: bool = False
 ) -> np.ndarray:
-    """Cuts the crop out of the photo, bilinearly; black where it reaches over the border.
+    """Extracts a crop with bilinear interpolation. Pixels outside the photo are black.
 
     Args:
-      photo: [height, width, 3] uint8.
-      matrix: [2, 3] photo_to_crop, of the mirrored photo if `mirrored`.
+      photo: ``[height, width, 3]`` uint8.
+      matrix: ``[2, 3]`` map from the photo to the crop, or from the mirrored photo if `mirrored`.
       image_size: (height, width) of the crop.
       mirrored: whether to mirror the photo first.
 
     Returns:
-      [H, W, 3] uint8, equal to the original's in every pixel with OpenCV 3.4 to 4; 5 interpolates otherwise.
+      ``[H, W, 3]`` uint8. Equal to the original in every pixel with OpenCV 3.4 to 4. OpenCV 5 interpolates
+      differently.
     """
     height, width = image_size
     photo = _mirrored(photo, matrix, image_size) if mirrored else photo
@@ -145,27 +148,27 @@ def warp(
 
 
 def _mirrored(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Returns the mirrored photo, of which only what the crop can touch is filled in.
+    """Returns the mirrored photo, filled in only where the crop reads it.
 
-    To cut that part out and to move the matrix would be simpler, but OpenCV's arithmetic is in float32: a pixel
-    here and there would differ.
+    Mirroring a cut-out and shifting the matrix would be simpler, but would change single pixels: OpenCV computes
+    in float32.
     """
-    (left, right), (top, bottom) = _touched(invert(matrix), image_size, photo.shape[:2])
-    turned = np.empty(photo.shape, np.uint8)
+    (left, right), (top, bottom) = _source_ranges(invert(matrix), image_size, photo.shape[:2])
+    mirrored = np.empty(photo.shape, np.uint8)
     if left < right and top < bottom:
         width = photo.shape[1]
-        cv2.flip(photo[top:bottom, width - right : width - left], 1, dst=turned[top:bottom, left:right])
-    return turned
+        cv2.flip(photo[top:bottom, width - right : width - left], 1, dst=mirrored[top:bottom, left:right])
+    return mirrored
 
 
-def _touched(
+def _source_ranges(
     crop_to_photo: np.ndarray, image_size: tuple[int, int], photo_size: tuple[int, int]
 ) -> list[tuple[int, int]]:
-    """Returns the range of columns and of rows of the photo that the crop's pixels are made of."""
-    edges = crop_to_photo[:, :2] * (np.array(image_size[::-1]) - 1)  # from the crop's first pixel to its others
+    """Returns the ranges of columns and rows of the photo that the crop is interpolated from."""
+    edges = crop_to_photo[:, :2] * (np.array(image_size[::-1]) - 1)  # from the first pixel to the other corners
     low = crop_to_photo[:, 2] + np.minimum(edges, 0).sum(axis=1)
     high = crop_to_photo[:, 2] + np.maximum(edges, 0).sum(axis=1)
     return [
-        (max(0, int(least) - 2), min(size, int(most) + 3))
-        for least, most, size in zip(low, high, photo_size[::-1], strict=True)
+        (max(0, int(first) - 2), min(size, int(last) + 3))
+        for first, last, size in zip(low, high, photo_size[::-1], strict=True)
     ]

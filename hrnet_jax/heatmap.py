@@ -1,7 +1,7 @@
-"""The codec between joints and heatmaps, on the device: drawing targets, reading predictions.
+"""Encoding of joints as heatmaps, and decoding of heatmaps to joints, on the device.
 
-Heatmaps are ``[B, h, w, K]`` float32. Heatmap pixel ``(x, y)`` is crop pixel ``(4 x, 4 y)``: pixel centres lie at
-whole numbers in both, as in the original.
+Heatmaps are ``[B, h, w, K]`` float32. Heatmap pixel ``(x, y)`` is crop pixel ``(4 x, 4 y)``. Pixel centres are at
+integers in both, as in the original.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 DARK_KERNEL = 11
-"""Side of the Gaussian that smooths heatmaps before DARK decoding, in pixels (its authors' choice)."""
+"""Side in pixels of the Gaussian kernel that smooths heatmaps before DARK decoding, as chosen by its authors."""
 
 
 def render(
@@ -23,23 +23,23 @@ def render(
     sigma: float,
     unbiased: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws the target: a Gaussian of height 1 at each visible joint.
+    """Renders target heatmaps: a Gaussian of height 1 at each visible joint.
 
-    As the original does, the centre is rounded to a heatmap pixel (toward zero after adding a half, so negative
-    coordinates round up), and the Gaussian is cut to a square of ``6 sigma + 1`` pixels. `unbiased` does neither
-    (DARK, Zhang et al. 2020, section 3.3).
+    As in the original, the centre is rounded to ``trunc(x + 0.5)`` heatmap pixels and the Gaussian is cut to a
+    square of ``6 * sigma + 1`` pixels. Negative coordinates are thus rounded up. `unbiased` targets are neither
+    rounded nor cut (DARK, Zhang et al., CVPR 2020, section 3.3).
 
     Args:
-      joints: ``[B, K, 2]`` crop pixels.
-      visible: ``[B, K]`` 1 for labelled joints, 0 for others.
+      joints: ``[B, K, 2]`` in crop pixels.
+      visible: ``[B, K]``, 1 for labelled joints and 0 for others.
       image_size: (H, W) of the crop.
-      heatmap_size: (h, w).
-      sigma: of the Gaussian, in heatmap pixels.
-      unbiased: keep the fraction of a pixel.
+      heatmap_size: (h, w) of the heatmaps.
+      sigma: standard deviation of the Gaussian in heatmap pixels.
+      unbiased: whether to keep the fraction of a pixel and the whole Gaussian.
 
     Returns:
-      ``[B, h, w, K]`` heatmaps, and their ``[B, K]`` weights in the loss: `visible`, but 0 where the Gaussian's
-      square does not touch the heatmap.
+      ``[B, h, w, K]`` heatmaps and ``[B, K]`` weights for the loss. Weights equal `visible`, but are 0 if the
+      Gaussian's square does not touch the heatmap.
     """
     stride = np.divide(image_size, heatmap_size)[::-1].astype(joints.dtype)
     center = joints / stride[None, None]
@@ -53,38 +53,41 @@ def render(
         jnp.arange(side, dtype=joints.dtype)[None, :, None] - mean[:, None, :, axis]
         for axis, side in ((0, heatmap_size[1]), (1, heatmap_size[0]))
     )
-    drawn = _gaussian(x, y, sigma) if unbiased else _rounded_gaussian(x, y, sigma)
-    return jnp.where((weights > 0.5)[:, None, None], drawn, 0), weights
+    gaussian = _gaussian(x, y, sigma) if unbiased else _rounded_gaussian(x, y, sigma)
+    return jnp.where((weights > 0.5)[:, None, None], gaussian, 0), weights
 
 
 def _gaussian(x: jax.Array, y: jax.Array, sigma: float) -> jax.Array:
-    """Gaussians ``[B, h, w, K]`` of the distances ``[B, w, K]`` and ``[B, h, K]`` from their centres."""
-    falloff_x, falloff_y = (jnp.exp(-jnp.square(offset) / (2 * sigma**2)) for offset in (x, y))
-    return falloff_y[:, :, None] * falloff_x[:, None]
+    """Returns Gaussians ``[B, h, w, K]`` of offsets ``[B, w, K]`` and ``[B, h, K]`` from their centres."""
+    along_x, along_y = (jnp.exp(-jnp.square(offset) / (2 * sigma**2)) for offset in (x, y))
+    return along_y[:, :, None] * along_x[:, None]
 
 
 def _rounded_gaussian(x: jax.Array, y: jax.Array, sigma: float) -> jax.Array:
-    """As `_gaussian`, for distances in whole pixels: the original's values in every bit, cut off as they are.
+    """Returns `_gaussian` for offsets in whole pixels, cut to the square and equal to the original in every bit.
 
-    They are looked up in a table that numpy computes as the original does. A device's own `exp` is off by a bit,
-    which two steps of Adam turn into differences of 1e-6 in the weights.
+    Looks values up in a table that numpy computes as the original does. The ``exp`` of a device may differ in the
+    last bit. Two steps of Adam amplify that to differences of 1e-6 in the weights.
     """
     distance = np.arange(int(3 * sigma) + 1, dtype=np.float32)
     table = np.exp(-(distance**2 + distance[:, None] ** 2) / np.float32(2 * sigma**2))
-    of_x, of_y = (
+    one_hot_x, one_hot_y = (
         jax.nn.one_hot(jnp.abs(offset).astype(jnp.int32), len(table), dtype=x.dtype) for offset in (x, y)
     )
-    # Sums with one term each, so they are exact if no factor is rounded.
-    drawn = jnp.einsum("bykr,rs->byks", of_y, table.astype(x.dtype), precision="highest")
-    return jnp.einsum("byks,bxks->byxk", drawn, of_x, precision="highest")
+    # Each sum has one term, so it is exact if no factor is rounded.
+    rows = jnp.einsum("bykr,rs->byks", one_hot_y, table.astype(x.dtype), precision="highest")
+    return jnp.einsum("byks,bxks->byxk", rows, one_hot_x, precision="highest")
 
 
 def peaks(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Finds each heatmap's largest value.
+    """Finds the maximum of each heatmap.
+
+    Args:
+      heatmaps: ``[B, h, w, K]``.
 
     Returns:
-      ``[B, K, 2]`` its pixel (x, y), which is (0, 0) where no value is positive, as in the original; and the
-      ``[B, K]`` value, the joint's score.
+      ``[B, K, 2]`` pixels (x, y) and ``[B, K]`` values, the scores of the joints. As in the original, the pixel is
+      (0, 0) if no value is positive.
     """
     batch, _, width, joints = heatmaps.shape
     flat = heatmaps.reshape(batch, -1, joints)
@@ -94,17 +97,17 @@ def peaks(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _values(heatmaps: jax.Array, pixel: jax.Array, dx: int, dy: int) -> jax.Array:
-    """Returns ``[B, K]`` heatmap values at an offset from ``[B, K, 2]`` pixels, clamped to the heatmap."""
+    """Returns ``[B, K]`` values at an offset from ``[B, K, 2]`` pixels, clamped to the heatmap."""
     batch, height, width, joints = heatmaps.shape
     x = jnp.clip(pixel[..., 0].astype(jnp.int32) + dx, 0, width - 1)
     y = jnp.clip(pixel[..., 1].astype(jnp.int32) + dy, 0, height - 1)
-    # Indexing by person instead would make the compiler gather the heatmaps of all devices.
+    # Indexing by person instead would make XLA gather the heatmaps of all devices.
     flat = heatmaps.reshape(batch, height * width, joints)
     return jnp.take_along_axis(flat, (y * width + x)[:, None], axis=1)[:, 0]
 
 
 def _strictly_inside(pixel: jax.Array, size: tuple[int, ...], margin: int) -> jax.Array:
-    """Whether ``margin < x < width - margin``, likewise y, for ``[B, K, 2]`` pixels."""
+    """Returns whether ``margin < x < width - margin``, and y likewise, for ``[B, K, 2]`` pixels."""
     limit = jnp.asarray(size[::-1], pixel.dtype)[None, None] - margin
     return ((pixel > margin) & (pixel < limit)).all(-1)
 
@@ -114,7 +117,7 @@ def _decode_argmax(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _decode_quarter(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A quarter of a pixel from the peak toward the higher neighbour, unless it lies on the border."""
+    """Moves peaks inside the border by a quarter pixel towards the higher neighbour in x and y."""
     pixel, score = peaks(heatmaps)
     slope = jnp.stack(
         [
@@ -128,8 +131,8 @@ def _decode_quarter(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _smooth(heatmaps: jax.Array) -> jax.Array:
-    """Blurs heatmaps with DARK's Gaussian, zeros beyond the border, then restores each one's maximum."""
-    sigma = 0.3 * ((DARK_KERNEL - 1) / 2 - 1) + 0.8  # OpenCV's for a kernel of this side
+    """Applies DARK's Gaussian blur with zero padding, then rescales each heatmap to its previous maximum."""
+    sigma = 0.3 * ((DARK_KERNEL - 1) / 2 - 1) + 0.8  # as in OpenCV for a kernel of this size
     radius = DARK_KERNEL // 2
     taps = np.exp(-np.square(np.arange(-radius, radius + 1)) / (2 * sigma**2))
     taps /= taps.sum()
@@ -144,7 +147,7 @@ def _smooth(heatmaps: jax.Array) -> jax.Array:
 
 
 def _decode_dark(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One Newton step on the logarithm of the smoothed heatmap (Zhang et al. 2020, equation 9)."""
+    """Takes a Newton step from the peak on the logarithm of the smoothed heatmap (DARK, equation 9)."""
     pixel, score = peaks(heatmaps)
     log = jnp.log(jnp.maximum(_smooth(heatmaps), 1e-10))
 
@@ -171,57 +174,69 @@ DECODERS: dict[str, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
 
 
 def check_decoder(method: str) -> None:
-    """Raises ValueError unless there is such a decoder."""
+    """Raises ValueError for an unknown decoder."""
     if method not in DECODERS:
         raise ValueError(f"`decoder` (={method!r}) must be one of {', '.join(DECODERS)}")
 
 
 def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax.Array]:
-    """Reads joints off heatmaps.
+    """Decodes heatmaps to joints.
 
     Args:
       heatmaps: ``[B, h, w, K]``.
-      method: ``"argmax"``; ``"quarter"``, the original's quarter of a pixel toward the higher neighbour; or
-        ``"dark"`` (Zhang et al. 2020), best with targets drawn `unbiased`.
+      method: ``"argmax"`` for the peak, ``"quarter"`` for the original's shift of a quarter pixel towards the
+        higher neighbour, ``"dark"`` for DARK (Zhang et al., CVPR 2020). ``"dark"`` works best with `unbiased`
+        targets.
 
     Returns:
-      ``[B, K, 2]`` heatmap pixels (x, y) and ``[B, K]`` scores, the largest value of each heatmap.
+      ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores, the maximum of each heatmap.
 
     Raises:
-      ValueError: there is no such method.
+      ValueError: the method is unknown.
     """
     check_decoder(method)
     return DECODERS[method](heatmaps)
 
 
 def flip(heatmaps: jax.Array, flip_order: np.ndarray, shift: float) -> jax.Array:
-    """Turns the heatmaps of a mirrored image into those of the image.
+    """Maps the heatmaps of a mirrored image back to the image.
 
-    Crop pixel x of a mirrored image of width W is W - 1 - x. Turned back, its heatmap therefore lies 3/4 of a
-    pixel too far to the left (at stride 4). The original moves it a whole pixel to the right.
+    Mirroring maps column x of an image of width W to W - 1 - x. At stride 4, mirrored heatmaps are therefore
+    3/4 of a pixel too far left. The original shifts them by a whole pixel.
 
     Args:
-      heatmaps: ``[B, h, w, K]``.
-      flip_order: [K] each joint's mirror (`Skeleton.flip_order`).
-      shift: heatmap pixels to move to the right, 0 to 1: between the pixels, linearly; the first column stays.
+      heatmaps: ``[B, h, w, K]`` of the mirrored image.
+      flip_order: ``[K]`` index of the mirror joint of each joint, see `Skeleton.flip_order`.
+      shift: heatmap pixels to the right, from 0 to 1, interpolated linearly. The first column is repeated.
+
+    Returns:
+      ``[B, h, w, K]``.
     """
     mirrored = heatmaps[:, :, ::-1][..., flip_order]
-    moved = jnp.concatenate([mirrored[:, :, :1], mirrored[:, :, :-1]], 2)
-    return (1 - shift) * mirrored + shift * moved
+    shifted = jnp.concatenate([mirrored[:, :, :1], mirrored[:, :, :-1]], 2)
+    return (1 - shift) * mirrored + shift * shifted
 
 
 def pck(heatmaps: jax.Array, targets: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """Share of joints predicted near the target: the original's training accuracy, a scalar.
+    """Percentage of correct keypoints: the original's accuracy during training.
 
-    A peak counts when it is closer to the target's than `threshold` times a tenth of the heatmap. Joints whose
-    target peaks in the first two rows or columns are left out (so are joints without a target); each joint's
-    share has the same weight. The original divides x by the height and y by the width; so does this.
+    A prediction is correct if its peak is closer to the target's peak than `threshold` times a tenth of the
+    heatmap. As in the original, x is divided by the height and y by the width. Excludes targets with a peak in
+    the first two rows or columns, and so those without a peak.
+
+    Args:
+      heatmaps: ``[B, h, w, K]`` predictions.
+      targets: ``[B, h, w, K]``.
+      threshold: largest distance.
+
+    Returns:
+      Scalar in 0..1, the mean over joints of each joint's fraction of correct predictions.
     """
     predicted, _ = peaks(heatmaps)
-    true, _ = peaks(targets)
+    expected, _ = peaks(targets)
     tenth = jnp.asarray(heatmaps.shape[1:3], heatmaps.dtype)[None, None] / 10
-    near = jnp.linalg.norm((predicted - true) / tenth, axis=-1) < threshold
-    counted = (true > 1).all(-1)
-    share = jnp.mean(near, 0, where=counted)
-    present = counted.any(0)
-    return jnp.where(present.any(), jnp.mean(share, where=present), 0)
+    correct = jnp.linalg.norm((predicted - expected) / tenth, axis=-1) < threshold
+    included = (expected > 1).all(-1)
+    fraction = jnp.mean(correct, 0, where=included)
+    present = included.any(0)
+    return jnp.where(present.any(), jnp.mean(fraction, where=present), 0)

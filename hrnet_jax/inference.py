@@ -1,7 +1,7 @@
-"""From crops to joints in the photo: network, flip test, decoding, and the way back.
+"""Prediction of joints in photo pixels from crops: network, flip test, decoding and mapping to the photo.
 
-`predict_step` is a pure function of arrays that runs inside ``jit``, so that neither normalised images nor
-heatmaps ever leave the device. `predict` runs it over a whole table of people.
+`predict_step` is a pure function inside ``jit``: normalised images and heatmaps never leave the device. `predict`
+runs it over a table of people.
 """
 
 import functools
@@ -17,8 +17,10 @@ from jax.experimental import multihost_utils
 from hrnet_jax import heatmap
 from hrnet_jax.models import layers
 
-Step = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[jax.Array, jax.Array]]
+PredictStep = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[jax.Array, jax.Array]]
 """(variables, image, photo_to_crop) -> (joints, scores), see `predict_step`."""
+
+_OUTPUTS = ("joints", "scores")
 
 
 def predict_heatmaps(
@@ -29,12 +31,12 @@ def predict_heatmaps(
     flip_order: np.ndarray | None,
     shift: float,
 ) -> jax.Array:
-    """Returns ``[B, h, w, K]`` heatmaps of ``[B, H, W, 3]`` uint8 images, as `predict_step` has them."""
+    """Predicts heatmaps ``[B, h, w, K]`` from uint8 images ``[B, H, W, 3]``. Arguments as for `predict_step`."""
     normal = layers.normalize(image, model.colors, model.dtype)  # pyright: ignore[reportAttributeAccessIssue]
     if flip_order is None:
         return model.apply(variables, normal, train=False)  # pyright: ignore[reportReturnType]
-    # Image and mirror image lie side by side, so that one call sees both and, when the batch is split over
-    # devices, each device keeps both of its own people.
+    # Images and mirrored images alternate along the batch, so that a device processes both images of its own
+    # people when the batch is sharded.
     both = jnp.stack([normal, normal[:, :, ::-1]], axis=1)
     heatmaps = model.apply(variables, both.reshape(-1, *normal.shape[1:]), train=False)
     heatmaps = heatmaps.reshape(len(image), 2, *heatmaps.shape[1:])  # pyright: ignore
@@ -51,20 +53,20 @@ def predict_step(
     shift: float,
     decoder: str,
 ) -> tuple[jax.Array, jax.Array]:
-    """Finds the joints of a batch of people.
+    """Predicts the joints of a batch of people.
 
     Args:
-      model: normalised images -> heatmaps.
-      variables: its ``params`` and ``batch_stats``.
+      model: network from normalised images to heatmaps.
+      variables: ``params`` and ``batch_stats`` of the network.
       image: ``[B, H, W, 3]`` uint8 RGB crops.
-      photo_to_crop: ``[B, 2, 3]`` the map that each crop was cut out by.
-      flip_order: ``[K]`` each joint's mirror joint; the heatmaps are then the mean of those of the image and
-        of its mirror image, turned back (flip test). None: of the image alone.
-      shift: heatmap pixels to move the turned-back heatmaps to the right, see `heatmap.flip`.
-      decoder: one of `heatmap.DECODERS`.
+      photo_to_crop: ``[B, 2, 3]`` map from photo to crop pixels.
+      flip_order: ``[K]`` index of the mirror joint of each joint, for the flip test: averages the heatmaps of the
+        image and of the mirrored image, mapped back. None for no flip test.
+      shift: of the mirrored image's heatmaps, see `heatmap.flip`.
+      decoder: a key of `heatmap.DECODERS`.
 
     Returns:
-      ``[B, K, 2]`` joints in photo pixels and ``[B, K]`` scores, the height of each heatmap's peak.
+      ``[B, K, 2]`` joints in photo pixels and ``[B, K]`` scores, the maximum of each heatmap.
     """
     heatmaps = predict_heatmaps(model, variables, image, flip_order=flip_order, shift=shift)
     joints, scores = heatmap.decode(heatmaps, decoder)
@@ -75,66 +77,63 @@ def predict_step(
 def _to_photo(points: jax.Array, photo_to_crop: jax.Array) -> jax.Array:
     """Maps ``[B, K, 2]`` crop pixels to photo pixels by the inverse of ``[B, 2, 3]``.
 
-    Written out by Cramer's rule: a matrix product would run in reduced precision on TPUs and GPUs.
+    Uses Cramer's rule, because matrix products have reduced precision on TPUs and GPUs.
     """
     (a, b, left), (c, d, top) = ([photo_to_crop[:, row, column, None] for column in range(3)] for row in range(2))
     x, y = points[..., 0] - left, points[..., 1] - top
-    area = a * d - b * c
-    return jnp.stack([(d * x - b * y) / area, (a * y - c * x) / area], axis=-1)
+    determinant = a * d - b * c
+    return jnp.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], axis=-1)
 
 
-def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> Step:
-    """Returns `predict_step` of a network, compiled: a function of variables, images and crop matrices."""
+def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> PredictStep:
+    """Returns `predict_step` compiled for a network."""
     return jax.jit(functools.partial(predict_step, model, flip_order=flip_order, shift=shift, decoder=decoder))
 
 
 def predict(
-    step: Step,
+    step: PredictStep,
     variables: Mapping[str, Any],
     batches: Iterable[dict[str, np.ndarray]],
     count: int,
     place: Callable[[dict[str, np.ndarray]], Mapping[str, jax.Array]],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicts every person of a table once, whatever the size of batches and number of devices.
+    """Predicts every person of a table once, for any batch size and number of devices.
 
     Args:
       step: from `compile_step`.
-      variables: the network's ``params`` and ``batch_stats``, placed on the devices.
-      batches: from `pipeline.eval_batches`; of several processes, each gives its own part.
-      count: N, the people in the table.
-      place: puts a batch on the devices, as `sharding.place` does.
+      variables: ``params`` and ``batch_stats`` of the network, on the devices.
+      batches: from `pipeline.eval_batches`. With several processes, the share of this process.
+      count: number of people in the table, N.
+      place: transfers a batch to the devices, as `sharding.place_batch` does.
 
     Returns:
       ``[N, K, 2]`` float32 joints in photo pixels and ``[N, K]`` scores, the same in every process.
 
     Raises:
-      RuntimeError: the batches do not hold each person exactly once.
+      RuntimeError: a person is missing from the batches or occurs more than once.
     """
     joints, scores = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.float32)
     times_seen = np.zeros(count, int)
-    for found in _gathered(step, variables, batches, place):
+    for predicted in _gathered(step, variables, batches, place):
         if not joints.size:
-            joints, scores = (np.zeros((count, *found[name].shape[1:]), np.float32) for name in _OUTPUTS)
-        real = found["valid"] > 0
-        rows = found["index"][real]
-        joints[rows], scores[rows] = found["joints"][real], found["scores"][real]
+            joints, scores = (np.zeros((count, *predicted[name].shape[1:]), np.float32) for name in _OUTPUTS)
+        valid = predicted["valid"] > 0
+        rows = predicted["index"][valid]
+        joints[rows], scores[rows] = predicted["joints"][valid], predicted["scores"][valid]
         np.add.at(times_seen, rows, 1)
     if (times_seen != 1).any():
         raise RuntimeError(f"{np.sum(times_seen != 1)} of {count} people are not in the batches exactly once")
     return joints, scores
 
 
-_OUTPUTS = ("joints", "scores")
-
-
 def _gathered(step, variables, batches, place) -> Iterator[dict[str, np.ndarray]]:
-    """Yields each batch's predictions on the host, one batch late so that the devices never wait for it."""
-    waiting = None
+    """Yields predictions of all processes on the host, one batch late so that the devices never wait."""
+    pending = None
     for batch in batches:
         placed = place(batch)
-        found = dict(zip(_OUTPUTS, step(variables, placed["image"], placed["crop"]), strict=True))
-        if waiting is not None:
-            yield multihost_utils.process_allgather(waiting, tiled=True)
-        waiting = found | {"index": placed["index"], "valid": placed["valid"]}
-    if waiting is not None:
-        yield multihost_utils.process_allgather(waiting, tiled=True)
+        predicted = dict(zip(_OUTPUTS, step(variables, placed["image"], placed["crop"]), strict=True))
+        if pending is not None:
+            yield multihost_utils.process_allgather(pending, tiled=True)
+        pending = predicted | {"index": placed["index"], "valid": placed["valid"]}
+    if pending is not None:
+        yield multihost_utils.process_allgather(pending, tiled=True)

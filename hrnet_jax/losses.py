@@ -1,4 +1,4 @@
-"""How far predicted heatmaps are from their targets."""
+"""Losses between predicted and target heatmaps."""
 
 from collections.abc import Callable
 
@@ -6,32 +6,40 @@ import jax
 import jax.numpy as jnp
 
 HARDEST_JOINTS = 8
+"""Joints per person in `ohkm`."""
+
+Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(heatmaps, targets, weights) -> scalar."""
 
 
 def _per_joint(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-    """Half the mean squared error of each heatmap, ``[B, K]``; the weight multiplies both sides."""
+    """Returns half the mean squared error of each heatmap, ``[B, K]``. The weight scales the difference."""
     error = (heatmaps - targets) * weights[:, None, None]
     return 0.5 * jnp.square(error).mean((1, 2))
 
 
 def mse(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-    """Mean over people and joints of half the mean squared error: the original's `JointsMSELoss`.
+    """Computes half the mean squared error, as the original's ``JointsMSELoss``.
 
     Args:
       heatmaps: ``[B, h, w, K]`` predictions.
       targets: ``[B, h, w, K]``.
-      weights: ``[B, K]``; joints of weight 0 add nothing but are counted in the mean, as in the original.
+      weights: ``[B, K]``. As in the original, joints with weight 0 have no error but count in the mean.
+
+    Returns:
+      Scalar mean over people, joints and pixels.
     """
     return _per_joint(heatmaps, targets, weights).mean()
 
 
 def ohkm(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-    """As `mse`, but over the 8 joints of each person with the largest error (online hard keypoint mining)."""
+    """Computes `mse` over the `HARDEST_JOINTS` joints of each person with the largest errors.
+
+    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018).
+    """
     errors = _per_joint(heatmaps, targets, weights)
     hardest, _ = jax.lax.top_k(errors, min(HARDEST_JOINTS, errors.shape[1]))
     return hardest.mean()
 
-
-Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 LOSSES: dict[str, Loss] = {"mse": mse, "ohkm": ohkm}

@@ -1,4 +1,4 @@
-"""Adam and its learning rate as one optax chain; the rate is a function of the step alone."""
+"""Adam and its learning rate schedule, as an optax transformation."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,33 +9,42 @@ import numpy as np
 import optax
 
 Schedule = Callable[[Any], Any]
-"""Step (a number or a traced array) -> learning rate."""
+"""Step, as a number or a traced array -> learning rate."""
 
 DROP = 0.1
-"""What the learning rate is multiplied by at each drop."""
+"""Factor of the learning rate at each drop."""
 
 
 def schedule(
     learning_rate: float, drop_epochs: Sequence[int], steps_per_epoch: int, warmup_steps: int = 0
 ) -> Schedule:
-    """Returns the learning rate as a function of the step: a tenth after each of the given epochs.
+    """Piecewise constant learning rate with an optional linear warm-up.
 
-    With `warmup_steps` it grows linearly from nothing over the first steps. The original has none: Adam's first
-    steps then move every weight by the learning rate, which is as large as the weights are at the start.
+    The original has no warm-up: Adam's first steps change every weight by about the learning rate, and the initial
+    weights are no larger than that.
+
+    Args:
+      learning_rate: before the first drop.
+      drop_epochs: numbers of epochs to multiply the rate by `DROP` after. Fractions are allowed.
+      steps_per_epoch: steps in an epoch.
+      warmup_steps: number of first steps over which the rate grows linearly from 0. 0 for none.
+
+    Returns:
+      Learning rate as a function of the step.
 
     Raises:
-      ValueError: a drop is no number of epochs from 0 on, or a whole one whose step is beyond 32 bits.
+      ValueError: a drop is not a non-negative number of epochs, or not fewer than 2**31 steps.
     """
 
-    def sound(epoch: Any) -> bool:
+    def is_valid(epoch: Any) -> bool:
         if isinstance(epoch, int | np.integer) and not isinstance(epoch, bool):
             return 0 <= int(epoch) * steps_per_epoch < 2**31
-        return isinstance(epoch, float | np.floating) and bool(epoch >= 0)  # NaN is not
+        return isinstance(epoch, float | np.floating) and bool(epoch >= 0)  # false for NaN
 
-    if not isinstance(drop_epochs, tuple | list) or not all(map(sound, drop_epochs)):
+    if not isinstance(drop_epochs, tuple | list) or not all(map(is_valid, drop_epochs)):
         raise ValueError(
-            f"`learning_rate_drops` (={drop_epochs}) must be a tuple of numbers of epochs, such as (170, 200), of"
-            " fewer than 2**31 steps; () is for none"
+            f"`learning_rate_drops` (={drop_epochs}) must be a tuple of numbers of epochs such as (170, 200), each"
+            " fewer than 2**31 steps, or () for none"
         )
     drops = {epoch * steps_per_epoch: DROP for epoch in drop_epochs}
     rate = optax.piecewise_constant_schedule(learning_rate, drops)
@@ -45,9 +54,12 @@ def schedule(
 
 
 def adam(learning_rate: Schedule, weight_decay: float) -> optax.GradientTransformation:
-    """Returns Adam with PyTorch's defaults; `weight_decay` is added to the gradients, as PyTorch's Adam does.
+    """Adam (Kingma & Ba, 2015) with PyTorch's defaults.
 
-    A weight decay above 0 warns: the original's configs name 1e-4 but never use it, and using it ruins the run.
+    Args:
+      learning_rate: schedule.
+      weight_decay: factor of the weights that is added to the gradients, as in PyTorch's ``Adam``. Warns above 0:
+        the original's configurations state 1e-4 but never apply it, and applying it costs most of the accuracy.
     """
     if not weight_decay:
         return optax.adam(learning_rate)

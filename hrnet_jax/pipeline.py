@@ -1,20 +1,20 @@
-"""From records to batches: read the photo, augment, cut out the crop. On the host, in numpy and OpenCV.
+"""Input pipeline on the host: reads photos, augments them, extracts crops and forms batches.
 
-A batch is a dictionary of numpy arrays; B is this process's share of the batch size, K the number of joints:
+A batch is a dictionary of numpy arrays. B is the process's share of the batch size, K the number of joints:
 
 =========  ===================  ==================================================================
 image      [B, H, W, 3] uint8   the crop, RGB
-joints     [B, K, 2] float32    (x, y) in crop pixels; of unlabelled joints meaningless
-visible    [B, K] float32       1 for labelled joints, else 0
-crop       [B, 2, 3] float32    photo pixels -> crop pixels, of the photo as it is on disk: where the
-                                crop is of the mirrored photo, the map mirrors, too
+joints     [B, K, 2] float32    (x, y) in crop pixels; undefined for unlabelled joints
+visible    [B, K] float32       1 for labelled joints, 0 for others
+crop       [B, 2, 3] float32    map from pixels of the photo on disk to crop pixels; includes the
+                                mirroring of a mirrored photo
 index      [B] int32            row in the table of people
-valid      [B] float32          1, or 0 for a row that only fills up the last batch of an evaluation
+valid      [B] float32          1, or 0 for padding in the last batch of an evaluation
 =========  ===================  ==================================================================
 
-The position in training is the number of the step: batch s is the same whatever the step at which the run
-started, the threads and the workers. Processes (hosts) each get consecutive rows of the one global batch, so
-that put together in the order of the processes they are the batch that one process alone would see.
+Batches for training depend only on the seed and the step, not on the first step of the run, threads or workers.
+With several processes (hosts), each gets consecutive rows of the global batch. Concatenated in the order of the
+processes, they equal the batch of a single process.
 """
 
 import ctypes
@@ -33,12 +33,12 @@ from hrnet_jax import augment, geometry
 from hrnet_jax.datasets import records
 from hrnet_jax.skeletons import Skeleton
 
-PR_SET_PDEATHSIG = 1  # Linux's prctl.h
+PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 Batch = dict[str, np.ndarray]
-Person = dict[str, Any]  # an element of `records.PersonSource`; then also its `draw` and `valid`
+Person = dict[str, Any]  # an element of `records.PersonSource`, later with `draw` and `valid`
 
-cv2.setNumThreads(0)  # the loader's threads and workers are the parallelism; OpenCV's own would fight them
+cv2.setNumThreads(0)  # OpenCV's threads would compete with those of the loader
 
 
 def train_batches(
@@ -54,34 +54,34 @@ def train_batches(
     threads: int = 2,
     workers: int = 0,
 ) -> grain.DatasetIterator[Batch]:
-    """Endless batches for training: each epoch goes through all people once, in an order of its own.
+    """Returns an infinite iterator over training batches. Each epoch visits all people once in a new order.
 
     Args:
-      split: whose ground-truth people to train on.
+      split: data set with ground-truth people.
       image_size: (height, width) of the crop.
-      batch_size: people in a step, of all processes together.
-      seed: decides order and augmentation.
-      policy: how to augment; None shows every person as it is.
-      start_step: the number of the first batch; resuming is starting there.
-      process_index: which share of each batch is this process's.
-      process_count: how many processes (hosts) share a batch.
-      threads: that load in parallel, a batch each; per worker. 0 loads only when asked.
-      workers: processes that load in parallel, for hosts with more cores than threads can use.
+      batch_size: people per step in all processes together.
+      seed: of order and augmentation.
+      policy: augmentation, or None for no augmentation.
+      start_step: step of the first batch, for resuming.
+      process_index: index of this process.
+      process_count: number of processes (hosts) that share a batch.
+      threads: loader threads per worker, each with a batch of its own. 0 loads on demand.
+      workers: loader processes, for hosts with more cores than threads can use.
 
     Returns:
-      An iterator, to be closed with ``close()``.
+      Iterator, to be closed with ``close()``.
 
     Raises:
-      ValueError: there are no people, or the batch cannot be shared out evenly. While iterating: a photo
-        cannot be decoded.
+      ValueError: there are no people, or `batch_size` is not a multiple of `process_count`. While iterating: a
+        photo cannot be decoded.
     """
     local_size = _local_batch_size(batch_size, process_count)
-    source = _source(split, _some(split, split.people))
+    source = _source(split, split.people)
     shuffled = functools.partial(_shuffled, source=source, seed=seed)
     draw = functools.partial(_with_draw, policy=policy, skeleton=split.skeleton)
     dataset = grain.MapDataset.range(sys.maxsize).seed(seed).map(shuffled)
     dataset = dataset.random_map(draw).map(cutter(split, image_size))
-    # Endless data has no remainder to drop, but a length that grain rounds up beyond 64 bits otherwise.
+    # Infinite data has no remainder, but without this option grain rounds its length up beyond 64 bits.
     dataset = dataset.batch(local_size, drop_remainder=True)[process_index::process_count][start_step:]
     return iter(_prefetched(dataset, threads, workers))
 
@@ -96,37 +96,37 @@ def eval_batches(
     process_count: int = 1,
     threads: int = 2,
 ) -> grain.DatasetIterator[Batch]:
-    """Batches with every person exactly once, in the table's order, not augmented.
+    """Returns an iterator over batches with every person exactly once, in the table's order and not augmented.
 
-    The last batch is filled up with rows whose `valid` is 0 (the last person again), so that all batches are
-    full and all processes take the same number of steps.
+    The last batch is padded with copies of the last person with `valid` 0. All batches therefore have the same
+    size and all processes take the same number of steps.
 
     Args:
-      split: where the photos are.
-      people: of this split: ``split.people`` or ``split.detections``.
+      split: data set with the photos.
+      people: ``split.people`` or ``split.detections``.
       image_size: (height, width) of the crop.
-      batch_size: people in a step, of all processes together.
-      process_index: which share of each batch is this process's.
-      process_count: how many processes (hosts) share a batch.
-      threads: that load in parallel, a batch each. 0 loads only when asked.
+      batch_size: people per step in all processes together.
+      process_index: index of this process.
+      process_count: number of processes (hosts) that share a batch.
+      threads: loader threads, each with a batch of its own. 0 loads on demand.
 
     Returns:
-      An iterator, to be closed with ``close()``.
+      Iterator, to be closed with ``close()``.
 
     Raises:
-      ValueError: as `train_batches`.
+      ValueError: as for `train_batches`.
     """
     local_size = _local_batch_size(batch_size, process_count)
-    people = _some(split, people)
-    num_rows = -(-len(people.box) // batch_size) * batch_size
-    read = functools.partial(_person_or_padding, source=_source(split, people))
+    source = _source(split, people)
+    num_rows = steps_per_epoch(len(source), batch_size) * batch_size
+    read = functools.partial(_person_or_padding, source=source)
     dataset = grain.MapDataset.range(num_rows).map(read).map(cutter(split, image_size))
     dataset = dataset.batch(local_size)[process_index::process_count]
     return iter(_prefetched(dataset, threads, workers=0))
 
 
 def steps_per_epoch(num_people: int, batch_size: int) -> int:
-    """Steps until everyone has been seen, the original's count; the last reaches into the next epoch."""
+    """Returns the steps to visit everyone, as in the original. The last one extends into the next epoch."""
     return -(-num_people // batch_size)
 
 
@@ -135,50 +135,46 @@ def _local_batch_size(batch_size: int, process_count: int) -> int:
         lower = max(1, batch_size // process_count) * process_count
         raise ValueError(
             f"`batch_size` (={batch_size}) must be a positive multiple of the {process_count} processes that"
-            f" share it: nearest are {lower} and {lower + process_count}"
+            f" share it; the nearest are {lower} and {lower + process_count}"
         )
     return batch_size // process_count
 
 
-def _some(split: records.Split, people: records.People | None) -> records.People:
+def _source(split: records.Split, people: records.People | None) -> records.PersonSource:
     if people is None or not len(people.box):
         raise ValueError(
-            f"split {split.name!r} has no such people; {split.name}/summary.json in the prepared data says"
-            " how many were dropped and why"
+            f"split {split.name!r} has no people to load: see {split.name}/summary.json in the prepared data for"
+            " the number of dropped people and the reasons"
         )
-    return people
-
-
-def _source(split: records.Split, people: records.People) -> records.PersonSource:
     return records.PersonSource(split.photos, people, split.decoded)
 
 
 def _prefetched(dataset: grain.MapDataset[Batch], threads: int, workers: int) -> grain.IterDataset[Batch]:
-    """Loads ahead: two batches for each thread, besides two for each worker."""
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    prefetched = dataset.to_iter_dataset(ahead)
+    """Prefetches two batches per thread and two per worker."""
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    prefetched = dataset.to_iter_dataset(options)
     if not workers:
         return prefetched
     if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # grain reads absl's flags to start workers, from notebooks, too
-    return prefetched.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=2), _follow)
+        flags.FLAGS.mark_as_parsed()  # grain reads absl's flags to start workers, also in notebooks
+    return prefetched.mp_prefetch(grain.MultiprocessingOptions(workers, per_worker_buffer_size=2), _init_worker)
 
 
-def _follow(worker: int, workers: int) -> None:
-    """Lets a worker end when the program does, even if that is killed, and leaves Ctrl-C to the program."""
+def _init_worker(worker: int, workers: int) -> None:
+    """Makes a worker ignore Ctrl-C and, on Linux, end with its parent even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _shuffled(position: int, *, source: records.PersonSource, seed: int) -> Person:
-    epoch, place = divmod(position, len(source))
-    return source[int(_order(len(source), seed, epoch)[place])]
+    epoch, offset = divmod(position, len(source))
+    return source[int(_permutation(len(source), seed, epoch)[offset])]
 
 
-@functools.lru_cache(maxsize=4)  # threads and batches may reach from one epoch into the next
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch. (Grain's own shuffle takes longer than all the rest for a hundred people.)"""
+@functools.lru_cache(maxsize=4)  # threads and batches may extend into the next epoch
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of an epoch. For small data sets, grain's own shuffle would dominate the loading time."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
@@ -195,23 +191,23 @@ def _person_or_padding(row: int, *, source: records.PersonSource) -> Person:
 
 
 def cutter(split: records.Split, image_size: tuple[int, int]) -> Callable[[Person], Batch]:
-    """`_cut` with what does not change from person to person; can be sent to a worker."""
+    """Returns a picklable function that extracts the crop of a person."""
     return functools.partial(
-        _cut,
+        _crop,
         skeleton=split.skeleton,
         image_size=image_size,
         precision=records.PRECISION[records.dataset(split.summary)],
     )
 
 
-def _cut(
+def _crop(
     person: Person,
     *,
     skeleton: Skeleton,
     image_size: tuple[int, int],
     precision: type[np.floating],
 ) -> Batch:
-    """One row of a batch: the person, seen as drawn."""
+    """Returns one row of a batch."""
     height, width = image_size
     photo = person["photo"]
     view = augment.apply(
@@ -226,7 +222,7 @@ def _cut(
     )
     matrix = geometry.photo_to_crop(view.center, view.scale, view.rotation, image_size)
     from_photo = geometry.compose(geometry.mirror(photo.shape[1]), matrix) if view.flip else matrix
-    labelled = view.visible[:, None] > 0  # the original leaves the others where they were
+    labelled = view.visible[:, None] > 0  # the original does not map the others
     joints = np.where(labelled, geometry.apply(matrix, view.joints), view.joints)
     return {
         "image": geometry.warp(photo, matrix, image_size, mirrored=view.flip),

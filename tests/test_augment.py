@@ -17,7 +17,7 @@ OFF = augment.Policy(scale=0, rotation=0, rotation_probability=0, flip=0, half_b
 
 
 def assert_share(hits, probability: float) -> None:
-    """Fails by chance once in 15,000 for a fresh seed; the seeds here are fixed."""
+    """Tests a frequency at four standard deviations. New seeds would fail by chance once in 15,000."""
     hits = np.asarray(hits)
     spread = np.sqrt(probability * (1 - probability) / len(hits))
     assert abs(hits.mean() - probability) < 4 * spread, (hits.mean(), probability, spread)
@@ -30,12 +30,12 @@ def draws(policy: augment.Policy, visible=ALL_VISIBLE, seed=0, count=10_000) -> 
 
 @functools.cache
 def published_draws(seed: int) -> list[augment.Draw]:
-    """With the published settings, for a person all of whose joints are labelled."""
+    """Returns draws with the published settings for a person with all joints labelled."""
     return draws(augment.Policy(), seed=seed)
 
 
 def with_visible(upper: int, lower: int) -> np.ndarray:
-    """[17] the first so many joints of either half labelled."""
+    """Returns ``[K]`` visibility with the first `upper` and `lower` joints of the halves labelled."""
     visible = np.zeros(COCO.num_joints)
     visible[:upper] = 1
     visible[len(COCO.upper_body) :][:lower] = 1
@@ -95,7 +95,7 @@ def test_augmented_crops_of_real_photos_are_the_originals_in_every_pixel(shared,
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_flip_and_rotation_have_the_originals_chances(seed):
+def test_flip_and_rotation_have_the_originals_distribution(seed):
     drawn = published_draws(seed)
     assert_share([draw.flip for draw in drawn], 0.5)
     assert_share([draw.rotation != 0 for draw in drawn], 0.6)
@@ -108,7 +108,7 @@ def test_flip_and_rotation_have_the_originals_chances(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_scale_factor_has_the_originals_chances(seed):
+def test_scale_factor_has_the_originals_distribution(seed):
     factors = np.array([draw.scale_factor for draw in published_draws(seed)])
     assert_share(factors == 1 - 0.35, PHI(-1))
     assert_share(factors == 1 + 0.35, PHI(-1))
@@ -119,7 +119,7 @@ def test_scale_factor_has_the_originals_chances(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_half_body_has_the_originals_chances(seed):
+def test_half_body_has_the_originals_distribution(seed):
     halves = [draw.half_body for draw in published_draws(seed)]
     assert_share([half is not None for half in halves], 0.3)
     assert_share([half == "upper" for half in halves if half], 0.6915)
@@ -155,11 +155,11 @@ def test_no_half_body_where_the_skeleton_has_no_halves(upper_body):
     assert {augment.sample(rng, ALL_VISIBLE, policy, skeleton).half_body for _ in range(200)} == {None}
 
 
-def test_a_policy_of_zeros_does_nothing():
+def test_a_policy_of_zeros_draws_the_identity():
     assert set(draws(OFF, count=50)) == {augment.Draw()}
 
 
-def test_every_field_of_the_policy_counts():
+def test_every_field_of_the_policy_has_an_effect():
     strong = augment.Policy(scale=0.5, rotation=30, rotation_probability=1, flip=1, half_body=1)
     for field in ("flip", "half_body"):
         drawn = draws(dataclasses.replace(OFF, **{field: 1}), count=5)
@@ -172,7 +172,7 @@ def test_every_field_of_the_policy_counts():
 @pytest.mark.parametrize(
     ("field", "value"), [("flip", 1.5), ("half_body", -0.1), ("scale", 1.0), ("scale", -0.1), ("rotation", -1)]
 )
-def test_policies_out_of_range_are_refused(field, value):
+def test_policies_out_of_range_are_rejected(field, value):
     with pytest.raises(ValueError, match=rf"`{field}` \(={value}"):
         augment.Policy(**{field: value})
 
@@ -188,7 +188,7 @@ def test_flipping_twice_changes_nothing_but_unlabelled_joints(seed):
     np.testing.assert_allclose(twice_joints, joints * visible[:, None], atol=1e-9)
 
 
-def test_the_whole_person_is_the_box_without_any_draw():
+def test_without_augmentation_the_view_is_the_box():
     box = np.array([10.0, 20.0, 30.0, 200.0])
     joints = np.full((COCO.num_joints, 2), 7.0)
     visible = np.zeros(COCO.num_joints)
@@ -209,7 +209,7 @@ def test_scale_factor_works_on_the_half_body_and_flip_moves_its_centre():
     np.testing.assert_allclose(both.center, [639 - plain.center[0], plain.center[1]], rtol=1e-6)
 
 
-def test_callers_arrays_stay_as_they_are():
+def test_apply_leaves_its_arguments_unchanged():
     rng = np.random.default_rng(0)
     joints, visible, box = rng.uniform(0, 640, (17, 2)), ALL_VISIBLE.copy(), np.array([5.0, 6, 70, 80])
     before = [joints.copy(), visible.copy(), box.copy()]
@@ -218,7 +218,7 @@ def test_callers_arrays_stay_as_they_are():
         np.testing.assert_array_equal(kept, array)
 
 
-def test_any_skeleton_will_do():
+def test_apply_works_with_any_skeleton():
     worm = Skeleton("worm", ("head", "left", "right", "tail"), ((1, 2),), (), (0.1,) * 4, (0, 1, 2))
     joints, visible = np.arange(8.0).reshape(4, 2), np.array([1.0, 1, 0, 1])
     view = apply(augment.Draw("upper", flip=True), joints, visible, photo_width=100, skeleton=worm)
@@ -228,7 +228,7 @@ def test_any_skeleton_will_do():
 
 
 def test_scale_stays_in_the_precision_of_the_crop():
-    """As in the original with NumPy 1; NumPy 2 makes its product with the drawn factor float64."""
+    """As in the original with NumPy 1. With NumPy 2, its product with the scale factor is float64."""
     joints, box = np.zeros((COCO.num_joints, 2)), (0, 0, 70, 90)
     plain, wider = (apply(augment.Draw(scale_factor=factor), joints, ALL_VISIBLE, box) for factor in (1.0, 1.1))
     assert wider.scale.dtype == wider.center.dtype == np.float32

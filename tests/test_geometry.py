@@ -8,7 +8,7 @@ SEEDS = range(5)
 
 
 def random_crop(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A crop matrix and some photo points."""
+    """Returns a crop matrix and points in the photo."""
     rng = np.random.default_rng(seed)
     box = np.concatenate([rng.uniform(-50, 500, 2), rng.uniform(1, 400, 2)])
     center, scale = geometry.box_to_center_scale(box, 192 / 256)
@@ -37,11 +37,11 @@ def test_crop_matrices_are_the_originals(reference, image_size):
         )
     ]
     expected = reference[f"affine/forward_{image_size[1]}x{image_size[0]}"]
-    # Room for another processor's last bit; one float32 rounding in the wrong place is off by 1e-8 and more.
+    # Allows for the last bit of other processors. A misplaced rounding to float32 is an error of 1e-8 or more.
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-10)
 
 
-def test_matrices_back_from_the_heatmap_are_the_originals(reference):
+def test_inverse_heatmap_matrices_are_the_originals(reference):
     found = [
         geometry.invert(geometry.photo_to_crop(center, scale, 0, (64, 48)))
         for center, scale in zip(reference["affine/center"], reference["affine/scale"], strict=True)
@@ -50,14 +50,14 @@ def test_matrices_back_from_the_heatmap_are_the_originals(reference):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_inverse_leads_back(seed):
+def test_invert_undoes_a_map(seed):
     matrix, points = random_crop(seed)
     there = geometry.apply(matrix, points)
     np.testing.assert_allclose(geometry.apply(geometry.invert(matrix), there), points, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_compose_is_one_map_after_the_other(seed):
+def test_compose_applies_the_first_map_then_the_second(seed):
     first, points = random_crop(seed)
     second, _ = random_crop(seed + 100)
     np.testing.assert_allclose(
@@ -126,7 +126,7 @@ def test_warp_shifts_whole_pixels_exactly_and_is_black_outside():
     assert not shifted[:, 25:].any()
 
 
-def test_centre_and_scale_keep_the_precision_asked_for():
+def test_centre_and_scale_have_the_requested_precision():
     box = np.array([100.1, 200.2, 300.3, 300.3])
     center, scale = geometry.box_to_center_scale(box, 1.0, np.float64)
     assert (center.dtype, scale.dtype) == (np.float64, np.float64)
@@ -143,15 +143,15 @@ def test_centre_and_scale_keep_the_precision_asked_for():
 
 
 def test_a_box_around_minus_one_is_padded_as_any_other():
-    """The original takes x = -1 for MPII's "no centre", on COCO as well, and does not pad such a box."""
+    """The original does not pad such a box, because it takes x = -1 for MPII's missing centre on COCO too."""
     _, scale = geometry.box_to_center_scale(np.array([-11.0, 50.0, 20.0, 40.0]), 192 / 256)
     _, elsewhere = geometry.box_to_center_scale(np.array([300.0, 50.0, 20.0, 40.0]), 192 / 256)
     np.testing.assert_array_equal(scale, elsewhere)
 
 
 def test_warp_of_the_mirrored_photo_is_opencvs_in_every_pixel(monkeypatch):
-    """Only what the crop can touch is mirrored; enlarged, reduced, turned, over the border and beyond."""
-    monkeypatch.setattr(np, "empty", np.zeros)  # else what is not mirrored may still be there from before
+    """Crops are enlarged, reduced, rotated, across the border and outside the photo."""
+    monkeypatch.setattr(np, "empty", np.zeros)  # so that unmirrored pixels are not left over from a previous photo
     random = np.random.default_rng(0)
     for _ in range(300):
         height, width = random.integers(5, 200, 2)

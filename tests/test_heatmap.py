@@ -47,7 +47,7 @@ def test_unbiased_targets_are_those_of_dark(codec):
 
 
 def photo_joints(codec, pixels: np.ndarray) -> np.ndarray:
-    """Heatmap pixels back in the photo, person by person."""
+    """Maps heatmap pixels back to the photos."""
     pixels = np.asarray(pixels)
     return np.stack(
         [
@@ -69,7 +69,7 @@ def test_quarter_pixel_predictions_are_the_originals(codec):
     np.testing.assert_array_equal(scores, codec["decode/maxvals"][..., 0])
 
 
-def test_dark_predictions_are_its_authors(codec):
+def test_dark_predictions_are_those_of_its_authors(codec):
     pixels, _ = jax.jit(heatmap.decode, static_argnums=1)(nhwc(codec["decode/heatmaps"]), "dark")
     np.testing.assert_allclose(photo_joints(codec, pixels)[1:], codec["dark/preds_people_1_to_5"], atol=1e-3)
 
@@ -91,7 +91,7 @@ def test_flipping_is_the_originals(codec, shift, name):
     np.testing.assert_array_equal(flipped, nhwc(codec[f"decode/{name}"]))
 
 
-def test_three_quarters_of_a_pixel_bring_a_mirrored_image_into_place():
+def test_a_shift_of_three_quarters_of_a_pixel_aligns_a_mirrored_image():
     joints = np.random.default_rng(0).uniform(40, 80, (4, 3, 2)).astype(np.float32)
     mirrored = joints.copy()
     mirrored[..., 0] = 127 - joints[..., 0]
@@ -108,7 +108,7 @@ def test_pck_is_the_originals(codec):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("sigma", [1.5, 2, 3])
-def test_dark_reads_back_what_unbiased_targets_hold(seed, sigma):
+def test_dark_recovers_the_joints_of_unbiased_targets(seed, sigma):
     random = np.random.default_rng(seed)
     joints = (random.uniform(0.3, 0.7, (4, 9, 2)) * [128, 192]).astype(np.float32)
     maps, _ = render(joints, np.ones((4, 9)), (48, 32), sigma, unbiased=True)
@@ -117,26 +117,26 @@ def test_dark_reads_back_what_unbiased_targets_hold(seed, sigma):
     assert (scores > np.exp(-0.25 / sigma**2) - 1e-6).all()
 
 
-def test_quarter_pixel_moves_toward_the_truth():
+def test_the_quarter_pixel_shift_moves_toward_the_ground_truth():
     joints = np.random.default_rng(0).uniform(40, 80, (4, 9, 2)).astype(np.float32)
     maps, _ = render(joints, np.ones((4, 9)), (32, 32), 2, unbiased=True)
     error = {m: np.abs(4 * np.asarray(heatmap.decode(maps, m)[0]) - joints).mean() for m in ("argmax", "quarter")}
     assert error["quarter"] < 0.6 * error["argmax"]
 
 
-def test_invisible_joints_are_not_drawn():
+def test_invisible_joints_are_not_rendered():
     maps, weights = render(np.full((1, 2, 2), 32.0), np.array([[0, 1]]), (16, 16), 2)
     assert maps[..., 0].max() == 0 and maps[..., 1].max() == 1
     np.testing.assert_array_equal(weights, [[0, 1]])
 
 
-def test_unknown_decoder_is_refused():
+def test_an_unknown_decoder_is_rejected():
     with pytest.raises(ValueError, match=r"'softargmax'.*argmax, quarter, dark"):
         heatmap.decode(jnp.zeros((1, 4, 4, 1)), "softargmax")
 
 
-def test_a_window_that_ends_at_the_border_weighs_one_and_draws_nothing():
-    """Left and top, the original looks one pixel further out than right and bottom."""
+def test_a_window_that_ends_at_the_border_has_weight_one_and_renders_nothing():
+    """The original's window extends one pixel further at the left and top than at the right and bottom."""
     left, right = [-34, -30, -28], [210, 214]  # centres at -8, -7, -6 and 53, 54 of 48 columns
     joints = np.array([[[x, 128] for x in (*left, *right)]], float)
     maps, weights = render(joints, np.ones((1, 5)), (64, 48), 2)
@@ -144,7 +144,7 @@ def test_a_window_that_ends_at_the_border_weighs_one_and_draws_nothing():
     np.testing.assert_array_equal(np.asarray(maps).max((1, 2)) > 0, [[False, False, True, True, False]])
 
 
-def test_negative_centres_are_cut_off_toward_zero():
+def test_negative_centres_are_rounded_toward_zero():
     maps, _ = render(np.array([[[-3.0, 20.0], [-2.0, 20.0]]]), np.ones((1, 2)), (16, 16), 2)
     np.testing.assert_array_equal(maps[..., 0], maps[..., 1])  # -0.25 and 0: both centres are column 0
     assert np.asarray(maps)[0, 5, 0, 0] == 1
@@ -160,20 +160,20 @@ def test_peaks_in_the_first_two_columns_or_the_last_stay_on_their_pixel(column):
     np.testing.assert_array_equal(pixels[0, 0], [column - 0.25 * moves, 8])
 
 
-def test_a_quarter_of_a_pixel_is_all_or_nothing():
+def test_the_quarter_pixel_shift_does_not_depend_on_the_slope():
     maps = np.zeros((1, 16, 12, 1), np.float32)
     maps[0, 8, 5:8, 0] = (0.5, 1, 0.5 + 1e-6)
     pixels, _ = heatmap.decode(jnp.asarray(maps), "quarter")
     np.testing.assert_array_equal(pixels[0, 0], [6.25, 8])  # y has no higher neighbour
 
 
-def test_pck_measures_x_by_the_height_and_leaves_out_the_border():
+def test_pck_scales_x_by_the_height_and_excludes_the_border():
     def spikes(*places: tuple[int, int]) -> jnp.ndarray:
         maps = np.zeros((1, 64, 48, len(places)), np.float32)
         for joint, (x, y) in enumerate(places):
             maps[0, y, x, joint] = 1
         return jnp.asarray(maps)
 
-    assert heatmap.pck(spikes((23, 20)), spikes((20, 20))) == 1  # 3 pixels of the 3.2 that x may be off
-    assert heatmap.pck(spikes((20, 23)), spikes((20, 20))) == 0  # of the 2.4 that y may
+    assert heatmap.pck(spikes((23, 20)), spikes((20, 20))) == 1  # 3 pixels; the limit in x is 3.2
+    assert heatmap.pck(spikes((20, 23)), spikes((20, 20))) == 0  # the limit in y is 2.4
     assert heatmap.pck(spikes((20, 20), (40, 40)), spikes((20, 20), (1, 20))) == 1

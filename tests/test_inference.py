@@ -20,7 +20,7 @@ FLIP_ORDER = np.array([0, 2, 1])
 
 
 class Pooled(nn.Module):
-    """Shows each colour's mean over 4x4 pixels as a heatmap, times a weight."""
+    """Network with the mean of each colour over 4x4 pixels, times a weight, as heatmaps."""
 
     colors: str = "RGB"
     dtype: jnp.dtype = jnp.float32
@@ -41,7 +41,7 @@ def crops(count, seed=0):
 
 
 def maps(count, seed=0):
-    """Rotations and scalings with large offsets, as crops of small people far from the corner have."""
+    """Returns rotations and scalings with large offsets, as for small people far from the corner."""
     rng = np.random.default_rng(seed)
     angle, scale = rng.uniform(-1, 1, count), rng.uniform(0.3, 4, count)
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -65,7 +65,7 @@ def heatmaps_of(images) -> jax.Array:
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.75, 1.0])
-def test_flip_test_is_the_mean_of_both_ways(shift):
+def test_flip_test_averages_the_image_and_its_mirror_image(shift):
     images = crops(5)
     mirrored = heatmap.flip(heatmaps_of(images[:, :, ::-1]), FLIP_ORDER, shift)
     expected = (heatmaps_of(images) + mirrored) / 2
@@ -75,7 +75,7 @@ def test_flip_test_is_the_mean_of_both_ways(shift):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_mirrored_crop_gives_mirrored_joints_with_sides_exchanged():
+def test_a_mirrored_crop_gives_mirrored_joints_with_sides_swapped():
     """Without the shift the flip test treats both directions alike."""
     images, identity = crops(4), np.tile(np.eye(2, 3, dtype=np.float32), (4, 1, 1))
     predict = step("argmax", shift=0.0)
@@ -88,7 +88,7 @@ def test_a_mirrored_crop_gives_mirrored_joints_with_sides_exchanged():
 
 
 @pytest.mark.parametrize("decoder", sorted(heatmap.DECODERS))
-def test_joints_come_back_to_the_photo(decoder):
+def test_joints_are_mapped_back_to_the_photo(decoder):
     images, matrices = crops(20), maps(20)
     joints, scores = step(decoder, flip=False)(VARIABLES, images, matrices)
     decode = jax.jit(heatmap.decode, static_argnums=1)
@@ -100,7 +100,7 @@ def test_joints_come_back_to_the_photo(decoder):
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
 
 
-def test_the_back_map_is_exact_to_a_thousandth_of_a_pixel():
+def test_the_inverse_map_is_accurate_to_a_thousandth_of_a_pixel():
     matrices = maps(200)
     points = np.random.default_rng(1).uniform(0, 256, (200, 17, 2)).astype(np.float32)
     found = inference._to_photo(jnp.asarray(points), jnp.asarray(matrices))
@@ -110,7 +110,7 @@ def test_the_back_map_is_exact_to_a_thousandth_of_a_pixel():
     np.testing.assert_allclose(found, expected[..., :2], atol=1e-3)
 
 
-def test_the_whole_way_is_the_originals(shared, coco_data):
+def test_joints_in_real_photos_are_the_originals(shared, coco_data):
     """Photo, crop, HRNet-W32 with the reference's weights, flip test, decoding, joints in the photo."""
     config = default.get_config()
     config.eval.batch_size = 4
@@ -123,14 +123,14 @@ def test_the_whole_way_is_the_originals(shared, coco_data):
     with np.load(shared / "conformance" / "coco_four" / "real.npz") as numbers:
         expected = numbers["e2e/gt_boxes_preds"]
     np.testing.assert_allclose(outcome.joints, expected[..., :2], atol=1e-3)
-    # Float32 rounds what a heatmap is summed up from: the scores nearest zero are as far off as the largest, on
-    # some processors 2e-5 of 90.
+    # Rounding errors of sums in float32 are absolute: scores near zero have the same error as the largest ones,
+    # 2e-5 of 90 on some processors.
     scores = expected[..., 2]
     np.testing.assert_allclose(outcome.scores, scores, rtol=1e-5, atol=5e-7 * np.abs(scores).max())
 
 
 def batches_of(images, matrices, size):
-    """Pads the last batch as the pipeline does."""
+    """Yields batches with the last one padded as by the pipeline."""
     rows = np.arange(-(-len(images) // size) * size)
     index = np.minimum(rows, len(images) - 1)
     for part in np.split(np.arange(len(rows)), len(rows) // size):
@@ -143,7 +143,7 @@ def batches_of(images, matrices, size):
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 11, 16])
-def test_everyone_is_predicted_once_whatever_the_batch_size(size):
+def test_everyone_is_predicted_once_for_any_batch_size(size):
     images, matrices = crops(11), maps(11)
     expected = step("argmax")(VARIABLES, images, matrices)
     found = inference.predict(step("argmax"), VARIABLES, batches_of(images, matrices, size), 11, place)
@@ -151,24 +151,24 @@ def test_everyone_is_predicted_once_whatever_the_batch_size(size):
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
 
 
-def test_a_person_left_out_or_seen_twice_is_noticed():
+def test_a_missing_or_repeated_person_is_an_error():
     images, matrices = crops(8), maps(8)
     batches = list(batches_of(images, matrices, 4))
-    for wrong in (batches[:1], [*batches, batches[0]]):
+    for wrong_batches in (batches[:1], [*batches, batches[0]]):
         with pytest.raises(RuntimeError, match="4 of 8 people"):
-            inference.predict(step("argmax"), VARIABLES, wrong, 8, place)
+            inference.predict(step("argmax"), VARIABLES, wrong_batches, 8, place)
 
 
 @pytest.mark.parametrize("decoder", sorted(heatmap.DECODERS))
-def test_devices_share_the_batch_without_talking_to_each_other(decoder):
+def test_devices_share_a_batch_without_communication(decoder):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
     rows = NamedSharding(mesh, PartitionSpec("data"))
     variables = jax.device_put(VARIABLES, NamedSharding(mesh, PartitionSpec()))
     images, matrices = crops(8), maps(8)
     split = [jax.device_put(array, rows) for array in (images, matrices)]
     program = step(decoder).lower(variables, *split).compile()  # pyright: ignore[reportFunctionMemberAccess]
-    talk = re.findall(r"all-\w+|collective-\w+|reduce-scatter", program.as_text())
-    assert not talk
+    collectives = re.findall(r"all-\w+|collective-\w+|reduce-scatter", program.as_text())
+    assert not collectives
     for shared, alone in zip(program(variables, *split), step(decoder)(VARIABLES, images, matrices), strict=True):
         assert shared.sharding.is_equivalent_to(rows, shared.ndim)
         np.testing.assert_allclose(shared, alone, rtol=1e-5, atol=1e-3)

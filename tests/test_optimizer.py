@@ -15,17 +15,17 @@ def _optax_mixes_types():
         yield
 
 
-def test_rate_drops_to_a_tenth_after_each_epoch_named():
+def test_rate_drops_to_a_tenth_after_each_given_epoch():
     rate = optimizer.schedule(1e-3, (170, 200), steps_per_epoch=7)
     steps = [0, 170 * 7 - 1, 170 * 7, 200 * 7 - 1, 200 * 7, 209 * 7]
     np.testing.assert_allclose([rate(step) for step in steps], [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
 
 
-NO_EPOCHS = [None, "a", b"\x01", fractions.Fraction(3, 2), 10**12, float("nan"), -1, -(10**12), -0.5, True]
+INVALID_EPOCHS = [None, "a", b"\x01", fractions.Fraction(3, 2), 10**12, float("nan"), -1, -(10**12), -0.5, True]
 
 
-@pytest.mark.parametrize("drop", NO_EPOCHS)
-def test_what_is_no_epoch_to_drop_after_is_refused(drop):
+@pytest.mark.parametrize("drop", INVALID_EPOCHS)
+def test_an_invalid_epoch_to_drop_after_is_rejected(drop):
     for drops in ((drop,), (9, drop), drop):
         with pytest.raises(ValueError, match=r"`learning_rate_drops` \(=.*\) must be a tuple of numbers"):
             optimizer.schedule(1e-3, drops, steps_per_epoch=7)
@@ -37,7 +37,7 @@ def test_epochs_may_be_fractions_and_infinite(drop, step):
     np.testing.assert_allclose([rate(step - 1), rate(step)], [1e-3, 1e-3 if drop > 9 else 1e-4], rtol=1e-6)
 
 
-def test_warm_up_grows_to_the_full_rate_and_leaves_the_drops():
+def test_warm_up_reaches_the_full_rate_and_keeps_the_drops():
     rate = optimizer.schedule(1e-3, (100,), steps_per_epoch=1, warmup_steps=10)
     np.testing.assert_allclose([rate(s) for s in (0, 4, 9, 50, 100)], [1e-4, 5e-4, 1e-3, 1e-3, 1e-4], rtol=1e-6)
 

@@ -19,7 +19,7 @@ POLICY = augment.Policy()
 
 
 def coordinate_photo(number: int) -> bytes:
-    """A PNG whose pixels say where they are: red is x, green is y; blue is the photo's number."""
+    """Returns a PNG with x in red, y in green and the photo's number in blue."""
     height, width = 120 + number, 160 + number
     y, x = np.mgrid[:height, :width]
     red_green_blue = np.stack([x, y, np.full_like(x, number)], axis=-1).astype(np.uint8)
@@ -27,7 +27,7 @@ def coordinate_photo(number: int) -> bytes:
 
 
 def made_up_split(num_people: int = NUM_PEOPLE, **changes) -> records.Split:
-    """People at random places in a few photos held in memory; `changes` are to the table of people."""
+    """Returns people at random places in a few photos; `changes` replace columns of the table of people."""
     rng = np.random.default_rng(0)
     photo_index = np.sort(rng.integers(0, NUM_PHOTOS, num_people))
     corner, size = rng.uniform(5, 60, (num_people, 1, 2)), rng.uniform(30, 60, (num_people, 1, 2))
@@ -52,14 +52,14 @@ def made_up_split(num_people: int = NUM_PEOPLE, **changes) -> records.Split:
 
 
 def training(count: int, split: records.Split | None = None, **options) -> list[pipeline.Batch]:
-    """The first `count` batches."""
+    """Returns the first `count` batches."""
     options = {"image_size": IMAGE_SIZE, "batch_size": 4, "seed": 0, "policy": POLICY, "threads": 0} | options
     with contextlib.closing(pipeline.train_batches(split or made_up_split(), **options)) as batches:
         return list(itertools.islice(batches, count))
 
 
 def evaluation(split: records.Split | None = None, people: records.People | None = None, **options):
-    """All batches."""
+    """Returns all batches."""
     split = split or made_up_split()
     options = {"image_size": IMAGE_SIZE, "batch_size": 4, "threads": 0} | options
     with contextlib.closing(pipeline.eval_batches(split, people or split.people, **options)) as batches:
@@ -74,15 +74,15 @@ def assert_same(found: list[pipeline.Batch], expected: list[pipeline.Batch]) -> 
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-def joined(shares: list[list[pipeline.Batch]]) -> list[pipeline.Batch]:
-    """The global batches, from those of the processes."""
+def concatenated(shares: list[list[pipeline.Batch]]) -> list[pipeline.Batch]:
+    """Returns the global batches from those of the processes."""
     return [
         {name: np.concatenate([share[name] for share in step]) for name in step[0]}
         for step in zip(*shares, strict=True)
     ]
 
 
-def test_a_batch_holds_what_the_module_says():
+def test_batches_match_the_table_in_the_docstring():
     size = {"B": 4, "K": 17, "H": 64, "W": 48, "2": 2, "3": 3}
     table = re.findall(r"^(\w+) +\[([\w, ]+)\] (\w+)", pipeline.__doc__ or "", re.MULTILINE)
     assert len(table) == 6
@@ -94,7 +94,7 @@ def test_a_batch_holds_what_the_module_says():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_crop_leads_from_the_photo_to_the_crop_however_it_was_augmented(seed):
+def test_the_crop_matrix_maps_the_photo_to_the_crop_under_any_augmentation(seed):
     split = made_up_split()
     mirrored = []
     for batch in training(6, split, seed=seed):
@@ -112,7 +112,7 @@ def test_crop_leads_from_the_photo_to_the_crop_however_it_was_augmented(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_joints_lie_where_the_crop_matrix_takes_them(seed):
+def test_joints_are_mapped_by_the_crop_matrix(seed):
     people = made_up_split().people
     for batch in training(6, seed=seed):
         for joints, visible, crop, index in zip(
@@ -126,7 +126,7 @@ def test_joints_lie_where_the_crop_matrix_takes_them(seed):
 
 
 @pytest.mark.parametrize("start_step", [0, 1, 2, 3, 7])
-def test_resuming_at_a_step_goes_on_as_if_nothing_had_happened(start_step):
+def test_resuming_at_a_step_gives_the_same_batches(start_step):
     assert_same(training(10 - start_step, start_step=start_step), training(10)[start_step:])
 
 
@@ -142,16 +142,16 @@ def test_a_worker_process_gives_the_same_batches():
 
 @pytest.mark.parametrize("process_count", [2, 4])
 @pytest.mark.parametrize("start_step", [0, 3])
-def test_processes_together_have_the_one_global_batch_in_its_order(process_count, start_step):
+def test_batches_of_processes_concatenate_to_the_global_batch(process_count, start_step):
     options = {"process_count": process_count, "batch_size": 8}
     shares = [training(5, process_index=index, start_step=start_step, **options) for index in range(process_count)]
-    assert_same(joined(shares), training(5, batch_size=8, start_step=start_step))
+    assert_same(concatenated(shares), training(5, batch_size=8, start_step=start_step))
     shares = [evaluation(process_index=index, **options) for index in range(process_count)]
-    assert_same(joined(shares), evaluation(batch_size=8))
+    assert_same(concatenated(shares), evaluation(batch_size=8))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, NUM_PEOPLE, 2 * NUM_PEOPLE + 1])
-def test_every_epoch_shows_everyone_once_in_an_order_of_its_own(batch_size):
+def test_every_epoch_visits_everyone_once_in_a_new_order(batch_size):
     batches = training(4 * NUM_PEOPLE // batch_size + 1, batch_size=batch_size)
     seen = np.concatenate([batch["index"] for batch in batches])
     epochs = seen[: 4 * NUM_PEOPLE].reshape(4, NUM_PEOPLE)
@@ -159,13 +159,13 @@ def test_every_epoch_shows_everyone_once_in_an_order_of_its_own(batch_size):
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_a_batch_may_hold_several_epochs_however_many_threads_load_it():
+def test_a_batch_may_hold_several_epochs_with_any_number_of_threads():
     one, many = (training(6, batch_size=5 * NUM_PEOPLE, threads=threads) for threads in (0, 8))
     assert all(np.bincount(batch["index"]).tolist() == [5] * NUM_PEOPLE for batch in one)
     assert_same(many, one)
 
 
-def test_every_epoch_augments_in_its_own_way():
+def test_every_epoch_augments_differently():
     # Without the rotation, two draws are now and then the same: both at the end of the scale, say.
     always_turned = augment.Policy(rotation_probability=1)
     epochs = training(6, batch_size=NUM_PEOPLE, policy=always_turned)
@@ -173,13 +173,13 @@ def test_every_epoch_augments_in_its_own_way():
     assert all(len(np.unique(of_one_person, axis=0)) == len(epochs) for of_one_person in crops)
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_batches():
     one, same, other = (np.stack([b["crop"] for b in training(3, seed=seed)]) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any(axis=(-1, -2)).all()
 
 
-def test_without_a_policy_training_sees_what_evaluation_sees():
+def test_without_a_policy_training_crops_equal_evaluation_crops():
     trained = training(1, policy=None, batch_size=NUM_PEOPLE)[0]
     evaluated = evaluation(batch_size=NUM_PEOPLE)[0]
     order = np.argsort(trained["index"])
@@ -193,7 +193,7 @@ def test_evaluation_counts_everyone_exactly_once(process_count):
             evaluation(batch_size=batch_size, process_count=process_count, process_index=index)
             for index in range(process_count)
         ]
-        whole = {name: np.concatenate([b[name] for b in joined(shares)]) for name in shares[0][0]}
+        whole = {name: np.concatenate([b[name] for b in concatenated(shares)]) for name in shares[0][0]}
         assert len(whole["index"]) % batch_size == 0
         assert len(whole["index"]) < NUM_PEOPLE + batch_size
         np.testing.assert_array_equal(whole["index"][whole["valid"] == 1], np.arange(NUM_PEOPLE))
@@ -231,24 +231,24 @@ def test_steps_per_epoch(num_people, batch_size, steps):
 
 
 @pytest.mark.parametrize(("batch_size", "nearest"), [(30, "28 and 32"), (2, "4 and 8"), (0, "4 and 8")])
-def test_a_batch_that_cannot_be_shared_out_is_refused(batch_size, nearest):
+def test_a_batch_size_not_divisible_by_the_processes_is_rejected(batch_size, nearest):
     with pytest.raises(ValueError, match=rf"`batch_size` \(={batch_size}\).* 4 processes.*{nearest}"):
         training(1, batch_size=batch_size, process_count=4)
     with pytest.raises(ValueError, match=rf"`batch_size` \(={batch_size}\).* 4 processes.*{nearest}"):
         evaluation(batch_size=batch_size, process_count=4)
 
 
-def test_a_split_without_people_is_refused():
+def test_a_split_without_people_is_rejected():
     nobody = made_up_split(0)
-    with pytest.raises(ValueError, match="split 'made_up' has no such people"):
+    with pytest.raises(ValueError, match="split 'made_up' has no people to load"):
         training(1, nobody)
-    with pytest.raises(ValueError, match="split 'made_up' has no such people"):
+    with pytest.raises(ValueError, match="split 'made_up' has no people to load"):
         evaluation(nobody)
 
 
 @pytest.mark.parametrize("broken", [b"", b"not a photo", coordinate_photo(0)[:30]])
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_broken_photo_is_named(broken, threads):
+def test_the_error_names_a_broken_photo(broken, threads):
     split = made_up_split()
     split.photos[2]["image"] = broken
     with pytest.raises(ValueError, match=rf"photo 102 \({len(broken)} bytes\) cannot be decoded"):

@@ -18,7 +18,7 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def test_drawing_leaves_its_input_alone():
+def test_drawing_leaves_its_arguments_unchanged():
     picture, joints, heatmaps = noise(200, 200, 3), JOINTS.copy(), np.ones((50, 50, 3), np.float32)
     before = [array.copy() for array in (picture, joints, heatmaps)]
     visualize.draw_person(picture, joints, TRIANGLE)
@@ -57,14 +57,14 @@ def test_invisible_joints_and_their_limbs_are_not_drawn():
 
 
 @pytest.mark.parametrize("place", [-50.0, 250.0, 1e3, 1e9, -np.inf, np.nan])
-def test_joints_off_the_picture_are_safe(place):
+def test_joints_outside_the_picture_are_accepted(place):
     joints = JOINTS.copy()
     joints[1] = place
     drawn = visualize.draw_person(np.zeros((200, 200, 3), np.uint8), joints, TRIANGLE)
     assert tuple(drawn[150, 180]) == visualize.RIGHT
 
 
-def test_heatmaps_glow_where_they_are_high():
+def test_heatmaps_are_brightest_at_their_peaks():
     heatmaps = np.zeros((16, 12, 3), np.float32)
     heatmaps[5, 3, 0] = heatmaps[10, 8, 2] = 1.0
     drawn = visualize.draw_heatmap(np.full((64, 48, 3), 100, np.uint8), heatmaps, 4)
@@ -74,13 +74,13 @@ def test_heatmaps_glow_where_they_are_high():
     assert (drawn[0, :] == 60).all()  # elsewhere the picture, darkened
 
 
-def test_heatmaps_above_one_and_below_zero_are_safe():
+def test_heatmaps_above_one_and_below_zero_are_accepted():
     heatmaps = np.linspace(-3, 5, 16 * 12, dtype=np.float32).reshape(16, 12, 1)
     drawn = visualize.draw_heatmap(np.full((64, 48, 3), 100, np.uint8), heatmaps, 4)
     assert (drawn[0, 0] == 60).all() and drawn[60, 44].sum() > 600
 
 
-def test_captions_stand_above_and_stay_inside():
+def test_captions_are_above_the_picture_and_fit_its_width():
     picture = noise(40, 90, 3)
     for text in ("a", "a" * 12, "a" * 200):
         captioned = visualize.caption(picture, text)
@@ -98,7 +98,7 @@ def test_a_grid_shows_every_picture_whole():
     for i, picture in enumerate(pictures):
         top, left = 2 + i // 3 * 42, 2 + i % 3 * 32
         np.testing.assert_array_equal(sheet[top:, left:][: picture.shape[0], : picture.shape[1]], picture)
-    with pytest.raises(ValueError, match="pictures"):
+    with pytest.raises(ValueError, match=r"at least one picture \(=0\)"):
         visualize.grid([], 3)
 
 

@@ -40,7 +40,7 @@ class Outcome(protocols.Predictions):
     metrics: dict[str, float]
 
 
-def build_step(model: nn.Module, config: ConfigDict) -> inference.Step:
+def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
     """Returns the compiled prediction step for ``config.eval``."""
     skeleton = skeletons.load(config.skeleton)
     return inference.compile_step(
@@ -67,7 +67,7 @@ def box_sources(split: records.Split) -> dict[str, records.People]:
 
 
 def evaluate(
-    step: inference.Step,
+    step: inference.PredictStep,
     variables: Mapping[str, Any],
     split: records.Split,
     config: ConfigDict,

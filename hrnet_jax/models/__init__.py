@@ -1,4 +1,4 @@
-"""The networks, and what they cost."""
+"""Networks by name, built from a configuration, and their number of parameters and multiply-adds."""
 
 import functools
 import json
@@ -20,10 +20,10 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def build(config: ConfigDict) -> nn.Module:
-    """Returns the network that a configuration describes (see ``configs/default.py``).
+    """Builds the network of a configuration, see ``configs/default.py``.
 
     Raises:
-      ValueError: the image size does not fit the network, or a field is not one of those possible.
+      ValueError: the image size is not a multiple of 32, or a field has an unknown value.
     """
     fields = config.model
     layers.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()))
@@ -39,18 +39,15 @@ def build(config: ConfigDict) -> nn.Module:
     )
 
 
-def create(described: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
-    """Returns a network by what `architecture` says of it; `options` are further attributes of its class."""
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in described.items()
-        if name != "name"
-    }
-    return NETWORKS[described["name"]](num_joints=num_joints, **fields, **options)
+def create(architecture: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
+    """Builds a network from the result of `architecture` and further attributes of its class."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()}
+    del fields["name"]
+    return NETWORKS[architecture["name"]](num_joints=num_joints, **fields, **options)
 
 
 def architecture(config: ConfigDict) -> dict[str, Any]:
-    """Returns what weights must have been made for: the network's name, its sizes, the order of colours."""
+    """Returns the fields that weights depend on: name of the network, sizes and channel order of the input."""
     return {name: value for name, value in config.model.items() if configuration.is_of_network(f"model.{name}")}
 
 
@@ -60,37 +57,37 @@ def describe(config: ConfigDict) -> dict[str, Any]:
     return json.loads(json.dumps({**architecture(config), "joints": joints}))
 
 
-def title(described: Mapping[str, Any]) -> str:
-    """Returns what people call a network that `architecture` describes, such as ``HRNet-W32``."""
-    if described["name"] == "hrnet":
-        return f"HRNet-W{described['width']}"
-    if described["name"] == "simple_baseline":
-        return f"SimpleBaseline ResNet-{described['depth']}"
-    return str(described["name"])
+def title(architecture: Mapping[str, Any]) -> str:
+    """Returns the usual name of a network, such as ``HRNet-W32``, from the result of `architecture`."""
+    if architecture["name"] == "hrnet":
+        return f"HRNet-W{architecture['width']}"
+    if architecture["name"] == "simple_baseline":
+        return f"SimpleBaseline ResNet-{architecture['depth']}"
+    return str(architecture["name"])
 
 
 def shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:
-    """Returns the shapes of a network's ``params`` and ``batch_stats`` without computing anything."""
-    return jax.tree.map(lambda leaf: leaf, _shapes(model, tuple(image_size)))  # the caller may change what it gets
+    """Returns the shapes of ``params`` and ``batch_stats`` without computing values."""
+    return jax.tree.map(lambda leaf: leaf, _shapes(model, tuple(image_size)))  # a copy that callers may change
 
 
 @functools.lru_cache(maxsize=8)
 def _shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:
-    """As `shapes`: it takes a second or more, and is asked for several times before a run begins."""
+    """Cached because tracing takes a second or more and several callers need it before a run starts."""
     image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), image)
 
 
 def count_parameters(model: nn.Module, image_size: tuple[int, int]) -> int:
-    """Returns the number of trained numbers."""
+    """Returns the number of trainable parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(shapes(model, image_size)["params"]))
 
 
 def count_multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> int:
-    """Returns the multiply-adds of all convolutions on one image, as the paper counts them.
+    """Returns the multiply-adds of all convolutions for one image, as counted in the paper.
 
-    That is every weight once for each pixel of the output; for transposed convolutions of stride 2 four times
-    what has to be computed. The paper's "GFLOPs" are these divided by 1024 ** 3.
+    Counts every weight once per output pixel. For transposed convolutions of stride 2 this is four times the work
+    that is done. The paper's "GFLOPs" are this number divided by ``1024 ** 3``.
     """
     counts = []
 

@@ -1,4 +1,4 @@
-"""Batch normalisation with PyTorch's arithmetic, and whose statistics it uses."""
+"""Batch normalisation with PyTorch's arithmetic, over the whole batch or over groups of it."""
 
 import dataclasses
 import functools
@@ -10,20 +10,19 @@ from flax import linen as nn
 
 
 def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
-    """Returns the precision for what must not be rounded to that of the activations."""
+    """Returns float64 for float64 and float32 otherwise: the precision of statistics and heatmaps."""
     return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class Norm:
-    """Whose statistics batch normalisation uses in training; it decides results.
+    """Settings of batch normalisation. They affect training results.
 
     Attributes:
-      group_size: number of people normalised together. None: the whole global batch, on however many devices
-        it lies. 32: as the original, which normalised the 32 people of each GPU by themselves. When groups do
-        not straddle devices, normalising needs no communication.
-      frozen: use the running statistics in training as well, and leave them as they are (fine-tuning).
-      momentum: weight of the newest batch in the running statistics (PyTorch's meaning of the word).
+      group_size: number of people normalised together. None for the whole global batch, across all devices. 32 as
+        in the original, with 32 people per GPU. Groups within one device need no communication.
+      frozen: whether to use the running statistics in training too, without updating them (for fine-tuning).
+      momentum: weight of the new batch in the running statistics, as in PyTorch.
       epsilon: added to the variance.
     """
 
@@ -34,34 +33,34 @@ class Norm:
 
 
 def _grouped(x: jax.Array, group_size: int | None) -> jax.Array:
-    """Splits the batch ``[B, ...]`` into ``[groups, group_size, ...]``; smaller batches are one group."""
+    """Reshapes ``[B, ...]`` to ``[groups, group_size, ...]``. A smaller batch is one group."""
     size = min(group_size or len(x), len(x))
     if len(x) % size:
         raise ValueError(
-            f"`norm_group_size` (={group_size}) must divide the number of people worked on at once (={len(x)})"
+            f"`norm_group_size` (={group_size}) must divide the number of people in a forward pass (={len(x)})"
         )
     return x.reshape(len(x) // size, size, *x.shape[1:])
 
 
 def _mean(x: jax.Array) -> jax.Array:
-    """Averages ``[G, B, H, W, C]`` over people and pixels: ``[G, C]``.
+    """Averages ``[G, B, H, W, C]`` over people and pixels to ``[G, C]``.
 
-    Over a row first: XLA's CPU code for all three axes at once takes up to ten times as long. XLA would join two
-    sums, but not those with a division between them.
+    Sums each row first: XLA's CPU code for three axes at once is up to ten times slower. The division between the
+    two sums keeps XLA from merging them.
     """
     return (x.sum(3) / math.prod(x.shape[1:4])).sum((1, 2))
 
 
-def _repeat(value: jax.Array, x: jax.Array) -> jax.Array:
-    """Repeats a value for each channel, ``[G, C]`` or ``[1, C]``, over people and pixels: the shape of ``x``."""
+def _broadcast(value: jax.Array, x: jax.Array) -> jax.Array:
+    """Broadcasts ``[G, C]`` or ``[1, C]`` over people and pixels to the shape of `x`."""
     return jax.lax.broadcast_in_dim(value, x.shape, (0, 4))
 
 
-def _spread(value: jax.Array, x: jax.Array) -> jax.Array:
-    """As `_repeat`, for values of which a gradient is asked.
+def _broadcast_rows(value: jax.Array, x: jax.Array) -> jax.Array:
+    """Like `_broadcast`, for values with a gradient.
 
-    What goes forward as repeating comes back as a sum, which is to be over a row first, with a factor between the
-    two sums, as in `_mean` (halving is exact).
+    The transpose of a broadcast is a sum. Two steps with a factor between them make it a sum over each row first,
+    as in `_mean`. The factor is exact: a half, then two.
     """
     rows = jax.lax.broadcast_in_dim(0.5 * value, (*x.shape[:3], x.shape[4]), (0, 3))
     return jax.lax.broadcast_in_dim(2 * rows, x.shape, (0, 1, 2, 4))
@@ -71,47 +70,51 @@ def _spread(value: jax.Array, x: jax.Array) -> jax.Array:
 def standardize(
     x: jax.Array, weight: jax.Array, bias: jax.Array, epsilon: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Gives every channel of each group of people the mean ``bias`` and the deviation ``weight``.
+    """Computes ``(x - mean) / sqrt(var + epsilon) * weight + bias`` for every group and channel.
 
-    The variance is taken in two passes, so that it survives a large mean. The derivative is written out: it needs
-    two sums over the pixels in the backward pass, where that of the formula above it would take four.
+    The variance is computed in two passes and is accurate for large means. The custom derivative needs two sums
+    over pixels in the backward pass instead of four.
 
     Args:
-      x: ``[G, B, H, W, C]``, groups that are normalised by themselves.
+      x: ``[G, B, H, W, C]``, normalised within each of the G groups.
       weight: ``[1, C]``.
-      bias: the same.
+      bias: ``[1, C]``.
       epsilon: added to the variance.
 
     Returns:
-      ``x`` normalised, and each group's mean and (biased) variance, ``[G, C]``.
+      Normalised `x`, mean ``[G, C]``, and biased variance ``[G, C]``.
     """
     mean = _mean(x)
-    centered = x - _repeat(mean, x)
+    centered = x - _broadcast(mean, x)
     var = _mean(jnp.square(centered))
-    return centered * _repeat(jax.lax.rsqrt(var + epsilon) * weight, x) + _repeat(bias, x), mean, var
+    return centered * _broadcast(jax.lax.rsqrt(var + epsilon) * weight, x) + _broadcast(bias, x), mean, var
 
 
 @standardize.defjvp
 def _standardize_jvp(epsilon, primals, tangents):
-    """The derivative of `standardize`; it holds for derivatives of derivatives, too."""
+    """Derivative of `standardize`, itself differentiable."""
     (x, weight, _), (dx, dweight, dbias) = primals, tangents
     y, mean, var = standardize(*primals, epsilon)
     inverse = jax.lax.rsqrt(var + epsilon)
-    unit, scale = (x - _repeat(mean, x)) * _repeat(inverse, x), inverse * weight
-    # Vectors of a value a channel are gathered before they are spread: each spreading is one sum going back.
+    unit, scale = (x - _broadcast(mean, x)) * _broadcast(inverse, x), inverse * weight
+    # Per-channel factors are combined before broadcasting, because each broadcast is a sum in the backward pass.
     dmean, slope = _mean(dx), _mean(unit * dx)
-    dy = _repeat(scale, x) * dx + _spread(dbias - scale * dmean, x) + unit * _spread(dweight - scale * slope, x)
+    dy = (
+        _broadcast(scale, x) * dx
+        + _broadcast_rows(dbias - scale * dmean, x)
+        + unit * _broadcast_rows(dweight - scale * slope, x)
+    )
     return (y, mean, var), (dy, dmean, 2 * slope / inverse)
 
 
-_standardize = jax.jit(standardize, static_argnums=3)  # traced once for all layers of a shape
+_standardize = jax.jit(standardize, static_argnums=3)  # traced once per shape instead of once per layer
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation as PyTorch computes it.
+    """Batch normalisation with PyTorch's arithmetic.
 
-    The variance is taken in two passes and the running variance is the unbiased one; flax's own module does
-    neither. The running statistics follow the first group, as the original's followed its first GPU.
+    Unlike flax's own module, computes the variance in two passes and keeps the unbiased running variance. The
+    running statistics are those of the first group. In the original they are those of the first GPU.
     """
 
     norm: Norm = Norm()
@@ -130,8 +133,8 @@ class BatchNorm(nn.Module):
         epsilon = self.norm.epsilon
         if not train or self.norm.frozen:
             group, scale = x[None].astype(dtype), jax.lax.rsqrt(running_var + epsilon) * weight
-            y = (group - _repeat(running_mean, group)) * _spread(scale, group) + _spread(bias, group)
-            return y[0].astype(x.dtype)
+            y = (group - _broadcast(running_mean, group)) * _broadcast_rows(scale, group)
+            return (y + _broadcast_rows(bias, group))[0].astype(x.dtype)
 
         groups = _grouped(x, self.norm.group_size)
         y, batch_mean, batch_var = _standardize(groups.astype(dtype), weight, bias, epsilon)

@@ -1,8 +1,10 @@
-"""HRNet for pose (Sun et al., CVPR 2019): high resolution from the first layer to the last.
+"""HRNet (Sun et al., CVPR 2019): high-resolution features from the first layer to the last.
 
-The network keeps a branch at a quarter of the image's resolution all the way, adds a branch of half the
-resolution and twice the channels at each stage, and lets the branches exchange what they know again and again
-(the paper's figure 1). Heatmaps are read off the finest branch.
+The finest branch keeps a quarter of the image resolution through the whole network. Each stage adds a branch with
+half the resolution and twice the channels of the one before, and exchange units fuse all branches repeatedly
+(figure 1 of the paper). A 1x1 convolution turns the finest branch into heatmaps.
+
+Modules are named as in the authors' PyTorch release, see `layers`.
 """
 
 from collections.abc import Sequence
@@ -16,21 +18,24 @@ from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import BasicBlock, Bottleneck, Conv, ConvNorm, relu
 
 
-def _upsample(x: jax.Array, times: int) -> jax.Array:
-    """Repeats every pixel of ``[B, H, W, C]`` `times` times in both directions."""
-    return x.repeat(times, axis=1).repeat(times, axis=2)
+def _upsample(x: jax.Array, factor: int) -> jax.Array:
+    """Enlarges ``[B, H, W, C]`` by a factor, nearest neighbour."""
+    return x.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 class ExchangeUnit(nn.Module):
-    """Parallel branches of residual blocks, then every output sums all branches (section 3 of the paper).
+    """Runs residual blocks on parallel branches, then fuses the branches (section 3 of the paper).
 
-    Branch ``i`` has ``width * 2**i`` channels at a ``2**i``-th of the resolution. Going to a coarser branch is
-    a 3x3 convolution of stride 2 for each halving; to a finer one, a 1x1 convolution and nearest upsampling.
+    Branch ``i`` has ``width * 2**i`` channels at ``1 / 2**i`` of the finest resolution. Each output is the sum of
+    all branches, resampled: to a coarser branch by one 3x3 convolution of stride 2 per halving, to a finer branch
+    by a 1x1 convolution and nearest-neighbour upsampling.
 
     Attributes:
       width: channels of the finest branch.
-      blocks: residual blocks in each branch.
-      outputs: how many of the branches, from the finest, get an output.
+      blocks: residual blocks per branch.
+      outputs: number of branches with an output, counted from the finest.
+      norm: settings of batch normalisation.
+      dtype: precision of the activations.
     """
 
     width: int
@@ -41,7 +46,7 @@ class ExchangeUnit(nn.Module):
 
     @nn.compact
     def __call__(self, branches: Sequence[jax.Array], train: bool) -> list[jax.Array]:
-        """Maps one array a branch, finest first, to `outputs` arrays of the same shapes."""
+        """Maps one array per branch, finest first, to the first `outputs` branches in the same shapes."""
         branches = [self._branch(i, x, train) for i, x in enumerate(branches)]
         return [relu(self._fuse(i, branches, train)) for i in range(self.outputs)]
 
@@ -58,7 +63,7 @@ class ExchangeUnit(nn.Module):
         return total
 
     def _resample(self, source: int, target: int, x: jax.Array, train: bool) -> jax.Array:
-        """Brings branch `source` to the resolution and channels of branch `target`."""
+        """Maps branch `source` to the resolution and channels of branch `target`."""
         name = f"fuse_layers.{target}.{source}"
         features = self.width * 2**target
         if source > target:
@@ -79,19 +84,19 @@ class ExchangeUnit(nn.Module):
 
 
 class HRNet(nn.Module):
-    """The pose network: stem, four stages of exchange units, heatmaps.
+    """Pose network of a stem, four stages and a heatmap head.
 
     Attributes:
-      num_joints: heatmaps to produce (K).
-      width: channels of the finest branch; 32 and 48 are published.
-      stem: channels of the stem, a quarter of stage 1's; 64 in all that is published.
+      num_joints: number of heatmaps, K.
+      width: channels of the finest branch; 32 for HRNet-W32, 48 for HRNet-W48.
+      stem: channels of the stem, a quarter of the channels of stage 1; 64 in the paper.
       units: exchange units in stages 2, 3 and 4.
-      blocks: residual blocks in each branch of a unit.
-      colors: the order in which the network reads an image's colours, see `layers.normalize`.
-      norm: whose statistics batch normalisation uses.
-      dtype: precision of the activations; the heatmaps are at least float32.
-      remat: compute the activations of each exchange unit again in the backward pass instead of keeping them;
-        less memory for a third more arithmetic.
+      blocks: residual blocks per branch of an exchange unit.
+      colors: channel order of the input, see `layers.normalize`.
+      norm: settings of batch normalisation.
+      dtype: precision of the activations. Heatmaps are at least float32.
+      remat: whether to recompute the activations of each exchange unit in the backward pass. Saves memory and
+        costs a third more arithmetic.
     """
 
     num_joints: int
@@ -120,7 +125,7 @@ class HRNet(nn.Module):
         return Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name="final_layer")(branches[0])
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
-        """Two convolutions of stride 2 and stage 1: a quarter of the resolution, ``4 * stem`` channels."""
+        """Applies the stem and stage 1: ``[B, H / 4, W / 4, 4 * stem]``."""
         for i in (1, 2):
             x = Conv(self.stem, stride=2, dtype=self.dtype, name=f"conv{i}")(x)
             x = relu(BatchNorm(self.norm, name=f"bn{i}")(x, train))
@@ -129,7 +134,7 @@ class HRNet(nn.Module):
         return x
 
     def _add_branch(self, stage: int, branches: list[jax.Array], train: bool) -> list[jax.Array]:
-        """Brings branches to the stage's channels and starts one of half the resolution."""
+        """Adjusts the channels of existing branches and adds a branch at half the coarsest resolution."""
         name = f"transition{stage - 1}"
         options = {"relu": True, "norm": self.norm, "dtype": self.dtype}
         kept = [
@@ -144,7 +149,7 @@ class HRNet(nn.Module):
     def _stage(self, stage: int, units: int, branches: list[jax.Array], train: bool) -> list[jax.Array]:
         unit_class = nn.remat(ExchangeUnit, static_argnums=(2,)) if self.remat else ExchangeUnit
         for i in range(units):
-            # Only the finest branch is read after the last unit of the last stage.
+            # The head reads the finest branch only.
             last = stage == 4 and i == units - 1
             outputs = 1 if last else len(branches)
             unit = unit_class(self.width, self.blocks, outputs, self.norm, self.dtype, name=f"stage{stage}.{i}")

@@ -1,12 +1,12 @@
-"""The parts that pose networks are built from, with PyTorch's arithmetic and PyTorch's names.
+"""Layers and residual blocks with the arithmetic and the parameter names of PyTorch.
 
-Conventions: arrays are ``[batch, height, width, channels]``; parameters are called ``weight`` and ``bias``,
-statistics ``running_mean`` and ``running_var``, and a part is named by its place in the PyTorch release (dots
-included), so that joining the path of a parameter gives its key in a PyTorch state dict. Only the layout of
-convolution weights differs: ``[height, width, in, out]`` here.
+Arrays are ``[batch, height, width, channels]``. Convolution weights are ``[height, width, in, out]``.
 
-Parameters, statistics and what is computed from them are float32 (or float64 if they are given so); ``dtype``
-is the precision of the activations.
+Parameters are named ``weight`` and ``bias``, statistics ``running_mean`` and ``running_var``. Modules carry their
+names in the PyTorch release, dots included. The path of a parameter, joined by dots, is therefore its key in a
+PyTorch state dict.
+
+``dtype`` is the precision of the activations. Parameters and statistics are float32, or float64 if given as such.
 """
 
 from collections.abc import Sequence
@@ -25,20 +25,23 @@ STRIDE = 4
 """Image pixels per heatmap pixel."""
 
 MULTIPLE = 32
-"""Image sides must be multiples of this: the coarsest features have a 32nd of the image's resolution."""
+"""Image sides must be multiples of this: the coarsest features have 1/32 of the image resolution."""
 
 COLORS = ("RGB", "BGR")
 
 
 def normalize(image: jax.Array, colors: str = "RGB", dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Returns images with ImageNet's mean 0 and deviation 1, from ``[..., 3]`` uint8 RGB.
+    """Normalises images by the mean and standard deviation of ImageNet.
 
     Args:
-      image: uint8, RGB.
-      colors: the order in which the network reads them. "BGR" is what the authors' SimpleBaselines were trained
-        with: channels turned round, yet mean and deviation in the order of RGB.
-      dtype: precision of the network's activations. In float64 the images are too, or the last bits of float32,
-        which XLA may round one way going forward and another going back, are all that a comparison shows.
+      image: ``[..., 3]`` uint8 RGB.
+      colors: ``"RGB"`` or ``"BGR"``. ``"BGR"`` reverses the channels but keeps mean and deviation in the order of
+        RGB, as in the training of the authors' SimpleBaselines.
+      dtype: precision of the network's activations.
+
+    Returns:
+      ``[..., 3]`` float32, or float64 if `dtype` is: float32 images could be rounded differently in the forward
+      and the backward pass, an error that would dominate a comparison in float64.
     """
     image = image if colors == "RGB" else image[..., ::-1]
     dtype = at_least_float32(dtype)
@@ -48,7 +51,7 @@ def normalize(image: jax.Array, colors: str = "RGB", dtype: jnp.dtype = jnp.floa
 
 
 def check_image_size(image_size: Sequence[int]) -> None:
-    """Raises ValueError unless both sides of the (height, width) are positive multiples of 32."""
+    """Raises ValueError unless height and width are positive multiples of `MULTIPLE`."""
     if len(image_size) != 2:
         raise ValueError(f"`image_size` (={tuple(image_size)}) must be two numbers, height and width")
     if any(side <= 0 or side % MULTIPLE for side in image_size):
@@ -60,11 +63,11 @@ def check_image_size(image_size: Sequence[int]) -> None:
 
 @jax.custom_jvp
 def relu(x: jax.Array) -> jax.Array:
-    """Returns the positive part of an array; what is not a number stays so.
+    """Returns ``max(x, 0)``; NaN stays NaN.
 
-    Told from its output, and by choice rather than as a maximum, it is computed once and kept, which takes more
-    memory: of ``jax.nn.relu`` XLA's CPU compiler computes again, for each layer that reads it, the whole chain of
-    residual sums up to it.
+    Written as a selection, with a derivative in terms of the output. With ``jax.nn.relu``, XLA's CPU compiler
+    recomputes the whole chain of residual sums for each layer that reads the result. This version is computed once
+    and kept, at the cost of memory.
     """
     return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
 
@@ -76,7 +79,7 @@ def _relu_jvp(primals, tangents):
 
 
 class Conv(nn.Module):
-    """A convolution padded as PyTorch's: half the kernel on every side, also with stride 2 (not ``SAME``)."""
+    """Convolution with PyTorch's padding: half the kernel on every side, unlike ``"SAME"`` with stride 2."""
 
     features: int
     kernel_size: int = 3
@@ -86,12 +89,12 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolves ``[B, H, W, C]``."""
+        """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, features]``."""
         size = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         weight = self.param("weight", nn.initializers.normal(0.001), size, jnp.float32).astype(self.dtype)
         x = x.astype(self.dtype)
         if self.kernel_size == 1:
-            # The same sum as a product of two matrices: several times faster on CPUs, gradients above all.
+            # A matrix product computes the same sum several times faster on CPUs, above all in the backward pass.
             x = x[:, :: self.stride, :: self.stride]
             y = jnp.dot(x.reshape(-1, x.shape[-1]), weight[0, 0]).reshape(*x.shape[:-1], self.features)
         else:
@@ -107,9 +110,9 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """A 4x4 transposed convolution of stride 2 as PyTorch's with padding 1: twice the resolution.
+    """4x4 transposed convolution with stride 2 and PyTorch's padding of 1; doubles the resolution.
 
-    The weight is ``[height, width, out, in]``, PyTorch's ``[in, out, height, width]`` turned as every other one.
+    The weight is ``[height, width, out, in]``, a transpose of PyTorch's ``[in, out, height, width]``.
     """
 
     features: int
@@ -121,14 +124,14 @@ class ConvTranspose(nn.Module):
         size = (4, 4, self.features, x.shape[-1])
         weight = self.param("weight", nn.initializers.normal(0.001), size, jnp.float32).astype(self.dtype)
         x = x.astype(self.dtype)
-        # Each output pixel meets 2x2 of the weights, which ones its row and column being even or odd decides:
-        # four small convolutions; XLA's transposed one is up to a hundred times slower on CPUs.
+        # The parity of an output pixel's row and column selects 2x2 of the weights. This gives four small
+        # convolutions. XLA's own transposed convolution is up to a hundred times slower on CPUs.
         rows = [jnp.stack([self._pixels(x, weight, row, column) for column in (0, 1)], axis=3) for row in (0, 1)]
         batch, height, width, _ = x.shape
         return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, self.features)
 
     def _pixels(self, x: jax.Array, weight: jax.Array, row: int, column: int) -> jax.Array:
-        """The output pixels of even (0) or odd (1) rows and columns, ``[B, H, W, features]``."""
+        """Returns the output pixels at even (0) or odd (1) rows and columns, ``[B, H, W, features]``."""
         return jax.lax.conv_general_dilated(
             x,
             weight[3 - row :: -2, 3 - column :: -2],
@@ -139,7 +142,7 @@ class ConvTranspose(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalisation and, if wanted, ReLU: a ``Sequential`` of the PyTorch release."""
+    """Convolution, batch normalisation and optionally ReLU: a ``Sequential`` of the PyTorch release."""
 
     features: int
     kernel_size: int = 3
@@ -157,7 +160,7 @@ class ConvNorm(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3x3 convolutions (He et al. 2016), channels unchanged."""
+    """Residual block of two 3x3 convolutions (He et al., CVPR 2016)."""
 
     features: int
     norm: Norm = Norm()
@@ -174,7 +177,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Residual block 1x1, 3x3, 1x1 (He et al. 2016) whose output has four times ``features`` channels."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions (He et al., CVPR 2016) with ``4 * features`` outputs."""
 
     features: int
     stride: int = 1

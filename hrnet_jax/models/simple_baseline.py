@@ -1,6 +1,6 @@
-"""SimpleBaseline (Xiao et al., ECCV 2018), which HRNet is compared with: a ResNet and three deconvolutions.
+"""SimpleBaseline (Xiao et al., ECCV 2018): a ResNet followed by three deconvolutions.
 
-The ResNet (He et al. 2016) goes down to a 32nd of the image's resolution, the deconvolutions back up to a quarter.
+The ResNet (He et al., CVPR 2016) reduces the image resolution to 1/32. The deconvolutions restore it to 1/4.
 """
 
 import jax
@@ -12,7 +12,7 @@ from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import Bottleneck, Conv, ConvTranspose, relu
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Residual blocks in each of the four stages of a ResNet, by its depth."""
+"""Depth of the ResNet -> residual blocks in its four stages."""
 
 STEM = 64
 DECONVOLUTIONS = 3
@@ -20,16 +20,16 @@ DECONVOLUTION_FEATURES = 256
 
 
 class SimpleBaseline(nn.Module):
-    """The pose network: ResNet without its classifier, deconvolutions, heatmaps.
+    """Pose network of a ResNet without its classifier, three deconvolutions and a heatmap head.
 
     Attributes:
-      num_joints: heatmaps to produce (K).
-      depth: of the ResNet, one of `BLOCKS`.
-      colors: the order in which the network reads an image's colours, see `layers.normalize`.
-      norm: whose statistics batch normalisation uses.
-      dtype: precision of the activations; the heatmaps are at least float32.
-      remat: compute the activations of each residual block again in the backward pass instead of keeping them;
-        less memory for a third more arithmetic.
+      num_joints: number of heatmaps, K.
+      depth: of the ResNet, a key of `BLOCKS`.
+      colors: channel order of the input, see `layers.normalize`.
+      norm: settings of batch normalisation.
+      dtype: precision of the activations. Heatmaps are at least float32.
+      remat: whether to recompute the activations of each residual block in the backward pass. Saves memory and
+        costs a third more arithmetic.
     """
 
     num_joints: int
@@ -40,7 +40,7 @@ class SimpleBaseline(nn.Module):
     remat: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a depth that is not published."""
+        """Raises ValueError for a depth that is not in `BLOCKS`."""
         super().__post_init__()
         if self.depth not in BLOCKS:
             raise ValueError(f"`model.depth` (={self.depth}) must be one of {', '.join(map(str, BLOCKS))}")
@@ -55,17 +55,17 @@ class SimpleBaseline(nn.Module):
         layers.check_image_size(image.shape[1:3])
         x = self._resnet(image, train)
         for i in range(DECONVOLUTIONS):
-            # PyTorch's sequence counts convolution, normalisation and ReLU.
+            # Numbered as in PyTorch's ``Sequential`` of convolution, normalisation and ReLU.
             x = ConvTranspose(DECONVOLUTION_FEATURES, dtype=self.dtype, name=f"deconv_layers.{3 * i}")(x)
             x = relu(BatchNorm(self.norm, name=f"deconv_layers.{3 * i + 1}")(x, train))
         dtype = at_least_float32(self.dtype)
         return Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name="final_layer")(x)
 
     def _resnet(self, image: jax.Array, train: bool) -> jax.Array:
-        """The stem and four stages, each but the first of half the resolution; 2048 channels at the end."""
+        """Applies the stem and four stages: ``[B, H / 32, W / 32, 2048]``."""
         x = Conv(STEM, 7, stride=2, dtype=self.dtype, name="conv1")(image)
         x = relu(BatchNorm(self.norm, name="bn1")(x, train))
-        # As in PyTorch the pool is padded alike on both sides, which "SAME" is not.
+        # Pads both sides equally, as PyTorch does and "SAME" does not.
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore
         block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
         for stage, blocks in enumerate(BLOCKS[self.depth]):

@@ -260,7 +260,7 @@ class PoseEvaluation:
         return ", ".join(f"{count} {source}" for source, count in counts.items())
 
     @functools.cached_property
-    def _step(self) -> inference.Step:
+    def _step(self) -> inference.PredictStep:
         return evaluate.build_step(self.model, self.config)
 
     def metrics(self, variables: Mapping[str, Any], place: Callable) -> dict[str, float]:

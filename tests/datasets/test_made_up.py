@@ -9,7 +9,7 @@ import pytest
 from pycocotools import coco, cocoeval
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets.made_up import bodies, dataset, figures, labels, outfits, poses, scenes
+from hrnet_jax.datasets.made_up import bodies, contact_sheet, dataset, figures, labels, outfits, poses, scenes
 
 COUNTS = {"train_photos": 18, "val_photos": 10}
 SIDES = (("left_", 1), ("right_", -1))
@@ -22,13 +22,13 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos():
-    """Scenes with their annotations, for what the files no longer say."""
-    made = []
+    """Scenes and their annotations, for properties that the files do not hold."""
+    scenes_and_annotations = []
     for number in range(60):
         rng = np.random.default_rng([5, number])
         scene = scenes.compose(rng)
-        made.append((scene, labels.annotate(scene, number + 1, rng)))
-    return made
+        scenes_and_annotations.append((scene, labels.annotate(scene, number + 1, rng)))
+    return scenes_and_annotations
 
 
 def load(root, split):
@@ -51,7 +51,7 @@ def test_files_are_the_same_for_any_number_of_workers(root, tmp_path):
     assert len(contents(root)) == sum(COUNTS.values()) + 3
 
 
-def test_a_photo_does_not_depend_on_how_many_there_are(root, tmp_path):
+def test_a_photo_does_not_depend_on_the_number_of_photos(root, tmp_path):
     fewer = contents(dataset.write(tmp_path, train_photos=2, val_photos=1, seed=3, workers=1))
     whole = contents(root)
     assert all(whole[name] == data for name, data in fewer.items() if name.endswith(".jpg"))
@@ -80,13 +80,13 @@ def test_splits_share_neither_random_numbers_nor_ids_nor_photos(root):
 
 
 @pytest.mark.parametrize("split", dataset.SPLITS)
-def test_photos_are_jpegs_of_the_size_annotated(root, split):
+def test_photos_are_jpegs_of_the_annotated_size(root, split):
     for photo in load(root, split)["images"]:
         data = (root / "images" / split / photo["file_name"]).read_bytes()
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None and data[:2] == b"\xff\xd8"
         assert picture.shape == (photo["height"], photo["width"], 3)
-        assert picture.std() > 10  # no blank
+        assert picture.std() > 10  # not blank
 
 
 @pytest.mark.parametrize("split", dataset.SPLITS)
@@ -98,7 +98,7 @@ def test_boxes_areas_and_joints_are_inside_the_photo_and_counted(root, split):
         width, height = sizes[person["image_id"]]
         x, y, box_width, box_height = person["bbox"]
         assert x >= 0 and y >= 0 and x + box_width <= width and y + box_height <= height
-        assert labels.SMALLEST_AREA <= person["area"] <= box_width * box_height
+        assert labels.MIN_AREA <= person["area"] <= box_width * box_height
         joints = np.array(person["keypoints"]).reshape(-1, 3)
         assert joints.shape[0] == skeletons.COCO.num_joints
         labelled = joints[:, 2] > 0
@@ -109,23 +109,23 @@ def test_boxes_areas_and_joints_are_inside_the_photo_and_counted(root, split):
         assert np.all(outline >= [x, y]) and np.all(outline < [x + box_width, y + box_height])
 
 
-def test_pycocotools_reads_the_files_and_calls_the_truth_perfect(root):
+def test_pycocotools_gives_the_ground_truth_an_ap_of_one(root):
     with contextlib.redirect_stdout(io.StringIO()):
-        truth: Any = coco.COCO(root / "annotations" / "person_keypoints_val2017.json")
-        people = [person for person in truth.loadAnns(truth.getAnnIds()) if person["num_keypoints"]]
+        ground_truth: Any = coco.COCO(root / "annotations" / "person_keypoints_val2017.json")
+        people = [person for person in ground_truth.loadAnns(ground_truth.getAnnIds()) if person["num_keypoints"]]
         fields = ("image_id", "category_id", "keypoints")
-        found = truth.loadRes([{field: person[field] for field in fields} | {"score": 1.0} for person in people])
-        judge = cocoeval.COCOeval(truth, found, "keypoints")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    assert judge.stats[0] == 1.0
-    category = truth.loadCats(truth.getCatIds(catNms=["person"]))[0]
+        results = [{field: person[field] for field in fields} | {"score": 1.0} for person in people]
+        evaluator = cocoeval.COCOeval(ground_truth, ground_truth.loadRes(results), "keypoints")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    assert evaluator.stats[0] == 1.0
+    category = ground_truth.loadCats(ground_truth.getCatIds(catNms=["person"]))[0]
     assert tuple(category["keypoints"]) == skeletons.COCO.joints
     assert [(a - 1, b - 1) for a, b in category["skeleton"]] == list(skeletons.COCO.limbs)
 
 
-def test_detections_have_the_fields_of_coco_results_and_scores_that_mean_something(root):
+def test_detections_are_in_the_format_of_coco_results_and_inside_the_photo(root):
     boxes = json.loads((root / dataset.DETECTIONS).read_text())
     sizes = {photo["id"]: (photo["width"], photo["height"]) for photo in load(root, "val2017")["images"]}
     for box in boxes:
@@ -134,6 +134,8 @@ def test_detections_have_the_fields_of_coco_results_and_scores_that_mean_somethi
         assert 0 < box["score"] < 1 and min(width, height) > 2 and min(x, y) >= 0
         assert x + width <= sizes[box["image_id"]][0] and y + height <= sizes[box["image_id"]][1]
 
+
+def test_detection_scores_correlate_with_overlap_and_some_people_are_missed_or_found_twice():
     rng = np.random.default_rng(0)
     photo = {"id": 1, "width": 400, "height": 300}
     person = {"bbox": [150.0, 80.0, 60.0, 160.0]}
@@ -144,7 +146,7 @@ def test_detections_have_the_fields_of_coco_results_and_scores_that_mean_somethi
         counts.append(sum(value > 0.4 for value in overlaps))
         pairs += [(value, box["score"]) for value, box in zip(overlaps, found, strict=True)]
     assert 0.01 < np.mean(np.array(counts) == 0) < 0.10  # misses
-    assert np.mean(np.array(counts) > 1) > 0.02  # doubles
+    assert np.mean(np.array(counts) > 1) > 0.02  # duplicates
     assert sum(value < 0.1 for value, _ in pairs) > 200  # false alarms
     assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.7
 
@@ -156,11 +158,11 @@ def overlap(first, second):
     return common / (first[2] * first[3] + second[2] * second[3] - common)
 
 
-def test_visible_joints_lie_on_the_person_and_boxes_fit_what_is_seen(photos):
+def test_visible_joints_lie_on_the_person_and_boxes_fit_the_visible_pixels(photos):
     for scene, annotations in photos:
         for person in annotations:
-            seen = scene.owner == person["id"] % 10 + 1
-            rows, columns = np.nonzero(seen)
+            mask = scene.owner == person["id"] % 10 + 1
+            rows, columns = np.nonzero(mask)
             size = columns.max() + 1 - columns.min(), rows.max() + 1 - rows.min()
             assert person["bbox"] == [columns.min(), rows.min(), *size]
             assert person["area"] == len(rows)
@@ -176,7 +178,7 @@ def test_labels_are_mixed_and_faces_turned_away_are_not_visible(photos):
             label = np.array(person["keypoints"])[2::3]
             marks += label.tolist()
             body = scene.people[person["id"] % 10].body
-            head = next(part for part in body.parts if part.name == "head")
+            head = body.part("head")
             if head.frame[2, 2] < -0.8:
                 turned_away += 1
                 assert labels.VISIBLE not in label[[0, 1, 2]]
@@ -189,16 +191,16 @@ def test_photos_hold_one_to_four_people_of_many_sizes(photos):
     assert {len(scene.people) for scene, _ in photos} >= {1, 2, 3}
     heights = [person.height for scene, _ in photos for person in scene.people]
     assert min(heights) >= 60 and max(heights) <= 400 and np.std(heights) > 40
-    assert any((scene.owner == -1).any() for scene, _ in photos)  # something in front
+    assert any((scene.owner == -1).any() for scene, _ in photos)  # an occluding object
     for scene, _ in photos:
         assert [person.height for person in scene.people] == sorted(person.height for person in scene.people)
 
 
-def test_the_left_of_who_faces_the_camera_is_on_the_right_of_the_photo(photos):
+def test_the_left_side_of_a_person_facing_the_camera_is_on_the_right_of_the_photo(photos):
     facing = away = 0
     for scene, _ in photos:
         for person in scene.people:
-            chest = next(part for part in person.body.parts if part.name == "chest")
+            chest = person.body.part("chest")
             left, right = person.joint("left_shoulder")[0], person.joint("right_shoulder")[0]
             if chest.frame[2, 2] > 0.5 and abs(chest.frame[0, 0]) > 0.5:
                 facing += 1
@@ -224,7 +226,7 @@ def test_fronts_and_backs_look_different():
 
 
 @pytest.mark.parametrize("seed", range(0, 200, 10))
-def test_bodies_keep_to_anatomy(seed):
+def test_bodies_respect_angle_limits_and_have_bones_of_equal_length_on_both_sides(seed):
     for offset in range(10):
         body, angles = random_body(seed + offset)
         for name, angle in angles.items():
@@ -262,7 +264,7 @@ def test_a_relaxed_standing_body_is_one_height_tall():
     assert body.joints["nose"][2] > 0.03
 
 
-def test_drawn_cones_are_the_hull_of_the_balls_between_their_ends():
+def test_rendered_cones_are_the_hull_of_the_balls_at_their_ends():
     rng = np.random.default_rng(1)
     for _ in range(10):
         start, end = rng.uniform(-12, 12, (2, 3))
@@ -282,13 +284,13 @@ def test_drawn_cones_are_the_hull_of_the_balls_between_their_ends():
         assert np.abs(depth - expected)[hit & np.isfinite(expected)].max() < 0.05
 
 
-def test_contact_sheet_is_a_picture_of_the_asked_size(root, tmp_path):
+def test_contact_sheet_is_a_picture_of_the_expected_size(root, tmp_path):
     path = tmp_path / "sheets" / "val.png"
-    dataset.contact_sheet(root, "val2017", path, columns=4, rows=2)
+    contact_sheet.write(root, "val2017", path, columns=4, rows=2)
     sheet = cv2.imread(str(path))
-    assert sheet is not None and sheet.shape == (2 * dataset.TILE, 4 * dataset.TILE, 3)
+    assert sheet is not None and sheet.shape == (2 * contact_sheet.TILE, 4 * contact_sheet.TILE, 3)
     with pytest.raises(FileNotFoundError, match="person_keypoints_val2017"):
-        dataset.contact_sheet(tmp_path, "val2017", path)
+        contact_sheet.write(tmp_path, "val2017", path)
 
 
 @pytest.mark.parametrize("info", [{"description": "COCO 2017 Dataset"}, None])
@@ -298,7 +300,9 @@ def test_another_data_set_is_not_overwritten(tmp_path, split, info):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(json.dumps({"info": info, "images": []}))
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=rf"person_keypoints_{split}.json is of another data set.*another --out"):
+    with pytest.raises(
+        ValueError, match=rf"person_keypoints_{split}.json belongs to another data set.*another `--out`"
+    ):
         dataset.write(tmp_path, **COUNTS, workers=1)
     assert contents(tmp_path) == before
 

@@ -46,7 +46,7 @@ def test_batch_norm_in_groups_equals_separate_batches_and_keeps_the_first_ones_s
         np.testing.assert_allclose(value, parts[0][1][name], rtol=1e-6)
 
 
-def test_batch_smaller_than_the_group_is_one_group():
+def test_a_batch_smaller_than_the_group_is_one_group():
     x = draw(3, 2, 2, 2)
     np.testing.assert_array_equal(
         normalized(batch_norm.Norm(group_size=32), x)[0], normalized(batch_norm.Norm(), x)[0]
@@ -66,7 +66,7 @@ def test_frozen_and_evaluation_use_running_statistics(norm, train):
     np.testing.assert_array_equal(stats["running_mean"], np.full(2, 0.5, np.float32))
 
 
-def test_frozen_the_gradient_is_that_of_a_line():
+def test_frozen_gradient_is_that_of_an_affine_map():
     x, upstream = draw(2, 3, 4, 2), draw(2, 3, 4, 2, seed=1)
     module = batch_norm.BatchNorm(batch_norm.Norm(frozen=True))
     stats = {"running_mean": np.full(2, 0.5, np.float32), "running_var": np.full(2, 4, np.float32)}
@@ -88,7 +88,7 @@ def test_variance_survives_a_large_mean():
     assert abs(y.std() - 2) < 0.05
 
 
-def plainly_standardized(x, weight, bias, epsilon):
+def plain_standardize(x, weight, bias, epsilon):
     mean, var = x.mean((1, 2, 3)), x.var((1, 2, 3))
     shift, deviation, weight, bias = (
         a[:, None, None, None] for a in (mean, jnp.sqrt(var + epsilon), weight, bias)
@@ -97,8 +97,8 @@ def plainly_standardized(x, weight, bias, epsilon):
 
 
 @pytest.mark.parametrize("mean", [0, 100])
-def test_in_float32_the_gradient_is_as_good_as_the_formulas(mean):
-    """Its error, beside that of the formula's own derivative."""
+def test_the_float32_gradient_is_nearly_as_accurate_as_that_of_the_plain_formula(mean):
+    """Both errors are measured against the plain formula in float64."""
     x, upstream = mean + draw(2, 3, 4, 5, 2), draw(2, 3, 4, 5, 2, seed=1)
 
     def gradient(function, dtype):
@@ -107,16 +107,16 @@ def test_in_float32_the_gradient_is_as_good_as_the_formulas(mean):
             derived = jax.vjp(lambda x: function(x, one, zero, 1e-5)[0], jnp.asarray(x, dtype))[1]
             return np.asarray(derived(jnp.asarray(upstream, dtype))[0])
 
-    right = gradient(plainly_standardized, np.float64)
+    exact = gradient(plain_standardize, np.float64)
     ours, plain = (
-        np.abs(gradient(function, np.float32) - right).max()
-        for function in (batch_norm.standardize, plainly_standardized)
+        np.abs(gradient(function, np.float32) - exact).max()
+        for function in (batch_norm.standardize, plain_standardize)
     )
     assert ours < 1e-6 * (1 + mean) and ours < 30 * plain
 
 
-def test_the_derivatives_of_normalisation_are_those_of_its_formula():
-    """The first, the second, and that along a direction, of all three results."""
+def test_derivatives_are_those_of_the_plain_formula():
+    """Gradient, directional derivative and second derivative of all three results."""
     with jax.enable_x64(True):
         x, weights = (jnp.asarray(draw(2, 3, 4, 5, 2, seed=seed)).astype(float) for seed in (0, 1))
         arguments = (x, *(jnp.asarray(draw(1, 2, seed=seed)).astype(float) for seed in (2, 3)))
@@ -125,7 +125,7 @@ def test_the_derivatives_of_normalisation_are_those_of_its_formula():
             y, mean, var = function(*arguments, 0.1)
             return jnp.sum(jnp.sin(y) * weights) + jnp.sum(mean**3) + jnp.sum(jnp.cos(var))
 
-        ours, plain = (functools.partial(total, f) for f in (batch_norm.standardize, plainly_standardized))
+        ours, plain = (functools.partial(total, f) for f in (batch_norm.standardize, plain_standardize))
         for derived in (
             lambda f: jax.grad(f, (0, 1, 2))(*arguments),
             lambda f: jax.jvp(f, arguments, arguments),

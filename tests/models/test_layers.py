@@ -10,7 +10,7 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def test_relu_is_the_positive_part_and_hides_nothing():
+def test_relu_is_the_positive_part_and_keeps_nan():
     x = jnp.array([-2.0, -0.0, 0.0, 3.0, jnp.inf, -jnp.inf])
     np.testing.assert_array_equal(layers.relu(x), [0, 0, 0, 3, jnp.inf, 0])
     np.testing.assert_array_equal(jax.grad(lambda x: layers.relu(x).sum())(x), [0, 0, 0, 1, 1, 0])
@@ -60,7 +60,7 @@ def test_normalize_gives_imagenet_statistics():
 
 
 def test_networks_that_read_bgr_keep_mean_and_deviation_of_rgb():
-    """The slip of the original's SimpleBaselines: blue meets red's mean."""
+    """As in the original's SimpleBaselines, a mistake there: blue is normalised by red's mean."""
     image = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
     np.testing.assert_array_equal(layers.normalize(image, "BGR"), layers.normalize(image[..., ::-1].copy()))
     blue = np.full((1, 1, 1, 3), (0, 0, 255), np.uint8)

@@ -12,7 +12,7 @@ from configs import default
 from hrnet_jax import models
 from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
 
-# What the authors' code counts; their tables round some of these figures down.
+# Counted by the authors' code. Their tables round some of these numbers down.
 PUBLISHED = [
     (hrnet.HRNet(17, width=32), (256, 192), 28_536_113, 7.120),
     (hrnet.HRNet(17, width=32), (384, 288), 28_536_113, 16.020),
@@ -34,12 +34,12 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("model", "image_size", "parameters", "giga"), PUBLISHED)
-def test_costs_are_the_published_ones(model, image_size, parameters, giga):
+def test_parameters_and_multiply_adds_are_the_published_ones(model, image_size, parameters, giga):
     assert models.count_parameters(model, image_size) == parameters
     assert round(models.count_multiply_adds(model, image_size) / 1024**3, 3) == giga
 
 
-def test_rematerialised_network_counts_the_same():
+def test_remat_leaves_multiply_adds_unchanged():
     model = hrnet.HRNet(num_joints=5, width=8, units=(1, 1, 1), blocks=1)
     plain = models.count_multiply_adds(model, (64, 64))
     assert models.count_multiply_adds(model.clone(remat=True), (64, 64)) == plain
@@ -54,7 +54,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_names_are_those_of_the_release(shared, name):
+def test_parameter_names_and_shapes_are_those_of_the_release(shared, name):
     keys = json.loads((shared / f"conformance/net_{name}_256x192.keys.json").read_text())
     variables = models.shapes(NETWORKS[name], (256, 192))
     ours = {}
@@ -72,8 +72,9 @@ def test_heatmaps_in_float32(shared, name):
     variables = reference.seeded_variables(models.shapes(model, (256, 192)), np.float32)
     images = reference.seeded_images(f"{name}_256x192").astype(np.float32)
     heatmaps = np.asarray(jax.jit(model.apply)(variables, images))
-    theirs = expected["heatmaps"].transpose(0, 2, 3, 1)
-    assert np.abs(heatmaps - theirs).max() <= 3 * expected["float32_rel_err"] * np.abs(theirs).max()
+    reference_heatmaps = expected["heatmaps"].transpose(0, 2, 3, 1)
+    error = np.abs(heatmaps - reference_heatmaps).max()
+    assert error <= 3 * expected["float32_rel_err"] * np.abs(reference_heatmaps).max()
 
 
 def small(**changes) -> hrnet.HRNet:
@@ -84,7 +85,7 @@ def small_variables(model: hrnet.HRNet, size=(64, 64)) -> dict:
     return reference.seeded_variables(models.shapes(model, size), np.float32)
 
 
-def test_shapes_are_traced_once_and_belong_to_who_asked():
+def test_shapes_are_traced_once_and_callers_get_a_copy():
     calls = []
 
     def count(call, args, kwargs, context):
@@ -115,7 +116,7 @@ def test_bfloat16_keeps_parameters_statistics_and_head_in_float32():
     assert 1e-5 < error < 3e-2
 
 
-def test_remat_changes_nothing():
+def test_remat_leaves_heatmaps_unchanged():
     image = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype(np.float32)
     plain, remat = small(), small(remat=True)
     variables = small_variables(plain)
@@ -149,7 +150,7 @@ def test_build_follows_the_configuration():
 
 
 @pytest.mark.parametrize("change", [{"name": "alexnet"}, {"colors": "GBR"}, {"dtype": "float8"}])
-def test_unknown_choices_are_refused(change):
+def test_unknown_choices_are_rejected(change):
     config = default.get_config()
     config.model.update(change)
     ((name, value),) = change.items()
@@ -157,7 +158,7 @@ def test_unknown_choices_are_refused(change):
         models.build(config)
 
 
-def test_a_depth_that_is_not_published_is_refused():
+def test_an_unknown_depth_is_rejected():
     config = default.get_config()
     config.model = default.simple_baseline()
     config.model.depth = 34

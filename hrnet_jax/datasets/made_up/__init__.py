@@ -1,1 +1,6 @@
-"""How made-up people are drawn: bones and poses, clothes, pictures, scenes, and what annotators say of them."""
+"""Made-up people in photos.
+
+A person is built from `poses` and `bodies`, dressed by `outfits` and `fabrics` and rendered by `figures`. The
+photo is composed by `scenes` from people, `scenery` and `props`, and annotated by `labels`. `dataset` writes
+the files.
+"""

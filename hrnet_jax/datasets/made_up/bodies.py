@@ -1,7 +1,7 @@
-"""Made-up people as solids: what a body can do, and where its joints and parts then are.
+"""Bodies of made-up people: bones, joints and the solids around them.
 
-A body stands in its own space: x to the person's left, y up, z to the front; the unit is the standing height.
-A frame is a [3, 3] rotation whose columns are a part's left, up and front. Angles are in degrees (`poses`).
+Body space has x to the person's left, y up and z to the front. Its unit is the height of the standing person. A
+frame is a [3, 3] rotation with the left, up and front of a part as columns. Angles are in degrees as in `poses`.
 """
 
 import dataclasses
@@ -10,16 +10,22 @@ import numpy as np
 
 from hrnet_jax.datasets.made_up import poses
 
-# How far in front of a joint its own flesh may reach, in heights; what is farther in front hides the joint.
+# Greatest distance in heights from a joint forward to its own skin. Any surface beyond it hides the joint.
 DEPTHS = {
     "nose": 0.020, "eye": 0.016, "ear": 0.020, "shoulder": 0.075, "elbow": 0.045, "wrist": 0.036,
     "hip": 0.105, "knee": 0.060, "ankle": 0.045,
 }  # fmt: skip
+SIDES = {"left_": 1.0, "right_": -1.0}
+"""Prefix of a sided name -> sign of x on that side."""
+
+UP, DOWN = np.array([0.0, 1.0, 0.0]), np.array([0.0, -1.0, 0.0])
+
+Joints = dict[str, np.ndarray]  # name -> [3] position
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """The proportions of one person, as factors on a middling one."""
+    """Proportions of one person, as factors on the average."""
 
     girth: float
     shoulders: float
@@ -31,15 +37,17 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A cone with round ends and an oval section, in body or view space.
+    """A cone with round ends and an oval cross-section, in body or view space.
 
     Attributes:
-      name: what it is, sides left out: ``"thigh"``.
-      start, end: [3] centres of the end balls. ``radii``: their radii, measured from left to right.
-      frame: [3, 3] the part's left, up and front; the axis from start to end is made to agree with it.
-      depth: thickness from front to back over that from left to right.
-      offset: where along the garment the part starts, so that its pattern runs on from the part before.
-      flat: whether it ends in a plane instead of a ball.
+      name: kind of part without its side, such as ``"thigh"``.
+      start: [3] centre of the first end ball.
+      end: [3] centre of the second end ball.
+      radii: of the two balls, measured from left to right.
+      frame: [3, 3] left, up and front. `figures` aligns it with the axis from start to end.
+      depth: thickness from front to back, relative to the width.
+      offset: distance along the garment from its beginning to `start`, so that patterns continue across parts.
+      flat: whether the second end is a plane instead of a ball.
     """
 
     name: str
@@ -54,11 +62,15 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A posed person: `joints` name -> [3], `parts`, both in the same space, and what the pose is called."""
+    """A posed person: joints and parts in the same space."""
 
-    joints: dict[str, np.ndarray]
+    joints: Joints
     parts: list[Part]
     pose: str
+
+    def part(self, name: str) -> Part:
+        """Returns the first part with the given name."""
+        return next(part for part in self.parts if part.name == name)
 
 
 def turn(axis: int, degrees: float) -> np.ndarray:
@@ -72,166 +84,154 @@ def turn(axis: int, degrees: float) -> np.ndarray:
 
 
 def sample_shape(rng: np.random.Generator) -> Shape:
-    """Draws a person's proportions."""
-    normal = rng.normal
+    """Draws the proportions of a person."""
+
+    def factor(mean: float, deviation: float, low: float, high: float) -> float:
+        return float(np.clip(rng.normal(mean, deviation), low, high))
+
     return Shape(
-        girth=float(np.clip(normal(1.0, 0.12), 0.8, 1.35)),
-        shoulders=float(np.clip(normal(1.0, 0.07), 0.85, 1.15)),
-        hips=float(np.clip(normal(1.0, 0.06), 0.88, 1.15)),
-        arms=float(np.clip(normal(1.0, 0.03), 0.93, 1.07)),
-        legs=float(np.clip(normal(1.0, 0.03), 0.93, 1.07)),
-        head=float(np.clip(normal(1.06, 0.05), 0.95, 1.2)),
+        girth=factor(1.0, 0.12, 0.8, 1.35),
+        shoulders=factor(1.0, 0.07, 0.85, 1.15),
+        hips=factor(1.0, 0.06, 0.88, 1.15),
+        arms=factor(1.0, 0.03, 0.93, 1.07),
+        legs=factor(1.0, 0.03, 0.93, 1.07),
+        head=factor(1.06, 0.05, 0.95, 1.2),
     )
 
 
 def build(shape: Shape, angles: dict[str, float], pose: str = "") -> Body:
-    """Puts the bones together, from the pelvis outwards, and wraps them in parts.
+    """Builds a body from the pelvis outwards.
 
-    The pelvis stands at the origin, facing +z. Legs are counted from the vertical, not from the bent back.
+    The pelvis is at the origin and faces +z. Hip angles are relative to the vertical, not to the bent back.
+
+    Args:
+      shape: proportions.
+      angles: name -> degrees, see `poses.sample`.
+      pose: name of the pose.
     """
-    joints: dict[str, np.ndarray] = {}
-    parts: list[Part] = []
-    bend = angles["spine_bend"]
-    pelvis = turn(0, 0.35 * bend) @ turn(2, 0.3 * angles["spine_side"])
-    waist = (
-        pelvis @ turn(0, 0.3 * bend) @ turn(2, 0.3 * angles["spine_side"]) @ turn(1, 0.4 * angles["spine_twist"])
-    )
-    chest = (
-        waist @ turn(0, 0.35 * bend) @ turn(2, 0.4 * angles["spine_side"]) @ turn(1, 0.6 * angles["spine_twist"])
-    )
-    neck = _torso(shape, pelvis, waist, chest, parts)
-    for side, sign in (("left_", 1.0), ("right_", -1.0)):
-        own = {name: angles[side + name] for name in poses.SIDED}
-        _leg(side, sign, shape, own, pelvis, joints, parts)
-        _arm(side, sign, shape, own, chest, neck, joints, parts)
-    turned = turn(1, angles["neck_turn"]) @ turn(2, angles["neck_side"]) @ turn(0, angles["neck_bend"])
-    _head(shape, chest @ turned, neck, joints, parts)
-    return Body(joints, parts, pose)
+    bend, side, twist = angles["spine_bend"], angles["spine_side"], angles["spine_twist"]
+    pelvis = turn(0, 0.35 * bend) @ turn(2, 0.3 * side)
+    waist = pelvis @ turn(0, 0.3 * bend) @ turn(2, 0.3 * side) @ turn(1, 0.4 * twist)
+    chest = waist @ turn(0, 0.35 * bend) @ turn(2, 0.4 * side) @ turn(1, 0.6 * twist)
+    neck_turn = turn(1, angles["neck_turn"]) @ turn(2, angles["neck_side"]) @ turn(0, angles["neck_bend"])
+    neck, parts = _torso(shape, pelvis, waist, chest)
+    joints: Joints = {}
+    for name, sign in SIDES.items():
+        own = {angle: angles[name + angle] for angle in poses.SIDED}
+        for found, added in (_leg(shape, own, sign, pelvis), _arm(shape, own, sign, chest, neck)):
+            joints |= {name + joint: position for joint, position in found.items()}
+            parts += added
+    face, skull = _head(shape.head, chest @ neck_turn, neck)
+    return Body(joints | face, parts + skull, pose)
 
 
 def _torso(
-    shape: Shape, pelvis: np.ndarray, waist: np.ndarray, chest: np.ndarray, parts: list[Part]
-) -> np.ndarray:
-    """Adds the trunk and returns where the neck begins."""
-    girth, up = shape.girth, np.array([0.0, 1.0, 0.0])
+    shape: Shape, pelvis: np.ndarray, waist: np.ndarray, chest: np.ndarray
+) -> tuple[np.ndarray, list[Part]]:
+    """Returns the base of the neck and the parts of the trunk."""
+    girth = shape.girth
     low = pelvis @ np.array([0.0, 0.012, 0.0])
-    belt = pelvis @ up * 0.062
-    middle = belt + waist @ up * 0.085
-    top = middle + chest @ up * 0.105
-    neck = top + chest @ up * 0.045
+    belt = pelvis @ UP * 0.062
+    middle = belt + waist @ UP * 0.085
+    top = middle + chest @ UP * 0.105
     hip, side = 0.083 * shape.hips * (0.4 + 0.6 * girth), 0.083 * (0.4 * shape.shoulders + 0.6 * girth)
-    parts.append(Part("pelvis", low, belt, (hip, 0.95 * hip), pelvis, 0.70, -0.062))
-    parts.append(Part("waist", belt, middle, (0.078 * girth, side), waist, 0.70))
-    parts.append(Part("chest", middle, top, (side, 0.082 * shape.shoulders), chest, 0.66, 0.085))
-    return neck
+    return top + chest @ UP * 0.045, [
+        Part("pelvis", low, belt, (hip, 0.95 * hip), pelvis, 0.70, -0.062),
+        Part("waist", belt, middle, (0.078 * girth, side), waist, 0.70),
+        Part("chest", middle, top, (side, 0.082 * shape.shoulders), chest, 0.66, 0.085),
+    ]
 
 
-def _leg(
-    side: str,
-    sign: float,
-    shape: Shape,
-    own: dict[str, float],
-    pelvis: np.ndarray,
-    joints: dict[str, np.ndarray],
-    parts: list[Part],
-) -> None:
-    """Adds one leg: hip, knee and ankle, and its parts down to the shoe."""
-    girth, down = 0.35 + 0.65 * shape.girth, np.array([0.0, -1.0, 0.0])
+def _leg(shape: Shape, angles: dict[str, float], sign: float, pelvis: np.ndarray) -> tuple[Joints, list[Part]]:
+    """Returns the three joints and the parts of one leg."""
+    girth = 0.35 + 0.65 * shape.girth
+    thigh = turn(0, -angles["hip_swing"]) @ turn(2, sign * angles["hip_spread"])
+    thigh = thigh @ turn(1, sign * angles["hip_twist"])
+    shin = thigh @ turn(0, angles["knee"])
+    foot = shin @ turn(0, angles["ankle"])
     hip = pelvis @ np.array([sign * 0.052 * shape.hips, 0.0, 0.0])
-    thigh = turn(0, -own["hip_swing"]) @ turn(2, sign * own["hip_spread"]) @ turn(1, sign * own["hip_twist"])
-    knee = hip + thigh @ down * 0.245 * shape.legs
-    shin = thigh @ turn(0, own["knee"])
-    calf = knee + shin @ (down * 0.075 + np.array([0.0, 0.0, -0.007])) * shape.legs
-    ankle = knee + shin @ down * 0.235 * shape.legs
-    foot = shin @ turn(0, own["ankle"])
+    knee = hip + thigh @ DOWN * 0.245 * shape.legs
+    calf = knee + shin @ (DOWN * 0.075 + np.array([0.0, 0.0, -0.007])) * shape.legs
+    ankle = knee + shin @ DOWN * 0.235 * shape.legs
     heel, toe = ankle + foot @ np.array([0, -0.020, -0.018]), ankle + foot @ np.array([0, -0.030, 0.086])
-    parts.append(Part("thigh", hip, knee, (0.054 * girth, 0.035 * girth), thigh))
-    parts.append(Part("shin", knee, calf, (0.034 * girth, 0.038 * girth), shin))
-    parts.append(Part("shin", calf, ankle, (0.038 * girth, 0.021), shin, 1.0, 0.075))
-    parts.append(Part("shoe", heel, toe, (0.027, 0.022), foot))
-    joints |= {f"{side}hip": hip, f"{side}knee": knee, f"{side}ankle": ankle}
+    return {"hip": hip, "knee": knee, "ankle": ankle}, [
+        Part("thigh", hip, knee, (0.054 * girth, 0.035 * girth), thigh),
+        Part("shin", knee, calf, (0.034 * girth, 0.038 * girth), shin),
+        Part("shin", calf, ankle, (0.038 * girth, 0.021), shin, 1.0, 0.075),
+        Part("shoe", heel, toe, (0.027, 0.022), foot),
+    ]
 
 
 def _arm(
-    side: str,
-    sign: float,
-    shape: Shape,
-    own: dict[str, float],
-    chest: np.ndarray,
-    neck: np.ndarray,
-    joints: dict[str, np.ndarray],
-    parts: list[Part],
-) -> None:
-    """Adds one arm: shoulder, elbow and wrist, and its parts from the neck to the finger tips."""
-    girth, down = 0.35 + 0.65 * shape.girth, np.array([0.0, -1.0, 0.0])
-    lift = max(0.0, max(own["shoulder_spread"], own["shoulder_swing"]) - 70.0) / 100.0  # the blade goes along
-    shoulder = neck + chest @ np.array(
-        [sign * (0.106 - 0.012 * lift) * shape.shoulders, -0.030 + 0.030 * lift, 0.0]
-    )
-    turned = turn(0, -own["shoulder_swing"]) @ turn(2, sign * own["shoulder_spread"])
-    upper = chest @ turned @ turn(1, sign * own["shoulder_twist"])
-    elbow = shoulder + upper @ down * 0.168 * shape.arms
-    fore = upper @ turn(0, -own["elbow"])
-    wrist = elbow + fore @ down * 0.145 * shape.arms
-    hand = fore @ turn(1, sign * -70) @ turn(0, -own["wrist"])
-    palm, tips = wrist + hand @ down * 0.034, wrist + hand @ down * 0.076
+    shape: Shape, angles: dict[str, float], sign: float, chest: np.ndarray, neck: np.ndarray
+) -> tuple[Joints, list[Part]]:
+    """Returns the three joints and the parts of one arm, from the neck to the finger tips."""
+    girth = 0.35 + 0.65 * shape.girth
+    upper = chest @ (turn(0, -angles["shoulder_swing"]) @ turn(2, sign * angles["shoulder_spread"]))
+    upper = upper @ turn(1, sign * angles["shoulder_twist"])
+    fore = upper @ turn(0, -angles["elbow"])
+    hand = fore @ turn(1, sign * -70) @ turn(0, -angles["wrist"])
+    # A raised arm lifts the shoulder blade.
+    lift = max(0.0, max(angles["shoulder_spread"], angles["shoulder_swing"]) - 70.0) / 100.0
+    shoulder = np.array([sign * (0.106 - 0.012 * lift) * shape.shoulders, -0.030 + 0.030 * lift, 0.0])
+    shoulder = neck + chest @ shoulder
+    elbow = shoulder + upper @ DOWN * 0.168 * shape.arms
+    wrist = elbow + fore @ DOWN * 0.145 * shape.arms
+    bulge = elbow + 0.3 * (wrist - elbow)  # thickest place of the forearm
+    palm, tips = wrist + hand @ DOWN * 0.034, wrist + hand @ DOWN * 0.076
     thumb = wrist + hand @ np.array([-sign * 0.024, -0.046, 0.006])
-    parts.append(Part("yoke", neck + chest @ down * 0.012, shoulder, (0.040, 0.036 * girth), chest, 1.0))
-    parts.append(Part("upper_arm", shoulder, elbow, (0.037 * girth, 0.026 * girth), upper))
-    parts.append(Part("forearm", elbow, elbow + 0.3 * (wrist - elbow), (0.0255 * girth, 0.027 * girth), fore))
-    parts.append(
-        Part("forearm", elbow + 0.3 * (wrist - elbow), wrist, (0.027 * girth, 0.0165), fore, 1.0, 0.3 * 0.145)
-    )
-    parts.append(Part("hand", palm, tips, (0.021, 0.013), hand, 0.5))
-    parts.append(Part("hand", wrist, palm, (0.015, 0.021), hand, 0.6))
-    parts.append(Part("hand", wrist + 0.3 * (palm - wrist), thumb, (0.009, 0.007), hand))
-    joints |= {f"{side}shoulder": shoulder, f"{side}elbow": elbow, f"{side}wrist": wrist}
+    return {"shoulder": shoulder, "elbow": elbow, "wrist": wrist}, [
+        Part("yoke", neck + chest @ DOWN * 0.012, shoulder, (0.040, 0.036 * girth), chest, 1.0),
+        Part("upper_arm", shoulder, elbow, (0.037 * girth, 0.026 * girth), upper),
+        Part("forearm", elbow, bulge, (0.0255 * girth, 0.027 * girth), fore),
+        Part("forearm", bulge, wrist, (0.027 * girth, 0.0165), fore, 1.0, 0.3 * 0.145),
+        Part("hand", palm, tips, (0.021, 0.013), hand, 0.5),
+        Part("hand", wrist, palm, (0.015, 0.021), hand, 0.6),
+        Part("hand", wrist + 0.3 * (palm - wrist), thumb, (0.009, 0.007), hand),
+    ]
 
 
-def _head(
-    shape: Shape, frame: np.ndarray, neck: np.ndarray, joints: dict[str, np.ndarray], parts: list[Part]
-) -> None:
-    """Adds neck, skull, jaw, nose and ears, and the five joints of the face."""
-    size = shape.head
+def _head(size: float, frame: np.ndarray, neck: np.ndarray) -> tuple[Joints, list[Part]]:
+    """Returns the five joints and the parts of neck and head."""
 
     def at(x: float, y: float, z: float) -> np.ndarray:
         return neck + frame @ (np.array([0.0, 0.062, 0.010]) + size * np.array([x, 0.028 + y, z]))
 
-    parts.append(
-        Part("neck", neck + frame @ np.array([0, -0.02, -0.008]), at(0, -0.02, -0.012), (0.034, 0.029), frame)
-    )
-    parts.append(
-        Part("head", at(0, 0.000, -0.002), at(0, 0.014, -0.004), (0.045 * size, 0.046 * size), frame, 1.22)
-    )
-    parts.append(Part("jaw", at(0, 0.000, 0.012), at(0, -0.042, 0.020), (0.041 * size, 0.021 * size), frame))
-    parts.append(Part("nose", at(0, 0.004, 0.050), at(0, -0.014, 0.056), (0.005 * size, 0.0085 * size), frame))
-    for side, sign in (("left_", 1.0), ("right_", -1.0)):
-        ear = at(sign * 0.045, 0.002, -0.004), at(sign * 0.047, -0.012, -0.002)
-        parts.append(Part("ear", ear[1], ear[0], (0.0065 * size, 0.008 * size), frame, 1.6))
+    throat = neck + frame @ np.array([0, -0.02, -0.008])
+    parts = [
+        Part("neck", throat, at(0, -0.02, -0.012), (0.034, 0.029), frame),
+        Part("head", at(0, 0.000, -0.002), at(0, 0.014, -0.004), (0.045 * size, 0.046 * size), frame, 1.22),
+        Part("jaw", at(0, 0.000, 0.012), at(0, -0.042, 0.020), (0.041 * size, 0.021 * size), frame),
+        Part("nose", at(0, 0.004, 0.050), at(0, -0.014, 0.056), (0.005 * size, 0.0085 * size), frame),
+    ]
+    joints = {"nose": at(0, -0.014, 0.064)}
+    for side, sign in SIDES.items():
+        lobe, tip = at(sign * 0.047, -0.012, -0.002), at(sign * 0.045, 0.002, -0.004)
+        parts.append(Part("ear", lobe, tip, (0.0065 * size, 0.008 * size), frame, 1.6))
         joints[f"{side}ear"] = at(sign * 0.049, -0.004, -0.003)
         joints[f"{side}eye"] = at(sign * 0.0185, 0.006, 0.047)
-    joints["nose"] = at(0, -0.014, 0.064)
+    return joints, parts
 
 
 def place(body: Body, view: np.ndarray, distance: float, height: float) -> Body:
-    """Turns a body and projects it: x to the right, y up, z to the viewer, in pixels about the pelvis.
+    """Rotates a body and projects it to view space, see `figures`. The pelvis stays at the origin.
 
     Args:
       body: in body space.
-      view: [3, 3] rotation from body to view space.
-      distance: from the camera to the pelvis in standing heights (infinite: no perspective). What is nearer
-        grows by ``distance / (distance - z)``, radii included, so that a cone stays a cone.
-      height: what a standing person measures in pixels.
+      view: [3, 3] rotation from body space to view space.
+      distance: from the camera to the pelvis in standing heights; infinite for no perspective. Points and radii
+        at depth z are scaled by ``distance / (distance - z)``. A cone therefore stays a cone.
+      height: of the standing person in pixels.
     """
 
     def project(point: np.ndarray) -> tuple[np.ndarray, float]:
-        turned = view @ point
-        growth = height / (1.0 - turned[2] / distance)
-        return turned * growth, float(growth)
+        rotated = view @ point
+        scale = height / (1.0 - rotated[2] / distance)
+        return rotated * scale, float(scale)
 
     parts = []
     for part in body.parts:
-        (start, start_growth), (end, end_growth) = project(part.start), project(part.end)
-        radii = part.radii[0] * start_growth, part.radii[1] * end_growth
+        (start, start_scale), (end, end_scale) = project(part.start), project(part.end)
+        radii = part.radii[0] * start_scale, part.radii[1] * end_scale
         parts.append(dataclasses.replace(part, start=start, end=end, radii=radii, frame=view @ part.frame))
     return Body({name: project(point)[0] for name, point in body.joints.items()}, parts, body.pose)

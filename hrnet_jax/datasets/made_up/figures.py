@@ -1,7 +1,7 @@
-"""Drawing a made-up person: every pixel's ray is met with the cones of the body, then the nearest is coloured.
+"""Renders a made-up person by intersecting the viewing ray of each pixel with the cones of the body.
 
-Solids instead of strokes give what a photo has and a sketch lacks: limbs that hide each other correctly, shading,
-patterns that go round the body. View space is x right, y up, z to the viewer, in pixels.
+Solids give correct occlusion and shading and patterns that wrap around the body. View space has x to the right, y
+up and z to the viewer. Its unit is a pixel.
 """
 
 import dataclasses
@@ -11,26 +11,29 @@ import numpy as np
 
 from hrnet_jax.datasets.made_up import bodies, fabrics, outfits
 
-NOTHING = np.float32(-1e8)  # the depth where nobody is
-MISS = np.float32(-1e9)  # the height of a ray that misses; well below `NOTHING`, so that rounding cannot lift it
+BACKGROUND = np.float32(-1e8)  # depth of pixels beside the person
+MISS = np.float32(
+    -1e9
+)  # depth of a ray that misses a cone, so far below `BACKGROUND` that rounding cannot lift it
 
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """`direction` [3] to the lamp in view space, `ambient` in 0..1, `noise` [n, n] tile for folds and weave."""
+    """Illumination of a person."""
 
-    direction: np.ndarray
-    ambient: float
-    noise: np.ndarray
+    direction: np.ndarray  # [3] to the lamp in view space
+    ambient: float  # 0..1
+    noise: np.ndarray  # [n, n] tile in 0..1 for folds and weave
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A painted person.
+    """A rendered person.
 
     Attributes:
-      colour: [h, w, 3] float32 BGR in 0..1. alpha: [h, w] float32 coverage.
-      depth: [h, w] float32 z of the nearest surface, in pixels; `NOTHING` beside the person.
+      colour: [h, w, 3] float32 BGR in 0..1.
+      alpha: [h, w] float32 coverage.
+      depth: [h, w] float32 z of the nearest surface in pixels; `BACKGROUND` beside the person.
       corner: (x, y) of the top left pixel in view space, y downwards.
     """
 
@@ -41,12 +44,12 @@ class Picture:
 
 
 def _axes(parts: list[bodies.Part]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the parts' own axes [P, 3, 3], their rows being side, along and front, and lengths [P]."""
+    """Returns the axes [P, 3, 3] of parts as rows side, along and front, and their lengths [P]."""
     span = np.stack([part.end - part.start for part in parts])
     length = np.linalg.norm(span, axis=1)
     along = span / length[:, None]
     frames = np.stack([part.frame for part in parts])
-    # One of side and front is kept, made square to the axis: the front, unless the axis points that way.
+    # Keep the frame's front, made orthogonal to the axis. If the axis points to the front, keep the side instead.
     forwards = np.abs((frames[:, :, 2] * along).sum(axis=1)) > 0.7
     kept = np.where(forwards[:, None], frames[:, :, 0], frames[:, :, 2])
     kept = kept - (kept * along).sum(axis=1, keepdims=True) * along
@@ -56,12 +59,19 @@ def _axes(parts: list[bodies.Part]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([side, along, front], axis=1), length
 
 
-def _meet(axes: np.ndarray, radii: tuple[float, float], x: np.ndarray, y: np.ndarray, flat: bool) -> np.ndarray:
-    """Returns how far up each viewing ray meets a cone of length 1, or `MISS` where it misses.
+def _intersect(
+    axes: np.ndarray, radii: tuple[float, float], x: np.ndarray, y: np.ndarray, flat: bool
+) -> np.ndarray:
+    """Returns the depth [h, w] of each viewing ray's hit on a cone of length 1, or `MISS`.
 
-    The cone stands at the origin of its own space; `axes` [3, 3] takes view space there, where its section is
-    round. x [1, w] and y [h, 1] are the rays' places. The formulas are those of a ray against the hull of two
-    balls, for a ray that is not of unit length.
+    The formulas are those of a ray and the convex hull of two balls, for a direction that is not of unit length.
+
+    Args:
+      axes: [3, 3] from view space to the space of the cone. The cone starts at its origin, with a round section.
+      radii: of the two end balls.
+      x: [1, w] columns of the rays.
+      y: [h, 1] rows of the rays.
+      flat: whether the second end is a plane.
     """
     (ax, bx, dx), (ay, by, dy), (az, bz, dz) = axes.tolist()
     ox, oy, oz = ax * x + bx * y, ay * x + by * y, az * x + bz * y
@@ -75,9 +85,9 @@ def _meet(axes: np.ndarray, radii: tuple[float, float], x: np.ndarray, y: np.nda
         inside = od * od - dd * (oo - radius * radius)
         return np.where(inside > 0, np.sqrt(np.maximum(inside, 0)) - od, MISS * dd) * (1 / dd)
 
-    height = ball(od, oo, first)
+    depth = ball(od, oo, first)
     if not flat:
-        height = np.maximum(height, ball(od - dy, oo - 2 * oy + 1, second))
+        depth = np.maximum(depth, ball(od - dy, oo - 2 * oy + 1, second))
     slope = 1 - step * step
     if slope > 0:
         k2 = slope * dd - dy * dy
@@ -87,12 +97,12 @@ def _meet(axes: np.ndarray, radii: tuple[float, float], x: np.ndarray, y: np.nda
         side = (np.sqrt(np.maximum(inside, 0)) - k1) / (k2 if abs(k2) > 1e-6 else 1e-6)
         along = oy + side * dy - step * first
         hit = (inside > 0) & (along > 0) & (along < slope)
-        height = np.maximum(height, np.where(hit, side, MISS))
-    return height
+        depth = np.maximum(depth, np.where(hit, side, MISS))
+    return depth
 
 
 def _bounds(parts: list[bodies.Part]) -> np.ndarray:
-    """Returns the pixels [P, 4] that each part can touch: left, top, right, bottom, y downwards."""
+    """Returns the range of pixels [P, 4] that each part can cover as left, top, right, bottom; y downwards."""
     reach = np.array([max(part.radii) * max(1.0, part.depth) for part in parts])[:, None]
     ends = np.array([[part.start[:2], part.end[:2]] for part in parts]) * [1, -1]
     low, high = np.floor(ends.min(axis=1) - reach), np.ceil(ends.max(axis=1) + reach) + 1
@@ -100,8 +110,12 @@ def _bounds(parts: list[bodies.Part]) -> np.ndarray:
 
 
 def cast(parts: list[bodies.Part], left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns per pixel the nearest z [h, w] float32 (`NOTHING` beside the body) and the part hit, or -1."""
-    depth = np.full((height, width), NOTHING, np.float32)
+    """Renders depth and part index of a rectangle of pixels.
+
+    Returns:
+      [h, w] float32 z of the nearest surface or `BACKGROUND`, and [h, w] int16 index of its part or -1.
+    """
+    depth = np.full((height, width), BACKGROUND, np.float32)
     owner = np.full((height, width), -1, np.int16)
     axes, lengths = _axes(parts)
     axes /= lengths[:, None, None]
@@ -111,7 +125,7 @@ def cast(parts: list[bodies.Part], left: int, top: int, width: int, height: int)
         x = np.arange(x0, x1, dtype=np.float32)[None] + np.float32(left - part.start[0])
         y = -np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(top + part.start[1])
         radii = part.radii[0] / length, part.radii[1] / length
-        hit = _meet(axes[number], radii, x, y, part.flat) + np.float32(part.start[2])
+        hit = _intersect(axes[number], radii, x, y, part.flat) + np.float32(part.start[2])
         nearer = hit > depth[y0:y1, x0:x1]
         np.copyto(depth[y0:y1, x0:x1], hit, where=nearer)
         np.copyto(owner[y0:y1, x0:x1], np.int16(number), where=nearer)
@@ -121,9 +135,17 @@ def cast(parts: list[bodies.Part], left: int, top: int, width: int, height: int)
 def surface(
     parts: list[bodies.Part], owner: np.ndarray, points: np.ndarray, height: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns for points [N, 3] on parts `owner` [N]: their places on the part in heights, and unit normals.
+    """Returns local coordinates and unit normals of points on a body.
 
-    A place is (side, along, front); along counts from where the garment of the part begins.
+    Args:
+      parts: of the body.
+      owner: [N] index of the part that each point lies on.
+      points: [N, 3] in view space.
+      height: of the standing person in pixels.
+
+    Returns:
+      [N, 3] coordinates (side, along, front) in heights, `along` counted from the beginning of the garment, and
+      [N, 3] normals.
     """
     axes, lengths = (array.astype(np.float32) for array in _axes(parts))
     start = np.stack([part.start for part in parts]).astype(np.float32)
@@ -144,26 +166,27 @@ def surface(
     return place, normal
 
 
-def paint(body: bodies.Body, outfit: outfits.Outfit, height: float, light: Light, fineness: int = 1) -> Picture:
-    """Paints a placed body in its own small picture, `fineness` times finer and then averaged.
+def paint(body: bodies.Body, outfit: outfits.Outfit, height: float, light: Light, samples: int = 1) -> Picture:
+    """Renders a dressed body into a picture just large enough for it.
 
     Args:
-      body: dressed and placed by `bodies.place`, in pixels.
-      outfit: its colours.
-      height: what the person would measure standing, in pixels.
-      light: where it comes from.
-      fineness: how many samples a pixel has along each side.
+      body: in view space, see `bodies.place`.
+      outfit: colours and patterns.
+      height: of the standing person in pixels.
+      light: illumination.
+      samples: per pixel along each side, averaged.
     """
     bounds = _bounds(body.parts)
     left, top = (bounds[:, :2].min(axis=0) - 1).tolist()
     width, rows = (bounds[:, 2:].max(axis=0) + 1 - [left, top]).tolist()
-    fine = [_enlarge(part, fineness) for part in body.parts]
-    depth, owner = cast(fine, left * fineness, top * fineness, width * fineness, rows * fineness)
-    layer = _shade(fine, owner, depth, (left * fineness, top * fineness), outfit, height * fineness, light)
-    if fineness > 1:
+    fine = dataclasses.replace(body, parts=[_enlarge(part, samples) for part in body.parts])
+    corner = left * samples, top * samples
+    depth, owner = cast(fine.parts, *corner, width * samples, rows * samples)
+    layer = _shade(fine, owner, depth, corner, outfit, height * samples, light)
+    if samples > 1:
         layer = cv2.resize(layer, (width, rows), interpolation=cv2.INTER_AREA)
-        depth = depth.reshape(rows, fineness, width, fineness).max(axis=(1, 3))
-        depth = np.where(depth > NOTHING, depth / fineness, NOTHING)
+        depth = depth.reshape(rows, samples, width, samples).max(axis=(1, 3))
+        depth = np.where(depth > BACKGROUND, depth / samples, BACKGROUND)
     else:
         layer = cv2.GaussianBlur(layer, (3, 3), 0.6)
     alpha = layer[..., 3]
@@ -172,14 +195,14 @@ def paint(body: bodies.Body, outfit: outfits.Outfit, height: float, light: Light
 
 
 def _enlarge(part: bodies.Part, factor: int) -> bodies.Part:
-    """The part in finer pixels; a sample stands in the middle of its share of the pixel."""
+    """Returns the part in smaller pixels, each sample in the middle of its share of the original pixel."""
     shift = (factor - 1) / 2 * np.array([1.0, -1.0, 0.0])
     radii = part.radii[0] * factor, part.radii[1] * factor
     return dataclasses.replace(part, start=part.start * factor + shift, end=part.end * factor + shift, radii=radii)
 
 
 def _shade(
-    parts: list[bodies.Part],
+    body: bodies.Body,
     owner: np.ndarray,
     depth: np.ndarray,
     corner: tuple[int, int],
@@ -187,26 +210,26 @@ def _shade(
     height: float,
     light: Light,
 ) -> np.ndarray:
-    """Returns [h, w, 4] float32: lit colours times coverage, and coverage."""
+    """Returns [h, w, 4] float32: lit colours times coverage, then coverage."""
     rows, columns = np.nonzero(owner >= 0)
     z = depth[rows, columns]
     points = np.stack([columns + corner[0], -(rows + corner[1]), z], axis=1).astype(np.float32)
     hit = owner[rows, columns]
-    place, normal = surface(parts, hit, points, height)
-    albedo = fabrics.colour(parts, hit, place, points, outfit, height, light.noise)
+    place, normal = surface(body.parts, hit, points, height)
+    albedo = fabrics.colour(fabrics.Surface(body, hit, place, points), outfit, height, light.noise)
     lit = 0.5 + 0.5 * normal @ light.direction.astype(np.float32)
     folds = fabrics.lookup(light.noise, place[:, 0] * 5, place[:, 1] * 3)
     shade = light.ambient + (1 - light.ambient) * lit * lit
-    shade *= (0.80 + 0.20 * normal[:, 2]) * (0.88 + 0.24 * folds) * _nearby(depth, height)[rows, columns]
+    shade *= (0.80 + 0.20 * normal[:, 2]) * (0.88 + 0.24 * folds) * _occlusion(depth, height)[rows, columns]
     layer = np.zeros((*owner.shape, 4), np.float32)
     layer[rows, columns, :3] = np.minimum(albedo * (1.15 * shade)[:, None], 1)
     layer[rows, columns, 3] = 1
     return layer
 
 
-def _nearby(depth: np.ndarray, height: float) -> np.ndarray:
-    """Darkens [h, w] what lies just behind something nearer: the soft shadow that parts an arm from the chest."""
-    solid = np.where(depth == NOTHING, depth[depth > NOTHING].min(initial=0), depth)
+def _occlusion(depth: np.ndarray, height: float) -> np.ndarray:
+    """Returns [h, w] factors that darken a surface just behind a nearer one, such as the chest behind an arm."""
+    solid = np.where(depth == BACKGROUND, depth[depth > BACKGROUND].min(initial=0), depth)
     size = max(3, int(0.03 * height) | 1)
     ahead = (cv2.blur(solid, (size, size)) - solid) / (0.05 * height)
     return 1 - 0.4 * np.clip(ahead, 0, 1)

@@ -1,7 +1,7 @@
-"""What made-up people wear: clothes with patterns, hair, hats and bags.
+"""Clothes of made-up people: patterns, hair, hats and bags.
 
-Fronts differ from backs (face, collar, buttons, logo; backpack, ponytail), since that is what tells left from
-right. Colours are BGR in 0..1. Lengths are in standing heights, as in `bodies`.
+The front looks different from the back, because that is what tells left from right. Colours are BGR in 0..1.
+Lengths are in standing heights as in `bodies`.
 """
 
 import colorsys
@@ -11,37 +11,24 @@ import numpy as np
 
 from hrnet_jax.datasets.made_up import bodies
 
+# Drawn uniformly, so repeated entries are more frequent.
 PATTERNS = ("plain", "plain", "plain", "stripes", "bars", "checks", "plaid", "dots", "mottled", "fade", "blocks")
-QUIET = ("plain", "plain", "plain", "plain", "mottled", "bars", "plaid")
+TROUSER_PATTERNS = ("plain", "plain", "plain", "plain", "mottled", "bars", "plaid")
 HAIR_STYLES = ("short", "short", "short", "full", "full", "long", "long", "ponytail", "bun", "bald", "curly")
-SKINS = np.array(
-    [
-        [246, 214, 190],
-        [236, 196, 168],
-        [222, 176, 142],
-        [204, 154, 118],
-        [176, 124, 90],
-        [140, 94, 66],
-        [104, 68, 48],
-    ]
-)
-HAIRS = np.array(
-    [
-        [28, 22, 20],
-        [46, 32, 24],
-        [78, 52, 34],
-        [112, 76, 44],
-        [168, 124, 72],
-        [206, 172, 116],
-        [140, 62, 34],
-        [150, 148, 146],
-    ]
-)
+# RGB in 0..255
+SKIN_TONES = np.array([
+    [246, 214, 190], [236, 196, 168], [222, 176, 142], [204, 154, 118], [176, 124, 90], [140, 94, 66],
+    [104, 68, 48],
+])  # fmt: skip
+HAIR_TONES = np.array([
+    [28, 22, 20], [46, 32, 24], [78, 52, 34], [112, 76, 44], [168, 124, 72], [206, 172, 116], [140, 62, 34],
+    [150, 148, 146],
+])  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Cloth:
-    """A pattern of two colours; `period` is how often it repeats, in heights."""
+    """A pattern of two colours, [2, 3], that repeats every `period` heights."""
 
     pattern: str
     colours: np.ndarray
@@ -50,30 +37,20 @@ class Cloth:
 
 @dataclasses.dataclass(frozen=True)
 class Outfit:
-    """Everything about a person's looks that is not shape.
+    """Clothes, colours and hair of one person."""
 
-    Attributes:
-      skin, shoes, hair, extra: [3] colours; `extra` is for belt, hat and bag.
-      shirt, trousers: cloths.
-      sleeve: how far the shirt reaches down the arm, trouser: the trousers down the leg, from the upper joint.
-      hem: how far above the belt line the shirt ends (0: tucked in, negative: hanging).
-      neckline: half the opening angle of the collar, as depth over width.
-      front: what is on the shirt's front. ``back``: on its back.
-      hair_style, hat, skirt, backpack, beard: the rest.
-    """
-
-    skin: np.ndarray
-    shoes: np.ndarray
-    hair: np.ndarray
-    extra: np.ndarray
+    skin: np.ndarray  # [3] colour
+    shoes: np.ndarray  # [3] colour
+    hair: np.ndarray  # [3] colour
+    extra: np.ndarray  # [3] colour of belt, hat and bag
     shirt: Cloth
     trousers: Cloth
-    sleeve: float
-    trouser: float
-    hem: float
-    neckline: float
-    front: str
-    back: str
+    sleeve: float  # length from the shoulder
+    trouser: float  # length from the hip
+    hem: float  # height of the shirt's end above the belt line; 0: tucked in, negative: hanging
+    neckline: float  # depth over half width of the collar's opening
+    front: str  # fastening or print on the front of the shirt
+    back: str  # print on the back of the shirt
     hair_style: str
     hat: str
     skirt: bool
@@ -82,7 +59,7 @@ class Outfit:
 
 
 def sample_colour(rng: np.random.Generator, value: tuple[float, float], saturation: float = 1.0) -> np.ndarray:
-    """Draws a [3] colour of any hue, brightness inside `value`, most of them muted."""
+    """Draws a [3] colour: any hue, HSV value within the range `value`, saturation mostly low."""
     hue, strength = rng.random(), saturation * rng.beta(1.6, 1.8)
     return np.array(colorsys.hsv_to_rgb(hue, strength, rng.uniform(*value))[::-1])
 
@@ -91,54 +68,53 @@ def _sample_cloth(
     rng: np.random.Generator, value: tuple[float, float], saturation: float, patterns: tuple[str, ...] = PATTERNS
 ) -> Cloth:
     first = sample_colour(rng, value, saturation)
-    second = (
-        sample_colour(rng, (0.15, 0.98), saturation) if rng.random() < 0.5 else first * rng.uniform(0.45, 0.75)
-    )
+    if rng.random() < 0.5:
+        second = sample_colour(rng, (0.15, 0.98), saturation)
+    else:
+        second = first * rng.uniform(0.45, 0.75)
     return Cloth(str(rng.choice(patterns)), np.stack([first, second]), float(rng.uniform(0.025, 0.07)))
 
 
 def sample(rng: np.random.Generator) -> Outfit:
-    """Draws what one person wears."""
+    """Draws the outfit of one person."""
 
-    def maybe(chance: float) -> bool:
-        return bool(rng.random() < chance)
+    def chance(probability: float) -> bool:
+        return bool(rng.random() < probability)
 
     def tone(table: np.ndarray) -> np.ndarray:
         return np.clip(table[rng.integers(len(table)), ::-1] / 255.0 * rng.uniform(0.92, 1.05), 0, 1)
 
     jeans = Cloth("mottled", np.array([[0.45, 0.32, 0.24], [0.36, 0.25, 0.18]]) * rng.uniform(0.6, 1.5), 0.05)
-    skirt = maybe(0.14)
-    short_legs = maybe(0.22)
+    skirt = chance(0.14)
+    short_legs = chance(0.22)
     return Outfit(
-        skin=tone(SKINS),
+        skin=tone(SKIN_TONES),
         shoes=sample_colour(rng, (0.08, 0.95), 0.7),
-        hair=tone(HAIRS),
+        hair=tone(HAIR_TONES),
         extra=sample_colour(rng, (0.1, 0.9)),
         shirt=_sample_cloth(rng, (0.25, 1.0), 1.0),
-        trousers=jeans if maybe(0.35) else _sample_cloth(rng, (0.12, 0.8), 0.6, QUIET),
-        sleeve=float(rng.uniform(0.05, 0.12) if maybe(0.5) else rng.uniform(0.29, 0.31)),
+        trousers=jeans if chance(0.35) else _sample_cloth(rng, (0.12, 0.8), 0.6, TROUSER_PATTERNS),
+        sleeve=float(rng.uniform(0.05, 0.12) if chance(0.5) else rng.uniform(0.29, 0.31)),
         trouser=0.05 if skirt else float(rng.uniform(0.10, 0.24) if short_legs else rng.uniform(0.44, 0.475)),
-        hem=0.0 if maybe(0.5) else float(rng.uniform(-0.045, -0.01)),
+        hem=0.0 if chance(0.5) else float(rng.uniform(-0.045, -0.01)),
         neckline=float(rng.uniform(0.5, 1.5)),
         front=str(rng.choice(["none", "buttons", "logo", "letters", "zip", "jacket"])),
         back=str(rng.choice(["none", "none", "number"])),
         hair_style=str(rng.choice(HAIR_STYLES)),
         hat=str(rng.choice(["none", "cap", "beanie"], p=[0.8, 0.13, 0.07])),
         skirt=skirt,
-        backpack=maybe(0.1),
-        beard=not skirt and maybe(0.2),
+        backpack=chance(0.1),
+        beard=not skirt and chance(0.2),
     )
 
 
 def dress(body: bodies.Body, outfit: Outfit) -> bodies.Body:
-    """Returns the body with the parts that are worn: hair, hat, skirt, backpack."""
-    found = {part.name: part for part in body.parts}
-    worn = _headwear(found["head"], outfit)
+    """Returns the body with the solids of the outfit added: hair, hat, skirt and backpack."""
+    worn = _headwear(body.part("head"), outfit)
     if outfit.skirt:
-        thighs = [part for part in body.parts if part.name == "thigh"]
-        worn += _skirt(found["pelvis"], thighs)
+        worn += _skirt(body.part("pelvis"), [part for part in body.parts if part.name == "thigh"])
     if outfit.backpack:
-        chest = found["chest"]
+        chest = body.part("chest")
         back = chest.frame @ np.array([0.0, 0.0, -0.085])
         bottom = chest.start + back + 0.35 * (chest.start - chest.end)
         worn.append(bodies.Part("bag", bottom, chest.end + back, (0.066, 0.058), chest.frame, 0.65))
@@ -146,7 +122,7 @@ def dress(body: bodies.Body, outfit: Outfit) -> bodies.Body:
 
 
 def _headwear(head: bodies.Part, outfit: Outfit) -> list[bodies.Part]:
-    """Hair and hat about the skull."""
+    """Returns hair and hat, placed relative to the skull."""
     size = head.radii[0] / 0.045
 
     def piece(name: str, start: tuple, end: tuple, radii: tuple[float, float], depth: float = 1.0) -> bodies.Part:
@@ -173,12 +149,13 @@ def _headwear(head: bodies.Part, outfit: Outfit) -> list[bodies.Part]:
 
 
 def _skirt(pelvis: bodies.Part, thighs: list[bodies.Part]) -> list[bodies.Part]:
-    """A skirt over both thighs, unless they point too far apart or forwards for one to hang."""
-    ways = [(part.end - part.start) / np.linalg.norm(part.end - part.start) for part in thighs]
-    if ways[0] @ ways[1] < 0.8 or min(-way[1] for way in ways) < 0.7:
+    """Returns a skirt over both thighs, or nothing if the thighs are too far apart or too far from vertical."""
+    spans = [part.end - part.start for part in thighs]
+    first, second = (span / np.linalg.norm(span) for span in spans)
+    if first @ second < 0.8 or min(-first[1], -second[1]) < 0.7:
         return []
-    bottom = pelvis.start + 0.62 * np.mean([part.end - part.start for part in thighs], axis=0)
-    apart = float(np.linalg.norm(ways[0] - ways[1])) * 0.075
+    bottom = pelvis.start + 0.62 * np.mean(spans, axis=0)
+    apart = float(np.linalg.norm(first - second)) * 0.075
     hips = float(np.linalg.norm(thighs[0].start - thighs[1].start)) / 2 + thighs[0].radii[0]
     radii = (max(1.1 * pelvis.radii[0], hips + 0.004), max(0.118, hips + 0.008) + apart)
     return [bodies.Part("skirt", pelvis.start, bottom, radii, pelvis.frame, 0.78, -0.062, flat=True)]

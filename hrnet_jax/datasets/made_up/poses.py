@@ -1,12 +1,12 @@
-"""What made-up people do: the angles of their joints, how far each can go, and the poses they take.
+"""Poses of made-up people: joint angles with their limits and distributions.
 
-Angles are in degrees. Arms and legs are counted from hanging straight down: `swing` to the front, `spread` to
-the outside, `twist` about the bone (outwards positive).
+Angles are in degrees. Arms and legs hang straight down at 0: `swing` moves them to the front, `spread` to the side
+and `twist` turns them about the bone, outwards if positive.
 """
 
 import numpy as np
 
-# How far each angle goes, and no further; both sides share these limits.
+# (lowest, highest) value of each angle, the same on both sides.
 LIMITS = {
     "spine_bend": (-15.0, 85.0), "spine_side": (-20.0, 20.0), "spine_twist": (-30.0, 30.0),
     "neck_bend": (-25.0, 35.0), "neck_side": (-20.0, 20.0), "neck_turn": (-60.0, 60.0),
@@ -20,7 +20,7 @@ SIDED = (
     "hip_swing", "hip_spread", "hip_twist", "knee", "ankle",
 )  # fmt: skip
 
-# Every pose starts here: (middle, standard deviation).
+# (mean, standard deviation) of each angle, unless the pose has its own.
 RELAXED = {
     "spine_bend": (3, 4), "spine_side": (0, 4), "spine_twist": (0, 6),
     "neck_bend": (4, 9), "neck_side": (0, 5), "neck_turn": (0, 20),
@@ -28,7 +28,7 @@ RELAXED = {
     "elbow": (18, 14), "wrist": (0, 12),
     "hip_swing": (2, 5), "hip_spread": (4, 3), "hip_twist": (8, 6), "knee": (6, 5), "ankle": (0, 4),
 }  # fmt: skip
-# What differs from that; one-sided angles win over two-sided ones. The sides change places half of the time.
+# Angles of each pose. Those of one side take precedence. The sides are swapped half of the time.
 POSES = {
     "standing": {},
     "walking": {
@@ -79,21 +79,21 @@ POSES = {
         "left_hip_swing": (30, 20), "left_knee": (35, 22), "spine_side": (0, 11), "shoulder_twist": (0, 25),
     },
 }  # fmt: skip
-POSE_WEIGHTS = {  # the others 1
+POSE_WEIGHTS = {  # 1 for the others
     "standing": 20.0, "walking": 20.0, "talking": 10.0, "waving": 10.0, "hands_on_hips": 10.0, "arms_out": 10.0,
     "cheering": 8.0, "running": 3.0, "sitting": 3.0,
 }  # fmt: skip
 
 
 def sample(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
-    """Draws a kind of pose and its angles, all inside `LIMITS`: (name, {"left_elbow": degrees, ...})."""
+    """Draws the name of a pose and its angles, ``{"left_elbow": degrees, ...}``, clipped to `LIMITS`."""
     weights = np.array([POSE_WEIGHTS.get(name, 1.0) for name in POSES])
     pose = str(rng.choice(list(POSES), p=weights / weights.sum()))
     swapped = rng.random() < 0.5
+    target = {"left_": "right_", "right_": "left_", "": ""} if swapped else {}
     angles = {}
-    for name, (low, high) in LIMITS.items():
+    for name, limits in LIMITS.items():
         for side in ("left_", "right_") if name in SIDED else ("",):
-            known = POSES[pose].get(side + name, POSES[pose].get(name, RELAXED[name]))
-            other = {"left_": "right_", "right_": "left_", "": ""}[side] if swapped else side
-            angles[other + name] = float(np.clip(rng.normal(*known), low, high))
+            distribution = POSES[pose].get(side + name, POSES[pose].get(name, RELAXED[name]))
+            angles[target.get(side, side) + name] = float(np.clip(rng.normal(*distribution), *limits))
     return pose, angles
