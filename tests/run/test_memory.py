@@ -6,7 +6,7 @@ import pytest
 
 from configs import default
 from hrnet_jax import models, optimizer, sharding, training
-from hrnet_jax.benchmark import step
+from hrnet_jax.benchmark import workload
 from hrnet_jax.run import memory
 
 ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
@@ -27,7 +27,7 @@ def mesh():
 
 def test_the_compiled_step_takes_the_pipelines_batches(config, mesh):
     compiled = memory.compile_step(config, ADAM, mesh)
-    batch = step.made_up_batch(config, 8)
+    batch = workload.made_up_batch(config, 8)
     shapes = training.batch_shapes(config)
     assert {name: (batch[name].shape, batch[name].dtype) for name in training.STEP_INPUTS} == {
         name: (shape.shape, shape.dtype) for name, shape in shapes.items()
@@ -68,7 +68,7 @@ def test_two_programs_do_what_the_step_does_that_is_one(config, fields):
     compiled = memory.compile_step(config, ADAM, mesh)
     joined = jax.jit(training.make_train_step(config, model, ADAM, sharding.replicated(mesh)))
     first = training.init_state(training.init_variables(model, (64, 32), 0), ADAM)
-    batch = sharding.place_batch(step.made_up_batch(config, 8), mesh)
+    batch = sharding.place_batch(workload.made_up_batch(config, 8), mesh)
     ours, theirs = (sharding.place_state(first, mesh, config.fsdp) for _ in range(2))
     for _ in range(2):
         before = ours
