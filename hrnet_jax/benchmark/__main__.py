@@ -49,8 +49,10 @@ def define_flags() -> None:
     """Defines the command line."""
     config_flags.DEFINE_config_file("config", "configs/default.py", "Network, its size and its data.")
     flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`. Default: the config's.")
-    flags.DEFINE_enum("side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`.")
-    flags.DEFINE_list("sweep", [], "Batch sizes at which `step` and `predict` look for each contender's fastest.")
+    flags.DEFINE_enum(
+        "side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`; `theirs`: PyTorch."
+    )
+    flags.DEFINE_list("sweep", [], "Batch sizes to compare in `step` and `predict`.")
     flags.DEFINE_integer("batches", 10_000, "Number of batches that `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "Number of rounds per contender.")
     flags.DEFINE_boolean("compiled", True, "Whether PyTorch is to be compiled, too, which takes minutes.")
