@@ -1,1 +1,1 @@
-"""What `python -m hrnet_jax.benchmark` measures: ours side by side with what a user would otherwise run."""
+"""Measurements of `python -m hrnet_jax.benchmark`: this project side by side with its alternatives."""

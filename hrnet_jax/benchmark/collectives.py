@@ -1,35 +1,38 @@
-"""What devices say to each other in a step: the collective operations of a compiled program, read from its text.
+"""Collective operations of a compiled training step, read from the text of its programs.
 
-One operation may carry hundreds of arrays, since compilers join those that are ready together; of each array the
-text tells the line of ours that it comes from, and so what it is for. The CPU compiler writes sums of which each
-device keeps a part as ``all-reduce``; those of GPUs and TPUs may turn them into ``reduce-scatter``.
+Compilers combine collectives that are ready together, so one operation may carry hundreds of arrays. The text
+gives the source of each array, and the source gives the purpose. The CPU compiler writes ``all-reduce`` even where
+each device keeps only a part of the sum. The compilers for GPUs and TPUs may use ``reduce-scatter`` there.
 """
 
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
 GRADIENTS, NORM, STATISTICS, UPDATE = "gradients", "batch norm", "statistics", "update"
 
+Totals = dict[str, dict[str, dict[str, int]]]
+"""Numbers of ``operations``, ``arrays`` and ``bytes``, by purpose and kind."""
+
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%([\w.\-]+) = (.*)$")
 _COLLECTIVE = re.compile(
-    rf"^(?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?:-start)?\((?P<arrays>.*?)\)(?:, \w+=|$)"
+    rf"^(?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?:-start)?\((?P<operands>.*?)\)(?:, \w+=|$)"
 )
-_HEAD = re.compile(r" [\w\-]+\(")  # after the shape: what is done
+_OPCODE = re.compile(r" [\w\-]+\(")  # follows the shape of the result
 _SHAPE = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _SOURCE = re.compile(r'op_name="([^"]*)"')
 
 
 @dataclasses.dataclass(frozen=True)
-class Operation:
+class Collective:
     """A collective operation.
 
     Attributes:
       kind: one of `KINDS`.
-      bytes: of each array that it carries, whole: what devices hold together after gathering, before scattering.
-      sources: of each array, where in our code it comes from, as JAX names it; "" if the compiler does not tell.
+      bytes: full size of each array: after gathering, before scattering.
+      sources: JAX's name of the code that computed each array, or "" if the compiler gives none.
     """
 
     kind: str
@@ -38,10 +41,10 @@ class Operation:
 
     @property
     def purpose(self) -> str:
-        """What it is for.
+        """Purpose of the operation.
 
-        `NORM` if only normalising needs it; `GRADIENTS`, with all that rides along; `STATISTICS`, running ones,
-        and the loss and other figures; the `UPDATE` of the weights.
+        `NORM` if only batch normalisation needs it. `GRADIENTS` if it carries any gradient, whatever else is
+        combined with it. `STATISTICS` for running statistics, loss and metrics. `UPDATE` for updated weights.
         """
         if all("jit(standardize)" in source for source in self.sources):
             return NORM
@@ -50,55 +53,54 @@ class Operation:
         return STATISTICS if any("jvp(" in source for source in self.sources) else UPDATE
 
 
-def read(text: str) -> list[Operation]:
-    """Returns the collective operations of a program, in the order of its text; those in a loop stand there once.
+def read(text: str) -> list[Collective]:
+    """Returns the collective operations of a program in the order of its text. One in a loop appears once.
 
     Args:
-      text: of the compiled program, ``compiled.as_text()``.
+      text: text of the compiled program, ``compiled.as_text()``.
     """
-    return list(_operations(text))
-
-
-def totals(operations: Sequence[Operation]) -> dict[str, dict[str, dict[str, int]]]:
-    """Returns how many ``operations``, ``arrays`` and ``bytes`` there are, by purpose and kind."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
-    for one in operations:
-        kinds = found.setdefault(one.purpose, {})
-        counts = kinds.setdefault(one.kind, {"operations": 0, "arrays": 0, "bytes": 0})
-        for name, more in {"operations": 1, "arrays": len(one.bytes), "bytes": sum(one.bytes)}.items():
-            counts[name] += more
+    found: list[Collective] = []
+    definitions: dict[str, str] = {}
+    for line in text.splitlines():
+        if instruction := _INSTRUCTION.match(line):
+            name, definition = instruction.groups()
+            definitions[name] = definition
+            if match := _COLLECTIVE.search(definition):
+                found.append(_parse(match, definitions))
     return found
 
 
-def lines(operations: Sequence[Operation]) -> str:
-    """Returns what was found, for the terminal."""
+def totals(collectives: Iterable[Collective]) -> Totals:
+    """Sums collectives by purpose and kind."""
+    found: Totals = {}
+    for one in collectives:
+        kinds = found.setdefault(one.purpose, {})
+        counts = kinds.setdefault(one.kind, {"operations": 0, "arrays": 0, "bytes": 0})
+        counts["operations"] += 1
+        counts["arrays"] += len(one.bytes)
+        counts["bytes"] += sum(one.bytes)
+    return found
+
+
+def table(communication: Totals) -> str:
+    """Formats `totals` for the terminal."""
     return "\n".join(
         f"  {purpose:<11}{kind:<20}{counts['operations']:>5,} operations {counts['arrays']:>6,} arrays"
         f" {counts['bytes'] / 1e6:>10,.3f} MB"
-        for purpose, kinds in totals(operations).items()
+        for purpose, kinds in communication.items()
         for kind, counts in kinds.items()
     )
 
 
-def _operations(text: str) -> Iterator[Operation]:
-    defined: dict[str, str] = {}  # the instructions above, by name
-    for line in text.splitlines():
-        instruction = _INSTRUCTION.match(line)
-        if instruction:
-            defined[instruction[1]] = instruction[2]
-            if found := _COLLECTIVE.search(instruction[2]):
-                yield _operation(found, defined)
-
-
-def _operation(found: re.Match[str], defined: Mapping[str, str]) -> Operation:
-    """Makes an operation of what was found of it; its arrays are named, and defined above."""
-    arrays = [defined[name] for name in re.findall(r"%([\w.\-]+)", found["arrays"])]
-    given = [_sizes(_HEAD.split(array, maxsplit=1)[0])[0] for array in arrays]
-    made = _sizes(found["result"])[-len(arrays) :]  # before them, an operation's start repeats what it is given
-    sources = [_SOURCE.search(array) for array in arrays]
-    return Operation(
-        kind=found["kind"],
-        bytes=tuple(map(max, given, made)),
+def _parse(match: re.Match[str], definitions: Mapping[str, str]) -> Collective:
+    """Builds a collective from its match. Its operands are names defined earlier in the text."""
+    operands = [definitions[name] for name in re.findall(r"%([\w.\-]+)", match["operands"])]
+    inputs = [_sizes(_OPCODE.split(operand, maxsplit=1)[0])[0] for operand in operands]
+    outputs = _sizes(match["result"])[-len(operands) :]  # a `-start` operation lists its inputs first
+    sources = [_SOURCE.search(operand) for operand in operands]
+    return Collective(
+        kind=match["kind"],
+        bytes=tuple(map(max, inputs, outputs)),
         sources=tuple(source[1] if source else "" for source in sources),
     )
 

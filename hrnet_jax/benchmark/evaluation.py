@@ -1,4 +1,4 @@
-"""COCO's evaluation side by side with the original's Python: from a network's predictions to the ten figures."""
+"""Speed of COCO's evaluation, from predictions to the ten metrics, against the original's Python."""
 
 import concurrent.futures
 import cProfile
@@ -13,13 +13,13 @@ import numpy as np
 
 from hrnet_jax.benchmark import plain_evaluation, race
 from hrnet_jax.datasets.made_up import detections as made_up_detections
-from hrnet_jax.datasets.made_up.detections import Problem
 from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching, oks
 
+Predictions = made_up_detections.Problem
 IMAGE_SIZE = (256, 192)
 SKELETON = made_up_detections.SKELETON
 ORIGINAL = "the original's Python"
-# Functions that do a stage alone, in the order of their turn; what they leave of the time is bookkeeping.
+# One function per stage, in the order of execution. The remaining time is bookkeeping.
 STAGES: dict[str, Callable] = {
     "annotations": ground_truth.load,
     "rescoring": oks.rescore,
@@ -33,103 +33,89 @@ STAGES: dict[str, Callable] = {
 }
 
 
-def made_up(seed: int, photos: int = 5000, detections: int = 104_125) -> Problem:
-    """Makes up what is to be judged, as many people as COCO's val2017 has; see `made_up_people.make`."""
+def made_up(seed: int, photos: int = 5000, detections: int = 104_125) -> Predictions:
+    """Makes up predictions and annotations, by default as many as for COCO's val2017."""
     return made_up_detections.make(seed, photos, detections)
 
 
-def ours(problem: Problem, annotations: pathlib.Path) -> list[float]:
-    """Returns the ten figures, `annotations` read anew."""
+def ours(predictions: Predictions, annotations: pathlib.Path) -> list[float]:
+    """Returns the ten metrics. Reads the annotation file anew."""
     ground_truth.forget()
-    found = coco.results(
-        problem.joints,
-        problem.joint_scores,
-        problem.people,
-        IMAGE_SIZE,
-        SKELETON,
-        category_id=coco.person_category(annotations),
-    )
-    return list(coco.average_precision(found, annotations, SKELETON).values())
+    people, joints, scores = predictions.people, predictions.joints, predictions.joint_scores
+    person = coco.person_category(annotations)
+    results = coco.results(joints, scores, people, IMAGE_SIZE, SKELETON, category_id=person)
+    return list(coco.average_precision(results, annotations, SKELETON).values())
 
 
-def originals(problem: Problem, annotations: pathlib.Path, areas: np.ndarray) -> list[float]:
-    """Returns the ten figures as the original gets them.
+def original(predictions: Predictions, annotations: pathlib.Path, areas: np.ndarray) -> list[float]:
+    """Returns the ten metrics as the original computes them.
 
     Args:
-      problem: what is to be judged.
+      predictions: predictions to evaluate.
       annotations: COCO annotation file.
-      areas: [N] of the crops in square pixels, which the original knows from loading them.
+      areas: [N] areas of the crops in square pixels. The original has them from loading the crops.
     """
-    people, sigmas = problem.people, np.array(SKELETON.sigmas)
-    photos = plain_evaluation.rescored(problem.joints, problem.joint_scores, people.photo_id, people.score, areas)
-    kept = [person for of_photo in photos.values() for person in plain_evaluation.suppressed(of_photo, sigmas)]
-    return plain_evaluation.judged(plain_evaluation.listed(kept), annotations, sigmas)
+    people, joints, scores = predictions.people, predictions.joints, predictions.joint_scores
+    sigmas = np.array(SKELETON.sigmas)
+    photos = plain_evaluation.rescore(joints, scores, people.photo_id, people.score, areas)
+    kept = [person for group in photos.values() for person in plain_evaluation.suppress(group, sigmas)]
+    return plain_evaluation.average_precision(plain_evaluation.to_results(kept), annotations, sigmas)
 
 
-def run(problem: Problem, *, rounds: int, warm_up: int = 1) -> race.Race:
-    """Lets ours and the original's evaluate the same predictions.
+def run(predictions: Predictions, *, rounds: int) -> race.Race:
+    """Runs a race of our evaluation against the original's.
 
     Raises:
-      RuntimeError: they do not come to the same figures, bit for bit.
+      RuntimeError: their metrics are not identical.
     """
-    areas = coco.padded_areas(problem.people.box, IMAGE_SIZE)
-    figures: dict[str, list[float]] = {}
+    areas = coco.padded_areas(predictions.people.box, IMAGE_SIZE)
+    metrics: dict[str, list[float]] = {}
 
-    def contender(name: str, evaluate: Callable[[], list[float]]) -> Callable[[], int]:
-        def turn() -> int:
-            figures[name] = evaluate()
-            return len(problem.people)
-
-        return turn
+    def turn(name: str, evaluate: Callable[[], list[float]]) -> int:
+        metrics[name] = evaluate()
+        return len(predictions.people)
 
     with tempfile.TemporaryDirectory() as directory:
-        annotations = _write(problem, directory)
-        result = race.run(
-            f"rescoring, OKS-NMS and AP of {len(problem.people):,} detections on"
-            f" {len(problem.annotations['images']):,} photos",
-            "detections",
-            {
-                race.OURS: contender(race.OURS, lambda: ours(problem, annotations)),
-                ORIGINAL: contender(ORIGINAL, lambda: originals(problem, annotations, areas)),
-            },
-            reference=ORIGINAL,
-            rounds=rounds,
-            warm_up=warm_up,
-        )
-    if figures[race.OURS] != figures[ORIGINAL]:
-        raise RuntimeError(
-            f"the figures differ: {figures[race.OURS]} are ours, {figures[ORIGINAL]} the original's"
-        )
+        annotations = _write(predictions, directory)
+        contenders = {
+            race.OURS: lambda: turn(race.OURS, lambda: ours(predictions, annotations)),
+            ORIGINAL: lambda: turn(ORIGINAL, lambda: original(predictions, annotations, areas)),
+        }
+        photos = len(predictions.annotations["images"])
+        title = f"rescoring, OKS-NMS and AP of {len(predictions.people):,} detections on {photos:,} photos"
+        result = race.run(title, "detections", contenders, reference=ORIGINAL, rounds=rounds)
+    if metrics[race.OURS] != metrics[ORIGINAL]:
+        raise RuntimeError(f"the metrics differ: ours {metrics[race.OURS]}, the original's {metrics[ORIGINAL]}")
     return result
 
 
-def shares(problem: Problem) -> dict[str, float]:
-    """Returns the share of our time that each of the `STAGES` takes, and the rest, by name; their sum is 1.
+def shares(predictions: Predictions) -> dict[str, float]:
+    """Returns the share of our time spent in each of `STAGES` and in bookkeeping. The shares add up to 1.
 
-    Measured in a process of its own: from Python 3.12 on, the profiler counts what other threads do, too.
+    Measured in a separate process, because the profiler of Python 3.12 and later also counts other threads.
     """
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(_shares, problem).result()
+        return process.submit(_shares, predictions).result()
 
 
-def _shares(problem: Problem) -> dict[str, float]:
+def _shares(predictions: Predictions) -> dict[str, float]:
     profile = cProfile.Profile()
     with tempfile.TemporaryDirectory() as directory:
-        annotations = _write(problem, directory)
-        ours(problem, annotations)  # what a process does but once
-        profile.runcall(ours, problem, annotations)
-    spent = pstats.Stats(profile).stats  # pyright: ignore[reportAttributeAccessIssue]
+        annotations = _write(predictions, directory)
+        ours(predictions, annotations)  # warm-up
+        profile.runcall(ours, predictions, annotations)
+    stats = pstats.Stats(profile).stats  # pyright: ignore[reportAttributeAccessIssue]
 
-    def seconds(function: Callable) -> float:
+    def cumulative_seconds(function: Callable) -> float:
         code = function.__code__
-        return spent[code.co_filename, code.co_firstlineno, code.co_name][3]  # with all that it calls
+        return stats[code.co_filename, code.co_firstlineno, code.co_name][3]
 
-    total = seconds(ours)
-    found = {name: seconds(function) / total for name, function in STAGES.items()}
+    total = cumulative_seconds(ours)
+    found = {name: cumulative_seconds(function) / total for name, function in STAGES.items()}
     return found | {"bookkeeping": 1 - sum(found.values())}
 
 
-def _write(problem: Problem, directory: str) -> pathlib.Path:
+def _write(predictions: Predictions, directory: str) -> pathlib.Path:
     path = pathlib.Path(directory) / "annotations.json"
-    path.write_text(json.dumps(problem.annotations))
+    path.write_text(json.dumps(predictions.annotations))
     return path

@@ -1,4 +1,4 @@
-"""What memory a training step takes on the device, and whether that of the host stays flat."""
+"""Memory of a training step on the device, and of the loading process on the host."""
 
 import contextlib
 import pathlib
@@ -7,79 +7,81 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from hrnet_jax import pipeline, sharding
-from hrnet_jax.benchmark import race, step
+from hrnet_jax.benchmark import race, workload
 from hrnet_jax.run import memory, setup
 
 STATUS = pathlib.Path("/proc/self/status")
-KEPT, AGAIN = "ours, activations kept", "ours, activations computed again"
+KEPT, RECOMPUTED = "ours, activations kept", "ours, activations recomputed"
 
 
-def remat(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, int]]:
-    """Lets training steps that keep all activations, and ones that compute them again (``remat``), take turns.
+def measure_step(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, int]]:
+    """Runs a race of training steps that keep their activations against ones that recompute them (``remat``).
+
+    Steps that do not fit into the device's memory are left out of the race.
 
     Returns:
-      The race of those that fit into a device's memory, and the bytes that each of the two needs of it.
+      The race, and the bytes per device needed by each of the two steps.
 
     Raises:
-      ValueError: neither fits.
+      ValueError: neither step fits.
     """
-    mesh, steps, needs = sharding.make_mesh(), {}, {}
-    for name, again in ((KEPT, False), (AGAIN, True)):
-        chosen = config.copy_and_resolve_references()
-        chosen.model.remat = again
-        compiled = setup.lower_step(chosen, step.adam(chosen), mesh).compile()
-        needs[name] = memory.needed(compiled)
-        if needs[name] <= memory.available(mesh):
-            steps[name] = step.ours_training(chosen, compiled)
+    mesh, steps, needed = sharding.make_mesh(), {}, {}
+    for name, remat in ((KEPT, False), (RECOMPUTED, True)):
+        variant = config.copy_and_resolve_references()
+        variant.model.remat = remat
+        compiled = setup.lower_step(variant, workload.adam(variant), mesh).compile()
+        needed[name] = memory.needed(compiled)
+        if needed[name] <= memory.available(mesh):
+            steps[name] = workload.train(variant, compiled)
     if not steps:
-        raise ValueError(f"no step fits: {sizes(needs).strip()}; take a smaller --batch")
-    title = f"{step.title(config)}, training step"
-    return race.run(title, "people", steps, reference=next(iter(steps)), rounds=rounds), needs
+        raise ValueError(f"no step fits: {step_summary(needed).strip()}; take a smaller --batch")
+    title = f"{workload.title(config)}, training step"
+    return race.run(title, "people", steps, reference=next(iter(steps)), rounds=rounds), needed
 
 
-def host(loader: Iterator[pipeline.Batch], batches: int, readings: int = 20) -> list[tuple[int, float]]:
-    """Loads batches as training does, and reads this process's memory on the way.
+def measure_loading(loader: Iterator[pipeline.Batch], batches: int, readings: int = 20) -> list[tuple[int, float]]:
+    """Loads batches as in training and reads this process's memory on the way.
 
     Args:
-      loader: see `pipeline.train_batches`; it is closed.
-      batches: to load.
-      readings: of the memory, evenly spread.
+      loader: see `pipeline.train_batches`. It is closed at the end.
+      batches: number of batches to load.
+      readings: number of readings, evenly spaced.
 
     Returns:
-      How many batches were loaded, and the gigabytes that the process then had for itself: without the files
-      that it has mapped, which the system may take back.
+      The number of batches loaded and the `anonymous_memory` in gigabytes at each reading.
     """
-    anonymous()  # if it cannot be told, better now than after hours
+    anonymous_memory()  # fails now rather than after hours if the system does not report it
     with contextlib.closing(loader) as loader:  # pyright: ignore[reportArgumentType]
         found = []
         for number in range(1, batches + 1):
             next(loader)
             if number % max(1, batches // readings) == 0:
-                found.append((number, anonymous() / 1e9))
+                found.append((number, anonymous_memory() / 1e9))
     return found
 
 
-def anonymous() -> int:
-    """Returns the bytes of memory that this process has for itself.
+def anonymous_memory() -> int:
+    """Returns the bytes of this process's anonymous resident memory.
+
+    Mapped files do not count, since the system may reclaim their pages.
 
     Raises:
-      ValueError: this system does not tell; Linux does.
+      ValueError: the system is not Linux.
     """
     lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
     sizes = [int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
     if not sizes:
-        raise ValueError(f"only Linux says, in {STATUS}, how much memory a process has for itself")
+        raise ValueError(f"the memory of a process is read from {STATUS}, which has it on Linux only")
     return 1024 * sizes[0]
 
 
-def growth(readings: list[tuple[int, float]]) -> str:
-    """Returns what `host` found, for the terminal."""
+def loading_summary(readings: list[tuple[int, float]]) -> str:
+    """Formats the readings of `measure_loading` for the terminal: halfway and at the end."""
     (first, start), (last, end) = readings[len(readings) // 2], readings[-1]
     return f"  the host, after {first:,} batches {start:.3f} GB, after {last:,} {end:.3f} GB"
 
 
-def sizes(needs: dict[str, int]) -> str:
-    """Returns what steps need, for the terminal."""
-    return "  needed on the device: " + ", ".join(
-        f"{name} {memory.gigabytes(size)}" for name, size in needs.items()
-    )
+def step_summary(needed: dict[str, int]) -> str:
+    """Formats the memory needed by steps for the terminal."""
+    sizes = [f"{name} {memory.gigabytes(size)}" for name, size in needed.items()]
+    return f"  needed on the device: {', '.join(sizes)}"

@@ -1,4 +1,4 @@
-"""Timing side by side: contenders take turns, so that whatever else a machine does disturbs all of them alike."""
+"""Interleaved timing: contenders take turns, so that other load on the machine affects all of them alike."""
 
 import dataclasses
 import time
@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 OURS = "ours"
-"""What the names of our contenders begin with."""
+"""Prefix of the names of our contenders."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """What came of a race.
+    """Result of a race.
 
     Attributes:
-      title: what was done, in words, such as ``HRNet-W32 256x192, training step, batch 8``.
-      unit: what is counted, such as ``people``.
-      rates: units per second by contender, a figure a round; the first contender is ours.
-      reference: the contender that ours is compared with.
+      title: description of the work, such as ``HRNet-W32 256x192, training step, batch 8``.
+      unit: name of the counted units, such as ``people``.
+      rates: units per second by contender, one value per round. Our contender comes first.
+      reference: name of the contender that ours is compared with.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Race:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """How many times as fast as the reference each contender is: the ratio of their medians."""
+        """Speed relative to the reference, by contender: the ratio of the medians."""
         base = np.median(self.rates[self.reference])
         return {name: float(np.median(rates) / base) for name, rates in self.rates.items()}
 
@@ -40,23 +40,22 @@ def run(
     *,
     reference: str,
     rounds: int,
-    warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Race:
-    """Lets contenders take turns, each a round at a time, in an order that turns round from round to round.
+    """Runs each contender once per round, in an order that alternates between rounds.
+
+    One round of warm-up comes first and is not counted.
 
     Args:
       title: see `Race`.
       unit: see `Race`.
-      contenders: by name, ours first; each does its share, waits until it is done, and returns how many units
-        that was.
-      reference: the name of the one that ours is compared with.
-      rounds: how many count.
-      warm_up: how many rounds before them do not.
-      clock: seconds, from anywhere on.
+      contenders: functions by name, ours first. Each does its work to completion and returns the number of units.
+      reference: see `Race`.
+      rounds: number of counted rounds.
+      clock: returns seconds since an arbitrary point in time.
     """
     rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(-warm_up, rounds):
+    for number in range(-1, rounds):
         for name in list(contenders)[:: -1 if number % 2 else 1]:
             start = clock()
             units = contenders[name]()
@@ -65,20 +64,21 @@ def run(
     return Race(title, unit, rates, reference)
 
 
-def strongest(rates: Mapping[str, Sequence[float]]) -> str:
-    """Returns the contender of the highest median that is not ours; the first if there is none."""
+def fastest_reference(rates: Mapping[str, Sequence[float]]) -> str:
+    """Returns the contender with the highest median that is not ours, or the first one if all are ours."""
     medians = {name: float(np.median(rates[name])) for name in rates if not name.startswith(OURS)}
     return max(medians, key=medians.__getitem__, default=next(iter(rates)))
 
 
 def best(title: str, races: Mapping[int, Sequence[Race]]) -> Race:
-    """Returns what each contender reached at the batch that suits it best, which is added to its name.
+    """Combines races into one, with each contender at its fastest batch size.
 
-    Such a race was not run in turns, but as the races that it is taken from, one after the other.
+    The batch size is appended to the contender's name. The rates come from races run one after the other, so they
+    are not interleaved.
 
     Args:
       title: see `Race`.
-      races: by the size of their batches.
+      races: races by batch size.
     """
     found: dict[str, tuple[str, Sequence[float]]] = {}
     for size, sides in races.items():
@@ -86,19 +86,19 @@ def best(title: str, races: Mapping[int, Sequence[Race]]) -> Race:
             if name not in found or np.median(rates) > np.median(found[name][1]):
                 found[name] = f"{name}, batch {size}", rates
     rates = dict(found.values())
-    return Race(title, next(iter(races.values()))[0].unit, rates, reference=strongest(rates))
+    return Race(title, next(iter(races.values()))[0].unit, rates, fastest_reference(rates))
 
 
 def table(race: Race) -> str:
-    """Returns a race as lines for the terminal: median, quartiles, and how many times as fast as the reference."""
+    """Formats a race for the terminal: median, quartiles and speed relative to the reference."""
     width = 3 + max(47, *map(len, race.rates))
     lines = [f"{race.title} [{race.unit}/s]", f"  {'':<{width}}{'median':>9}{'quartiles':>20}{'ratio':>8}"]
     for name, rates in race.rates.items():
-        low, median, high = map(number, np.percentile(rates, [25, 50, 75]))
+        low, median, high = map(format_rate, np.percentile(rates, [25, 50, 75]))
         lines.append(f"  {name:<{width}}{median:>9}{f'{low} to {high}':>20}{race.ratios[name]:>8.2f}")
     return "\n".join(lines)
 
 
-def number(rate: float) -> str:
-    """Returns a rate in four digits."""
+def format_rate(rate: float) -> str:
+    """Formats a rate with at least four significant digits."""
     return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"

@@ -1,14 +1,15 @@
-"""How far a training step can be spread: its time on many chips, predicted from what their makers publish.
+"""Predicted time of a training step on many chips, from published specifications of the chips.
 
-A prediction, not a measurement: every chip computes at an assumed share of its peak, and what chips say to each
-other, counted by `collectives`, takes its time after that, one thing at a time. Each chip has the same people
-whatever the number of chips, so that a step spread without loss takes as long on all of them. What need not wait
-for each other is taken as one operation, as compilers for GPUs and TPUs join it, those for CPUs less so; the
-sums of batch normalisation do have to wait, layer for layer.
+This is a model, not a measurement. Every chip computes at an assumed share of its peak. The communication counted
+by `collectives` follows, one operation after the other, without overlap. The number of people per chip is fixed
+(weak scaling), so with perfect efficiency a step takes the same time on any number of chips.
 
-An all-reduce sends each byte twice round a ring, ``2 (n - 1) / n`` of them over each chip's links (Patarasu and
-Yuan, 2009); gathering or scattering, once. Islands of chips that are linked directly do so among themselves first;
-then each chip does the same with its part and its counterparts in other islands, over the slower network.
+Independent operations of one purpose and kind count as one, since compilers for GPUs and TPUs combine them. The
+CPU compiler combines fewer. Sums of batch normalisation depend on each other, layer by layer, and stay separate.
+
+A ring all-reduce sends ``2 (n - 1) / n`` of the bytes over each chip's links (Patarasuk and Yuan, 2009).
+All-gather and reduce-scatter send half of that. Between islands, collectives are hierarchical: chips first use the
+direct links within their island, then each exchanges its part with its counterparts over the slower network.
 """
 
 import dataclasses
@@ -18,30 +19,30 @@ from typing import Any
 
 from hrnet_jax.benchmark import collectives
 
-COUNTS = (8, 64, 256, 512, 1024)
-"""Chips that a step is predicted for."""
+CHIP_COUNTS = (8, 64, 256, 512, 1024)
+"""Numbers of chips that steps are predicted for."""
 
-HOP = 1e-6
-"""Seconds from a chip to the next in a torus (Austin et al., below, in the chapter on sharding)."""
+HOP_LATENCY = 1e-6
+"""Seconds between neighbours in a torus (Austin et al., see `CHIPS`, chapter on sharding)."""
 
-SWITCH, NETWORK = 5e-6, 10e-6
-"""Seconds for a message through a switch, and between islands: assumed, nobody publishes them."""
+SWITCH_LATENCY, NETWORK_LATENCY = 5e-6, 10e-6
+"""Seconds through a switch and between islands. Both are assumptions, since no figures are published."""
 
 COMPUTE, INPUT = "compute", "input"
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What is published of a chip.
+    """Published specification of a chip.
 
     Attributes:
-      operations: a second, bfloat16, dense.
-      links: bytes a second that it sends to its neighbours, over all links together.
-      axes: of the torus that they form; 0: a switch joins them.
-      closed: how many make a torus whose rings are closed; with fewer, half of what the links carry is of use.
-      island: how many can be linked so.
-      network: bytes a second that each sends beyond.
-      host: chips that a host feeds.
+      operations: peak operations per second in bfloat16, dense.
+      links: bytes per second sent to neighbours over all links together.
+      axes: dimensions of the torus formed by the links, or 0 for a switch.
+      closed: smallest number of chips whose torus has closed rings. Fewer chips use half of the link bandwidth.
+      island: largest number of chips with direct links.
+      network: bytes per second sent by each chip to other islands.
+      host: number of chips per host.
     """
 
     operations: float
@@ -54,9 +55,9 @@ class Chip:
 
 
 # Operations, tori and hosts: cloud.google.com/tpu/docs, pages v4, v5e, v5p and v6e; NVIDIA's data sheets of H100
-# and H200 (SXM; half of what they give with sparsity). Links and networks: Austin et al., "How to Scale Your
-# Model" (2025), jax-ml.github.io/scaling-book, the chapters on TPUs (a link's bytes in one direction, times the
-# links of a chip) and on GPUs (NVLink, and an InfiniBand port of 400 Gb/s for each).
+# and H200 (SXM; half of the value with sparsity). Links and networks: Austin et al., "How to Scale Your Model"
+# (2025), jax-ml.github.io/scaling-book, chapters on TPUs (bytes of a link in one direction, times the links of a
+# chip) and on GPUs (NVLink, and one InfiniBand port of 400 Gb/s per GPU).
 CHIPS = {
     "TPU v4": Chip(275e12, 6 * 45e9, axes=3, closed=64, island=4096, network=6.25e9, host=4),
     "TPU v5e": Chip(197e12, 4 * 45e9, axes=2, closed=256, island=256, network=3.125e9, host=8),
@@ -67,90 +68,91 @@ CHIPS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
-    """What a training step asks of each chip.
+class StepCost:
+    """Cost of a training step on each chip.
 
     Attributes:
-      people: it works on.
-      operations: it computes.
-      talk: what it says to others, see `collectives.totals`.
+      people: people per chip.
+      operations: arithmetic operations.
+      communication: collective operations; see `collectives.totals`.
     """
 
     people: float
     operations: float
-    talk: Mapping[str, Mapping[str, Mapping[str, int]]]
+    communication: collectives.Totals
 
 
-def wait(chip: Chip, chips: int) -> float:
-    """Returns the seconds that a message takes to reach all of an island's chips, however short it is."""
+def latency(chip: Chip, chips: int) -> float:
+    """Returns the seconds in which an empty message reaches all of the chips of one island."""
     if chip.axes == 0:
-        return SWITCH * math.log2(chips)
+        return SWITCH_LATENCY * math.log2(chips)
     side = chips ** (1 / chip.axes)
-    hops = side / 2 if chips >= chip.closed else side - 1  # round a ring both ways, or along a line
-    return HOP * chip.axes * hops if chips > 1 else 0.0
+    hops = side / 2 if chips >= chip.closed else side - 1  # both ways round a ring, or along a line
+    return HOP_LATENCY * chip.axes * hops if chips > 1 else 0.0
 
 
-def seconds(kind: str, size: float, chip: Chip, chips: int) -> float:
-    """Returns what a collective operation takes.
+def collective_time(kind: str, size: float, chip: Chip, chips: int) -> float:
+    """Returns the seconds of a collective operation.
 
     Args:
       kind: one of `collectives.KINDS`.
-      size: bytes of its arrays, whole.
-      chip: of all that take part.
-      chips: how many do.
+      size: full size of its arrays in bytes.
+      chip: specification of the chips.
+      chips: number of chips.
     """
     inside, islands = min(chips, chip.island), math.ceil(chips / chip.island)
-    links = chip.links if inside >= chip.closed else chip.links / 2
-    once = (inside - 1) / inside * size / links + wait(chip, inside)
-    once += (islands - 1) / islands * size / inside / chip.network + NETWORK * math.log2(islands)
+    bandwidth = chip.links if inside >= chip.closed else chip.links / 2
+    once = (inside - 1) / inside * size / bandwidth + latency(chip, inside)
+    once += (islands - 1) / islands * size / inside / chip.network + NETWORK_LATENCY * math.log2(islands)
     return once * (2 if kind == "all-reduce" else 1)
 
 
-def predict(step: Step, chip: Chip, chips: int, share: float, loaded: float = math.inf) -> dict[str, Any]:
-    """Returns a step's time on so many chips, and where it goes.
+def predict(cost: StepCost, chip: Chip, chips: int, share: float, load_rate: float = math.inf) -> dict[str, Any]:
+    """Predicts the time of a step and its parts.
 
     Args:
-      step: what is asked of each chip.
-      chip: the kind.
-      chips: how many.
-      share: of the chips' peak that computing reaches.
-      loaded: people a second that a host can load.
+      cost: cost of the step on each chip.
+      chip: specification of the chips.
+      chips: number of chips.
+      share: share of the chips' peak reached by computing.
+      load_rate: people per second loaded by each host.
 
     Returns:
-      The seconds of each of its ``parts``, and of the ``step``; the ``efficiency``, the share of computing in it;
-      ``people`` a second, of all chips; those that each host ``needs`` to load so that no chip waits; and the
-      ``limit``: loading, which happens meanwhile, if it takes longest, or else the longest part.
+      The number of ``chips``. The seconds of the ``step`` and of its ``parts``. The ``efficiency``, or share of
+      the step spent computing. The ``people`` per second of all chips together. The ``people_per_host``: the rate
+      at which each host must load so that no chip waits. The ``limit``: the longest part, or loading if it takes
+      longer than all parts together, since it overlaps with them.
     """
-    parts = {COMPUTE: step.operations / (share * chip.operations)}
-    for purpose, kinds in step.talk.items():
+    parts = {COMPUTE: cost.operations / (share * chip.operations)}
+    for purpose, kinds in cost.communication.items():
         parts[purpose] = 0.0
         for kind, counts in kinds.items():
-            times = counts["operations"] if purpose == collectives.NORM else 1
-            parts[purpose] += times * seconds(kind, counts["bytes"] / times, chip, chips)
-    busy, fed = sum(parts.values()), step.people * min(chip.host, chips)
-    whole = max(busy, fed / loaded)
+            rounds = counts["operations"] if purpose == collectives.NORM else 1
+            parts[purpose] += rounds * collective_time(kind, counts["bytes"] / rounds, chip, chips)
+    busy, people = sum(parts.values()), cost.people * min(chip.host, chips)
+    step = max(busy, people / load_rate)
     return {
         "chips": chips,
         "parts": parts,
-        "step": whole,
-        "efficiency": parts[COMPUTE] / whole,
-        "people": step.people * chips / whole,
-        "needs": fed / busy,
-        "limit": INPUT if whole > busy else max(parts, key=parts.__getitem__),
+        "step": step,
+        "efficiency": parts[COMPUTE] / step,
+        "people": cost.people * chips / step,
+        "people_per_host": people / busy,
+        "limit": INPUT if step > busy else max(parts, key=parts.__getitem__),
     }
 
 
-def predictions(step: Step, share: float, loaded: float = math.inf) -> dict[str, list[dict[str, Any]]]:
-    """Returns what `predict` says of each of `CHIPS` and `COUNTS`."""
-    return {name: [predict(step, chip, chips, share, loaded) for chips in COUNTS] for name, chip in CHIPS.items()}
+def predict_all(cost: StepCost, share: float, load_rate: float = math.inf) -> dict[str, list[dict[str, Any]]]:
+    """Returns `predict` for each of `CHIPS`, at each of `CHIP_COUNTS`."""
+    return {name: [predict(cost, chip, n, share, load_rate) for n in CHIP_COUNTS] for name, chip in CHIPS.items()}
 
 
 def table(predicted: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Returns predictions as lines for the terminal."""
+    """Formats predictions for the terminal."""
     head = f"  {'':<12}{'chips':>6}{'step':>10}{'computing':>11}{'people/s':>12}{'each host loads':>17}  limit"
     rows = [
         f"  {name:<12}{row['chips']:>6,}{1e3 * row['step']:>7.1f} ms{row['efficiency']:>11.1%}"
-        f"{row['people']:>12,.0f}{row['needs']:>13,.0f} p/s  {row['limit']}"
+        f"{row['people']:>12,.0f}{row['people_per_host']:>13,.0f} p/s  {row['limit']}"
         for name, rows in predicted.items()
         for row in rows
     ]

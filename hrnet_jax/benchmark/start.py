@@ -1,9 +1,7 @@
-"""From the command to the end of a first training step: where the seconds go.
+"""Time from the command to the end of the first training step, stage by stage.
 
-Cold, and with what JAX kept of the start before. People are those of the training split; made up where none is
-prepared.
-
-`measure` starts this module as a program, twice, with a cache directory that is empty the first time.
+`measure` runs this module as a program twice with the same compilation cache, which is empty the first time. The
+first batch comes from the training split, or is made up if the split is not prepared.
 """
 
 import contextlib
@@ -14,91 +12,87 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 STAGES = ("import", "data", "weights", "trace", "compile", "first step")
 
 
 def measure(config: str, overrides: list[str], size: int) -> dict[str, dict[str, float]]:
-    """Returns the seconds of each of `STAGES`, of a ``cold`` and a ``cached`` start.
+    """Returns the seconds of each of `STAGES` for a ``cold`` and a ``cached`` start.
 
     Args:
       config: path of a configuration.
-      overrides: of its fields, as on the command line.
-      size: of the batch.
+      overrides: command-line arguments that change its fields.
+      size: batch size.
 
     Raises:
-      ValueError: it could not be started.
+      ValueError: the program failed.
     """
+    command = [sys.executable, "-m", __name__, f"--config={config}", f"--batch={size}", *overrides]
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "hrnet_jax.performance.start", f"--config={config}", *overrides]
-        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "HRNET_JAX_BATCH": str(size)}
-        return {name: _started(command, environment) for name in ("cold", "cached")}
+        environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
+        return {name: _start(command, environment) for name in ("cold", "cached")}
 
 
-def _started(command: list[str], environment: dict[str, str]) -> dict[str, float]:
+def _start(command: list[str], environment: dict[str, str]) -> dict[str, float]:
     begin = time.time()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise ValueError(f"a start ended with status {done.returncode}; what it said of that stands above")
+        raise ValueError(f"the start failed with exit status {done.returncode}: see its error message above")
     times = json.loads(done.stdout.splitlines()[-1])
     return {stage: after - before for stage, before, after in zip(STAGES, [begin, *times], times, strict=False)}
 
 
-def _first_batch(config: Any) -> Any:
-    """Loads a batch of people of the training split; makes one up if none is prepared."""
-    from hrnet_jax import pipeline
-    from hrnet_jax.benchmark import step
-    from hrnet_jax.datasets import records
-
-    split, size = pathlib.Path(config.data.dir) / config.data.train_split, config.batch_size
-    if not split.is_dir():
-        return step.made_up_batch(config, size)
-    loader = pipeline.train_batches(
-        records.open_split(split),
-        image_size=tuple(config.image_size),
-        batch_size=size,
-        seed=config.seed,
-        policy=None,
-        threads=0,
+def summary(measured: dict[str, dict[str, float]]) -> str:
+    """Formats the result of `measure` for the terminal, one line per start."""
+    return "\n".join(
+        f"  {name:<8}{', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in stages.items())}"
+        f", in all {sum(stages.values()):.1f} s"
+        for name, stages in measured.items()
     )
-    with contextlib.closing(loader) as batches:
-        return next(batches)
+
+
+def _first_batch(config: ConfigDict) -> dict:
+    """Loads a batch of the training split, or makes one up if the split is not prepared."""
+    from hrnet_jax.benchmark import workload
+
+    if not (pathlib.Path(config.data.dir) / config.data.train_split).is_dir():
+        return workload.made_up_batch(config, config.batch_size)
+    split = workload.train_split(config)
+    with contextlib.closing(
+        workload.train_loader(config, split, seed=config.seed, policy=None, threads=0)
+    ) as loader:
+        return next(loader)
 
 
 def _run() -> None:
-    """Prints when each stage was over."""
+    """Prints the times at which the stages ended."""
     import jax
-    from absl import flags
 
     from hrnet_jax import sharding
-    from hrnet_jax.benchmark import step
+    from hrnet_jax.benchmark import workload
     from hrnet_jax.run import setup
 
-    given: Any = flags.FLAGS["config"].value
-    config, times = step.sized(given, int(os.environ["HRNET_JAX_BATCH"])), []
-
-    def over() -> None:
-        times.append(time.time())
-
-    over()
+    config = workload.with_batch_size(flags.FLAGS.config, flags.FLAGS.batch)
+    times = [time.time()]
     batch = _first_batch(config)
-    over()
-    state, batch = step.first_step(config, batch)
-    over()
-    lowered = setup.lower_step(config, step.adam(config), sharding.make_mesh())
-    over()
+    times.append(time.time())
+    state, batch = workload.place_inputs(config, batch)
+    times.append(time.time())
+    lowered = setup.lower_step(config, workload.adam(config), sharding.make_mesh())
+    times.append(time.time())
     compiled = lowered.compile()
-    over()
+    times.append(time.time())
     jax.block_until_ready(compiled(state, batch))
-    over()
+    times.append(time.time())
     print(json.dumps(times))
 
 
 if __name__ == "__main__":
-    from ml_collections import config_flags
-
     from hrnet_jax import console
 
     config_flags.DEFINE_config_file("config")
+    flags.DEFINE_integer("batch", None, "Batch size.", required=True)
     console.start(_run)

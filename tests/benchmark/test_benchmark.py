@@ -8,7 +8,6 @@ import types
 from configs import default
 from hrnet_jax import prepare, training
 from hrnet_jax.benchmark import __main__ as benchmark
-from hrnet_jax.benchmark import race
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -35,61 +34,36 @@ def test_a_part_is_measured_printed_and_written(shared, tmp_path):
         assert (tmp_path / "out" / f"{name}.svg").read_text().rstrip().endswith("</svg>")
 
 
-def test_a_sweep_takes_each_at_its_best_and_goes_on_without_what_does_not_fit(monkeypatch, tmp_path, capsys):
-    """A process for each side and batch; that of ours is killed at batch 16."""
-
-    def start(command: list[str]) -> subprocess.CompletedProcess:
-        options = dict(item.lstrip("-").split("=", 1) for item in command if item.startswith("--"))
-        assert command[3] == "predict" and command.count("predict") == 1 and "step" not in command
-        assert (options["sweep"], options["config.eval.decoder"]) == ("", "dark")
-        size, side = int(options["batch"]), options["side"]
-        found = race.Race(f"at {size}", "people", {side: [100 - size, 0.0]}, side)
-        benchmark.write(pathlib.Path(options["out"]), {"predict": {"race": found}})
-        return subprocess.CompletedProcess(command, -9 if (size, side) == (16, "ours") else 0)
-
-    monkeypatch.setattr(benchmark.subprocess, "run", start)
-    monkeypatch.setattr(
-        sys, "argv", ["benchmark", "step", "predict", "--sweep=8,16,8", "--config.eval.decoder=dark"]
-    )
-    given = types.SimpleNamespace(sweep=["8", "16", "8"], out=tmp_path)
-    found, said = benchmark.measure_predict(default.get_config(), given)  # type: ignore[arg-type]
-    assert found["best"].rates == {"ours, batch 8": [92, 0], "theirs, batch 8": [92, 0]}
-    assert {size: len(races) for size, races in found["batches"].items()} == {8: 2, 16: 1}
-    assert "batch 16, ours: not measured" in capsys.readouterr().out and "theirs, batch 8" in said
-    benchmark.write(tmp_path, {"predict": found})
-    report = json.loads((tmp_path / "report.json").read_text())["predict"]
-    assert report["batches"]["16"][0]["rates"] == {"theirs": [84, 0]}
-    assert (tmp_path / "predict.svg").is_file()
-
-
-def test_what_devices_say_is_counted_and_predicted(monkeypatch, tmp_path):
+def test_communication_is_counted_and_step_times_are_predicted(monkeypatch, tmp_path):
     text = """  %gradient = f32[1000000] copy(%x), metadata={op_name="transpose(jvp(f))"}
     %sum = f32[1000000] all-reduce(%gradient), channel_id=1"""
     sizes = dict.fromkeys(("argument", "output", "alias", "temp"), 0)
     analysis = types.SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
 
     def program(text: str, operations: float) -> types.SimpleNamespace:
-        said = {"as_text": text, "cost_analysis": {"flops": operations}, "memory_analysis": analysis}
-        return types.SimpleNamespace(**{name: lambda value=value: value for name, value in said.items()})
+        results = {"as_text": text, "cost_analysis": {"flops": operations}, "memory_analysis": analysis}
+        return types.SimpleNamespace(**{name: lambda value=value: value for name, value in results.items()})
 
     step = training.CompiledStep(program(text, 1.3e12), program("", 0.1e12), opt_state_bytes=0)  # type: ignore[arg-type]
     lowered = types.SimpleNamespace(compile=lambda: step)
     monkeypatch.setattr(benchmark.setup, "lower_step", lambda *_: lowered)
-    given = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)
-    found, said = benchmark.measure_scale(default.get_config(), given)  # type: ignore[arg-type]
-    assert found["people"] == 32
-    assert found["talk"] == {"gradients": {"all-reduce": {"operations": 1, "arrays": 1, "bytes": 4_000_000}}}
-    row = found["predicted"]["TPU v5e"][0]
+    options = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)
+    results, printed = benchmark.measure_scale(default.get_config(), options)  # type: ignore[arg-type]
+    assert results["people"] == 32
+    assert results["communication"] == {
+        "gradients": {"all-reduce": {"operations": 1, "arrays": 1, "bytes": 4_000_000}}
+    }
+    row = results["predicted"]["TPU v5e"][0]
     assert row["chips"] == 8 and math.isclose(row["parts"]["compute"], 1.4e12 / (0.5 * 197e12))
-    assert "1 operations      1 arrays      4.000 MB" in said and "computing reaches 50% of the peak" in said
+    assert "1 operations      1 arrays      4.000 MB" in printed and "computing reaches 50% of the peak" in printed
     assert (tmp_path / "scale.svg").is_file()
 
 
-def test_mistakes_are_one_line(tmp_path):
+def test_usage_errors_are_one_line(tmp_path):
     for arguments, message in {
         ("inputs",): "there is no part 'inputs': choose some of input, step",
         ("scale",): "set JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=4 to simulate four",
-        ("step", "--sweep=8,x"): "--sweep (=8,x) must be numbers of people, such as 32,64,128",
+        ("step", "--sweep=8,x"): "--sweep (=8,x) must be batch sizes, such as 32,64,128",
         ("step", "--modes=fast"): "--modes (=fast) must be some of default, reduce-overhead, max-autotune",
         ("input", "--rounds=0"): "--rounds (=0) must be at least 1",
         ("memory", "--batches=1"): "--batches (=1) must be at least 2",

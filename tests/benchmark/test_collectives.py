@@ -29,7 +29,7 @@ ENTRY %main {
 """
 
 
-def test_every_kind_is_read_whole_and_once():
+def test_every_kind_is_read_once_and_at_its_full_size():
     found = collectives.read(TEXT)
     assert [(one.kind, one.bytes) for one in found] == [
         ("all-reduce", (512, 6)),
@@ -41,12 +41,11 @@ def test_every_kind_is_read_whole_and_once():
         ("all-to-all", (512,)),
     ]
     assert [one.purpose for one in found[:2]] == [collectives.GRADIENTS, collectives.STATISTICS]
-    assert "gradients  all-gather              2 operations      3 arrays      0.004 MB" in collectives.lines(
-        found
-    )
+    table = collectives.table(collectives.totals(found))
+    assert "gradients  all-gather              2 operations      3 arrays      0.004 MB" in table
 
 
-def test_what_only_batch_normalisation_needs_is_told_from_what_rides_along():
+def test_purposes_follow_from_the_sources():
     norm, weight, loss = "jvp(f)/bn/jit(standardize)/sum", "transpose(jvp(f))/conv", "jvp()/mean"
     for sources, purpose in {
         (norm,): collectives.NORM,
@@ -55,7 +54,7 @@ def test_what_only_batch_normalisation_needs_is_told_from_what_rides_along():
         (loss,): collectives.STATISTICS,
         ("jit(step)/add",): collectives.UPDATE,
     }.items():
-        assert collectives.Operation("all-reduce", (4,) * len(sources), sources).purpose == purpose
+        assert collectives.Collective("all-reduce", (4,) * len(sources), sources).purpose == purpose
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +77,13 @@ def grouped(config):
 
 
 def sizes(config) -> dict[str, int]:
-    """The bytes of a network's weights and of its running statistics."""
+    """Returns the bytes of a network's weights and of its running statistics."""
     shapes = models.shapes(models.build(config), tuple(config.image_size))
     return {part: sum(4 * math.prod(x.shape) for x in jax.tree.leaves(shapes[part])) for part in shapes}
 
 
-def test_groups_within_devices_leave_only_the_gradients(config, grouped):
-    """With them, in one operation, the first group's statistics, the loss, and two sums a joint for the pck."""
+def test_groups_within_devices_reduce_gradients_only(config, grouped):
+    """The same operation carries the first group's statistics, the loss and two sums per joint for the PCK."""
     found = collectives.totals(collectives.read(grouped.as_text()))
     assert set(found) == {collectives.GRADIENTS, collectives.STATISTICS}
     assert found[collectives.STATISTICS] == {"all-reduce": {"operations": 1, "arrays": 1, "bytes": JOINTS}}
@@ -93,14 +92,14 @@ def test_groups_within_devices_leave_only_the_gradients(config, grouped):
     assert reduced["operations"] == 1 and not found[collectives.GRADIENTS]
 
 
-def test_statistics_of_the_whole_batch_cost_operations_in_every_layer(config, grouped):
+def test_statistics_of_the_whole_batch_are_reduced_in_every_layer(config, grouped):
     step = compile_step(config, **{"model.norm_group_size": 0})
     found, before = (collectives.totals(collectives.read(one.as_text())) for one in (step, grouped))
     norm = found[collectives.NORM].pop("all-reduce")
     shapes = models.shapes(models.build(config), tuple(config.image_size))
     layers = len(jax.tree.leaves(shapes["batch_stats"])) // 2
     assert not found[collectives.NORM]
-    assert norm["arrays"] == 4 * layers  # mean and variance; on the way back, two sums
+    assert norm["arrays"] == 4 * layers  # mean and variance, and two sums in the backward pass
     assert norm["bytes"] == 2 * sizes(config)["batch_stats"]
     assert norm["operations"] > 2 * layers
     rest = found[collectives.GRADIENTS]["all-reduce"]["bytes"]
@@ -108,7 +107,7 @@ def test_statistics_of_the_whole_batch_cost_operations_in_every_layer(config, gr
 
 
 @pytest.mark.parametrize("skip", [0, 1])
-def test_a_split_optimizer_state_gathers_what_each_device_updated(config, grouped, skip):
+def test_fsdp_gathers_the_weights_that_each_device_updated(config, grouped, skip):
     split = compile_step(config, fsdp=True, skip_not_finite=skip)
     found, before = (collectives.totals(collectives.read(step.as_text())) for step in (split, grouped))
     gathered = found.pop(collectives.UPDATE)
@@ -117,6 +116,6 @@ def test_a_split_optimizer_state_gathers_what_each_device_updated(config, groupe
     parts = [x for x in shapes if not sharding.split(x.shape, sharding.make_mesh()).is_fully_replicated]
     size = sum(4 * math.prod(x.shape) for x in parts)
     assert gathered == {"all-gather": {"operations": len(parts), "arrays": len(parts), "bytes": size}}
-    assert grouped.moments - split.moments == 2 * size * 3 // 4  # of both moments a quarter stays
+    assert grouped.moments - split.moments == 2 * size * 3 // 4  # a quarter of both moments stays
     gradients = [step.gradients.memory_analysis().output_size_in_bytes for step in (grouped, split)]
     assert gradients[0] - gradients[1] == size * 3 // 4

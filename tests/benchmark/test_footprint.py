@@ -16,30 +16,30 @@ def loader(split: records.Split):
     )
 
 
-linux = pytest.mark.skipif(not footprint.STATUS.is_file(), reason="only Linux tells the memory of a process")
+linux = pytest.mark.skipif(not footprint.STATUS.is_file(), reason="only Linux reports the memory of a process")
 
 
 @linux
-def test_loading_does_not_grow(coco_data):
-    """Were the crops alone left behind, 300 batches would leave 5.5 MB."""
+def test_memory_stays_flat_while_loading(coco_data):
+    """The crops of 300 batches alone are 5.5 MB."""
     split = records.open_split(coco_data / "val2017")
-    readings = footprint.host(loader(split), batches=400, readings=4)
+    readings = footprint.measure_loading(loader(split), batches=400, readings=4)
     assert [number for number, _ in readings] == [100, 200, 300, 400]
     assert readings[0][1] > 0.01 and readings[-1][1] - readings[0][1] < 1e-3
 
 
 @linux
-def test_memory_is_that_of_arrays_and_not_of_mapped_files(tmp_path):
-    before = footprint.anonymous()
-    fetched = mmap.mmap(-1, 2**26, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # never reused
-    held = np.frombuffer(fetched, np.uint8)
-    held[:] = 1
-    assert footprint.anonymous() - before > 0.9 * held.size
-    held.tofile(tmp_path / "file")
-    before = footprint.anonymous()
+def test_anonymous_memory_counts_arrays_but_not_mapped_files(tmp_path):
+    before = footprint.anonymous_memory()
+    pages = mmap.mmap(-1, 2**26, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # fresh pages
+    array = np.frombuffer(pages, np.uint8)
+    array[:] = 1
+    assert footprint.anonymous_memory() - before > 0.9 * array.size
+    array.tofile(tmp_path / "file")
+    before = footprint.anonymous_memory()
     mapped = np.memmap(tmp_path / "file", np.uint8, "r")
-    assert int(mapped.sum(dtype=np.int64)) == held.size
-    assert footprint.anonymous() - before < 0.1 * held.size
+    assert int(mapped.sum(dtype=np.int64)) == array.size
+    assert footprint.anonymous_memory() - before < 0.1 * array.size
 
 
 @pytest.fixture
@@ -50,31 +50,33 @@ def config():
     return config
 
 
-def test_computing_again_needs_less_memory(config):
-    found, needs = footprint.remat(config, rounds=2)
-    assert needs[footprint.AGAIN] < needs[footprint.KEPT]
-    assert list(found.rates) == [footprint.KEPT, footprint.AGAIN] and found.reference == footprint.KEPT
-    assert "activations kept" in footprint.sizes(needs)
-    assert footprint.growth([(1, 0.4), (2, 0.5)]) == "  the host, after 2 batches 0.500 GB, after 2 0.500 GB"
+def test_recomputing_activations_needs_less_memory(config):
+    result, needed = footprint.measure_step(config, rounds=2)
+    assert needed[footprint.RECOMPUTED] < needed[footprint.KEPT]
+    assert list(result.rates) == [footprint.KEPT, footprint.RECOMPUTED] and result.reference == footprint.KEPT
+    assert "activations kept" in footprint.step_summary(needed)
+    assert footprint.loading_summary([(1, 0.4), (2, 0.5)]) == (
+        "  the host, after 2 batches 0.500 GB, after 2 0.500 GB"
+    )
 
 
-@pytest.mark.parametrize(("has", "taking_part"), [(20, 2), (15, 1), (5, 0)])
-def test_only_what_fits_takes_part(monkeypatch, config, has, taking_part):
+@pytest.mark.parametrize(("available", "contenders"), [(20, 2), (15, 1), (5, 0)])
+def test_only_steps_that_fit_take_part(monkeypatch, config, available, contenders):
     lowered = types.SimpleNamespace(compile=lambda: None)
-    needs = iter([20, 10])
+    needed = iter([20, 10])
     monkeypatch.setattr(footprint.memory, "lower_step", lambda *_: lowered)
-    monkeypatch.setattr(footprint.memory, "needed", lambda _: next(needs))
-    monkeypatch.setattr(footprint.memory, "available", lambda _: has)
-    monkeypatch.setattr(footprint.step, "ours_training", lambda *_: lambda: 8)
-    if taking_part:
-        found = footprint.remat(config, rounds=1)[0]
-        assert list(found.rates) == [footprint.KEPT, footprint.AGAIN][-taking_part:]
+    monkeypatch.setattr(footprint.memory, "needed", lambda _: next(needed))
+    monkeypatch.setattr(footprint.memory, "available", lambda _: available)
+    monkeypatch.setattr(footprint.workload, "train", lambda *_: lambda: 8)
+    if contenders:
+        result, _ = footprint.measure_step(config, rounds=1)
+        assert list(result.rates) == [footprint.KEPT, footprint.RECOMPUTED][-contenders:]
     else:
         with pytest.raises(ValueError, match=r"no step fits: .*; take a smaller --batch"):
-            footprint.remat(config, rounds=1)
+            footprint.measure_step(config, rounds=1)
 
 
-def test_a_system_that_does_not_tell_is_named(monkeypatch, tmp_path):
+def test_systems_other_than_linux_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(footprint, "STATUS", tmp_path / "nothing")
-    with pytest.raises(ValueError, match="only Linux says"):
-        footprint.anonymous()
+    with pytest.raises(ValueError, match="which has it on Linux only"):
+        footprint.anonymous_memory()

@@ -3,17 +3,17 @@ import pytest
 from hrnet_jax.benchmark import roofline
 
 
-def test_a_program_cannot_be_faster_than_operations_or_bytes_allow():
-    cost, reached = {"operations": 6e9, "bytes": 4e9, "memory": 1e9}, {"operations": 3e9, "bytes": 1e9}
-    limits = roofline.shares(cost, reached, seconds=8.0)
+def test_the_limit_is_the_longer_of_operations_and_bytes():
+    cost, rates = {"operations": 6e9, "bytes": 4e9, "memory": 1e9}, {"operations": 3e9, "bytes": 1e9}
+    limits = roofline.limits(cost, rates, seconds=8.0)
     assert limits == {"operations": 2, "bytes": 4, "share": 0.5}
-    text = roofline.lines(cost, reached, limits)
+    text = roofline.summary(cost, rates, limits)
     assert "6.0 G operations counted at 3 G/s would take 2 s" in text and "50% of the step's time" in text
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_rates_are_measured(monkeypatch, dtype):
+def test_peak_rates_are_positive(monkeypatch, dtype):
     monkeypatch.setattr(roofline, "SIDE", {"cpu": 64})
     monkeypatch.setattr(roofline, "BYTES", {"cpu": 2**16})
-    found = roofline.rates(dtype, rounds=2)
+    found = roofline.peak_rates(dtype, rounds=2)
     assert set(found) == {"operations", "bytes"} and min(found.values()) > 0

@@ -6,7 +6,7 @@ import pytest
 
 from configs import default
 from hrnet_jax import models, optimizer, sharding, tasks, training
-from hrnet_jax.benchmark import step
+from hrnet_jax.benchmark import workload
 from hrnet_jax.run import memory, setup
 
 ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
@@ -27,7 +27,7 @@ def mesh():
 
 def test_the_compiled_step_takes_the_pipelines_batches(config, mesh):
     compiled = setup.compile_step(config, ADAM, mesh)
-    batch = step.made_up_batch(config, 8)
+    batch = workload.made_up_batch(config, 8)
     inputs = tasks.build(config).inputs()
     assert {name: (batch[name].shape, batch[name].dtype) for name in inputs} == {
         name: (shape.shape, shape.dtype) for name, shape in inputs.items()
@@ -68,7 +68,7 @@ def test_two_programs_do_what_the_step_does_that_is_one(config, fields):
     compiled = setup.compile_step(config, ADAM, mesh)
     joined = jax.jit(setup.make_train_step(config, tasks.build(config), ADAM, mesh))
     first = training.init_state(training.init_variables(model, (64, 32), 0), ADAM)
-    batch = step.made_up_batch(config, 8)
+    batch = workload.made_up_batch(config, 8)
     batch = sharding.place_batch({name: batch[name] for name in tasks.build(config).inputs()}, mesh)
     ours, theirs = (sharding.place_state(first, mesh, config.fsdp) for _ in range(2))
     for _ in range(2):
