@@ -91,7 +91,16 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
       ValueError: it cannot be written.
     """
-    begin(path, text.encode()).close()
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically: after a crash it is either the old one or the new.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    begin(path, content).close()
 
 
 def append_text(path: Path, text: str) -> None:
@@ -135,8 +144,7 @@ def writing(path: Path) -> Iterator[None]:
         else:
             raise
         raise ValueError(
-            f"{path} cannot be written ({reason}): {remedy}; the same command then goes on from the last"
-            " checkpoint"
+            f"{path} cannot be written ({reason}): {remedy}, then run the same command again"
         ) from error
 
 

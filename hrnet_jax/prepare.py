@@ -166,9 +166,13 @@ def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sour
     for file in (annotations, boxes):
         if file and not file.is_file():
             raise validation.missing(file)
-    # All of COCO's test splits take their photos from one folder.
-    folder = split if with_people else split.replace("test-dev", "test")
-    return Sources("coco", split, annotations, photo_stores.locate(root, folder), with_people, boxes)
+    place = photo_stores.locate(root, photos_name(split, with_people))
+    return Sources("coco", split, annotations, place, with_people, boxes)
+
+
+def photos_name(split: str, with_people: bool) -> str:
+    """Returns the name of the folder or zip file of a split's photos. COCO's test splits share one."""
+    return split if with_people else split.replace("test-dev", "test")
 
 
 def _describe(summary: dict) -> str:

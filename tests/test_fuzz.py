@@ -61,12 +61,12 @@ def truth(path: pathlib.Path) -> None:
 
 def boxes(path: pathlib.Path) -> None:
     photos = {number: photo_stores.Photo(number, f"{number}.jpg", 64, 48) for number in (10, 20)}
-    known = coco.Annotations(path, {"id": 1}, photos, {}, 0)
+    known = coco.Annotations(path, {"id": 1}, photos, {}, [])
     check_people(detections.load(path, known, COCO)[0], COCO)
 
 
 def mpii_people(path: pathlib.Path) -> None:
-    check_people(mpii.load(path, MPII)[1], MPII)
+    check_people(mpii.select_people(mpii.load(path, MPII))[0], MPII)
 
 
 def mpii_truth(path: pathlib.Path) -> None:

@@ -342,7 +342,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     slow = """if True:
         import time
         from hrnet_jax import prepare
-        from hrnet_jax.datasets.places import Folder
+        from hrnet_jax.datasets.photo_stores import Folder
         read = Folder.read
         Folder.read = lambda self, name: time.sleep(600) if "20" in name else read(self, name)
         prepare.main()

@@ -78,7 +78,7 @@ def test_missing_and_broken_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`skeleton` \(='centaur'\) is neither .* one of: coco, mpii"):
         skeletons.load("centaur")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ValueError, match=r"broken\.json is not whole JSON"):
+    with pytest.raises(ValueError, match=r"broken\.json is not valid JSON"):
         skeletons.load(tmp_path / "broken.json")
 
 

@@ -6,6 +6,7 @@ written last, has each photo's id, height and width. Pixels are those that `plac
 """
 
 import functools
+import io
 import os
 import pathlib
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from hrnet_jax import validation
+from hrnet_jax import buckets, validation
 from hrnet_jax.datasets import image_headers, photo_stores
 
 PIXELS, TABLE = "decoded.rgb", "decoded.npy"
@@ -113,8 +114,9 @@ def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
         partial.unlink(missing_ok=True)
         raise
     os.replace(partial, directory / PIXELS)
-    np.save(directory / f".{TABLE}", table)
-    os.replace(directory / f".{TABLE}", directory / TABLE)
+    content = io.BytesIO()
+    np.save(content, table)
+    buckets.replace_bytes(directory / TABLE, content.getvalue())
     return total
 
 

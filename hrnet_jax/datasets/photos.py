@@ -166,7 +166,7 @@ def read(directory: pathlib.Path) -> Records:
     try:
         (split,) = validation.require(validation.read_json(path), "splits", list, "it")
         lengths = [int(length) for length in validation.names(split["shardLengths"], "`shardLengths`")]
-        if not lengths or min(lengths) < 0 or not sum(lengths) < validation.INTEGERS:
+        if not lengths or min(lengths) < 0 or not sum(lengths) < validation.INT64_LIMIT:
             raise ValueError(f"`shardLengths` (={validation.short_repr(lengths)}) must be numbers of records")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error

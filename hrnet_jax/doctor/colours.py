@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hrnet_jax.datasets.records import SEEN, AnnotatedPeople
 from hrnet_jax.doctor import binomial_test, joint_names, side_cues
 from hrnet_jax.doctor.binomial_test import Checks
 from hrnet_jax.doctor.findings import Finding, found
-from hrnet_jax.doctor.tables import SEEN, People
 from hrnet_jax.skeletons import Skeleton
 
 FLOOR = 0.8
@@ -27,7 +27,7 @@ REMEDY = (
 Faces = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows of people, middles [N, 2], radii [N] in photo pixels
 
 
-def faces(people: People, skeleton: Skeleton) -> Faces:
+def faces(people: AnnotatedPeople, skeleton: Skeleton) -> Faces:
     """Returns where faces are to be seen; none if the skeleton's joints do not tell."""
     at = {name: people.joints[:, k] for k, name in enumerate(joint_names.usual(skeleton))}
     marks = {name: people.flags[:, k] for k, name in enumerate(joint_names.usual(skeleton))}
@@ -50,7 +50,7 @@ def redness(photo: np.ndarray, middle: np.ndarray, radius: float) -> float:
 
 
 def examine(
-    people: People, skeleton: Skeleton, read: Callable[[int], np.ndarray | None]
+    people: AnnotatedPeople, skeleton: Skeleton, read: Callable[[int], np.ndarray | None]
 ) -> tuple[str, list[Finding]]:
     """Returns what the colour order was told from, and whether it is wrong.
 

@@ -84,9 +84,9 @@ def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
     """Reads a JSON file, and says what of it is no finite number.
 
     Raises:
-      OSError, ValueError: it cannot be read; see `fields.read_odd_json`.
+      OSError, ValueError: it cannot be read; see `validation.read_json_leniently`.
     """
-    content, odd = validation.read_odd_json(path)
+    content, odd = validation.read_json_leniently(path)
     what = "{count} numbers are not finite: write finite ones, or leave the entries out"
     return content, found("numbers_not_finite", "error", odd, what, remedy)
 

@@ -92,7 +92,7 @@ def _starts(workdir: pathlib.Path) -> list[int]:
         steps = {start.get("step") for start in manifest.read(workdir)}
     except (OSError, ValueError, TypeError):  # it is told of where the data are held against it
         return []
-    return sorted(step for step in steps if type(step) is int and 0 < step < validation.INTEGERS)
+    return sorted(step for step in steps if type(step) is int and 0 < step < validation.INT64_LIMIT)
 
 
 def _order(lines: list[dict], every: int, starts: list[int]) -> list[Finding]:

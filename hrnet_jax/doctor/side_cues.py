@@ -18,9 +18,9 @@ import dataclasses
 
 import numpy as np
 
+from hrnet_jax.datasets.records import SEEN, AnnotatedPeople
 from hrnet_jax.doctor import joint_names
 from hrnet_jax.doctor.binomial_test import Checks
-from hrnet_jax.doctor.tables import SEEN, People
 from hrnet_jax.skeletons import Skeleton
 
 EYES_FLOOR, FLOOR = 0.97, 0.85
@@ -57,7 +57,7 @@ def pairs(skeleton: Skeleton) -> dict[str, Pair]:
     return named
 
 
-def cues(people: People, skeleton: Skeleton) -> list[Cue]:
+def cues(people: AnnotatedPeople, skeleton: Skeleton) -> list[Cue]:
     """Returns what speaks about left and right, crowds left out."""
     named, single = pairs(skeleton), ~people.crowd
     found: list[Cue] = []
@@ -91,30 +91,30 @@ def _at(skeleton: Skeleton, names: tuple[str, ...]) -> list[int]:
     return [joint_names.usual(skeleton).index(name) for name in names]
 
 
-def _seen_face(people: People, skeleton: Skeleton) -> np.ndarray:
+def _seen_face(people: AnnotatedPeople, skeleton: Skeleton) -> np.ndarray:
     """[N] bool: nose and both eyes are seen; where a data set knows no hidden joints, labelled."""
     marks = people.flags[:, _at(skeleton, FACE)]
     return np.all((marks >= min(SEEN, people.flags.max(initial=0))) & (marks > 0), axis=1)
 
 
-def _face(people: People, skeleton: Skeleton, single: np.ndarray) -> Checks:
+def _face(people: AnnotatedPeople, skeleton: Skeleton, single: np.ndarray) -> Checks:
     nose, left, right = (people.joints[:, joint] for joint in _at(skeleton, FACE))
     turn = _cross(left - right, nose - (left + right) / 2)
     rows = _seen_face(people, skeleton) & single & (turn != 0)
-    return Checks(turn[rows] > 0, people.id[rows], EYES_FLOOR)
+    return Checks(turn[rows] > 0, people.annotation_id[rows], EYES_FLOOR)
 
 
-def _shoulders(people: People, skeleton: Skeleton, pair: Pair, single: np.ndarray) -> Checks:
+def _shoulders(people: AnnotatedPeople, skeleton: Skeleton, pair: Pair, single: np.ndarray) -> Checks:
     left, right = (people.joints[:, joint] for joint in pair)
     down = (left + right) / 2 - people.joints[:, _at(skeleton, FACE)[0]]
     turn = _cross(left - right, down)
     wide = np.linalg.norm(left - right, axis=-1) > TURNED * np.linalg.norm(down, axis=-1)
     both = people.labelled[:, list(pair)].all(axis=1)
     rows = _seen_face(people, skeleton) & both & wide & single
-    return Checks(turn[rows] > 0, people.id[rows], FLOOR)
+    return Checks(turn[rows] > 0, people.annotation_id[rows], FLOOR)
 
 
-def _ears(people: People, skeleton: Skeleton, pair: Pair, single: np.ndarray) -> Checks:
+def _ears(people: AnnotatedPeople, skeleton: Skeleton, pair: Pair, single: np.ndarray) -> Checks:
     """A vote for each ear of those who are seen with both eyes, since most show one."""
     _, left, right = (people.joints[:, joint] for joint in _at(skeleton, FACE))
     face = _seen_face(people, skeleton) & single
@@ -123,11 +123,11 @@ def _ears(people: People, skeleton: Skeleton, pair: Pair, single: np.ndarray) ->
         side = sign * ((people.joints[:, joint] - (left + right) / 2) * (left - right)).sum(axis=-1)
         rows = face & people.labelled[:, joint] & (side != 0)
         yes.append(side[rows] > 0)
-        ids.append(people.id[rows])
+        ids.append(people.annotation_id[rows])
     return Checks(np.concatenate(yes), np.concatenate(ids), FLOOR)
 
 
-def _near(people: People, pair: Pair, of: Pair, single: np.ndarray) -> Checks:
+def _near(people: AnnotatedPeople, pair: Pair, of: Pair, single: np.ndarray) -> Checks:
     """Votes on whether two pairs lie side by side rather than crosswise."""
     (a, b), (c, d) = pair, of
 
@@ -137,7 +137,7 @@ def _near(people: People, pair: Pair, of: Pair, single: np.ndarray) -> Checks:
     own, crossed = apart(a, c) + apart(b, d), apart(a, d) + apart(b, c)
     clear = np.abs(crossed - own) > CLEAR * (crossed + own)
     rows = people.labelled[:, [a, b, c, d]].all(axis=1) & clear & single
-    return Checks(crossed[rows] > own[rows], people.id[rows], FLOOR)
+    return Checks(crossed[rows] > own[rows], people.annotation_id[rows], FLOOR)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

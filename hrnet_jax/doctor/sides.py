@@ -8,11 +8,11 @@ than from behind.
 
 import numpy as np
 
+from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import binomial_test, side_cues
 from hrnet_jax.doctor.binomial_test import Checks
 from hrnet_jax.doctor.findings import Finding, found
 from hrnet_jax.doctor.side_cues import Cue
-from hrnet_jax.doctor.tables import People
 from hrnet_jax.skeletons import Skeleton
 
 # With a third of the people seen from the front at most, and more against it than halves would give by chance, a
@@ -22,7 +22,7 @@ UPRIGHT = 0.5  # of the height difference: shoulders less wide than that are no 
 CHECK = "look at a few: exchange left and right in the file, or give the skeleton whose order it has (--skeleton)"
 
 
-def examine(people: People, skeleton: Skeleton) -> tuple[str, list[Finding]]:
+def examine(people: AnnotatedPeople, skeleton: Skeleton) -> tuple[str, list[Finding]]:
     """Returns what left and right were told from, and what is wrong with them."""
     cues = side_cues.cues(people, skeleton)
     wrong, doubt = swapped(cues)
@@ -66,7 +66,7 @@ def _mirrored(cues: list[Cue]) -> list[Finding]:
     return found("sides_mirrored", "warning", both, what, CHECK)
 
 
-def _behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Finding]:
+def _behind(people: AnnotatedPeople, skeleton: Skeleton, cues: list[Cue]) -> list[Finding]:
     """Where no faces tell: most people seem to be seen from behind."""
     pair = side_cues.pairs(skeleton).get("shoulder")
     if pair is None or any(cue.of is None and binomial_test.verdict(cue.votes) != "unknown" for cue in cues):
@@ -75,7 +75,7 @@ def _behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Finding
     across = left - right
     rows = people.labelled[:, list(pair)].all(axis=1) & ~people.crowd
     rows &= np.abs(across[:, 0]) > UPRIGHT * np.abs(across[:, 1])
-    votes = Checks(across[rows, 0] > 0, people.id[rows], 0.5)
+    votes = Checks(across[rows, 0] > 0, people.annotation_id[rows], 0.5)
     few = votes.yes.mean() < FROM_THE_FRONT if len(votes) >= LEAST_PEOPLE else False
     behind = votes.against if few and binomial_test.verdict(votes) != "right" else ()
     what = f"all but {votes} people seem to be seen from behind: left and right may be swapped in all pairs"

@@ -38,7 +38,7 @@ TRICKS = [
 @pytest.mark.parametrize("name", TRICKS)
 def test_names_that_lead_out_of_the_photos_are_refused_with_file_entry_and_value(tmp_path, name):
     path = with_names(tmp_path / "root", "000000000010.jpg", name)
-    with pytest.raises(ValueError, match=r"images\[1\]: `file_name` \(=.*must be a path inside .*name the photo"):
+    with pytest.raises(ValueError, match=r"images\[1\]: `file_name` \(=.*must be a path inside .*correct the"):
         coco.load(path, COCO)
     with pytest.raises(ValueError, match=str(path)):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out")

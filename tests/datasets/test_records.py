@@ -203,7 +203,7 @@ def test_records_of_other_photos_are_never_shown(split, tmp_path):
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [
-        (["2"], r"people.npz is of more than 2 photos: prepare"),
+        (["2"], r"people.npz refers to more than 2 photos: prepare"),
         (["9" * 18], r"val2017 holds 9+ photos, not 3: prepare"),
         (["-1"], r"dataset_info.json is damaged \(`shardLengths`"),
         ([3], r"dataset_info.json is damaged .*must be a list of names"),
@@ -220,10 +220,10 @@ def test_wrong_numbers_of_records_are_noticed(split, lengths, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("photo_index", 3, r"people.npz is of more than 3 photos"),
-        ("photo_index", -1, r"people.npz is of more than 3 photos"),
-        ("box", np.nan, r"people.npz is damaged \(not all is finite\)"),
-        ("joints", np.inf, r"people.npz is damaged \(not all is finite\)"),
+        ("photo_index", 3, r"people.npz refers to more than 3 photos"),
+        ("photo_index", -1, r"people.npz refers to more than 3 photos"),
+        ("box", np.nan, r"people.npz is damaged \(a number is not finite\)"),
+        ("joints", np.inf, r"people.npz is damaged \(a number is not finite\)"),
     ],
 )
 def test_tables_with_impossible_values_are_refused(split, name, value, message):

@@ -17,10 +17,10 @@ import pytest
 
 from configs import default
 from hrnet_jax import checkpoint, pipeline, prepare
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import coco, records
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.doctor import __main__ as doctor
-from hrnet_jax.doctor import joint_names, people, run_directories, tables
+from hrnet_jax.doctor import joint_names, people, run_directories
 from hrnet_jax.run import directory, logger, manifest
 from hrnet_jax.skeletons import COCO
 
@@ -643,8 +643,8 @@ def test_annotated_boxes_are_no_dummy(made_up, tmp_path):
 def test_many_people_on_one_photo_take_no_time():
     count, skeleton = 2000, damages.COCO
     place = np.arange(count) % 50
-    row = ([0, 0, 60, 60], 900, False, np.tile([30, 30, 2], (skeleton.num_joints, 1)))
-    table = tables.people([(number, 1, *row) for number in range(count)], skeleton.num_joints)
+    person = {"image_id": 1, "bbox": [0, 0, 60, 60], "area": 900, "keypoints": [30, 30, 2] * skeleton.num_joints}
+    table = coco.table([person | {"id": number} for number in range(count)], skeleton)
     table.box[:, 0] = 100 * place
     table.joints[..., 0] += 100 * place[:, None]
     started = time.process_time()
