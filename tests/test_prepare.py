@@ -106,7 +106,7 @@ def test_a_bad_photo_is_left_out_with_its_people_and_boxes(tmp_path, capsys):
         "count": 4,
         "examples": [
             "000000000001.jpg: missing",
-            "000000000002.jpg: not a whole image",
+            "000000000002.jpg: not a complete image",
             "000000000003.jpg: not a JPEG or PNG file: save it as one",
             "000000000005.jpg: 64x48, but 80x48 in the annotations",
         ],
@@ -130,9 +130,7 @@ def test_no_photo_at_all_is_an_error(tmp_path):
     root = made_coco.write(tmp_path / "root")
     for file in (root / "images" / "val2017").iterdir():
         file.unlink()
-    with pytest.raises(
-        ValueError, match=r"val2017: not one of 3 photos could be read: 000000000010.jpg \(missing\)"
-    ):
+    with pytest.raises(ValueError, match=r"val2017: none of 3 photos could be read: 000000000010.jpg \(missing\)"):
         prepare.prepare_coco(root, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -267,7 +265,7 @@ def remove(name):
         (
             lambda root: (remove("images")(root), (root / "val2017.zip").write_text("PK")),
             ValueError,
-            r"val2017.zip is not a whole zip file",
+            r"val2017.zip is not a complete zip file",
         ),
     ],
 )

@@ -58,10 +58,10 @@ def test_a_users_own_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sigmas": [0.1]}, "must be 17 numbers from 0.0001 on"),
-        ({"sigmas": [0.1] * 16 + [1e-300]}, "must be 17 numbers from 0.0001 on"),
+        ({"sigmas": [0.1]}, "must be 17 numbers of at least 0.0001"),
+        ({"sigmas": [0.1] * 16 + [1e-300]}, "must be 17 numbers of at least 0.0001"),
         ({"limbs": [["nose", "tail"]]}, "'tail' is not among its joints"),
-        ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint stands twice in `flip_pairs`"),
+        ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint is in two of the `flip_pairs`"),
         ({"joints": ["nose", "nose"]}, "is not among its joints"),
         ({"colour": "red"}, "needs the fields name, joints"),
     ],

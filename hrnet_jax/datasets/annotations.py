@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from hrnet_jax import buckets
 from hrnet_jax.datasets import coco, detections, mpii, records
-from hrnet_jax.datasets.photo_stores import Photo, Place
+from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.skeletons import Skeleton
 
 
@@ -29,7 +29,7 @@ class Sources:
     dataset: str
     split: str
     annotations: pathlib.Path
-    photos: Place
+    photos: PhotoStore
     with_people: bool = True
     detections: pathlib.Path | None = None
     truth: pathlib.Path | None = None

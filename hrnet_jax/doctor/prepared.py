@@ -23,7 +23,7 @@ MADE_OF = ("summary.json", "people.npz", "skeleton.json", "photos/1.0.0")
 
 
 class RecordStore:
-    """A photo store (`photo_stores.Place`) on the records of a split, by file name."""
+    """A `PhotoStore` of the records of a split, by file name."""
 
     def __init__(self, path: pathlib.Path, photos: Sequence[dict], rows: dict[str, tuple[int, int]]):
         self.path = path
@@ -188,10 +188,10 @@ def _pictures(
     what = f"there are {count:,} records of photos, but {len(photos):,} photos in the annotations"
     findings = found("records_damaged", "error", other, what, AGAIN)
     rows = {photo.file_name: (row, number) for row, (number, photo) in enumerate(photos.items())}
-    place = RecordStore(directory / "photos", photo_list, rows)
-    looks, facts, about = splits.examine_photos(place, photos, directory.name)
+    store = RecordStore(directory / "photos", photo_list, rows)
+    looks, facts, about = splits.examine_photos(store, photos, directory.name)
     if table is not None and len(table):
-        more, colours = splits.examine_colours(table, skeleton, photos, place, looks)
+        more, colours = splits.examine_colours(table, skeleton, photos, store, looks)
         facts, about = facts | more, about + colours
     return facts, findings + about, splits.named(photos, looks)
 

@@ -5,7 +5,7 @@ import pathlib
 
 from hrnet_jax import prepare, skeletons
 from hrnet_jax.datasets import mpii, photo_stores
-from hrnet_jax.datasets.photo_stores import Photo, Place
+from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import boxes, coco_files, mpii_files, pictures, splits
 from hrnet_jax.doctor.findings import Examination, Finding, found, with_location
@@ -73,7 +73,7 @@ def _coco_split(
 def _examine(
     file: pathlib.Path,
     split: str,
-    place: Place | Exception,
+    place: PhotoStore | Exception,
     photos: dict[int, Photo],
     people: AnnotatedPeople,
     skeleton: Skeleton,
@@ -135,7 +135,7 @@ def _truth(path: pathlib.Path, rows: int) -> list[Finding]:
     return found("truth", "error", other, f"it is of {len(truth):,} people, the JSON file of {rows:,}", remedy)
 
 
-def _locate(root: pathlib.Path, name: str) -> Place | Exception:
+def _locate(root: pathlib.Path, name: str) -> PhotoStore | Exception:
     try:
         return photo_stores.locate(root, name)
     except (ValueError, OSError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from hrnet_jax.datasets import photo_stores
-from hrnet_jax.datasets.photo_stores import Photo, Place
+from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import colours, people, pictures, sides
 from hrnet_jax.doctor.findings import Examination, Finding, not_examined, topic, with_location
@@ -55,7 +55,7 @@ def examine_people(
 
 @topic("colour order", {})
 def examine_colours(
-    table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], place: Place, looks: Looks
+    table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], place: PhotoStore, looks: Looks
 ) -> tuple[dict[str, str], list[Finding]]:
     """Examines the colours of faces on readable photos."""
 
@@ -74,7 +74,7 @@ def _located(table: AnnotatedPeople) -> AnnotatedPeople:
 
 
 def examine_photos(
-    place: Place, photos: Mapping[int, Photo], title: str
+    place: PhotoStore, photos: Mapping[int, Photo], title: str
 ) -> tuple[Looks, dict[str, str], list[Finding]]:
     """Reads and examines all photos."""
     looks = pictures.look(place, photos, title)

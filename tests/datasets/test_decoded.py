@@ -94,7 +94,7 @@ def test_preparing_again_without_them_says_so(root, tmp_path, capsys):
     directory = prepared(root, tmp_path / "out", decode=True)
     prepared(root, tmp_path / "out", force=True)
     assert records.open_split(directory).decoded is None
-    assert "removed with the photos of before; --decoded makes them again" in capsys.readouterr().out
+    assert "removed with the old photos; --decoded makes them again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

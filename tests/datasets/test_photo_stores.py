@@ -117,7 +117,7 @@ def test_a_zip_file_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monk
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.jpg", bytes(10**6 + 1))
     problem = photo_stores.read_checked(photo_stores.Zip(tmp_path / "a.zip"), photo_stores.Photo(1, "a.jpg"))[2]
-    assert problem == "1,000,001 bytes, but up to 1,000,000 are taken"
+    assert problem == "1,000,001 bytes, but up to 1,000,000 are accepted"
 
 
 def pretending(path, size):
@@ -200,7 +200,7 @@ def test_a_jpeg_of_endless_scans_is_refused(progressive):
     last = encoded.rindex(b"\xff\xda")
     bomb = encoded[:-2] + encoded[last : last + 10] * 1000 + encoded[-2:]
     if progressive:
-        with pytest.raises(ValueError, match=r"1,0\d\d scans, but up to .* and 100 are taken: save it again"):
+        with pytest.raises(ValueError, match=r"1,0\d\d scans, but up to .* and 100 are accepted: save it again"):
             photo_stores.decode(bomb, photo_id=7)
     else:
         assert image_headers.size(bomb) == (64, 48)  # one scan has all pixels: what follows is not looked at
