@@ -86,19 +86,8 @@ def prepare_mpii(
     People are in the order of the file, and `annotation_id` is the row. PCKh of a split needs
     ``annot/gt_<split>.mat``. An existing split from the same files is not rewritten.
 
-    Args:
-      root: holds ``annot/`` and ``images/`` (or ``images.zip``).
-      out: each split becomes a directory in it.
-      splits: such as ``["valid"]``; None for all of `MPII_SPLITS` with a file.
-      force: rewrite existing splits.
-      decode: also store the decoded photos, see `decoded`.
-
-    Returns:
-      The summary of each split.
-
-    Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: a row of a file is invalid.
+    Arguments, result and errors are those of `prepare_coco`. `splits` is such as ``["valid"]``, or None for all of
+    `MPII_SPLITS` with a file.
     """
     root, out = pathlib.Path(root), pathlib.Path(out)
     if not root.is_dir():

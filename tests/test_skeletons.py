@@ -38,7 +38,7 @@ def test_mirroring_twice_changes_nothing():
     assert names[order][5] == "right_shoulder" and names[order][0] == "nose"
 
 
-def test_a_users_own_file(tmp_path):
+def test_a_skeleton_file_is_read_and_written(tmp_path):
     path = tmp_path / "dog.json"
     fields = {
         "name": "dog",
@@ -66,7 +66,7 @@ def test_a_users_own_file(tmp_path):
         ({"colour": "red"}, "needs the fields name, joints"),
     ],
 )
-def test_contradictions_are_named(tmp_path, change, message):
+def test_errors_name_contradictions(tmp_path, change, message):
     path = tmp_path / "skeleton.json"
     skeletons.save(skeletons.COCO, path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
@@ -74,7 +74,7 @@ def test_contradictions_are_named(tmp_path, change, message):
         skeletons.load(path)
 
 
-def test_missing_and_broken_files_are_named(tmp_path):
+def test_errors_name_missing_and_broken_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`skeleton` \(='centaur'\) is neither .* one of: coco, mpii"):
         skeletons.load("centaur")
     (tmp_path / "broken.json").write_text("{")
@@ -87,6 +87,6 @@ def test_joint_names_must_be_distinct():
         dataclasses.replace(skeletons.COCO, joints=("nose",) * 17)
 
 
-def test_joint_numbers_must_exist():
+def test_joint_indices_must_exist():
     with pytest.raises(ValueError, match="between 0 and 16"):
         dataclasses.replace(skeletons.COCO, upper_body=(17,))

@@ -1,7 +1,6 @@
 """The source files of a split, read into one form for all formats: COCO's and MPII's."""
 
 import dataclasses
-import functools
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -83,35 +82,33 @@ def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
 
 def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     annotations = coco.load(sources.annotations, skeleton, with_people=sources.with_people)
-    people = Selection(*coco.select_people(annotations, skeleton))
-    boxes = None
+    people, boxes = Selection(*coco.select_people(annotations, skeleton)), None
     if sources.detections:
         boxes = Selection(*detections.load(sources.detections, annotations, skeleton))
-    return SplitContent(annotations.photos, people, boxes, functools.partial(_write_coco_truth, annotations))
 
+    def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
+        content = coco.ground_truth(annotations, photo_ids)
+        buckets.replace_text(directory / records.TRUTH["coco"], json.dumps(content))
 
-def _write_coco_truth(annotations: coco.Annotations, directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
-    content = coco.ground_truth(annotations, photo_ids)
-    buckets.replace_text(directory / records.TRUTH["coco"], json.dumps(content))
+    return SplitContent(annotations.photos, people, boxes, write_truth)
 
 
 def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:
     rows = mpii.load(sources.annotations, skeleton)
+    count = len(rows.people)
     truth = mpii.read_truth(sources.truth, skeleton) if sources.truth else None
-    if truth and len(truth) != len(rows.people):
-        count = len(rows.people)
+    if truth and len(truth) != count:
         raise ValueError(
             f"{sources.truth} is of {len(truth)} people, but {sources.annotations} of {count}: they must be of the"
             " same split, in the same order"
         )
-    people = Selection(*mpii.select_people(rows))
-    return SplitContent(rows.photos, people, None, functools.partial(_write_mpii_truth, truth))
 
+    def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
+        del photo_ids  # rows keep their numbers, so the truth is written whole
+        if truth:
+            mpii.save_truth(truth, directory / records.TRUTH["mpii"])
 
-def _write_mpii_truth(truth: mpii.Truth | None, directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
-    del photo_ids  # rows keep their numbers, so the truth is written whole
-    if truth:
-        mpii.save_truth(truth, directory / records.TRUTH["mpii"])
+    return SplitContent(rows.photos, Selection(*mpii.select_people(rows)), None, write_truth)
 
 
 READERS = {"coco": _read_coco, "mpii": _read_mpii}

@@ -66,13 +66,8 @@ def read(
 ) -> Annotations:
     """Validates the content of an annotation file. Skips invalid entries if `on_error` returns.
 
-    Args:
-      path: of the file.
-      content: of the file.
-      skeleton: of the people.
-      on_error: handles each error. The kinds are photos_malformed, photo_ids_twice, photos_none, categories,
-        category_malformed, keypoint_names, people_malformed, ids_twice and photos_unknown.
-      with_people: see `load`.
+    The kinds of errors are photos_malformed, photo_ids_twice, photos_none, categories, category_malformed,
+    keypoint_names, people_malformed, ids_twice and photos_unknown.
 
     Raises:
       ValueError: a list of entries is missing.
@@ -113,15 +108,16 @@ def _check_keypoint_names(category: dict, skeleton: Skeleton, on_error: OnError)
     except ValueError as error:
         on_error("category_malformed", PERSON, str(error))
         return
-    remedy = "give the skeleton of this data set with --skeleton FILE"
-    listed = ", ".join(names)[:500]
-    if len(names) != skeleton.num_joints:
-        found = f"{len(names)} keypoints ({listed:.200})"
-        wanted = f"the skeleton {skeleton.name!r} has {skeleton.num_joints} joints"
-        on_error("keypoint_names", PERSON, f"{_CATEGORY} has {found}, but {wanted}: {remedy}")
-    elif set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
-        wanted = f"the skeleton {skeleton.name!r} has them in another order ({', '.join(skeleton.joints)})"
-        on_error("keypoint_names", PERSON, f"{_CATEGORY} has the keypoints {listed}, and {wanted}: {remedy}")
+    is_reordered = set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints
+    if is_reordered or len(names) != skeleton.num_joints:
+        wanted = (
+            f"{skeleton.num_joints} joints{' in another order' * is_reordered} ({', '.join(skeleton.joints):.500})"
+        )
+        message = (
+            f"{_CATEGORY} has {len(names)} keypoints ({', '.join(names):.500}), but the skeleton"
+            f" {skeleton.name!r} has {wanted}: give the skeleton of this data set with --skeleton FILE"
+        )
+        on_error("keypoint_names", PERSON, message)
 
 
 def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:

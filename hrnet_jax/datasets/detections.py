@@ -71,11 +71,7 @@ def load(
 def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError) -> Detections:
     """Validates the content of a detector's file. Skips invalid entries if `on_error` returns.
 
-    Args:
-      path: of the file.
-      content: of the file.
-      skeleton: sets the number of joints of the table.
-      on_error: handles each error. The only kind is detections_malformed.
+    The only kind of errors is detections_malformed.
 
     Raises:
       ValueError: it is not a list, or empty.

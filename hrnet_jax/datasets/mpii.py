@@ -62,11 +62,7 @@ def load(path: pathlib.Path, skeleton: Skeleton) -> Rows:
 def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError) -> Rows:
     """Validates the content of a file of people. Skips invalid rows if `on_error` returns.
 
-    Args:
-      path: of the file.
-      content: of the file.
-      skeleton: of the people.
-      on_error: handles each error. The only kind is people_malformed.
+    The only kind of errors is people_malformed.
 
     Raises:
       ValueError: it is not a list, or empty.
@@ -74,6 +70,7 @@ def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError
     if not isinstance(content, list) or not content:
         raise ValueError(f"{path} must hold a list of people, but holds {validation.short_repr(content)}")
     has_joints = any(isinstance(entry, dict) and "joints" in entry for entry in content)
+    no_joints = [[FIRST_PIXEL] * 2] * skeleton.num_joints, [0] * skeleton.num_joints
     photo_ids: dict[str, int] = {}
     rows = []
     for row, entry in enumerate(content, start=1):
@@ -83,7 +80,7 @@ def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError
             photo_id = photo_ids.setdefault(name, len(photo_ids) + 1)
             center = validation.numbers(entry.get("center"), 2, f"{where}: `center`")
             (scale,) = validation.numbers([entry.get("scale")], 1, f"{where}: `scale`")
-            joints, marks = _joints(entry, skeleton, where) if has_joints else _no_joints(skeleton)
+            joints, marks = _joints(entry, skeleton, where) if has_joints else no_joints
         except ValueError as error:
             on_error("people_malformed", row, str(error))
         else:
@@ -99,10 +96,6 @@ def _joints(entry: dict, skeleton: Skeleton, where: str) -> tuple[list, list]:
         raise ValueError(f"{where}: `joints` must be {skeleton.num_joints}, but there are {len(joints)}")
     points = [validation.numbers(joint, 2, f"{where}: `joints`[{k}]") for k, joint in enumerate(joints)]
     return points, validation.numbers(entry.get("joints_vis"), skeleton.num_joints, f"{where}: `joints_vis`")
-
-
-def _no_joints(skeleton: Skeleton) -> tuple[list, list]:
-    return [[FIRST_PIXEL, FIRST_PIXEL]] * skeleton.num_joints, [0] * skeleton.num_joints
 
 
 def _table(

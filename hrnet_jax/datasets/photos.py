@@ -1,7 +1,7 @@
 """Photos as records: writing and reading.
 
-A TFDS builder writes the encoded photos unchanged as ArrayRecord, ascending by photo id. It is a shard-based builder,
-since that one streams. The general one holds the first gigabyte in memory and then needs TensorFlow.
+A TFDS builder writes the encoded photos unchanged as ArrayRecord, ascending by photo id. It is a shard-based
+builder, since these stream. General ones hold the first gigabyte in memory and then need TensorFlow.
 """
 
 import collections

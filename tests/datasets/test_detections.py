@@ -90,7 +90,7 @@ def test_errors_name_file_entry_and_field(tmp_path, annotations, entries, messag
     assert str(path) in str(caught.value)
 
 
-def test_broken_json_is_named(tmp_path, annotations):
+def test_errors_name_broken_json(tmp_path, annotations):
     (tmp_path / "boxes.json").write_text('[{"image_id": 1')
     with pytest.raises(ValueError, match=r"boxes.json is not valid JSON"):
         detections.load(tmp_path / "boxes.json", annotations, COCO)
