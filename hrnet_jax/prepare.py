@@ -1,11 +1,16 @@
-"""The command that turns a data set into records: ``python -m hrnet_jax.prepare coco --root DIR --out DIR``.
+"""Conversion of a data set into records: ``python -m hrnet_jax.prepare coco --root DIR --out DIR``.
 
-For ``coco`` the root has COCO's own layout: ``annotations/person_keypoints_<split>.json`` (or
-``image_info_<split>.json``, photos without ground truth, for a test server's splits) and photos in
-``images/<split>/``, ``<split>/`` or zip files of that name. For ``mpii`` it has the authors':
-``annot/<split>.json``, ``annot/gt_<split>.mat``, which PCKh is counted on, and photos in ``images/`` or
-``images.zip``. A split is written beside its place and renamed when it is whole, so an interrupted run leaves
-nothing that looks finished, and running again does what is left to do.
+The root of ``coco`` has COCO's layout:
+
+- ``annotations/person_keypoints_<split>.json``, or ``image_info_<split>.json`` (photos without ground truth) for
+  splits of a test server;
+- photos in ``images/<split>/``, ``<split>/`` or zip files of that name.
+
+The root of ``mpii`` has the authors' layout: ``annot/<split>.json``, ``annot/gt_<split>.mat`` (ground truth for
+PCKh), and photos in ``images/`` or ``images.zip``.
+
+A split is written into a hidden directory and renamed when complete, so an interrupted run leaves no broken split.
+Run the same command again to do the rest.
 """
 
 import argparse
@@ -18,13 +23,13 @@ from hrnet_jax.datasets import decoded, photo_stores, records, write_records
 from hrnet_jax.datasets.annotations import Sources
 from hrnet_jax.skeletons import Skeleton
 
-# The detector files that the original's authors published, in ROOT/person_detection_results/.
+# Detector files published by the authors of HRNet, in ROOT/person_detection_results/.
 DETECTION_FILES = {
     "val2017": "COCO_val2017_detections_AP_H_56_person.json",
     "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
 }
-MPII_SPLITS = ("train", "valid", "test")  # prepared unless others are asked for; the authors' trainval is both
-SHOWN = 5  # unreadable photos named on the terminal
+MPII_SPLITS = ("train", "valid", "test")  # the default; the authors' trainval is the union of two
+MAX_SHOWN = 5  # unreadable photos named on the terminal
 
 
 def prepare_coco(
@@ -36,28 +41,29 @@ def prepare_coco(
     force: bool = False,
     decode: bool = False,
 ) -> dict[str, dict]:
-    """Prepares splits of a data set in COCO's layout; see `records` for what is written.
+    """Prepares splits of a data set in COCO's layout. See `records` for the files written.
 
-    Training splits keep the photos that have a person to train on or a detection, other splits keep all. A split
-    that is there already and comes from the same files is left alone; detections are added to it without
-    rewriting photos where possible. Nothing but a prepared split is ever replaced.
+    Training splits keep the photos with selected people or detections, other splits keep all. An existing split
+    from the same files is not rewritten. Detections are added to it without rewriting photos where possible. Only
+    prepared splits are ever replaced.
 
     Args:
-      root: COCO's directory.
+      root: of the data set.
       out: each split becomes a directory in it.
-      splits: such as ``["val2017"]``; None for all that have a ``person_keypoints`` file. One without, but with
-        an ``image_info`` file, has no ground truth and needs detections.
-      detections: detector file for the one split asked for, or the only one among them that is not for training;
-        None for the authors' file in ``root/person_detection_results``, if it is there.
-      skeleton: what the people are made of.
-      force: prepare again what is there already.
-      decode: keep the photos' pixels, too, see `decoded`.
+      splits: such as ``["val2017"]``; None for all with a ``person_keypoints`` file. A split with an
+        ``image_info`` file instead has no ground truth and needs detections.
+      detections: a detector's file for the only split, or the only one not for training; None for the authors'
+        file in ``root/person_detection_results``, if it exists.
+      skeleton: of the people.
+      force: rewrite existing splits.
+      decode: also store the decoded photos, see `decoded`.
 
     Returns:
       The summary of each split.
 
     Raises:
-      FileNotFoundError, ValueError: what is missing or wrong, in which file and field.
+      FileNotFoundError: a file is missing.
+      ValueError: an entry of a file is invalid.
     """
     root, out = pathlib.Path(root), pathlib.Path(out)
     if not root.is_dir():
@@ -75,23 +81,13 @@ def prepare_mpii(
     force: bool = False,
     decode: bool = False,
 ) -> dict[str, dict]:
-    """Prepares splits of MPII from the authors' JSON files; see `records` for what is written.
+    """Prepares splits of MPII from the authors' JSON files. See `records` for the files written.
 
-    People stand in the order of the file, `annotation_id` being the row. Without ``annot/gt_<split>.mat`` there is
-    no PCKh of a split. A split that is there already and comes from the same files is left alone.
+    People are in the order of the file, and `annotation_id` is the row. PCKh of a split needs
+    ``annot/gt_<split>.mat``. An existing split from the same files is not rewritten.
 
-    Args:
-      root: holds ``annot/`` and ``images/`` (or ``images.zip``).
-      out: each split becomes a directory in it.
-      splits: such as ``["valid"]``; None for those of `MPII_SPLITS` that have a file.
-      force: prepare again what is there already.
-      decode: keep the photos' pixels, too, see `decoded`.
-
-    Returns:
-      The summary of each split.
-
-    Raises:
-      FileNotFoundError, ValueError: what is missing or wrong, in which file and row.
+    Arguments, result and errors are those of `prepare_coco`. `splits` is such as ``["valid"]``, or None for all of
+    `MPII_SPLITS` with a file.
     """
     root, out = pathlib.Path(root), pathlib.Path(out)
     if not root.is_dir():
@@ -104,7 +100,7 @@ def prepare_mpii(
 
 
 def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
-    """Finds the files of a split, so that what is missing is known before any work."""
+    """Finds the files of a split. Missing files are an error before any work."""
     photo_stores.check_plain(split)
     annotations, truth = root / "annot" / f"{split}.json", root / "annot" / f"gt_{split}.mat"
     if not annotations.is_file():
@@ -114,20 +110,20 @@ def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
 
 
 def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool, decode: bool) -> dict:
-    """Prepares a split and says what came of it."""
+    """Prepares a split and prints its summary."""
     had_pixels = (directory / decoded.TABLE).is_file()
     summary, written = write_records.prepare(sources, directory, skeleton, force)
-    what = "prepared" if written else "already prepared from these files; left as it is (--force writes it again)"
-    print(f"{directory}: {what}\n{_describe(summary)}")
+    result = "prepared" if written else "already prepared from these files, not rewritten (--force rewrites it)"
+    print(f"{directory}: {result}\n{_describe(summary)}")
     if decode:
         _decode(directory)
     elif had_pixels and not (directory / decoded.TABLE).is_file():
-        print("  decoded    removed with the photos of before; --decoded makes them again")
+        print("  decoded    removed with the old photos; --decoded makes them again")
     return summary
 
 
 def _decode(directory: pathlib.Path) -> None:
-    """Keeps the photos' pixels beside the records, if they are not there already."""
+    """Stores the decoded photos beside the records, unless they exist."""
     split = records.open_split(directory)
     if split.decoded is None:
         size = decoded.write(directory, split.photos, split.name)
@@ -135,7 +131,7 @@ def _decode(directory: pathlib.Path) -> None:
 
 
 def _found_splits(root: pathlib.Path) -> list[str]:
-    """Returns the splits that have annotations of people."""
+    """Returns the splits with annotations of people."""
     prefix = "person_keypoints_"
     found = sorted((root / "annotations").glob(f"{prefix}*.json"))
     if not found:
@@ -144,7 +140,7 @@ def _found_splits(root: pathlib.Path) -> list[str]:
 
 
 def detections_target(splits: list[str]) -> str:
-    """Returns the split that a detector file is meant for."""
+    """Returns the split that a detector's file is for."""
     candidates = splits if len(splits) == 1 else [name for name in splits if not name.startswith("train")]
     if len(candidates) != 1:
         raise ValueError(f"`detections` is for one split, but `splits` is {', '.join(splits)}: give its name only")
@@ -152,27 +148,31 @@ def detections_target(splits: list[str]) -> str:
 
 
 def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sources:
-    """Finds the files of a split, so that what is missing is known before any work."""
+    """Finds the files of a split. Missing files are an error before any work."""
     photo_stores.check_plain(split)
     annotations, photos_only = (
         root / "annotations" / f"{prefix}_{split}.json" for prefix in ("person_keypoints", "image_info")
     )
     with_people = annotations.is_file() or not photos_only.is_file()
     annotations = annotations if with_people else photos_only
-    usual = root / "person_detection_results" / DETECTION_FILES.get(split, "")
-    boxes = given or (usual if usual.is_file() else None)
+    published = root / "person_detection_results" / DETECTION_FILES.get(split, "")
+    boxes = given or (published if published.is_file() else None)
     if boxes is None and not with_people:
         raise ValueError(f"{split} has no ground truth: give a detector's boxes with --detections FILE")
     for file in (annotations, boxes):
         if file and not file.is_file():
             raise validation.missing(file)
-    # All of COCO's test splits take their photos from one folder.
-    folder = split if with_people else split.replace("test-dev", "test")
-    return Sources("coco", split, annotations, photo_stores.locate(root, folder), with_people, boxes)
+    place = photo_stores.locate(root, photos_name(split, with_people))
+    return Sources("coco", split, annotations, place, with_people, boxes)
+
+
+def photos_name(split: str, with_people: bool) -> str:
+    """Returns the name of the folder or zip file of a split's photos. COCO's test splits share one."""
+    return split if with_people else split.replace("test-dev", "test")
 
 
 def _describe(summary: dict) -> str:
-    """Returns the summary as lines for the terminal."""
+    """Formats the summary for the terminal."""
 
     def line(name: str, kept: int, dropped: dict[str, int]) -> str:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
@@ -180,8 +180,8 @@ def _describe(summary: dict) -> str:
 
     unreadable, count = summary["photos_unreadable"], summary["photos_unreadable"]["count"]
     lines = [line("photos", summary["photos"], summary["photos_dropped"])]
-    lines += [f"    {example}" for example in unreadable["examples"][:SHOWN]]
-    lines += [f"    and {count - SHOWN:,} more; summary.json has their ids"] * (count > SHOWN)
+    lines += [f"    {example}" for example in unreadable["examples"][:MAX_SHOWN]]
+    lines += [f"    and {count - MAX_SHOWN:,} more; summary.json has their ids"] * (count > MAX_SHOWN)
     lines.append(line("people", summary["people"], summary["people_dropped"]))
     if summary["detections"] is not None:
         lines.append(line("detections", summary["detections"], summary["detections_dropped"]))
@@ -191,20 +191,20 @@ def _describe(summary: dict) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line and prepares."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.prepare", description="Data set -> records.")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", required=True, help="annotations and images/ (folders or zip files)")
-    common.add_argument("--out", required=True, help="where the splits go, such as data/coco")
-    common.add_argument("--splits", nargs="+", help="such as val2017 or valid; default: all that are there")
-    common.add_argument("--force", action="store_true", help="prepare again what is there already")
+    common.add_argument("--root", required=True, help="annotations and images (folders or zip files)")
+    common.add_argument("--out", required=True, help="directory of the prepared splits, such as data/coco")
+    common.add_argument("--splits", nargs="+", help="such as val2017 or valid; default: all found")
+    common.add_argument("--force", action="store_true", help="rewrite existing splits")
     common.add_argument(
-        "--decoded", action="store_true", help="keep the photos' pixels, too: much faster loading for much disk"
+        "--decoded", action="store_true", help="also store the decoded photos: much faster loading, much more disk"
     )
     formats = parser.add_subparsers(dest="format", required=True)
     coco = formats.add_parser("coco", parents=[common], help="COCO, or any data set in its layout")
-    coco.add_argument("--detections", help="a detector's JSON file for the split that is tested on")
-    coco.add_argument("--skeleton", default="coco", help="name, or JSON file of your own")
+    coco.add_argument("--detections", help="a detector's JSON file for the evaluation split")
+    coco.add_argument("--skeleton", default="coco", help="name, or your own JSON file")
     formats.add_parser("mpii", parents=[common], help="MPII, in the authors' layout")
     args = parser.parse_args(arguments)
     if args.format == "mpii":

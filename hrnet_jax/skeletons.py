@@ -1,7 +1,7 @@
-"""What a person is made of: joint names, mirror pairs, limbs, OKS sigmas and upper body.
+"""Skeletons: joint names, mirror pairs, limbs, OKS sigmas and upper body.
 
-Nothing else in the package knows how many joints there are. A skeleton is chosen by name (``"coco"``, ``"mpii"``)
-or read from a user's own JSON file that holds the fields of `Skeleton`, with joints named instead of numbered.
+Only this module knows the number of joints. A skeleton is chosen by name (``"coco"``, ``"mpii"``) or read from a
+JSON file with the fields of `Skeleton`, where joints are given by name.
 """
 
 import dataclasses
@@ -15,20 +15,20 @@ import numpy as np
 from hrnet_jax import validation
 
 MIN_SIGMA = 1e-4
-"""Annotators are not that exact, and the squares of far smaller ones are zero, by which OKS divides."""
+"""No annotator is that exact. OKS divides by the square of sigma, which underflows for much smaller ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
-    """The joints of a person, in the order that annotations and heatmaps have them.
+    """The joints of a person, in the order of annotations and heatmaps.
 
     Attributes:
-      name: how prepared data and run directories refer to it.
+      name: its name in prepared data and run directories.
       joints: K joint names.
-      flip_pairs: pairs of joint indices that change places when a picture is mirrored.
-      limbs: pairs of joint indices to draw a line between.
-      sigmas: K standard deviations of the annotators' disagreement, as a fraction of the person's size
-        (the square root of its area); object keypoint similarity (OKS) is measured in them.
+      flip_pairs: pairs of joint indices to swap in a mirrored image.
+      limbs: pairs of joint indices to connect by a line.
+      sigmas: K standard deviations of the annotators' disagreement, relative to the person's size (the square root
+        of the area). The unit of distance of object keypoint similarity (OKS).
       upper_body: joint indices of the upper body, for half-body augmentation.
     """
 
@@ -40,40 +40,40 @@ class Skeleton:
     upper_body: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Raises ValueError when the parts contradict each other."""
+        """Raises ValueError if the fields contradict each other."""
         count = len(self.joints)
         if not count or len(set(self.joints)) != count:
             raise ValueError(
                 f"skeleton {self.name!r:.100}: `joints` ({validation.short_repr(self.joints)}) must be distinct,"
-                " and some"
+                " and at least one"
             )
         if len(self.sigmas) != count or not all(sigma >= MIN_SIGMA for sigma in self.sigmas):
             raise ValueError(
                 f"skeleton {self.name!r:.100}: `sigmas` (={validation.short_repr(self.sigmas)}) must be {count}"
-                f" numbers from {MIN_SIGMA:g} on, one for each joint"
+                f" numbers of at least {MIN_SIGMA:g}, one for each joint"
             )
         mirrored = [joint for pair in self.flip_pairs for joint in pair]
         used = [*mirrored, *(joint for limb in self.limbs for joint in limb), *self.upper_body]
         if any(not 0 <= joint < count for joint in used):
-            raise ValueError(f"skeleton {self.name!r:.100}: joint numbers must be between 0 and {count - 1}")
+            raise ValueError(f"skeleton {self.name!r:.100}: joint indices must be between 0 and {count - 1}")
         if len(set(mirrored)) != len(mirrored):
-            raise ValueError(f"skeleton {self.name!r:.100}: a joint stands twice in `flip_pairs`")
+            raise ValueError(f"skeleton {self.name!r:.100}: a joint is in two of the `flip_pairs`")
 
     @property
     def num_joints(self) -> int:
-        """How many joints there are (K)."""
+        """The number of joints (K)."""
         return len(self.joints)
 
     @property
     def flip_order(self) -> np.ndarray:
-        """[K] for each joint the joint that takes its place in a mirrored picture."""
+        """[K] the joint that each joint becomes in a mirrored image."""
         order = np.arange(self.num_joints)
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
         return order
 
 
-def _named(
+def _from_names(
     name: str,
     joints: list[str],
     flip_pairs: list[list[str]],
@@ -81,22 +81,20 @@ def _named(
     sigmas: list[float],
     upper_body: list[str],
 ) -> Skeleton:
-    """Turns joint names into joint numbers."""
-    numbers = {joint: number for number, joint in enumerate(joints)}
+    """Makes a skeleton with joints given by name."""
+    indices = {joint: index for index, joint in enumerate(joints)}
 
-    def number(joint: str) -> int:
-        if joint not in numbers:
+    def index(joint: str) -> int:
+        if joint not in indices:
             listed = f"{', '.join(joints):.300}"
             raise ValueError(f"skeleton {name!r:.100}: {joint!r:.100} is not among its joints ({listed})")
-        return numbers[joint]
+        return indices[joint]
 
     def pairs(named: list[list[str]]) -> tuple[tuple[int, int], ...]:
         if any(len(pair) != 2 for pair in named):
-            found = validation.short_repr(named)
-            raise ValueError(
-                f"skeleton {name!r:.100}: flip pairs and limbs must be of two joints each (found {found})"
-            )
-        return tuple((number(a), number(b)) for a, b in named)
+            value = validation.short_repr(named)
+            raise ValueError(f"skeleton {name!r:.100}: flip pairs and limbs (={value}) must be of two joints each")
+        return tuple((index(a), index(b)) for a, b in named)
 
     return Skeleton(
         name=name,
@@ -104,7 +102,7 @@ def _named(
         flip_pairs=pairs(flip_pairs),
         limbs=pairs(limbs),
         sigmas=tuple(sigmas),
-        upper_body=tuple(map(number, upper_body)),
+        upper_body=tuple(map(index, upper_body)),
     )
 
 
@@ -122,7 +120,7 @@ def _limb(a: str, b: str) -> list[list[str]]:
 
 _COCO_PARTS = ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
 
-COCO = _named(
+COCO = _from_names(
     name="coco",
     joints=["nose", *_both_sides(*_COCO_PARTS)],
     flip_pairs=[_sides(part) for part in _COCO_PARTS],
@@ -140,9 +138,9 @@ COCO = _named(
 
 _MPII_PARTS = ["ankle", "knee", "hip", "wrist", "elbow", "shoulder"]
 
-# MPII counts joints within half a head and has no sigmas. Those here are COCO's where the joint is COCO's; pelvis
-# and thorax, middles of hips and shoulders, have those joints' sigmas, and the ends of the head those of the ears.
-MPII = _named(
+# MPII's metric (PCKh) needs no sigmas, so these are COCO's: for joints of the same name; of hips and shoulders for
+# pelvis and thorax, their midpoints; and of ears for the ends of the head.
+MPII = _from_names(
     name="mpii",
     joints=[
         "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
@@ -167,14 +165,14 @@ SKELETONS = {"coco": COCO, "mpii": MPII}
 
 
 def load(name_or_path: str | os.PathLike) -> Skeleton:
-    """Returns a known skeleton by name, or reads a user's own from a JSON file.
+    """Returns a built-in skeleton by name, or reads one from a JSON file.
 
-    The file holds the fields of `Skeleton`, joints being named: ``{"name": "horse", "joints": ["nose", ...],
+    The file holds the fields of `Skeleton`, with joints by name: ``{"name": "horse", "joints": ["nose", ...],
     "flip_pairs": [["left_ear", "right_ear"], ...], "limbs": [["nose", "left_ear"], ...],
     "sigmas": [0.026, ...], "upper_body": ["nose", ...]}``.
 
     Raises:
-      FileNotFoundError: there is neither such a skeleton nor such a file.
+      FileNotFoundError: it is neither a built-in skeleton nor a file.
       ValueError: the file is not JSON, a field is missing, or the fields contradict each other.
     """
     if name_or_path in SKELETONS:
@@ -185,28 +183,28 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
             f"`skeleton` (={str(name_or_path)!r}) is neither a file nor one of: {', '.join(SKELETONS)}"
         )
     content = validation.read_json(path)
-    _check(content, str(path))
+    _check_fields(content, str(path))
     try:
-        return _named(**content)
+        return _from_names(**content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _check(content: Any, what: str) -> None:
-    """Raises ValueError, beginning with `what`, unless a skeleton file's fields are there, each of its kind."""
+def _check_fields(content: Any, where: str) -> None:
+    """Raises ValueError, beginning with `where`, unless the fields are complete and of the right types."""
     wanted = [field.name for field in dataclasses.fields(Skeleton)]
     if not isinstance(content, dict) or content.keys() != set(wanted):
         raise ValueError(
-            f"{what}: a skeleton file needs the fields {', '.join(wanted)}, not {validation.short_repr(content)}"
+            f"{where}: a skeleton file needs the fields {', '.join(wanted)}, not {validation.short_repr(content)}"
         )
     for name in wanted:
-        validation.require(content, name, str if name == "name" else list, what)
+        validation.require(content, name, str if name == "name" else list, where)
     for name in ("joints", "upper_body"):
-        validation.names(content[name], f"{what}: `{name}`")
+        validation.names(content[name], f"{where}: `{name}`")
     for name in ("flip_pairs", "limbs"):
         for pair in content[name]:
-            validation.names(pair, f"{what}: a pair in `{name}`")
-    validation.numbers(content["sigmas"], len(content["sigmas"]), f"{what}: `sigmas`")
+            validation.names(pair, f"{where}: a pair in `{name}`")
+    validation.numbers(content["sigmas"], len(content["sigmas"]), f"{where}: `sigmas`")
 
 
 def save(skeleton: Skeleton, path: str | os.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""Reading files that may be wrong: JSON, its fields, arrays, with errors that name file, entry and value."""
+"""Validated reading of JSON and arrays. Errors name the file, the entry and the value."""
 
 import collections
 import json
@@ -16,7 +16,10 @@ from etils import epath
 
 Record = TypeVar("Record")
 
-# What `get` can ask for.
+OnError = Callable[[str, Any, str], None]
+"""Called by the readers of annotations for each error, with its kind, the entry's id or row, and a message."""
+
+# The types that `require` can check.
 KINDS: dict[type | tuple[type, ...], str] = {
     int: "an integer",
     (int, float): "a number",
@@ -25,32 +28,61 @@ KINDS: dict[type | tuple[type, ...], str] = {
     dict: "an object",
 }
 
-INTEGERS = 2**63
-"""Whole numbers lie below it: they become 64 bits wide."""
+INT64_LIMIT = 2**63
+"""Integers must fit in int64."""
 
-MOST_UNPACKED = 2**32
-"""Bytes that a file of arrays may take; a million boxes for 133 joints take 3.2e9."""
+MAX_UNPACKED = 2**32
+"""Bytes of a file of arrays, unpacked. A million boxes for 133 joints take 3.2e9."""
 
-MOST_PACKED = 1032
-"""How many times its own size it may take: what claims more is no `deflate`, which comes close for equal boxes."""
+MAX_COMPRESSION = 1032
+"""The largest ratio of unpacked to packed bytes. Only damaged or malicious files exceed it: it is the limit of
+`deflate`."""
 
-LARGEST = 1e9
-"""Of coordinates, sizes and scores: far outside any photo, and far from where float32 ends, squared as well."""
+MAX_NUMBER = 1e9
+"""Of coordinates, sizes and scores. No photo is that large, and the square still fits in float32."""
 
-# Control characters, other systems' separators and drives, halves of characters: nothing that photos are called.
-_NO_NAME = re.compile(r"[\0-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:")
+# Control characters, backslashes, drive letters and unpaired surrogates: no photo has them in its name.
+_BAD_NAME = re.compile(r"[\0-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:")
 
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxother = 100
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 100
+
+
+def raise_error(path: pathlib.Path) -> OnError:
+    """Returns the handler that raises the first error of a file as ValueError."""
+
+    def on_error(kind: str, entry: Any, message: str) -> None:
+        del kind, entry
+        raise ValueError(f"{path}: {message}")
+
+    return on_error
+
+
+class ErrorCollector:
+    """The handler that collects all errors of a file by kind.
+
+    Attributes:
+      entries: the ids or rows of the entries.
+      first: the first message.
+    """
+
+    def __init__(self):
+        self.entries: dict[str, list[Any]] = collections.defaultdict(list)
+        self.first: dict[str, str] = collections.defaultdict(str)
+
+    def __call__(self, kind: str, entry: Any, message: str) -> None:
+        """Adds an error; see `OnError`."""
+        self.entries[kind].append(entry)
+        self.first.setdefault(kind, message)
 
 
 def short_repr(value: object) -> str:
-    """Returns a value for a message, cut short however long or deep it is."""
-    return _brief.repr(value)
+    """Returns the repr of a value, shortened for a message."""
+    return _short.repr(value)
 
 
 def one_line(error: Exception) -> str:
-    """Returns what another library says is wrong, on one line and cut short."""
+    """Returns the message of another library's error, shortened to one line."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
@@ -69,7 +101,7 @@ def differences(
 
 
 def missing(path: pathlib.Path) -> FileNotFoundError:
-    """Returns the error for a file that is not there, which tells what is there instead."""
+    """Returns the error for a missing file. It lists the files that are there instead."""
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent
@@ -79,80 +111,81 @@ def missing(path: pathlib.Path) -> FileNotFoundError:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file of finite numbers; see `read_odd_json`.
+    """Reads a JSON file of finite numbers.
 
     Raises:
-      FileNotFoundError, OSError: as `read_odd_json`.
-      ValueError: as there, or a number is not finite.
+      FileNotFoundError, OSError: see `read_json_leniently`.
+      ValueError: see there, or a number is not finite.
     """
-    found, odd = read_odd_json(path)
-    if place := next(odd, ""):
-        raise ValueError(f"{path}: {place}, not a finite number: write one, or leave the entry out")
-    return found
+    content, not_finite = read_json_leniently(path)
+    if first := next(not_finite, ""):
+        raise ValueError(f"{path}: {first}, not a finite number: correct it, or leave the entry out")
+    return content
 
 
-def read_odd_json(path: pathlib.Path) -> tuple[Any, Iterator[str]]:
-    """Reads a JSON file, in which no object has a name twice: programs differ in which of the two they take.
+def read_json_leniently(path: pathlib.Path) -> tuple[Any, Iterator[str]]:
+    """Reads a JSON file. Duplicate keys are refused, because parsers differ in the value they keep.
 
     Returns:
-      its content, and where in it NaN and infinity stand, which Python takes, and 1e400, which it makes infinite.
-      Whole numbers may be as long as Python reads them. `numbers` and `get` refuse all of these.
+      The content, and the locations of numbers that are not finite: NaN, Infinity, or 1e400 that overflows.
+      Integers may be as long as Python reads them. `numbers` and `require` refuse both.
 
     Raises:
-      FileNotFoundError: it is missing.
+      FileNotFoundError: the file is missing.
       OSError: it cannot be read, or is a folder, a pipe or a device.
-      ValueError: it is no JSON, or nested without end; both name the file.
+      ValueError: it is not JSON, or nested too deeply.
     """
     check_regular(path)
     try:
-        found, odd = _parsed(path.read_bytes())
+        content, has_not_finite = _parse(path.read_bytes())
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not whole JSON: {error}; download or write it again") from error
-    return found, _not_finite(found) if odd else iter(())
+        raise ValueError(f"{path} is not valid JSON: {error}; download or write it again") from error
+    return content, _not_finite(content) if has_not_finite else iter(())
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"{short_repr(twice)} stands twice in {short_repr(found)}")
-    return found
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        ((key, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {short_repr(key)} is used twice in {short_repr(fields)}")
+    return fields
 
 
-def _parsed(content: bytes) -> tuple[Any, bool]:
-    """Parses JSON; says whether it has numbers that are not finite."""
-    odd = False
+def _parse(text: bytes) -> tuple[Any, bool]:
+    """Parses JSON. Also returns whether a number in it is not finite."""
+    has_not_finite = False
 
-    def number(text: str) -> float:
-        nonlocal odd
-        value = float(text)
-        odd = odd or not math.isfinite(value)
+    def number(digits: str) -> float:
+        nonlocal has_not_finite
+        value = float(digits)
+        has_not_finite = has_not_finite or not math.isfinite(value)
         return value
 
-    return json.loads(content, object_pairs_hook=_object, parse_float=number, parse_constant=number), odd
+    content = json.loads(text, object_pairs_hook=_object, parse_float=number, parse_constant=number)
+    return content, has_not_finite
 
 
 def _not_finite(document: Any) -> Iterator[str]:
-    """Yields where in a document infinity and NaN stand: ``it['annotations'][3]['area'] is nan``."""
+    """Yields the locations of infinity and NaN: ``it['annotations'][3]['area'] is nan``."""
     pending: list[tuple[Any, tuple]] = [({"": document}, ())]
     while pending:
         outer, path = pending.pop()
-        place, inner = "", []
+        location, inner = "", []
         for key, x in outer.items() if isinstance(outer, dict) else enumerate(outer):
             if isinstance(x, dict | list):
                 inner.append((x, (path, key)))
             elif isinstance(x, float) and not math.isfinite(x):
-                place = place or _place(path)  # once for all of them
-                yield f"{place}{f'[{key!r:.100}]' if path else ''} is {x}"
+                location = location or _location(path)  # once for all of them
+                yield f"{location}{f'[{key!r:.100}]' if path else ''} is {x}"
         pending += reversed(inner)
 
 
-def _place(path: tuple) -> str:
-    """Returns where in a document something lies, cut short: ``it['annotations'][3]``."""
+def _location(path: tuple) -> str:
+    """Returns a location in a document, shortened: ``it['annotations'][3]``."""
     keys = []
     while path:
         path, key = path
@@ -161,7 +194,7 @@ def _place(path: tuple) -> str:
 
 
 def check_regular(path: pathlib.Path | epath.Path) -> None:
-    """Raises OSError for what is there but no file: a pipe would be waited for, a device read without end."""
+    """Raises OSError for anything but a file. Reading a pipe would block, reading a device would never end."""
     if path.exists() and not path.is_file():
         raise OSError(f"{path} cannot be read: it is no regular file; put the file itself there")
 
@@ -169,7 +202,7 @@ def check_regular(path: pathlib.Path | epath.Path) -> None:
 def check_packing(entry: zipfile.ZipInfo) -> None:
     """Raises ValueError for an entry of a zip file that is neither stored nor deflated.
 
-    Python unpacks the other kinds whole, whatever size they claim: kilobytes to gigabytes.
+    Python unpacks other methods at once, whatever size they claim: kilobytes may become gigabytes.
     """
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         found = f"{entry.filename[:100]!r} is packed by method {entry.compress_type}"
@@ -177,18 +210,18 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_unpacked(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Raises ValueError for what takes more memory than `MOST_UNPACKED`, or than it can be the packing of.
+    """Raises ValueError if a zip file claims more bytes than `MAX_UNPACKED`, or than its size can hold.
 
     Args:
-      entries: of a zip file.
-      size: its bytes; what the entries say of theirs may be wrong.
+      entries: of the zip file. The sizes they claim may be false.
+      size: bytes of the zip file.
     """
     for entry in entries:
         check_packing(entry)
-    unpacked = sum(entry.file_size for entry in entries)  # no more than that is read, whatever is there
-    most = min(MOST_UNPACKED, MOST_PACKED * size)
-    if unpacked > most:
-        raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {most:,} are read of one of its size")
+    unpacked = sum(entry.file_size for entry in entries)  # no more than this is ever unpacked
+    limit = min(MAX_UNPACKED, MAX_COMPRESSION * size)
+    if unpacked > limit:
+        raise ValueError(f"it is {unpacked:,} bytes unpacked, but up to {limit:,} are read of one of its size")
 
 
 def read_arrays(
@@ -196,12 +229,12 @@ def read_arrays(
     kind: Callable[..., Record],
     columns: Mapping[str, tuple[type[np.generic], tuple[int, ...]]],
 ) -> Record:
-    """Reads a record of arrays, with as many rows each, from a file of a prepared split.
+    """Reads arrays of equal length from a file of a prepared split.
 
     Args:
       path: an ``.npz`` file.
-      kind: makes the record of arrays by name.
-      columns: type and shape of each array's rows.
+      kind: makes the result from the arrays by name.
+      columns: dtype and shape of each array's rows.
 
     Raises:
       ValueError: the file is damaged, or holds other arrays.
@@ -219,61 +252,65 @@ def read_arrays(
             if array.dtype != dtype or array.shape != (rows, *shape):
                 wanted = f"{np.dtype(dtype)} {(rows, *shape)}"
                 raise ValueError(f"`{name}` is {array.dtype} {array.shape}, not {wanted}")
-    except Exception as error:  # numpy, zipfile and zlib raise what their parsers happen to
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds
         raise ValueError(
             f"{path} is damaged ({one_line(error)}): prepare the split again, with --force"
         ) from error
     return kind(**found)
 
 
-def numbers(value: Any, count: int, what: str) -> list[float]:
-    """Returns a list of `count` finite numbers as it is. Raises ValueError beginning with `what` if it is none."""
-    good = isinstance(value, list) and len(value) == count
-    if not good or not all(type(item) in (int, float) and -LARGEST <= item <= LARGEST for item in value):
-        found = f"{len(value)}: {short_repr(value)}" if isinstance(value, list) else short_repr(value)
+def numbers(value: Any, count: int, where: str) -> list[float]:
+    """Returns a list of `count` finite numbers unchanged. Raises ValueError that begins with `where`."""
+    is_list = isinstance(value, list)
+    if not (is_list and len(value) == count and all(map(_is_number, value))):
+        found = f"{len(value)}: {short_repr(value)}" if is_list else short_repr(value)
         wanted = "a finite number" if count == 1 else f"{count} finite numbers"
-        raise ValueError(f"{what} must be {wanted}, but is {found}; up to {LARGEST:g} are taken")
+        raise ValueError(f"{where} must be {wanted} up to {MAX_NUMBER:g}, but is {found}")
     return value
 
 
-def names(value: Any, what: str) -> list[str]:
-    """Returns a list of strings as it is. Raises ValueError beginning with `what` if it is none."""
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER
+
+
+def names(value: Any, where: str) -> list[str]:
+    """Returns a list of strings unchanged. Raises ValueError that begins with `where`."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{what} must be a list of names, but is {short_repr(value)}")
+        raise ValueError(f"{where} must be a list of names, but is {short_repr(value)}")
     return value
 
 
-def require(entry: Any, name: str, kind: type | tuple[type, ...], what: str) -> Any:
-    """Returns a field of a JSON object, of one of the `KINDS`; numbers are finite and below `INTEGERS`.
+def require(entry: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """Returns a field of a JSON object, of one of the `KINDS`. Numbers are finite and fit in int64.
 
     Raises:
-      ValueError: beginning with `what`, if the field is missing or of another kind.
+      ValueError: the field is missing or of another kind. The message begins with `where`.
     """
     if not isinstance(entry, dict):
-        raise ValueError(f"{what} must be an object, but is {short_repr(entry)}")
+        raise ValueError(f"{where} must be an object, but is {short_repr(entry)}")
     if name not in entry:
-        raise ValueError(f"{what} has no `{name}`; its fields are {', '.join(entry)[:200]}")
+        raise ValueError(f"{where} has no `{name}`; its fields are {', '.join(entry)[:200]}")
     value = entry[name]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(
-            f"{what}: `{name}` (={short_repr(value)}) must be {KINDS[kind]}, not {type(value).__name__}"
+            f"{where}: `{name}` (={short_repr(value)}) must be {KINDS[kind]}, not {type(value).__name__}"
         )
-    if isinstance(value, (int, float)) and not -INTEGERS <= value < INTEGERS:
-        raise ValueError(f"{what}: `{name}` (={short_repr(value)}) must be finite, and of 64 bits")
+    if isinstance(value, (int, float)) and not -INT64_LIMIT <= value < INT64_LIMIT:
+        raise ValueError(f"{where}: `{name}` (={short_repr(value)}) must be finite and fit in 64 bits")
     return value
 
 
-def inner_path(entry: Any, name: str, what: str) -> str:
-    """Returns a field that names a photo by its path inside the folder of photos.
+def inner_path(entry: Any, name: str, where: str) -> str:
+    """Returns a field that holds the path of a photo, relative to the folder of photos.
 
     Raises:
-      ValueError: beginning with `what`, if it is missing or leads out of the folder.
+      ValueError: the field is missing or leads out of the folder. The message begins with `where`.
     """
-    value = require(entry, name, str, what)
+    value = require(entry, name, str, where)
     path = pathlib.PurePosixPath(value)
-    if not path.name or path.is_absolute() or ".." in path.parts or _NO_NAME.search(value):
+    if not path.name or path.is_absolute() or ".." in path.parts or _BAD_NAME.search(value):
         raise ValueError(
-            f"{what}: `{name}` (={short_repr(value)}) must be a path inside the folder of photos, such as"
-            " 'some/photo.jpg': name the photo by where it lies there, or remove the entry"
+            f"{where}: `{name}` (={short_repr(value)}) must be a path inside the folder of photos, such as"
+            " 'some/photo.jpg': correct the path, or remove the entry"
         )
     return value

@@ -1,6 +1,6 @@
-"""Every reader, given files gone wrong at random, returns what it promises or says which file is wrong.
+"""Every reader, given randomly damaged files, returns a valid result or an error that names the file.
 
-``HYPOTHESIS_PROFILE=long pytest -s tests/test_fuzz.py`` takes ten thousand files for each, and counts them.
+``HYPOTHESIS_PROFILE=long pytest -s tests/test_fuzz.py`` tries ten thousand files per reader, and counts them.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 COUNT = {"quick": 60, "long": 10_000}[PROFILE]
 KEPT = 60  # files that are read again
 ROUNDS = {"quick": 3, "long": 30}[PROFILE]
-GROWTH = 8 * 2**20  # bytes of memory that reading them again may take for ever
+GROWTH = 8 * 2**20  # bytes of memory that reading them again may add
 
 FUZZ = settings(
     max_examples=COUNT,
@@ -61,12 +61,12 @@ def truth(path: pathlib.Path) -> None:
 
 def boxes(path: pathlib.Path) -> None:
     photos = {number: photo_stores.Photo(number, f"{number}.jpg", 64, 48) for number in (10, 20)}
-    known = coco.Annotations(path, {"id": 1}, photos, {}, 0)
+    known = coco.Annotations(path, {"id": 1}, photos, {}, [])
     check_people(detections.load(path, known, COCO)[0], COCO)
 
 
 def mpii_people(path: pathlib.Path) -> None:
-    check_people(mpii.load(path, MPII)[1], MPII)
+    check_people(mpii.select_people(mpii.load(path, MPII))[0], MPII)
 
 
 def mpii_truth(path: pathlib.Path) -> None:
@@ -106,7 +106,7 @@ def check_people(people: records.People, skeleton: skeletons.Skeleton) -> None:
 
 
 def split(path: pathlib.Path) -> None:
-    """Reads all of a split that a file belongs to, whose photos must then be those that were written."""
+    """Reads the whole split of a file. Its photos must be those that were written."""
     directory = next(parent for parent in path.parents if parent.name == "val2017")
     opened = records.open_split(directory)
     for people in filter(None, (opened.people, opened.detections)):
@@ -128,7 +128,7 @@ SKELETON = {
 }
 
 
-def written(name: str, content: Any) -> Callable[[pathlib.Path], pathlib.Path]:
+def writer(name: str, content: Any) -> Callable[[pathlib.Path], pathlib.Path]:
     """Writes bytes, or a document as JSON."""
 
     def make(folder: pathlib.Path) -> pathlib.Path:
@@ -164,14 +164,14 @@ def part_of_a_split(pattern: str) -> Callable[[pathlib.Path], pathlib.Path]:
 
 
 READERS = {
-    "annotations": (written("file.json", made_coco.content([10, 20])), annotations),
-    "ground truth": (written("file.json", made_coco.content([10, 20])), truth),
-    "detector": (written("file.json", [made_coco.box(10), made_coco.box(20)]), boxes),
-    "people of MPII": (written("file.json", made_mpii.people(2)), mpii_people),
+    "annotations": (writer("file.json", made_coco.content([10, 20])), annotations),
+    "ground truth": (writer("file.json", made_coco.content([10, 20])), truth),
+    "detector": (writer("file.json", [made_coco.box(10), made_coco.box(20)]), boxes),
+    "people of MPII": (writer("file.json", made_mpii.people(2)), mpii_people),
     "truth of MPII": (mat_file, mpii_truth),
-    "skeleton": (written("file.json", SKELETON), skeleton),
-    "JPEG": (written("file.jpg", made_coco.photo(1)), photo),
-    "PNG": (written("file.jpg", made_coco.photo(1, ".png")), photo),
+    "skeleton": (writer("file.json", SKELETON), skeleton),
+    "JPEG": (writer("file.jpg", made_coco.photo(1)), photo),
+    "PNG": (writer("file.jpg", made_coco.photo(1, ".png")), photo),
     "zip": (zip_file, photos_in_a_zip_file),
     "safetensors": (safetensors, weights),
     "summary": (part_of_a_split("summary.json"), split),
@@ -182,21 +182,18 @@ READERS = {
     "features of records": (part_of_a_split("photos/1.0.0/features.json"), split),
     "decoded photos": (part_of_a_split("decoded.npy"), split),
 }
-"""By name: what writes a good file into a folder, and what reads it, checks included of what is read."""
+"""By name: a writer of a valid file into a folder, and a reader that checks the result."""
 
 
-def junk(path: pathlib.Path) -> st.SearchStrategy[bytes]:
-    """What may be in place of a good file."""
+def damaged_files(path: pathlib.Path) -> st.SearchStrategy[bytes]:
+    """Returns a strategy of damaged contents of a file."""
     good = path.read_bytes()
     special = {".json": lambda: made_junk.documents(json.loads(good)), ".npz": lambda: made_junk.tables(good)}
     return made_junk.damaged(good) | special.get(path.suffix, lambda: st.nothing())()
 
 
-def read_or_told(read: Callable[[pathlib.Path], None], path: pathlib.Path) -> bool:
-    """Reads a file, if it can be; says whether it was told why not.
-
-    That must be an error of ours, which names the file or the photo in it.
-    """
+def is_refused(read: Callable[[pathlib.Path], None], path: pathlib.Path) -> bool:
+    """Reads a file, and returns whether it was refused, by an error of ours that names the file or photo."""
     try:
         read(path)
         return False
@@ -217,7 +214,7 @@ def memory() -> int:
 
 @pytest.fixture
 def forked(monkeypatch):
-    """MATLAB's files are read in processes of their own, as ever, but these start faster."""
+    """Starts the subprocesses that read MATLAB files faster."""
     with contextlib.closing(forking.Server()) as server:
         monkeypatch.setattr(matlab, "subprocess", server)
         yield
@@ -225,25 +222,24 @@ def forked(monkeypatch):
 
 @pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("name", READERS)
-def test_files_gone_wrong_are_told(tmp_path, name):
+def test_damaged_files_are_read_or_refused(tmp_path, name):
     make, read = READERS[name]
     path = make(tmp_path)
     read(path)  # as it should be
-    told, kept = [], []
+    refused, kept = [], []
 
-    @given(junk(path))
+    @given(damaged_files(path))
     def check(content: bytes) -> None:
         path.write_bytes(content)
-        told.append(read_or_told(read, path))
+        refused.append(is_refused(read, path))
         kept.append(content) if len(kept) < KEPT else None
 
     FUZZ(check)()
     before = memory()
     for content in kept * ROUNDS:
         path.write_bytes(content)
-        read_or_told(read, path)
+        is_refused(read, path)
     growth = memory() - before
-    print(
-        f"\n{name}: {len(told):,} files, {sum(told):,} refused; memory {growth / 2**20:+.1f} MB in {ROUNDS} rounds"
-    )
+    counts = f"{len(refused):,} files, {sum(refused):,} refused"
+    print(f"\n{name}: {counts}; memory {growth / 2**20:+.1f} MB in {ROUNDS} rounds")
     assert growth < GROWTH

@@ -38,7 +38,7 @@ def test_prints_a_summary(tmp_path, capfd):
     assert err == ""
 
 
-def test_summary_file_says_where_it_came_from(tmp_path):
+def test_the_summary_names_its_source_files(tmp_path):
     root = made_coco.write(tmp_path / "root")
     summary = prepare.prepare_coco(root, tmp_path / "out")["val2017"]
     assert summary == json.loads((tmp_path / "out/val2017/summary.json").read_text())
@@ -85,7 +85,7 @@ def test_file_names_may_begin_with_the_split(tmp_path):
     assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["photos"] == 3
 
 
-def test_a_bad_photo_is_left_out_with_its_people_and_boxes(tmp_path, capsys):
+def test_an_invalid_photo_is_left_out_with_its_people_and_boxes(tmp_path, capsys):
     content = made_coco.content([1, 2, 3, 4, 5])
     content["images"][4]["width"] = 80
     root = made_coco.write(tmp_path / "root", content)
@@ -106,7 +106,7 @@ def test_a_bad_photo_is_left_out_with_its_people_and_boxes(tmp_path, capsys):
         "count": 4,
         "examples": [
             "000000000001.jpg: missing",
-            "000000000002.jpg: not a whole image",
+            "000000000002.jpg: not a complete image",
             "000000000003.jpg: not a JPEG or PNG file: save it as one",
             "000000000005.jpg: 64x48, but 80x48 in the annotations",
         ],
@@ -126,13 +126,11 @@ def test_a_damaged_entry_of_a_zip_file_is_left_out(tmp_path):
     assert "000000000020.jpg: cannot be read: Bad CRC-32" in summary["photos_unreadable"]["examples"][0]
 
 
-def test_no_photo_at_all_is_an_error(tmp_path):
+def test_no_valid_photo_is_an_error(tmp_path):
     root = made_coco.write(tmp_path / "root")
     for file in (root / "images" / "val2017").iterdir():
         file.unlink()
-    with pytest.raises(
-        ValueError, match=r"val2017: not one of 3 photos could be read: 000000000010.jpg \(missing\)"
-    ):
+    with pytest.raises(ValueError, match=r"val2017: none of 3 photos could be read: 000000000010.jpg \(missing\)"):
         prepare.prepare_coco(root, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -157,7 +155,7 @@ def test_the_folder_of_photos_may_be_a_link_and_photos_may_be_shared_within_the_
     assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["photos"] == 3
 
 
-def test_a_finished_split_is_left_alone_unless_forced_or_changed(tmp_path, capsys):
+def test_an_existing_split_is_not_rewritten_unless_forced_or_changed(tmp_path, capsys):
     root = made_coco.write(tmp_path / "root")
     first = prepare.prepare_coco(root, tmp_path / "out")
     stamp = (tmp_path / "out/val2017").stat().st_ino
@@ -187,7 +185,7 @@ def test_boxes_added_later_do_not_rewrite_photos(tmp_path):
     assert records_file.stat().st_mtime_ns == stamp
 
 
-def test_boxes_on_photos_left_out_of_training_rebuild_it(tmp_path):
+def test_boxes_on_photos_left_out_of_training_rewrite_the_split(tmp_path):
     content = made_coco.content([1, 2])
     del content["annotations"][0]
     root = made_coco.write(tmp_path / "root", content, "train2017")
@@ -228,7 +226,7 @@ def test_a_split_of_any_name_may_be_photos_only(tmp_path):
     assert prepare.prepare_coco(root, tmp_path / "out", ["val2017"], boxes)["val2017"]["people"] == 0
 
 
-def test_boxes_go_to_the_split_that_is_tested_on(tmp_path):
+def test_boxes_go_to_the_evaluation_split(tmp_path):
     for split in ("train2017", "val2017"):
         made_coco.write(tmp_path / "root", split=split)
     boxes = made_coco.boxes(tmp_path, [made_coco.box(20)])
@@ -238,7 +236,7 @@ def test_boxes_go_to_the_split_that_is_tested_on(tmp_path):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out", ["a", "b"], boxes)
 
 
-def test_own_skeletons_count_their_own_joints(tmp_path):
+def test_own_skeletons_have_their_own_number_of_joints(tmp_path):
     stick = skeletons.Skeleton("stick", ("top", "end"), (), ((0, 1),), (0.1, 0.1), (0,))
     content = made_coco.content([1])
     content["categories"][0]["keypoints"] = ["top", "end"]
@@ -267,18 +265,18 @@ def remove(name):
         (
             lambda root: (remove("images")(root), (root / "val2017.zip").write_text("PK")),
             ValueError,
-            r"val2017.zip is not a whole zip file",
+            r"val2017.zip is not a complete zip file",
         ),
     ],
 )
-def test_what_is_missing_is_named(tmp_path, change, kind, message):
+def test_errors_name_what_is_missing(tmp_path, change, kind, message):
     change(made_coco.write(tmp_path / "root"))
     with pytest.raises(kind, match=message):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_split_that_is_not_there_tells_which_are(tmp_path):
+def test_the_error_for_a_missing_split_lists_the_others(tmp_path):
     root = made_coco.write(tmp_path / "root")
     message = r"person_keypoints_train2017.json does not exist; .* holds person_keypoints_val2017.json"
     with pytest.raises(FileNotFoundError, match=message):
@@ -318,12 +316,12 @@ def test_the_photos_themselves_are_never_replaced(tmp_path, force):
     assert sorted(root.rglob("*")) == before
 
 
-def test_an_empty_directory_is_no_hindrance(tmp_path):
+def test_an_empty_directory_is_replaced(tmp_path):
     (tmp_path / "out" / "val2017").mkdir(parents=True)
     assert prepare.prepare_coco(made_coco.write(tmp_path / "root"), tmp_path / "out")["val2017"]["photos"] == 3
 
 
-def test_a_failure_keeps_the_split_of_before(tmp_path, monkeypatch):
+def test_a_failure_keeps_the_old_split(tmp_path, monkeypatch):
     root = made_coco.write(tmp_path / "root")
     prepare.prepare_coco(root, tmp_path / "out")
 
@@ -337,12 +335,12 @@ def test_a_failure_keeps_the_split_of_before(tmp_path, monkeypatch):
     assert len(open_split(tmp_path / "out").photos) == 3
 
 
-def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
+def test_a_killed_run_leaves_no_split(tmp_path):
     root = made_coco.write(tmp_path / "root")
     slow = """if True:
         import time
         from hrnet_jax import prepare
-        from hrnet_jax.datasets.places import Folder
+        from hrnet_jax.datasets.photo_stores import Folder
         read = Folder.read
         Folder.read = lambda self, name: time.sleep(600) if "20" in name else read(self, name)
         prepare.main()
@@ -391,7 +389,7 @@ def test_mpii_people_photos_and_truth(tmp_path, capsys):
     np.testing.assert_array_equal(truth.joints, [entry["joints"] for entry in made_mpii.people()])
 
 
-def test_mpii_splits_are_those_with_a_file_but_trainval(tmp_path):
+def test_mpii_splits_are_those_with_a_file_except_trainval(tmp_path):
     for split in ("test", "train", "trainval"):
         made_mpii.write(tmp_path / "root", split=split)
     assert list(prepare.prepare_mpii(tmp_path / "root", tmp_path / "out")) == ["train", "test"]
@@ -407,7 +405,7 @@ def test_mpii_photos_may_stay_in_their_zip_file(tmp_path):
     assert open_split(tmp_path / "out", "valid").photos[0]["image"] == made_coco.photo(9)
 
 
-def test_mpii_people_left_out_leave_the_others_their_rows(tmp_path, capsys):
+def test_mpii_people_keep_their_rows_when_others_are_dropped(tmp_path, capsys):
     entries = made_mpii.people(5)
     entries[3]["center"] = [-1, -1]
     root = made_mpii.write(tmp_path / "root", entries)
@@ -418,7 +416,7 @@ def test_mpii_people_left_out_leave_the_others_their_rows(tmp_path, capsys):
     assert "000000009.jpg: missing" in capsys.readouterr().out
 
 
-def test_mpii_truth_added_later_is_noticed(tmp_path, capsys):
+def test_mpii_truth_added_later_is_used(tmp_path, capsys):
     root = made_mpii.write(tmp_path / "root")
     prepare.prepare_mpii(root, tmp_path / "out")
     assert "there is no annot/gt_valid.mat, so PCKh cannot be computed" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def test_mirroring_twice_changes_nothing():
     assert names[order][5] == "right_shoulder" and names[order][0] == "nose"
 
 
-def test_a_users_own_file(tmp_path):
+def test_a_skeleton_file_is_read_and_written(tmp_path):
     path = tmp_path / "dog.json"
     fields = {
         "name": "dog",
@@ -58,15 +58,15 @@ def test_a_users_own_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sigmas": [0.1]}, "must be 17 numbers from 0.0001 on"),
-        ({"sigmas": [0.1] * 16 + [1e-300]}, "must be 17 numbers from 0.0001 on"),
+        ({"sigmas": [0.1]}, "must be 17 numbers of at least 0.0001"),
+        ({"sigmas": [0.1] * 16 + [1e-300]}, "must be 17 numbers of at least 0.0001"),
         ({"limbs": [["nose", "tail"]]}, "'tail' is not among its joints"),
-        ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint stands twice in `flip_pairs`"),
+        ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint is in two of the `flip_pairs`"),
         ({"joints": ["nose", "nose"]}, "is not among its joints"),
         ({"colour": "red"}, "needs the fields name, joints"),
     ],
 )
-def test_contradictions_are_named(tmp_path, change, message):
+def test_errors_name_contradictions(tmp_path, change, message):
     path = tmp_path / "skeleton.json"
     skeletons.save(skeletons.COCO, path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
@@ -74,11 +74,11 @@ def test_contradictions_are_named(tmp_path, change, message):
         skeletons.load(path)
 
 
-def test_missing_and_broken_files_are_named(tmp_path):
+def test_errors_name_missing_and_broken_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`skeleton` \(='centaur'\) is neither .* one of: coco, mpii"):
         skeletons.load("centaur")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ValueError, match=r"broken\.json is not whole JSON"):
+    with pytest.raises(ValueError, match=r"broken\.json is not valid JSON"):
         skeletons.load(tmp_path / "broken.json")
 
 
@@ -87,6 +87,6 @@ def test_joint_names_must_be_distinct():
         dataclasses.replace(skeletons.COCO, joints=("nose",) * 17)
 
 
-def test_joint_numbers_must_exist():
+def test_joint_indices_must_exist():
     with pytest.raises(ValueError, match="between 0 and 16"):
         dataclasses.replace(skeletons.COCO, upper_body=(17,))

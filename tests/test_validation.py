@@ -23,13 +23,13 @@ def write(tmp_path, text):
         ("[" * 10**5 + "]" * 10**5, r"recursion"),
         ('{"a": ' * 10**5, r"recursion"),
         ("1" * 5000, r"4300 digits"),
-        ('{"a": {"id": 1, "b": 2, "id": 3}}', r"'id' stands twice in {'b': 2, 'id': 3}"),
+        ('{"a": {"id": 1, "b": 2, "id": 3}}', r"the key 'id' is used twice in {'b': 2, 'id': 3}"),
         (b"\xff\xfe\xfd", r"can't decode"),
         ("", r"Expecting value"),
     ],
 )
-def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
-    with pytest.raises(ValueError, match=rf"a\.json is not whole JSON: .*{message}.*; download or write it again"):
+def test_invalid_and_ambiguous_json_is_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"a\.json is not valid JSON: .*{message}.*; download or write it again"):
         validation.read_json(write(tmp_path, text))
 
 
@@ -43,17 +43,17 @@ def test_what_is_no_json_or_ambiguous_is_refused(tmp_path, text, message):
         ('{"a": 1e400}'.encode("utf-16"), r"it\['a'\] is inf"),
     ],
 )
-def test_numbers_that_are_not_finite_are_refused_where_they_stand(tmp_path, text, place):
+def test_numbers_that_are_not_finite_are_refused_with_their_location(tmp_path, text, place):
     path = write(tmp_path, text)
-    with pytest.raises(ValueError, match=rf"a\.json: {place}, not a finite number: write one, or leave the entry"):
+    with pytest.raises(ValueError, match=rf"a\.json: {place}, not a finite number: correct it, or leave the"):
         validation.read_json(path)
-    _, odd = validation.read_odd_json(path)
+    _, odd = validation.read_json_leniently(path)
     assert re.fullmatch(place, *odd)
 
 
-def test_all_such_numbers_are_found_however_broad_and_deep_they_lie(tmp_path):
+def test_all_numbers_that_are_not_finite_are_located_in_broad_and_deep_files(tmp_path):
     broad = "[" + "0," * 100_000 + "NaN, 1, Infinity]"
-    _, odd = validation.read_odd_json(
+    _, odd = validation.read_json_leniently(
         write(tmp_path, f'{{"a": -1e400, "b": {{"c": 3, "d": [{broad}]}}, "e": NaN}}')
     )
     assert list(odd) == [
@@ -64,13 +64,13 @@ def test_all_such_numbers_are_found_however_broad_and_deep_they_lie(tmp_path):
     ]
 
 
-def test_numbers_that_are_not_finite_as_deep_as_json_goes_are_refused(tmp_path):
+def test_numbers_that_are_not_finite_are_refused_at_any_depth(tmp_path):
     for depth in range(100, 5000, 100):
         with pytest.raises(ValueError, match=r"a\.json"):
             validation.read_json(write(tmp_path, "[" * depth + "NaN" + "]" * depth))
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_errors_name_files_that_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", pathlib.Path("/dev/zero")):
         with pytest.raises(OSError, match=rf"{path} cannot be read: it is no regular file; put the file itself"):
@@ -81,35 +81,35 @@ def test_what_cannot_be_read_is_named(tmp_path):
         validation.read_json(tmp_path / "b.json")
 
 
-def test_numbers_stay_what_python_reads(tmp_path):
+def test_finite_numbers_are_unchanged(tmp_path):
     assert validation.read_json(write(tmp_path, "[1.5e308, -1e-400, 0.1, 9]")) == [1.5e308, 0.0, 0.1, 9]
 
 
-def test_a_name_that_stands_twice_among_many_is_found_at_once(tmp_path):
+def test_a_duplicate_key_among_many_is_found_quickly(tmp_path):
     names = ",".join(f'"{number}": 1' for number in range(100_000))
-    with pytest.raises(ValueError, match=r"'7' stands twice in"):
+    with pytest.raises(ValueError, match=r"the key '7' is used twice in"):
         validation.read_json(write(tmp_path, f'{{{names}, "7": 2}}'))
 
 
 @pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e400", "1" + "0" * 400, "1e10", "true", '"1"']
 )
-def test_numbers_are_finite_and_of_a_size(number):
+def test_numbers_are_finite_and_bounded(number):
     value = json.loads(f"[1.5, {number}]")
-    with pytest.raises(ValueError, match=r"^entry 3: `bbox` must be 2 finite numbers, but is 2: .* up to 1e\+09"):
+    with pytest.raises(ValueError, match=r"^entry 3: `bbox` must be 2 finite numbers up to 1e\+09, but is 2: "):
         validation.numbers(value, 2, "entry 3: `bbox`")
     assert validation.numbers([1.5, -2], 2, "x") == [1.5, -2]
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "9223372036854775808", "1" * 400])
-def test_fields_are_finite_and_of_64_bits(number):
+def test_fields_are_finite_and_fit_in_64_bits(number):
     entry = json.loads(f'{{"id": {number}, "last": 9223372036854775807}}')
-    with pytest.raises(ValueError, match=r"^entry 3: `id` \(=.*\) must be finite, and of 64 bits"):
+    with pytest.raises(ValueError, match=r"^entry 3: `id` \(=.*\) must be finite and fit in 64 bits"):
         validation.require(entry, "id", (int, float), "entry 3")
     assert validation.require(entry, "last", int, "entry 3") == 2**63 - 1
 
 
-def test_messages_are_short_however_deep_or_long_a_value_is(tmp_path):
+def test_messages_about_deep_and_long_values_are_short(tmp_path):
     deep = json.loads("[" * 900 + "]" * 900)
     for value in (deep, list(range(10**6)), "x" * 10**6, {str(n): deep for n in range(10**4)}, 10**4000):
         with pytest.raises(ValueError, match="must be") as caught:
@@ -117,13 +117,13 @@ def test_messages_are_short_however_deep_or_long_a_value_is(tmp_path):
         assert len(str(caught.value)) < 500
 
 
-class Evil:
+class Malicious:
     def __reduce__(self):
         return open, ("it ran", "w")
 
 
-def evil() -> np.ndarray:
-    return np.array([Evil()], object)
+def malicious() -> np.ndarray:
+    return np.array([Malicious()], object)
 
 
 COLUMNS = {"id": (np.int64, ()), "box": (np.float64, (4,))}
@@ -133,17 +133,17 @@ GOOD = {"id": np.arange(3), "box": np.ones((3, 4))}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"id": evil()}, r"Object arrays cannot be loaded"),
+        ({"id": malicious()}, r"Object arrays cannot be loaded"),
         ({"id": np.arange(3.0)}, r"`id` is float64 \(3,\), not int64 \(3,\)"),
         ({"box": np.ones((2, 4))}, r"`box` is float64 \(2, 4\), not float64 \(3, 4\)"),
         ({"box": np.ones((3, 5))}, r"`box` is float64 \(3, 5\)"),
         ({"id": np.int64(3)}, r"len\(\) of unsized object"),
-        ({"id": evil()}, r"Object arrays cannot be loaded"),
-        ({"more": evil()}, r"it holds id, box, more instead of id, box"),
+        ({"id": malicious()}, r"Object arrays cannot be loaded"),
+        ({"more": malicious()}, r"it holds id, box, more instead of id, box"),
         ({"more": np.ones(1)}, r"it holds id, box, more instead of id, box"),
     ],
 )
-def test_tables_of_another_shape_or_with_objects_are_refused(tmp_path, monkeypatch, changes, message):
+def test_arrays_of_another_shape_or_of_objects_are_refused(tmp_path, monkeypatch, changes, message):
     monkeypatch.chdir(tmp_path)
     np.savez("good.npz", **GOOD)
     assert validation.read_arrays(tmp_path / "good.npz", dict, COLUMNS)["id"].tolist() == [0, 1, 2]
@@ -156,20 +156,20 @@ def test_tables_of_another_shape_or_with_objects_are_refused(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("kind", ["pickle", "npy"])
-def test_other_files_of_numpy_are_no_tables_and_run_nothing(tmp_path, monkeypatch, kind):
+def test_pickles_are_refused_and_not_run(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     if kind == "pickle":
-        evil().dump("a.npz")
+        malicious().dump("a.npz")
     else:
         with open("a.npz", "wb") as file:
-            np.save(file, evil())
+            np.save(file, malicious())
     with pytest.raises(ValueError, match=r"a\.npz is damaged"):
         validation.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
     assert not (tmp_path / "it ran").exists()
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monkeypatch, method):
+def test_arrays_packed_by_other_methods_are_not_unpacked(tmp_path, monkeypatch, method):
     np.savez(tmp_path / "good.npz", **GOOD)
     with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "a.npz", "w", method) as bad:
         for name in good.namelist():
@@ -181,7 +181,7 @@ def test_tables_packed_in_other_ways_than_numpys_are_not_unpacked(tmp_path, monk
         validation.read_arrays(tmp_path / "a.npz", dict, COLUMNS)
 
 
-def test_a_table_that_lies_about_its_size_is_not_unpacked(tmp_path, monkeypatch):
+def test_arrays_with_a_false_size_are_not_unpacked(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "b.npz", **GOOD)
     with zipfile.ZipFile(tmp_path / "b.npz") as file:
         unpacked = next(entry for entry in file.infolist() if entry.filename == "box.npy").file_size
@@ -194,15 +194,15 @@ def test_a_table_that_lies_about_its_size_is_not_unpacked(tmp_path, monkeypatch)
         validation.read_arrays(tmp_path / "b.npz", dict, COLUMNS)
 
 
-def test_what_another_library_says_is_told_on_one_line():
+def test_errors_of_other_libraries_become_one_line():
     assert validation.one_line(ValueError("it is\n  damaged")) == "it is damaged"
     assert validation.one_line(MemoryError()) == "MemoryError"
 
 
-def test_tables_of_more_than_memory_are_not_unpacked(tmp_path, monkeypatch):
+def test_arrays_larger_than_the_limit_are_not_unpacked(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "b.npz", id=np.zeros(10**6, int), box=np.zeros((10**6, 4)))
     assert len(validation.read_arrays(tmp_path / "b.npz", dict, COLUMNS)["id"]) == 10**6
-    monkeypatch.setattr(validation, "MOST_UNPACKED", 10**7)
+    monkeypatch.setattr(validation, "MAX_UNPACKED", 10**7)
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
     with pytest.raises(
         ValueError, match=r"b\.npz is damaged \(it is 40,000,\d+ bytes unpacked, but up to 10,000,000"
@@ -218,3 +218,12 @@ def test_differences_are_described_in_the_order_of_their_keys():
     }
     assert validation.differences({3: "p"}, {3: "q"}, "{:03} was {} and is {}") == {3: "003 was p and is q"}
     assert validation.differences({"n": float("nan")}, {"n": 0.5}) == {"n": "`n` is nan there and 0.5 here"}
+
+
+def test_errors_are_raised_or_collected():
+    with pytest.raises(ValueError, match=r"^a\.json: entry 3 is wrong$"):
+        validation.raise_error(pathlib.Path("a.json"))("kind", 3, "entry 3 is wrong")
+    errors = validation.ErrorCollector()
+    for number in (3, 5):
+        errors("kind", number, f"entry {number} is wrong")
+    assert errors.entries == {"kind": [3, 5]} and errors.first == {"kind": "entry 3 is wrong"}

@@ -57,9 +57,7 @@ def define_flags() -> None:
     flags.DEFINE_list("sweep", [], "Batch sizes to compare in `step` and `predict`.")
     flags.DEFINE_integer("batches", 10_000, "Number of batches that `memory` loads.")
     flags.DEFINE_integer("rounds", 7, "Number of rounds per contender.")
-    flags.DEFINE_list(
-        "modes", ["default"], f"Modes of torch.compile, minutes each: {', '.join(step.MODES)}."
-    )
+    flags.DEFINE_list("modes", ["default"], f"Modes of torch.compile, minutes each: {', '.join(step.MODES)}.")
     flags.DEFINE_boolean("profile", False, "Write a profile of one of our steps for Perfetto to OUT/profile.")
     flags.DEFINE_float("share", 0.3, "Share of a chip's peak that `scale` assumes for computing.")
     flags.DEFINE_float("loaded", math.inf, "People per second loaded by a host, for `scale`; see `input`.")

@@ -1,1 +1,1 @@
-"""Where people come from: COCO, detector files, made-up people; all end as the same records."""
+"""Data sets: readers of annotations and photos, prepared records, a generator of made-up people."""

@@ -1,124 +1,114 @@
-"""What a split is made from and what those files say, in one form whatever their format: COCO's or MPII's."""
+"""The source files of a split, read into one form for all formats: COCO's and MPII's."""
 
 import dataclasses
-import functools
 import json
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 
+from hrnet_jax import buckets
 from hrnet_jax.datasets import coco, detections, mpii, records
-from hrnet_jax.datasets.photo_stores import Photo, Place
+from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """What a split is made from.
+    """The files and photos of a split.
 
     Attributes:
-      dataset: whose formats the files are in, one of `READERS`.
+      dataset: the format of the files, one of `READERS`.
       split: its name.
       annotations: the file of people, or of photos only.
-      photos: where they lie.
+      photos: folder or zip file.
       with_people: False if the annotations are of photos only (COCO's test servers).
       detections: a detector's file (COCO).
-      truth: MATLAB's file that PCKh is counted on (MPII).
+      truth: the MATLAB file for PCKh (MPII).
     """
 
     dataset: str
     split: str
     annotations: pathlib.Path
-    photos: Place
+    photos: PhotoStore
     with_people: bool = True
     detections: pathlib.Path | None = None
     truth: pathlib.Path | None = None
 
     @property
     def is_train(self) -> bool:
-        """Whether the split is trained on: photos without people are of no use then."""
+        """Whether the split is for training. Photos without people are of no use then."""
         return self.split.startswith("train")
 
     @property
     def files(self) -> dict[str, pathlib.Path]:
-        """The files besides the photos, by what they are."""
+        """The files besides the photos, by purpose."""
         named = {"annotations": self.annotations, "detections": self.detections, "truth": self.truth}
         return {name: path for name, path in named.items() if path}
 
 
 @dataclasses.dataclass(frozen=True)
-class Boxes:
-    """A detector's boxes, their photos not yet numbered, and how many were dropped and why."""
+class Selection:
+    """People without `photo_index` (-1), and the number of dropped entries by reason."""
 
     people: records.People
     dropped: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Content:
-    """What the files of a split say.
+class SplitContent:
+    """The content of a split's source files.
 
     Attributes:
       photos: by photo id.
-      people: the people chosen, their photos not yet numbered.
-      dropped: how many were not, by reason.
-      boxes: a detector's, None without its file.
-      write_truth: writes what the data set's figures are computed from into a directory, for the photos of
-        the given ids.
+      ground_truth: the selected people.
+      detections: a detector's boxes, or None.
+      write_truth: writes the ground truth of the metrics into a directory, for the given photo ids.
     """
 
     photos: dict[int, Photo]
-    people: records.People
-    dropped: dict[str, int]
-    boxes: Boxes | None
+    ground_truth: Selection
+    detections: Selection | None
     write_truth: Callable[[pathlib.Path, Sequence[int]], None]
 
 
-def read(sources: Sources, skeleton: Skeleton) -> Content:
-    """Reads and checks the files of a split, apart from the photos.
+def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
+    """Reads and validates the files of a split, except the photos.
 
     Raises:
-      FileNotFoundError, ValueError: what is missing or wrong, in which file and field.
+      FileNotFoundError: a file is missing.
+      ValueError: an entry of a file is invalid.
     """
     return READERS[sources.dataset](sources, skeleton)
 
 
-def _read_coco(sources: Sources, skeleton: Skeleton) -> Content:
+def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     annotations = coco.load(sources.annotations, skeleton, with_people=sources.with_people)
-    people, dropped = coco.select_people(annotations, skeleton)
-    boxes = None
+    people, boxes = Selection(*coco.select_people(annotations, skeleton)), None
     if sources.detections:
-        boxes = Boxes(*detections.load(sources.detections, annotations, skeleton))
-    return Content(annotations.photos, people, dropped, boxes, functools.partial(_write_coco_truth, annotations))
+        boxes = Selection(*detections.load(sources.detections, annotations, skeleton))
+
+    def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
+        content = coco.ground_truth(annotations, photo_ids)
+        buckets.write_atomically(directory / records.TRUTH["coco"], json.dumps(content))
+
+    return SplitContent(annotations.photos, people, boxes, write_truth)
 
 
-def _write_coco_truth(annotations: coco.Annotations, directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
-    save_json(directory / records.TRUTH["coco"], coco.ground_truth(annotations, list(photo_ids)))
-
-
-def _read_mpii(sources: Sources, skeleton: Skeleton) -> Content:
-    photos, people, dropped = mpii.load(sources.annotations, skeleton)
+def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:
+    rows = mpii.load(sources.annotations, skeleton)
+    count = len(rows.people)
     truth = mpii.read_truth(sources.truth, skeleton) if sources.truth else None
-    rows = len(people) + sum(dropped.values())
-    if truth and len(truth) != rows:
+    if truth and len(truth) != count:
         raise ValueError(
-            f"{sources.truth} is of {len(truth)} people, but {sources.annotations} of {rows}: they must be of the"
+            f"{sources.truth} is of {len(truth)} people, but {sources.annotations} of {count}: they must be of the"
             " same split, in the same order"
         )
-    return Content(photos, people, dropped, None, functools.partial(_write_mpii_truth, truth))
 
+    def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
+        del photo_ids  # rows keep their numbers, so the truth is written whole
+        if truth:
+            mpii.save_truth(truth, directory / records.TRUTH["mpii"])
 
-def _write_mpii_truth(truth: mpii.Truth | None, directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
-    del photo_ids  # people are found in it by the number of their row
-    if truth:
-        mpii.save_truth(truth, directory / records.TRUTH["mpii"])
+    return SplitContent(rows.photos, Selection(*mpii.select_people(rows)), None, write_truth)
 
 
 READERS = {"coco": _read_coco, "mpii": _read_mpii}
-
-
-def save_json(path: pathlib.Path, content: dict) -> None:
-    """Writes a JSON file, whole or not at all."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)

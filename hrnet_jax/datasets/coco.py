@@ -1,13 +1,14 @@
-"""COCO's annotation format: reading and checking a file, and choosing the people as the original does.
+"""COCO annotation files: reading, validation, and the original's choice of people.
 
-A person is used if it is no crowd, has an area and a box on the photo, and has a joint labelled; its box is cut
-off at the photo's border (`geometry.clip_box`). People come in the order of the file's photos and, on a photo,
-of the file's annotations.
+People are kept if they are not crowds, have a positive area, a box on the photo and a labelled joint. Boxes are
+clipped to the photo (`geometry.clip_box`). People are in the order of the file's photos, then of its annotations.
 """
 
 import collections
 import dataclasses
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,145 +16,188 @@ from hrnet_jax import geometry, validation
 from hrnet_jax.datasets import image_headers, records
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
+from hrnet_jax.validation import OnError
 
 PERSON = "person"  # the category's name
-NO_JOINTS = "without joints"
+_CATEGORY = f"category {PERSON!r}"  # in messages
 
 KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id")
-CATEGORY = ("id", "name", "keypoints")
-"""Fields of annotations and categories that are checked, and stand in the ground truth of a prepared split."""
+CATEGORY_KEPT = ("id", "name", "keypoints")
+"""Fields of annotations and categories that are validated and kept in the ground truth of a prepared split."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """A COCO annotation file, checked.
+    """A validated COCO annotation file.
 
     Attributes:
       path: the file.
-      category: the entry of the category ``person``.
+      category: the entry of the category ``person``; empty if `read` found none.
       photos: by photo id, in the file's order.
       people: the category's annotations by photo id, in the file's order.
-      others: how many annotations are of other categories.
+      others: annotations of other categories.
     """
 
     path: pathlib.Path
     category: dict
     photos: dict[int, Photo]
     people: dict[int, list[dict]]
-    others: int
+    others: list[dict]
 
 
 def load(path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True) -> Annotations:
-    """Reads and checks a COCO annotation file.
+    """Reads and validates a COCO annotation file.
 
     Args:
       path: such as ``person_keypoints_val2017.json``.
-      skeleton: what the people must be made of.
-      with_people: False for the files of a test server, which hold photos and categories only.
+      skeleton: of the people.
+      with_people: False for the files of a test server, with photos and categories only.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not JSON, or what is wrong in which entry.
+      ValueError: it is not JSON, or an entry is invalid.
     """
     content = validation.read_json(path)
-    for name in ["images", "categories"] + ["annotations"] * with_people:
+    return read(path, content, skeleton, validation.raise_error(path), with_people=with_people)
+
+
+def read(
+    path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError, *, with_people: bool = True
+) -> Annotations:
+    """Validates the content of an annotation file. Skips invalid entries if `on_error` returns.
+
+    The kinds of errors are photos_malformed, photo_ids_twice, photos_none, categories, category_malformed,
+    keypoint_names, people_malformed, ids_twice and photos_unknown.
+
+    Raises:
+      ValueError: a list of entries is missing.
+    """
+    for name in ["images"] + ["annotations"] * with_people:
         validation.require(content, name, list, str(path))
-    category = _person_category(content["categories"], skeleton, path, with_people)
-    photos = _photos(content["images"], path)
-    annotations = content["annotations"] if with_people else []
-    people = _people(annotations, category["id"], photos, skeleton, path)
-    return Annotations(path, category, photos, people, len(annotations) - sum(map(len, people.values())))
+    category = _person_category(content, on_error)
+    if category and with_people:
+        _check_keypoint_names(category, skeleton, on_error)
+    photos = _photos(content["images"], on_error)
+    entries = content["annotations"] if with_people else []
+    return Annotations(path, category, photos, *_people(entries, category.get("id"), photos, skeleton, on_error))
 
 
-def _person_category(categories: list, skeleton: Skeleton, path: pathlib.Path, with_people: bool) -> dict:
-    """Returns the category of people, with its keypoints those of the skeleton."""
-    names = [
-        validation.require(entry, "name", str, f"{path}: categories[{i}]") for i, entry in enumerate(categories)
-    ]
-    if names.count(PERSON) != 1:
-        listed = ", ".join(names)[:200] or "none"
-        raise ValueError(f"{path}: `categories` ({listed}) must have one named {PERSON!r}")
-    category = categories[names.index(PERSON)]
-    what = f"{path}: category {PERSON!r}"
-    validation.require(category, "id", int, what)
-    if not with_people:
-        return category
-    found = validation.require(category, "keypoints", list, f"{what} (is it the file with the keypoints?)")
-    names = validation.names(found, f"{what}: `keypoints`")
-    if len(names) != skeleton.num_joints:
-        raise ValueError(
-            f"{what} has {len(names)} keypoints ({', '.join(names)[:200]}), but the skeleton"
-            f" {skeleton.name!r} has {skeleton.num_joints} joints: give its own with --skeleton FILE"
-        )
-    if set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints:
-        raise ValueError(
-            f"{what} has the keypoints {', '.join(names)}, and the skeleton {skeleton.name!r} has them in another"
-            f" order ({', '.join(skeleton.joints)}): give its own with --skeleton FILE"
-        )
+def _person_category(content: dict, on_error: OnError) -> dict:
+    try:
+        categories = validation.require(content, "categories", list, "the file")
+        names = [
+            validation.require(entry, "name", str, f"categories[{row}]") for row, entry in enumerate(categories)
+        ]
+        if names.count(PERSON) != 1:
+            listed = ", ".join(names)[:200] or "none"
+            raise ValueError(f"`categories` ({listed}) must have one named {PERSON!r}")
+        category = categories[names.index(PERSON)]
+        validation.require(category, "id", int, _CATEGORY)
+    except ValueError as error:
+        on_error("categories", "categories", str(error))
+        return {}
     return category
 
 
-def _photos(images: list, path: pathlib.Path) -> dict[int, Photo]:
+def _check_keypoint_names(category: dict, skeleton: Skeleton, on_error: OnError) -> None:
+    """Compares the keypoints with the skeleton's joints. Their names may differ, their order may not."""
+    try:
+        where = f"{_CATEGORY} (is it the file with the keypoints?)"
+        names = validation.require(category, "keypoints", list, where)
+        validation.names(names, f"{_CATEGORY}: `keypoints`")
+    except ValueError as error:
+        on_error("category_malformed", PERSON, str(error))
+        return
+    is_reordered = set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints
+    if is_reordered or len(names) != skeleton.num_joints:
+        wanted = (
+            f"{skeleton.num_joints} joints{' in another order' * is_reordered} ({', '.join(skeleton.joints):.500})"
+        )
+        message = (
+            f"{_CATEGORY} has {len(names)} keypoints ({', '.join(names):.500}), but the skeleton"
+            f" {skeleton.name!r} has {wanted}: give the skeleton of this data set with --skeleton FILE"
+        )
+        on_error("keypoint_names", PERSON, message)
+
+
+def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
     """Returns the photos by id."""
     photos: dict[int, Photo] = {}
-    for number, entry in enumerate(images):
-        what = f"{path}: images[{number}]"
-        photo_id, width, height = (
-            validation.require(entry, name, int, what) for name in ("id", "width", "height")
-        )
-        name = validation.inner_path(entry, "file_name", what)
-        if not 0 < width <= image_headers.MAX_SIDE or not 0 < height <= image_headers.MAX_SIDE:
-            raise ValueError(
-                f"{what}: `width` and `height` (={width}, {height}) must be positive,"
-                f" up to {image_headers.MAX_SIDE}"
-            )
-        if photo_id in photos:
-            raise ValueError(
-                f"{what}: `id` (={photo_id}) stands twice, for {photos[photo_id].file_name} and {name}"
-            )
-        photos[photo_id] = Photo(photo_id, name, width, height)
+    for row, entry in enumerate(entries):
+        where = f"images[{row}]"
+        try:
+            photo = _photo(entry, where)
+        except ValueError as error:
+            on_error("photos_malformed", row, str(error))
+            continue
+        if photo.id in photos:
+            both = f"{photos[photo.id].file_name} and {photo.file_name}"
+            on_error("photo_ids_twice", photo.id, f"{where}: `id` (={photo.id}) is used twice, for {both}")
+        else:
+            photos[photo.id] = photo
     if not photos:
-        raise ValueError(f"{path}: `images` is empty")
+        on_error("photos_none", "images", "`images` is empty")
     return photos
 
 
-def _people(
-    annotations: list, category_id: int, photos: dict[int, Photo], skeleton: Skeleton, path: pathlib.Path
-) -> dict[int, list[dict]]:
-    """Returns the category's annotations by photo id, each of them checked."""
-    people: dict[int, list[dict]] = collections.defaultdict(list)
-    seen: set[int] = set()
-    for number, entry in enumerate(annotations):
-        what = f"{path}: annotations[{number}]"
-        annotation_id, photo_id, category = (
-            validation.require(entry, name, int, what) for name in ("id", "image_id", "category_id")
+def _photo(entry: Any, where: str) -> Photo:
+    photo_id, width, height = (validation.require(entry, name, int, where) for name in ("id", "width", "height"))
+    file_name = validation.inner_path(entry, "file_name", where)
+    if not 0 < width <= image_headers.MAX_SIDE or not 0 < height <= image_headers.MAX_SIDE:
+        raise ValueError(
+            f"{where}: `width` and `height` (={width}, {height}) must be positive, up to {image_headers.MAX_SIDE}"
         )
-        what = f"{what} (id {annotation_id})"
-        if annotation_id in seen:
-            raise ValueError(f"{what}: `id` (={annotation_id}) stands twice")
-        if photo_id not in photos:
-            raise ValueError(f"{what}: `image_id` (={photo_id}) is not the id of any of `images`")
-        seen.add(annotation_id)
-        if category != category_id:
+    return Photo(photo_id, file_name, width, height)
+
+
+def _people(
+    entries: list, category_id: int | None, photos: dict[int, Photo], skeleton: Skeleton, on_error: OnError
+) -> tuple[dict[int, list[dict]], list[dict]]:
+    """Returns annotations of the category by photo id, and those of other categories. None is any category."""
+    people: dict[int, list[dict]] = collections.defaultdict(list)
+    others: list[dict] = []
+    used: set[int] = set()
+    for row, entry in enumerate(entries):
+        where = f"annotations[{row}]"
+        try:
+            annotation_id, photo_id, category = (
+                validation.require(entry, name, int, where) for name in ("id", "image_id", "category_id")
+            )
+            where += f" (id {annotation_id})"
+            is_person = category_id in (None, category)
+            if is_person:
+                _check_person(entry, skeleton, where)
+        except ValueError as error:
+            on_error("people_malformed", row, str(error))
             continue
-        validation.numbers(entry.get("bbox"), 4, f"{what}: `bbox`")
-        validation.numbers([entry.get("area")], 1, f"{what}: `area`")
-        for name in ("iscrowd", "num_keypoints"):
-            if name in entry:
-                validation.require(entry, name, int, what)
-        validation.numbers(entry.get("keypoints"), 3 * skeleton.num_joints, f"{what}: `keypoints`")
-        people[photo_id].append(entry)
-    return people
+        if annotation_id in used:
+            on_error("ids_twice", annotation_id, f"{where}: `id` (={annotation_id}) is used twice")
+        elif photo_id not in photos:
+            message = f"{where}: `image_id` (={photo_id}) is not the id of any of `images`"
+            on_error("photos_unknown", annotation_id, message)
+        else:
+            (people[photo_id] if is_person else others).append(entry)
+        used.add(annotation_id)
+    return people, others
+
+
+def _check_person(entry: dict, skeleton: Skeleton, where: str) -> None:
+    validation.numbers(entry.get("bbox"), 4, f"{where}: `bbox`")
+    validation.numbers([entry.get("area")], 1, f"{where}: `area`")
+    for name in ("iscrowd", "num_keypoints"):
+        if name in entry:
+            validation.require(entry, name, int, where)
+    validation.numbers(entry.get("keypoints"), 3 * skeleton.num_joints, f"{where}: `keypoints`")
 
 
 def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records.People, dict[str, int]]:
-    """Chooses the people to train and test on, and cleans their boxes, as the original does.
+    """Chooses the people for training and evaluation, and clips their boxes, as the original does.
 
     Returns:
-      The people, their photos not yet numbered (`photo_index` is -1), and how many were dropped by reason.
+      The people, without `photo_index` (-1), and the number of dropped annotations by reason.
     """
     dropped: collections.Counter[str] = collections.Counter()
-    kept: list[tuple[dict, np.ndarray]] = []
+    kept, boxes = [], []
     for photo in annotations.photos.values():
         for person in annotations.people.get(photo.id, []):
             box = geometry.clip_box(np.array(person["bbox"], np.float64), photo.width, photo.height)
@@ -164,39 +208,46 @@ def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records
             elif box is None:
                 dropped["box outside the photo"] += 1
             elif max(person["keypoints"]) <= 0:
-                dropped[NO_JOINTS] += 1
+                dropped["without joints"] += 1
             else:
-                kept.append((person, box))
+                kept.append(person)
+                boxes.append(box)
     if annotations.others:
-        dropped["other category"] = annotations.others
-    return _table(kept, skeleton), dict(dropped)
+        dropped["other category"] = len(annotations.others)
+    people = table(kept, skeleton).to_people()
+    return dataclasses.replace(people, box=np.array(boxes, np.float64).reshape(-1, 4)), dict(dropped)
 
 
-def _table(people: list[tuple[dict, np.ndarray]], skeleton: Skeleton) -> records.People:
-    """Turns annotations and their boxes into arrays."""
-    keypoints = np.array([person["keypoints"] for person, _ in people], np.float64)
-    keypoints = keypoints.reshape(len(people), skeleton.num_joints, 3)
-    return records.People(
-        photo_index=np.full(len(people), -1, np.int64),
-        photo_id=np.array([person["image_id"] for person, _ in people], np.int64),
-        annotation_id=np.array([person["id"] for person, _ in people], np.int64),
-        box=np.array([box for _, box in people], np.float64).reshape(len(people), 4),
+def table(entries: Sequence[dict], skeleton: Skeleton) -> records.AnnotatedPeople:
+    """Turns validated annotations into arrays, without `photo_index` (-1)."""
+    count = len(entries)
+    keypoints = np.array([entry["keypoints"] for entry in entries], np.float64)
+    keypoints = keypoints.reshape(count, skeleton.num_joints, 3)
+    return records.AnnotatedPeople(
+        photo_index=np.full(count, -1, np.int64),
+        photo_id=np.array([entry["image_id"] for entry in entries], np.int64),
+        annotation_id=np.array([entry["id"] for entry in entries], np.int64),
+        box=np.array([entry["bbox"] for entry in entries], np.float64).reshape(count, 4),
         joints=keypoints[..., :2],
         visible=(keypoints[..., 2] > 0).astype(np.float64),
-        score=np.ones(len(people)),
+        score=np.ones(count),
+        area=np.array([entry["area"] for entry in entries], np.float64),
+        crowd=np.array([entry.get("iscrowd", 0) for entry in entries], bool),
+        flags=keypoints[..., 2],
     )
 
 
-def ground_truth(annotations: Annotations, photo_ids: list[int]) -> dict:
-    """Returns the COCO ground truth of some of the photos, as pycocotools takes it, without outlines.
+def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:
+    """Returns the ground truth of some photos in COCO's format for pycocotools, without segmentations.
 
-    Crowds and people without labelled joints are in it: they are not found wanting if a prediction meets them.
+    Crowds and people without labelled joints are included, since COCO ignores the detections matched to them.
     """
     people = [person for photo_id in photo_ids for person in annotations.people.get(photo_id, [])]
+    category = annotations.category
     return {
         "info": {},
         "images": [dataclasses.asdict(annotations.photos[photo_id]) for photo_id in photo_ids],
-        "categories": [{name: annotations.category[name] for name in CATEGORY if name in annotations.category}],
+        "categories": [{name: category[name] for name in CATEGORY_KEPT if name in category}],
         "annotations": [
             {
                 "iscrowd": 0,

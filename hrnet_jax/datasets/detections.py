@@ -1,88 +1,117 @@
-"""A detector's boxes, in COCO's result format: a list of ``{"image_id", "category_id", "bbox", "score"}``."""
+"""Detected boxes in COCO's result format: a list of ``{"image_id", "category_id", "bbox", "score"}``."""
 
-import collections
+import dataclasses
 import pathlib
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import coco, records
 from hrnet_jax.skeletons import Skeleton
+from hrnet_jax.validation import OnError
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """The N valid entries of a detector's file, in its order.
+
+    Attributes:
+      people: their boxes as a table of people, without `photo_index` (-1).
+      category_id: [N] int64.
+      row: [N] int64, counted from 0.
+    """
+
+    people: records.People
+    category_id: np.ndarray
+    row: np.ndarray
+
+    def on_unknown_photos(self, photo_ids: Collection[int]) -> np.ndarray:
+        """[N] bool: the photo is not among these."""
+        return np.array([number not in photo_ids for number in self.people.photo_id.tolist()], bool)
 
 
 def load(
     path: pathlib.Path, annotations: coco.Annotations, skeleton: Skeleton
 ) -> tuple[records.People, dict[str, int]]:
-    """Reads and checks a detector file.
+    """Reads and validates a detector's file.
 
-    Boxes stay as they are and in their order, as in the original. Boxes of other categories, and boxes without a
+    Boxes keep their order and are not clipped, as in the original. Boxes of other categories, and boxes without a
     size, are dropped.
 
     Args:
-      path: JSON list of ``{"image_id", "category_id", "bbox" [x, y, width, height], "score"}``.
-      annotations: of the photos that the detector saw.
-      skeleton: says how many joints to leave room for.
+      path: a JSON list of ``{"image_id", "category_id", "bbox" [x, y, width, height], "score"}``.
+      annotations: of the photos.
+      skeleton: sets the number of joints of the table.
 
     Returns:
-      The boxes as people, their photos not yet numbered (`photo_index` is -1), and how many were dropped by
-      reason.
+      The boxes as people, without `photo_index` (-1), and the number of dropped boxes by reason.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not JSON, not a list, an entry is wrong, a photo is unknown, or no box is of a person.
+      ValueError: it is not a JSON list, an entry is invalid, a photo is unknown, or no box is of a person.
     """
-    entries = validation.read_json(path)
-    if not isinstance(entries, list):
+    found = read(path, validation.read_json(path), skeleton, validation.raise_error(path))
+    _check_photos(found, annotations, path)
+    size = found.people.box[:, 2:]
+    is_other = found.category_id != annotations.category["id"]
+    is_empty = ~is_other & ((size.min(axis=1) < 0) | (size.max(axis=1) == 0))
+    counts = {"other category": int(is_other.sum()), "without size": int(is_empty.sum())}
+    dropped = {reason: count for reason, count in counts.items() if count}
+    people = found.people.select(~is_other & ~is_empty)
+    if not len(people):
         raise ValueError(
-            f"{path} must hold a list of boxes, but holds {type(entries).__name__}"
-            f" {validation.short_repr(entries)}"
+            f"{path}: none of its {len(is_other)} boxes is a person (`category_id` {annotations.category['id']})"
+            f" with a size; dropped: {dropped}"
         )
-    boxes = [_box(entry, f"{path}: entry {number}") for number, entry in enumerate(entries)]
-    _check_photos([photo_id for photo_id, *_ in boxes], annotations, path)
-    dropped: collections.Counter[str] = collections.Counter()
-    kept = []
-    for photo_id, category, box, score in boxes:
-        if category != annotations.category["id"]:
-            dropped["other category"] += 1
-        elif min(box[2:]) < 0 or max(box[2:]) == 0:
-            dropped["without size"] += 1
-        else:
-            kept.append((photo_id, box, score))
-    if not kept:
+    return people, dropped
+
+
+def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError) -> Detections:
+    """Validates the content of a detector's file. Skips invalid entries if `on_error` returns.
+
+    The only kind of errors is detections_malformed.
+
+    Raises:
+      ValueError: it is not a list, or empty.
+    """
+    if not isinstance(content, list) or not content:
+        kind, value = type(content).__name__, validation.short_repr(content)
+        raise ValueError(f"{path} must hold a list of boxes, but holds {kind} {value}")
+    valid = []
+    for row, entry in enumerate(content):
+        try:
+            valid.append((row, *_box(entry, f"entry {row}")))
+        except ValueError as error:
+            on_error("detections_malformed", row, str(error))
+    rows, photo_ids, categories, boxes, scores = zip(*valid, strict=True) if valid else ((),) * 5
+    count, joints = len(valid), skeleton.num_joints
+    people = records.People(
+        photo_index=np.full(count, -1, np.int64),
+        photo_id=np.array(photo_ids, np.int64),
+        annotation_id=np.zeros(count, np.int64),
+        box=np.array(boxes, np.float64).reshape(count, 4),
+        joints=np.zeros((count, joints, 2)),
+        visible=np.ones((count, joints)),
+        score=np.array(scores, np.float64),
+    )
+    return Detections(people, np.array(categories, np.int64), np.array(rows, np.int64))
+
+
+def _box(entry: Any, where: str) -> tuple[int, int, list[float], float]:
+    """Returns photo id, category id, box and score."""
+    photo_id, category_id = (validation.require(entry, name, int, where) for name in ("image_id", "category_id"))
+    box = validation.numbers(validation.require(entry, "bbox", list, where), 4, f"{where}: `bbox`")
+    return photo_id, category_id, box, validation.require(entry, "score", (int, float), where)
+
+
+def _check_photos(found: Detections, annotations: coco.Annotations, path: pathlib.Path) -> None:
+    unknown = found.people.photo_id[found.on_unknown_photos(annotations.photos)]
+    if len(unknown):
+        ids = np.unique(unknown).tolist()
         raise ValueError(
-            f"{path}: none of its {len(boxes)} boxes is a person (`category_id` {annotations.category['id']})"
-            f" with a size; dropped: {dict(dropped) or 'none'}"
-        )
-    return _table(kept, skeleton), dict(dropped)
-
-
-def _box(entry: object, what: str) -> tuple[int, int, list[float], float]:
-    """Returns photo id, category id, box and score of an entry."""
-    photo_id, category = (validation.require(entry, name, int, what) for name in ("image_id", "category_id"))
-    box = validation.numbers(validation.require(entry, "bbox", list, what), 4, f"{what}: `bbox`")
-    score = validation.require(entry, "score", (int, float), what)
-    return photo_id, category, box, score
-
-
-def _check_photos(photo_ids: list[int], annotations: coco.Annotations, path: pathlib.Path) -> None:
-    unknown = [photo_id for photo_id in photo_ids if photo_id not in annotations.photos]
-    if unknown:
-        ids = sorted(set(unknown))
-        raise ValueError(
-            f"{path}: `image_id` of {len(unknown)} of {len(photo_ids)} boxes is not in {annotations.path}"
+            f"{path}: `image_id` of {len(unknown)} of {len(found.row)} boxes is not in {annotations.path}"
             f" ({len(ids)} photos: {', '.join(map(str, ids[:5]))}{', ...' * (len(ids) > 5)}):"
             " is it the detector file of another split?"
         )
-
-
-def _table(boxes: list[tuple[int, list[float], float]], skeleton: Skeleton) -> records.People:
-    count = len(boxes)
-    return records.People(
-        photo_index=np.full(count, -1, np.int64),
-        photo_id=np.array([photo_id for photo_id, _, _ in boxes], np.int64),
-        annotation_id=np.zeros(count, np.int64),
-        box=np.array([box for _, box, _ in boxes], np.float64),
-        joints=np.zeros((count, skeleton.num_joints, 2)),
-        visible=np.ones((count, skeleton.num_joints)),
-        score=np.array([score for _, _, score in boxes], np.float64),
-    )

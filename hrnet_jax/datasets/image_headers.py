@@ -1,25 +1,25 @@
-"""What the file of a photo says of itself, read before it is decoded: whether to decode it at all.
+"""Headers of JPEG and PNG files, and limits that are checked before decoding.
 
-A few bytes can claim a photo of 4 billion pixels, or send a decoder over the same pixels for hours. Only JPEG and
-PNG are decoded, of the many formats that OpenCV would take: it is what data sets are made of.
+A file of a few bytes can claim 4 billion pixels, or keep a decoder busy for hours. OpenCV reads many more formats,
+but data sets use only these two.
 """
 
 import re
 import struct
 
 MAX_PIXELS = 100_000_000
-"""Of a photo: 300 MB decoded, which each thread that loads may hold; COCO's and MPII's have 2 million at most.
+"""Pixels of a photo: 300 MB decoded, in each loading thread. COCO's and MPII's photos have 2 million at most.
 
-A progressive JPEG takes up to 600 MB more while it is decoded: two bytes for each colour of each pixel."""
+Decoding a progressive JPEG takes up to 600 MB more: two bytes for each colour of each pixel."""
 
 MAX_BYTES = MAX_PIXELS
-"""Of a photo's file: a byte for each of that many pixels is more than JPEG takes at its finest."""
+"""Bytes of a photo's file. Even the best JPEG takes less than a byte per pixel."""
 
 MAX_SIDE = 32_766
-"""Of a photo, in pixels: OpenCV cuts crops out of nothing longer."""
+"""Pixels of a photo's side, the limit of OpenCV's warpAffine."""
 
 MAX_SCANS = 100
-"""Times that a progressive JPEG goes over its pixels: encoders take about 10."""
+"""Scans of a progressive JPEG. Encoders write about 10."""
 
 _PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)  # the header comes first: width, height
 _JPEG = b"\xff\xd8"
@@ -31,26 +31,26 @@ _SCAN = 0xDA
 
 
 def size(encoded: bytes) -> tuple[int, int]:
-    """Returns width and height of a photo, as the file has them.
+    """Returns width and height of a photo from its header.
 
     Args:
       encoded: a JPEG or PNG file.
 
     Raises:
-      ValueError: it is of another format, or larger than what is decoded here; says so, and the way out.
+      ValueError: it is of another format, or exceeds a limit.
     """
     width, height, scans = _claims(encoded)
     if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        limits = f"1 to {MAX_SIDE:,} pixels a side are taken, {MAX_PIXELS:,} in all"
+        limits = f"1 to {MAX_SIDE:,} pixels a side are accepted, {MAX_PIXELS:,} in all"
         raise ValueError(f"{width}x{height}, but {limits}: make it smaller")
     if len(encoded) > MAX_BYTES or scans > MAX_SCANS:
-        limits = f"up to {MAX_BYTES:,} and {MAX_SCANS} are taken"
+        limits = f"up to {MAX_BYTES:,} and {MAX_SCANS} are accepted"
         raise ValueError(f"{len(encoded):,} bytes, {scans:,} scans, but {limits}: save it again")
     return width, height
 
 
 def _claims(encoded: bytes) -> tuple[int, int, int]:
-    """Returns width, height and how often all pixels are gone over."""
+    """Returns width, height and the number of scans."""
     if encoded.startswith(_JPEG):
         return _jpeg_claims(encoded)
     if found := _PNG.match(encoded):
@@ -59,7 +59,7 @@ def _claims(encoded: bytes) -> tuple[int, int, int]:
 
 
 def _jpeg_claims(encoded: bytes) -> tuple[int, int, int]:
-    """Goes from marker to marker as libjpeg does, up to the first scan."""
+    """Reads the markers up to the first scan, as libjpeg does."""
     frame, at = None, len(_JPEG)
     while found := _MARKER.search(encoded, at):
         kind, at = found[1][0], found.end()
@@ -72,4 +72,4 @@ def _jpeg_claims(encoded: bytes) -> tuple[int, int, int]:
             return width, height, 1 if is_only else encoded.count(bytes([0xFF, _SCAN]))
         if kind not in _BARE:
             at += int.from_bytes(rest[:2], "big")
-    raise ValueError("not a whole image")
+    raise ValueError("not a complete image")

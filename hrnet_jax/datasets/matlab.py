@@ -1,7 +1,7 @@
-"""MATLAB's files up to version 7.2, read by scipy in a process of its own: damaged ones can crash it.
+"""MATLAB files up to version 7.2, read by scipy in a subprocess, because damaged ones can crash it.
 
-Run as a program with a limit on its memory, a file's name and those of arrays, it writes these to standard output
-as ``.npz``, cells as strings, structures left out; other arrays are not unpacked, as they may be of any size.
+The arguments of the subprocess are a memory limit, the file, and names of arrays. It writes the arrays to standard
+output as ``.npz``, with cells as strings and without structures. Others may be huge and are not unpacked.
 """
 
 import contextlib
@@ -16,24 +16,24 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.io
 
-PATIENCE = 600  # seconds; MPII's files take less than one
-MEMORY = 2**32  # bytes that the process may ask for: damaged files claim any size
+TIMEOUT = 600  # seconds; MPII's files take less than one
+MEMORY = 2**32  # limit in bytes: damaged files claim any size
 
 
 def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Reads some of a file's arrays.
 
     Raises:
-      ValueError: it is no such file, or lacks some of them.
+      ValueError: it is not a MATLAB file, or lacks an array.
     """
     command = [sys.executable, "-P", __file__, str(MEMORY), str(path), *names]
-    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would take of the memory
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would use some of the memory
     try:
-        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False, env=alone)
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False, env=alone)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"{path} cannot be read in {PATIENCE} seconds: download it again") from None
+        raise ValueError(f"{path} cannot be read in {TIMEOUT} seconds: download it again") from None
     if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it crashes the reader"]
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it crashed the reader"]
         raise ValueError(
             f"{path} cannot be read as a MATLAB file up to version 7.2: {reason[0][:300]}; download it again"
         )
@@ -48,7 +48,7 @@ def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """Returns an array as it is, or the strings that cells hold."""
+    """Turns cells into strings, and returns other arrays unchanged."""
     if array.dtype.kind != "O":
         return array
     return np.array(["".join(map(str, np.ravel(cell))) for cell in np.ravel(array)], str)
@@ -56,7 +56,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 def _main() -> None:
     memory, path, *names = sys.argv[1:]
-    with contextlib.suppress(ValueError, OSError):  # not every system lets it be limited
+    with contextlib.suppress(ValueError, OSError):  # not every system has this limit
         resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
     content = scipy.io.loadmat(path, variable_names=names)
     arrays = {name: _plain(np.asarray(content[name])) for name in names if name in content}

@@ -1,4 +1,4 @@
-"""Where photos lie: folders, or zip files as COCO ships them; and whether a photo is what it should be."""
+"""Stores of photos: folders, or zip files as COCO ships them. Decoding and validation of photos."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """What an annotation file says of a photo: its id, file name, width and height (0 if it does not say)."""
+    """A photo in an annotation file: id, file name, width and height (0 if unknown)."""
 
     id: int
     file_name: str
@@ -25,13 +25,13 @@ class Photo:
     height: int = 0
 
 
-class Place(Protocol):
-    """Where photos lie."""
+class PhotoStore(Protocol):
+    """A folder or zip file of photos."""
 
     path: pathlib.Path
 
     def size(self, file_name: str) -> int:
-        """Returns the encoded photo's bytes, 0 if it is missing."""
+        """Returns the encoded photo's size in bytes, 0 if it is missing."""
         ...
 
     def read(self, file_name: str) -> bytes:
@@ -40,7 +40,7 @@ class Place(Protocol):
 
 
 class Folder:
-    """Photos in a folder, which no photo's path may leave; the folder itself may be a link."""
+    """Photos in a folder. Links may not lead out of it, but the folder itself may be a link."""
 
     def __init__(self, path: pathlib.Path, root: pathlib.Path):
         self.path = path
@@ -48,20 +48,20 @@ class Folder:
 
     def _file(self, file_name: str) -> pathlib.Path:
         file = self.path / file_name.removeprefix(f"{self.path.name}/")
-        target = pathlib.Path(os.path.realpath(file))  # unlike `resolve`, takes links in a circle
+        target = pathlib.Path(os.path.realpath(file))  # unlike `resolve`, accepts circular links
         if not any(target.is_relative_to(folder) for folder in self._inside):
             raise ValueError(f"{file} is a link to {target}, outside {self.path}: put the photo itself there")
         return file
 
     def size(self, file_name: str) -> int:
-        """Returns the file's bytes, 0 if it is missing, or is a folder, a pipe or a device."""
+        """Returns the file's size in bytes, 0 if it is missing, a folder, a pipe or a device."""
         file = self._file(file_name)
         return os.path.getsize(file) if os.path.isfile(file) else 0
 
     def read(self, file_name: str) -> bytes:
-        """Returns the file's bytes."""
+        """Returns the content of the file."""
         file = self._file(file_name)
-        if not os.path.isfile(file):  # reading a pipe would wait for ever
+        if not os.path.isfile(file):  # reading a pipe would block
             raise FileNotFoundError(file_name)
         return file.read_bytes()
 
@@ -73,9 +73,9 @@ class Zip:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except Exception as error:  # zipfile raises what its parser happens to
+        except Exception as error:  # zipfile raises many kinds
             raise ValueError(
-                f"{path} is not a whole zip file ({validation.one_line(error)}): download it again"
+                f"{path} is not a complete zip file ({validation.one_line(error)}): download it again"
             ) from error
         self._entries = {self._short(entry.filename): entry for entry in self._zip.infolist()}
 
@@ -83,29 +83,29 @@ class Zip:
         return file_name.removeprefix(f"{self.path.stem}/")
 
     def size(self, file_name: str) -> int:
-        """Returns the unpacked entry's bytes, 0 if it is missing."""
+        """Returns the entry's unpacked size in bytes, 0 if it is missing."""
         entry = self._entries.get(self._short(file_name))
         return entry.file_size if entry else 0
 
     def read(self, file_name: str) -> bytes:
-        """Returns the unpacked entry, no more than the bytes that it claims."""
+        """Returns the unpacked entry, cut at the size it claims."""
         entry = self._entries.get(self._short(file_name))
         if entry is None:
             raise FileNotFoundError(file_name)
         try:
             validation.check_packing(entry)
             with self._zip.open(entry) as file:
-                return file.read(entry.file_size)  # `ZipFile.read` would unpack a gigabyte before it looks
-        except Exception as error:  # zipfile and what unpacks for it raise what they happen to
+                return file.read(entry.file_size)  # `ZipFile.read` would unpack all of it
+        except Exception as error:  # zipfile and zlib raise many kinds
             raise OSError(validation.one_line(error)) from error
 
 
-def locate(root: pathlib.Path, name: str) -> Place:
-    """Finds the photos called `name`: root/images/NAME/, root/NAME/, root/images/NAME.zip or root/NAME.zip.
+def locate(root: pathlib.Path, name: str) -> PhotoStore:
+    """Finds the store called `name`: root/images/NAME/, root/NAME/, root/images/NAME.zip or root/NAME.zip.
 
     Raises:
-      FileNotFoundError: they are in none of these.
-      ValueError: it is no plain name, or the zip file is damaged.
+      FileNotFoundError: none of these exists.
+      ValueError: the name is not plain, or the zip file is damaged.
     """
     check_plain(name)
     parents = (root / "images", root)
@@ -120,59 +120,59 @@ def locate(root: pathlib.Path, name: str) -> Place:
 
 
 def check_plain(name: str) -> None:
-    """Raises ValueError unless a name, such as a split's, stands for something inside the folder it is put to."""
+    """Raises ValueError for a name that leads to another folder, such as ``..``."""
     if name in ("", ".", "..") or "/" in name:
         raise ValueError(f"{name!r} cannot be the name of a split or of photos: use one such as 'val2017'")
 
 
 def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
-    """Turns a JPEG or PNG file's bytes into a photo.
+    """Decodes a JPEG or PNG file.
 
     Args:
-      encoded: the file.
-      photo_id: to name the photo by if it cannot be read.
+      encoded: content of the file.
+      photo_id: for error messages.
 
     Returns:
-      [height, width, 3] uint8, RGB. A camera's orientation mark is ignored, as in the original: annotations
-      count pixels as stored.
+      [height, width, 3] uint8, RGB. The EXIF orientation is ignored as in the original: annotations refer to the
+      pixels as stored.
 
     Raises:
-      ValueError: it is of another format, too large, see `headers`, or not whole.
+      ValueError: it is of another format, too large (see `image_headers`), or incomplete.
     """
     try:
         return _decode(encoded)
     except ValueError as error:
         raise ValueError(
-            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error}): mend or remove it, then prepare"
+            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error}): replace or remove it; prepare"
             " the data again with --force"
         ) from error
 
 
 def _decode(encoded: bytes) -> np.ndarray:
-    """As `decode`; its errors say what the photo is."""
+    """Decodes; the errors do not name the photo."""
     size = image_headers.size(encoded)
     try:
         photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
     except cv2.error as error:
-        raise ValueError(f"not what OpenCV takes: {validation.one_line(error)}") from error
+        raise ValueError(f"OpenCV cannot decode it: {validation.one_line(error)}") from error
     if photo is None or photo.shape[1::-1] != size:
-        raise ValueError("not a whole image")
+        raise ValueError("not a complete image")
     return photo
 
 
-def read_checked(place: Place, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
-    """Reads a photo and looks whether it is what the annotations speak of.
+def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
+    """Reads a photo, decodes it, and compares its size with the annotations'.
 
     Returns:
-      The encoded photo, its width and height, and what is wrong with it, "" if nothing is.
+      The encoded photo, its width and height, and the problem with it or "".
 
     Raises:
-      ValueError: it is a link that leads elsewhere.
+      ValueError: it is a link out of the folder.
     """
-    if (length := place.size(photo.file_name)) > image_headers.MAX_BYTES:
-        return b"", (0, 0), f"{length:,} bytes, but up to {image_headers.MAX_BYTES:,} are taken"
+    if (length := store.size(photo.file_name)) > image_headers.MAX_BYTES:
+        return b"", (0, 0), f"{length:,} bytes, but up to {image_headers.MAX_BYTES:,} are accepted"
     try:
-        image = place.read(photo.file_name)
+        image = store.read(photo.file_name)
     except FileNotFoundError:
         return b"", (0, 0), "missing"
     except OSError as error:

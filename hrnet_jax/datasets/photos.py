@@ -1,8 +1,7 @@
-"""Photos as records: writing and reading them.
+"""Photos as records: writing and reading.
 
-Records are written by a TFDS builder as ArrayRecord, encoded as they were found, in ascending order of photo id.
-The builder is TFDS's shard by shard one, since it streams: the general one holds the first gigabyte in memory
-and needs TensorFlow from there on.
+A TFDS builder writes the encoded photos unchanged as ArrayRecord, ascending by photo id. It is a shard-based
+builder, since these stream. General ones hold the first gigabyte in memory and then need TensorFlow.
 """
 
 import collections
@@ -25,18 +24,17 @@ from tqdm import tqdm
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import image_headers, photo_stores
-from hrnet_jax.datasets.photo_stores import Photo, Place
+from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 
-SPLIT = "photos"  # the only split, in TFDS's sense, of a directory of records
-SHARD_BYTES = 128 * 2**20  # TFDS keeps as much in memory while it writes
-
+SPLIT = "photos"  # the only TFDS split of a directory of records
+SHARD_BYTES = 128 * 2**20  # TFDS holds a shard in memory while it writes
 
 AS_ENCODED = {"image": tfds.decode.SkipDecoding()}
 
 
 @functools.cache
 def _features() -> tfds.features.FeaturesDict:
-    """Returns what a record holds."""
+    """Returns the fields of a record."""
     return tfds.features.FeaturesDict(
         {
             "photo_id": np.int64,
@@ -49,7 +47,7 @@ def _features() -> tfds.features.FeaturesDict:
 
 
 class Photos(tfds.core.ShardBasedBuilder):
-    """Writes encoded photos as ArrayRecord, one after the other; `write` is the way to use it."""
+    """The TFDS builder of `write`."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -64,44 +62,44 @@ class Photos(tfds.core.ShardBasedBuilder):
         return {SPLIT: self._shards}
 
 
-def write(directory: pathlib.Path, photos: Sequence[Photo], place: Place, title: str) -> dict[int, str]:
-    """Writes the photos that are whole into `directory`, with a progress bar, and tells of those that are not.
+def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, title: str) -> dict[int, str]:
+    """Writes the valid photos into `directory`, with a progress bar.
 
     Args:
-      directory: existing directory; the records go to ``photos/1.0.0`` in it.
-      photos: in the order in which to write them.
-      place: where they lie.
-      title: stands before the progress bar.
+      directory: must exist. The records are written to ``photos/1.0.0`` in it.
+      photos: in the order to write.
+      store: of the photos.
+      title: of the progress bar.
 
     Returns:
-      What is wrong with a photo, by photo id, for those left out.
+      The problem of each photo that is left out, by photo id.
 
     Raises:
-      ValueError: not one photo is whole, or a file name is a link that leads elsewhere.
+      ValueError: no photo is valid, or one is a link out of the folder.
     """
     problems: dict[int, str] = {}
     with tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=None) as bar:
-        good = _examples(photos, place, problems, bar)
-        first = next(good, None)
+        valid = _examples(photos, store, problems, bar)
+        first = next(valid, None)
         if first is None:
             worst = ", ".join(f"{photo.file_name} ({problems[photo.id]})" for photo in photos[:3])
-            raise ValueError(f"{place.path}: not one of {len(photos)} photos could be read: {worst}, ...")
-        sizes = (place.size(photo.file_name) for photo in photos)
+            raise ValueError(f"{store.path}: none of {len(photos)} photos could be read: {worst}, ...")
+        sizes = (store.size(photo.file_name) for photo in photos)
         count = 1 + sum(min(size, image_headers.MAX_BYTES) for size in sizes) // SHARD_BYTES
-        stream = itertools.chain([first], good)
+        stream = itertools.chain([first], valid)
         share = -(-len(photos) // count)
         shards = [lambda: itertools.islice(stream, share)] * count
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS's talk of downloads
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints about downloads
             Photos(shards=shards, data_dir=os.fspath(directory)).download_and_prepare()
-    shutil.rmtree(directory / "downloads", ignore_errors=True)  # TFDS makes it, with nothing to download
+    shutil.rmtree(directory / "downloads", ignore_errors=True)  # TFDS creates it, though nothing is downloaded
     return problems
 
 
 def _examples(
-    photos: Sequence[Photo], place: Place, problems: dict[int, str], bar: tqdm
+    photos: Sequence[Photo], store: PhotoStore, problems: dict[int, str], bar: tqdm
 ) -> Iterator[tuple[int, dict]]:
-    """Yields a record for each whole photo, in order; notes what is wrong with the others in `problems`."""
-    checked = _in_order(lambda photo: photo_stores.read_checked(place, photo), photos)
+    """Yields a record for each valid photo, in order, and adds the others to `problems`."""
+    checked = _in_order(lambda photo: photo_stores.read_checked(store, photo), photos)
     for photo, (image, (width, height), problem) in zip(photos, checked, strict=True):
         bar.update()
         if problem:
@@ -112,7 +110,7 @@ def _examples(
 
 
 def _in_order(function: Callable, items: Sequence) -> Iterator:
-    """Maps in threads, a few items ahead of the consumer, so that memory stays small."""
+    """Maps in threads, only a few items ahead of the consumer to save memory."""
     threads = os.cpu_count() or 1
     waiting: collections.deque[concurrent.futures.Future] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -125,10 +123,10 @@ def _in_order(function: Callable, items: Sequence) -> Iterator:
 
 
 class Records(Sequence[dict]):
-    """The records that `write` made, for random access; can be sent to another process.
+    """Random access to the records that `write` made. Picklable.
 
     An element is ``{"photo_id", "file_name" (bytes), "width", "height", "image" (encoded bytes)}``. Reading it
-    raises ValueError, with the file and the way out, if the file is damaged: ArrayRecord knows by its checksums.
+    raises ValueError if the file is damaged, which ArrayRecord detects by checksums.
     """
 
     def __init__(self, shards: Sequence[FileInstruction]):
@@ -155,18 +153,18 @@ class Records(Sequence[dict]):
 def read(directory: pathlib.Path) -> Records:
     """Opens the records of a prepared split.
 
-    Of what TFDS notes beside them only the numbers of records are read: the rest names modules, which it would
-    import, and files anywhere.
+    Only the numbers of records are read from TFDS's metadata. The rest names modules, which TFDS would import, and
+    files anywhere on the disk.
 
     Raises:
       FileNotFoundError: a file of records is missing.
-      ValueError: the notes are damaged.
+      ValueError: the metadata is damaged.
     """
     path = directory / "photos" / "1.0.0" / "dataset_info.json"
     try:
         (split,) = validation.require(validation.read_json(path), "splits", list, "it")
         lengths = [int(length) for length in validation.names(split["shardLengths"], "`shardLengths`")]
-        if not lengths or min(lengths) < 0 or not sum(lengths) < validation.INTEGERS:
+        if not lengths or min(lengths) < 0 or not sum(lengths) < validation.INT64_LIMIT:
             raise ValueError(f"`shardLengths` (={validation.short_repr(lengths)}) must be numbers of records")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}): prepare the split again, with --force") from error

@@ -1,10 +1,14 @@
-"""A prepared split: photos as records, the people on them as arrays, and how to read them.
+"""Prepared splits: photos as records, the people on them as arrays.
 
-``OUT/<split>/`` holds ``photos/`` (see `photos`), ``people.npz`` (ground truth, in the order in which the
-original walks through the annotations), ``detections.npz`` (if a detector's boxes were given), the photos' pixels
-(if asked for, see `decoded`), ``skeleton.json``, ``summary.json``, which is written last, and what the data set's
-figures are computed from: ``annotations.json`` (COCO ground truth for pycocotools, without outlines), or
-``pckh.npz`` (MPII's joints and heads, if MATLAB's file with them was there; see `mpii.Truth`).
+``OUT/<split>/`` holds
+
+- ``photos/``, see `photos`;
+- ``people.npz``: ground truth, in the original's order;
+- ``detections.npz``, if a detector's file was given;
+- ``decoded.rgb`` and ``decoded.npy``, if requested, see `decoded`;
+- ``annotations.json`` (COCO's ground truth for pycocotools, without segmentations) or ``pckh.npz`` (MPII's ground
+  truth, if its MATLAB file was given, see `mpii.Truth`);
+- ``skeleton.json``, and ``summary.json``, written last.
 """
 
 import dataclasses
@@ -12,6 +16,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -21,27 +26,29 @@ from hrnet_jax.datasets import photo_stores
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import Skeleton
 
-FORMAT = 1  # in summary.json: raised when a split written before can no longer be read
 DIGEST_BYTES = 2**16  # of each end of a file of photo records, read for `digest`
-TRUTH = {"coco": "annotations.json", "mpii": "pckh.npz"}  # by data set: what its figures are computed from
-PRECISION = {"coco": np.float32, "mpii": np.float64}  # by data set: of crops' centre and scale in the original
+FORMAT = 1  # in summary.json: incremented when older splits can no longer be read
+TRUTH = {"coco": "annotations.json", "mpii": "pckh.npz"}  # by data set: the ground truth of the metrics
+PRECISION = {"coco": np.float32, "mpii": np.float64}  # by data set: of centre and scale in the original
 PREPARE = "`python -m hrnet_jax.prepare {dataset} --root DIR --out {out} --splits {split}`"
+AGAIN = "prepare the split again, with --force"
+
+HIDDEN, SEEN = 1, 2  # COCO's flags of labelled joints: occluded, visible
 
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """A table of N people with K joints, a row for each.
+    """A table of N people with K joints.
 
     Attributes:
       photo_index: [N] int64 row of the photo in the split's photos.
-      photo_id: [N] int64 the annotation file's id of the photo.
-      annotation_id: [N] int64 the annotation file's id of the person (MPII: its row, from 1), 0 for detections.
-      box: [N, 4] float64 x, y, width, height in photo pixels; cut off at the border for COCO's ground truth, the
-        square that MPII's centre and scale stand for, as the detector gave it for detections.
+      photo_id: [N] int64 id of the photo in the annotation file.
+      annotation_id: [N] int64 id of the person in the annotation file (MPII: row, from 1); 0 for detections.
+      box: [N, 4] float64 x, y, width, height in photo pixels. Clipped to the photo for COCO's ground truth. The
+        square of centre and scale for MPII. As in the detector's file for detections.
       joints: [N, K, 2] float64 photo pixels; 0 for detections.
-      visible: [N, K] float64, 1 for joints that are labelled, hidden or not, else 0; 1 for detections, as in
-        the original.
-      score: [N] float64 the detector's, 1 for ground truth.
+      visible: [N, K] float64, 1 for labelled joints, occluded or not, else 0; 1 for detections as in the original.
+      score: [N] float64, the detector's; 1 for ground truth.
     """
 
     photo_index: np.ndarray
@@ -55,21 +62,49 @@ class People:
     def __len__(self) -> int:
         return len(self.photo_id)
 
+    def select(self, rows: np.ndarray) -> Self:
+        """Returns some rows, by a mask or by their numbers."""
+        return dataclasses.replace(self, **{name: column[rows] for name, column in vars(self).items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedPeople(People):
+    """All people of an annotation file, with the columns that only validation and selection need.
+
+    Attributes:
+      area: [N] float64 square pixels.
+      crowd: [N] bool.
+      flags: [N, K] float64 as in the file: 0 for joints that are not labelled; COCO: `HIDDEN` or `SEEN`.
+    """
+
+    area: np.ndarray
+    crowd: np.ndarray
+    flags: np.ndarray
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """[N, K] bool, from the flags."""
+        return np.asarray(self.flags > 0)
+
+    def to_people(self) -> People:
+        """Returns the columns that a prepared split keeps."""
+        return People(**{field.name: getattr(self, field.name) for field in dataclasses.fields(People)})
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A prepared split, opened.
+    """An opened prepared split.
 
     Attributes:
       name: such as ``val2017``.
-      photos: random access to ``{"photo_id", "file_name", "width", "height", "image"}``, ascending by photo id;
-        the image is encoded bytes, the file name bytes too.
+      photos: random access to ``{"photo_id", "file_name", "width", "height", "image"}``, ascending by photo id.
+        File name and image are bytes, the image still encoded.
       people: ground truth.
-      detections: a detector's boxes, None if none were given.
-      annotations: the file that the figures are computed from, see `TRUTH`; MPII's may not be there.
-      skeleton: what the people are made of.
-      summary: which data set it is of, what was kept, what was dropped and why, and from which files it came.
-      decoded: the photos' pixels, None if they were not kept.
+      detections: a detector's boxes, or None.
+      annotations: the file of ground truth for the metrics, see `TRUTH`. It may be missing for MPII.
+      skeleton: of the people.
+      summary: the data set, counts of kept and dropped entries by reason, and digests of the source files.
+      decoded: the photos' pixels, or None.
     """
 
     name: str
@@ -84,7 +119,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class PersonSource:
-    """People one by one, for random access by grain: a person with the photo."""
+    """Random access by grain to people, each with the photo."""
 
     photos: Sequence[dict]
     people: People
@@ -112,13 +147,13 @@ class PersonSource:
 def read_photo(
     photos: Sequence[dict], pixels: decoded_photos.Decoded | None, people: People, index: int
 ) -> np.ndarray:
-    """Returns a person's photo, from the decoded photos if there are any, else from the records.
+    """Returns a person's photo, from the decoded photos if they exist, else from the records.
 
     Returns:
       [height, width, 3] uint8, RGB.
 
     Raises:
-      ValueError: the photo cannot be read or decoded, or is another one than the person's.
+      ValueError: the photo cannot be read or decoded, or has another id than the person's.
     """
     row, photo_id = int(people.photo_index[index]), int(people.photo_id[index])
     if pixels is not None:
@@ -126,18 +161,17 @@ def read_photo(
     record = photos[row]
     if record["photo_id"] != photo_id:
         raise ValueError(
-            f"record {row} is of photo {record['photo_id']}, not {photo_id}: the records are not those of the"
-            " people, prepare the split again, with --force"
+            f"record {row} is of photo {record['photo_id']}, not {photo_id}: the records do not belong to the"
+            f" people, {AGAIN}"
         )
     return photo_stores.decode(record["image"], photo_id=photo_id)
 
 
 def on_photos(people: People, photo_ids: Sequence[int]) -> People:
-    """Keeps the people whose photo is among `photo_ids` (ascending) and numbers their photos accordingly."""
+    """Keeps the people on the given photos (ascending ids), and sets `photo_index`."""
     rows = {photo_id: row for row, photo_id in enumerate(photo_ids)}
     index = np.array([rows.get(photo_id, -1) for photo_id in people.photo_id.tolist()], np.int64)
-    kept = {name: column[index >= 0] for name, column in vars(people).items()}
-    return People(**{**kept, "photo_index": index[index >= 0]})
+    return dataclasses.replace(people, photo_index=index).select(index >= 0)
 
 
 def read_summary(directory: str | os.PathLike) -> dict:
@@ -145,7 +179,7 @@ def read_summary(directory: str | os.PathLike) -> dict:
 
     Raises:
       FileNotFoundError: there is no such directory.
-      ValueError: it is no prepared split, or one that another version of this package wrote.
+      ValueError: it is not a prepared split, or of another version of this package.
     """
     directory = pathlib.Path(directory)
     command = PREPARE.format(dataset="coco", out=directory.parent, split=directory.name)
@@ -155,23 +189,23 @@ def read_summary(directory: str | os.PathLike) -> dict:
     path = directory / "summary.json"
     if not path.is_file():
         inside = sorted(str(found.parent) for found in directory.glob("*/summary.json"))
-        meant = f"did you mean {' or '.join(inside)}?" if inside else f"prepare it with {command}"
-        raise ValueError(f"{directory} is not a prepared split (it has no summary.json): {meant}")
+        advice = f"did you mean {' or '.join(inside)}?" if inside else f"prepare it with {command}"
+        raise ValueError(f"{directory} is not a prepared split (it has no summary.json): {advice}")
     try:
         summary = validation.read_json(path)
-        found = validation.require(summary, "format", int, "it")
-        if found == FORMAT:
+        version = validation.require(summary, "format", int, "it")
+        if version == FORMAT:
             _check_summary(summary)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): prepare the split again with {command}") from error
-    if found != FORMAT:
-        raise ValueError(f"{path}: `format` (={found}) must be {FORMAT}: prepare the split again with {command}")
+    if version != FORMAT:
+        raise ValueError(f"{path}: `format` (={version}) must be {FORMAT}: prepare the split again with {command}")
     return summary
 
 
 def _check_summary(summary: dict) -> None:
-    """Raises ValueError unless a summary holds all that is asked of it, see `writing`."""
-    if summary.get("dataset", "coco") not in [*TRUTH]:
+    """Raises ValueError unless all fields that `write_records` writes are valid."""
+    if dataset(summary) not in [*TRUTH]:
         raise ValueError(f"`dataset` (={validation.short_repr(summary['dataset'])}) is none of {', '.join(TRUTH)}")
     for name in ("photos", "people", *["detections"] * (summary.get("detections", 0) is not None)):
         validation.require(summary, name, int, "it")
@@ -189,7 +223,7 @@ def _check_summary(summary: dict) -> None:
 
 
 def dataset(summary: dict) -> str:
-    """Returns which data set a split's summary is of, a key of `TRUTH`; before MPII there was only COCO."""
+    """Returns the data set of a split, a key of `TRUTH`. Splits from before MPII was supported lack the field."""
     return summary.get("dataset", "coco")
 
 
@@ -198,11 +232,11 @@ def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Spl
 
     Args:
       directory: such as ``data/coco/val2017``.
-      with_pixels: whether to look for decoded photos.
+      with_pixels: whether to open the decoded photos.
 
     Raises:
       FileNotFoundError: there is no such directory.
-      ValueError: it is no prepared split, an incomplete one, or one of another version.
+      ValueError: it is not a prepared split, or incomplete, damaged or of another version.
     """
     directory = pathlib.Path(directory)
     summary = read_summary(directory)
@@ -233,16 +267,15 @@ def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Spl
 
 
 def _check_counts(directory: pathlib.Path, summary: dict, counts: list[int]) -> None:
-    """Raises ValueError unless there are as many photos, people and detections as the summary says."""
+    """Raises ValueError unless the counts of photos, people and detections are those of the summary."""
     found = dict(zip(("photos", "people", "detections"), counts, strict=False))
-    if wrong := [
-        f"{count} {name}, not {summary[name]}" for name, count in found.items() if count != summary[name]
-    ]:
-        raise ValueError(f"{directory} holds {', '.join(wrong)}: prepare the split again, with --force")
+    wrong = [f"{count} {name}, not {summary[name]}" for name, count in found.items() if count != summary[name]]
+    if wrong:
+        raise ValueError(f"{directory} holds {', '.join(wrong)}: {AGAIN}")
 
 
 def read_table(path: pathlib.Path, skeleton: Skeleton) -> People:
-    """Reads a table of people as it stands.
+    """Reads a table of people without checking its values.
 
     Raises:
       ValueError: the file is damaged, or holds other columns.
@@ -259,13 +292,13 @@ def read_table(path: pathlib.Path, skeleton: Skeleton) -> People:
 
 
 def _read_people(path: pathlib.Path, photos: int, skeleton: Skeleton) -> People:
-    """Reads a table of people on that many photos, and checks it."""
+    """Reads and checks a table of people on the given number of photos."""
     people = read_table(path, skeleton)
     index, floats = people.photo_index, (people.box, people.joints, people.visible, people.score)
     if not all(np.isfinite(column).all() for column in floats):
-        raise ValueError(f"{path} is damaged (not all is finite): prepare the split again, with --force")
+        raise ValueError(f"{path} is damaged (a number is not finite): {AGAIN}")
     if len(index) and not 0 <= index.min() <= index.max() < photos:
-        raise ValueError(f"{path} is of more than {photos} photos: prepare the split again, with --force")
+        raise ValueError(f"{path} refers to more than {photos} photos: {AGAIN}")
     return people
 
 

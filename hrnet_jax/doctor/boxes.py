@@ -1,4 +1,4 @@
-"""What is wrong with a detector's boxes: dummies, boxes of other photos, categories, scores, boxes met twice."""
+"""Findings in detected boxes: placeholders, boxes of other photos or categories, scores, duplicates."""
 
 import collections
 import pathlib
@@ -7,135 +7,133 @@ from collections.abc import Mapping
 import numpy as np
 
 from hrnet_jax import validation
+from hrnet_jax.datasets import detections
+from hrnet_jax.datasets.detections import Detections
 from hrnet_jax.datasets.photo_stores import Photo
-from hrnet_jax.doctor import people, tables
+from hrnet_jax.datasets.records import AnnotatedPeople, People
+from hrnet_jax.doctor import people
 from hrnet_jax.doctor.findings import Finding, document, found, topic
-from hrnet_jax.doctor.tables import Boxes, People
+from hrnet_jax.skeletons import Skeleton
 
-LEAST = 10  # boxes or people from which on their like is no accident
-KNOWN_DUMMY = 1000  # boxes in the dummy that goes round
-MET = 0.3  # overlap from which on a box is of a person
-ANNOTATED = 0.9  # overlap with a person from which on a box is the annotated one
-MOSTLY = 0.9  # of boxes are annotated ones, in a file of these
-MOST_UNMET = 0.5  # of people: detectors find nearly all, among many false alarms (measured: none of 12 unmet, .05)
+MIN_COUNT = 10  # boxes or people, fewer say nothing
+KNOWN_DUMMY = 1000  # boxes in the placeholder file that is passed around
+MATCHED = 0.3  # IoU from which on a box is of a person
+ANNOTATED = 0.9  # IoU from which on a box is an annotated one
+MOSTLY = 0.9  # fraction of annotated boxes in a file of these
+MAX_UNMATCHED = (
+    0.5  # of the people: detectors find nearly all, among many false positives (measured: 0 of 12, .05)
+)
 DUMMY = (
-    "get the file that the papers' tables use (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125"
-    " boxes), or your own detector's"
+    "get the file of the papers' tables (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125 boxes),"
+    " or your own detector's"
 )
 WHOLE = "write the file again: a list of {image_id, category_id, bbox [x, y, width, height], score}"
 
 
 def read(
-    path: pathlib.Path, photos: Mapping[int, Photo], category: int | None, truth: People | None
-) -> tuple[Boxes | None, list[Finding]]:
-    """Reads a detector's file as far as it can be read.
+    path: pathlib.Path,
+    photos: Mapping[int, Photo],
+    category: int | None,
+    truth: AnnotatedPeople | None,
+    skeleton: Skeleton,
+) -> tuple[People | None, list[Finding]]:
+    """Reads the valid entries of a detector's file.
 
     Args:
       path: JSON, see `datasets.detections`.
-      photos: those of the annotations, by id.
-      category: that of people; None if it is not known.
-      truth: the people on the photos; None if they are not known.
+      photos: of the annotations, by id.
+      category: id of the people's category, or None if unknown.
+      truth: the people on the photos, or None if unknown.
+      skeleton: of the people.
 
     Returns:
-      The boxes of people on these photos, None without any and of a dummy; what is wrong.
+      The boxes of people on these photos, None if there are none or the file is a placeholder; the findings.
     """
+    errors = validation.ErrorCollector()
     try:
-        entries, odd = document(path, WHOLE)
-        if not isinstance(entries, list) or not entries:
-            raise ValueError(f"{path} must hold a list of boxes, but holds {validation.short_repr(entries)}")
+        content, findings = document(path, WHOLE)
+        valid = detections.read(path, content, skeleton, errors)
     except (ValueError, OSError) as error:
         return None, found("detections_unreadable", "error", [path.name], str(error), WHOLE)
-    good, wrong = [], {}
-    for row, entry in enumerate(entries):
-        try:
-            good.append((row, *_entry(entry)))
-        except ValueError as error:
-            wrong[row] = str(error)
-    what = "{count} of {of} entries are no boxes; the first: " + next(iter(wrong.values()), "")
-    findings = odd + found("detections_malformed", "error", wrong, what, WHOLE, of=len(entries))
-    unknown = [entry for entry in good if entry[1] not in photos]
-    ids = list(dict.fromkeys(entry[1] for entry in unknown))
-    what = f"{len(unknown):,} of {len(entries):,} boxes are on {{count}} photos that the annotations do not have"
-    remedy = "give the detector's file of this split; `prepare` refuses it"
+    wrong = errors.entries["detections_malformed"]
+    what = "{count} of {of} entries are no boxes; the first: " + errors.first["detections_malformed"]
+    findings += found("detections_malformed", "error", wrong, what, WHOLE, of=len(content))
+    unknown = valid.on_unknown_photos(photos)
+    ids = dict.fromkeys(valid.people.photo_id[unknown].tolist())
+    what = f"{unknown.sum():,} of {len(content):,} boxes are on {{count}} photos that are not in the annotations"
+    remedy = "give the detector's file of this split; `prepare` refuses this one"
     findings += found("detections_unknown_photos", "error", ids, what, remedy)
-    others = [entry for entry in good if category is not None and entry[2] != category]
-    numbers = collections.Counter(entry[2] for entry in others)
-    what = f"{{count}} of {{of}} boxes have not the category of people ({category}), but {dict(numbers)}"
-    remedy = "they are dropped; if they are of people, write the category's number"
-    rows = [entry[0] for entry in others]
-    findings += found("detections_categories", "warning", rows, what, remedy, of=len(good))
-    dummy = _dummy(_table(good), truth)  # on whichever photos its boxes are
-    kept = [entry for entry in good if entry[1] in photos and category in (None, entry[2])]
-    return _table(kept) if kept and not dummy else None, findings + dummy
+    is_other = _is_other(valid, category)
+    findings += _other_categories(valid, is_other, category)
+    dummy = _dummy(valid.people, truth)  # of all boxes, on unknown photos too
+    kept = valid.people.select(~unknown & ~is_other)
+    return kept if len(kept) and not dummy else None, findings + dummy
 
 
-def _table(entries: list[tuple]) -> Boxes:
-    return tables.boxes(*([entry[k] for entry in entries] for k in (1, 3, 4)))
+def _is_other(valid: Detections, category: int | None) -> np.ndarray:
+    return np.zeros(len(valid.row), bool) if category is None else valid.category_id != category
 
 
-def _entry(entry: object) -> tuple[int, int, list[float], float]:
-    photo_id, category = (validation.require(entry, name, int, "entry") for name in ("image_id", "category_id"))
-    box = validation.numbers(validation.require(entry, "bbox", list, "entry"), 4, "`bbox`")
-    (score,) = validation.numbers([validation.require(entry, "score", (int, float), "entry")], 1, "`score`")
-    return photo_id, category, box, score
+def _other_categories(valid: Detections, is_other: np.ndarray, category: int | None) -> list[Finding]:
+    numbers = dict(collections.Counter(valid.category_id[is_other].tolist()))
+    what = f"{{count}} of {{of}} boxes are not of the people's category ({category}), but of {numbers}"
+    remedy = "they are dropped; if they are of people, write the category's id"
+    return found("detections_categories", "warning", valid.row[is_other], what, remedy, of=len(is_other))
 
 
-def _have_one_score(boxes: Boxes) -> bool:
-    return len(boxes) >= LEAST and len(np.unique(boxes.score)) == 1
+def _have_one_score(boxes: People) -> bool:
+    return len(boxes) >= MIN_COUNT and len(np.unique(boxes.score)) == 1
 
 
-def _dummy(boxes: Boxes, truth: People | None) -> list[Finding]:
-    """Tells boxes at one score, which no detector gives, unless they are the annotated ones."""
+def _dummy(boxes: People, truth: AnnotatedPeople | None) -> list[Finding]:
+    """Finds boxes with one score. No detector gives these, but annotated boxes have them too."""
     if not _have_one_score(boxes):
         return []
     annotated = truth is not None and np.mean(_best_overlaps(boxes, truth) >= ANNOTATED) >= MOSTLY
     rows = () if annotated and len(boxes) != KNOWN_DUMMY else range(len(boxes))
-    what = f"all {{count}} boxes have the score {boxes.score[0]:g}: the file is a dummy, no detector's"
+    what = f"all {{count}} boxes have the score {boxes.score[0]:g}: the file is a placeholder, not a detector's"
     return found("detections_dummy", "error", rows, what, DUMMY)
 
 
 @topic("detections", {})
 def examine(
-    found_boxes: Boxes, photos: Mapping[int, Photo], truth: People | None
+    boxes: People, photos: Mapping[int, Photo], truth: AnnotatedPeople | None
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Looks at a detector's boxes on known photos, and whether they meet the people there."""
-    count, scores = len(found_boxes), found_boxes.score
+    """Examines detected boxes on known photos, and whether they match the people there."""
+    count, scores = len(boxes), boxes.score
     rows, facts = np.arange(count), {"detections": f"{count:,} boxes"}
-    if dummy := _dummy(found_boxes, truth):
+    if dummy := _dummy(boxes, truth):
         return facts, dummy
     what = "all {count} boxes have the same score, and are the annotated ones"
-    remedy = "they are as good as `gt_boxes`; use a detector's to compare with papers"
-    findings = found("detections_annotated", "note", rows if _have_one_score(found_boxes) else (), what, remedy)
-    odd = (scores < 0) | (scores > 1)
+    remedy = "they are equivalent to `gt_boxes`; use a detector's to compare with papers"
+    findings = found("detections_annotated", "note", rows if _have_one_score(boxes) else (), what, remedy)
+    wrong, what = rows[(scores < 0) | (scores > 1)], "{count} of {of} scores are not in 0 to 1"
     remedy = "write probabilities: a person's score is the box's times the joints'"
-    findings += found(
-        "detections_scores", "warning", rows[odd], "{count} of {of} scores are not in 0 to 1", remedy, of=count
-    )
-    whole = np.column_stack([found_boxes.photo_id, found_boxes.box, scores])
-    _, first = np.unique(whole, axis=0, return_index=True)
-    again = np.setdiff1d(rows, first)
-    what, remedy = "{count} of {of} boxes stand there twice", "write each once: people would be found twice"
-    findings += found("detections_twice", "warning", again, what, remedy, of=count)
-    size = people.sizes(found_boxes.photo_id, photos)
-    wrong = people.boxes(rows, found_boxes.box, size, "detections_")
-    return facts, findings + wrong + (_unmet(found_boxes, truth) if truth is not None and not wrong else [])
+    findings += found("detections_scores", "warning", wrong, what, remedy, of=count)
+    _, first = np.unique(np.column_stack([boxes.photo_id, boxes.box, scores]), axis=0, return_index=True)
+    what, remedy = "{count} of {of} boxes are duplicates", "write each once, or people are found twice"
+    findings += found("detections_twice", "warning", np.setdiff1d(rows, first), what, remedy, of=count)
+    about_boxes = people.boxes(rows, boxes.box, people.sizes(boxes.photo_id, photos), "detections_")
+    if truth is not None and not about_boxes:  # wrong boxes match nobody, which needs no second finding
+        findings += _unmatched(boxes, truth)
+    return facts, findings + about_boxes
 
 
-def _best_overlaps(of: Boxes | People, there: Boxes | People) -> np.ndarray:
-    """Returns [N] how much each box overlaps with the one of `there` on its photo that it overlaps with most."""
+def _best_overlaps(boxes: People, others: People) -> np.ndarray:
+    """Returns [N] the largest IoU of each box with the others on its photo."""
     by_photo: dict[int, list[int]] = collections.defaultdict(list)
-    for row, photo_id in enumerate(there.photo_id.tolist()):
+    for row, photo_id in enumerate(others.photo_id.tolist()):
         by_photo[photo_id].append(row)
-    others = (there.box[by_photo.get(photo_id, [])] for photo_id in of.photo_id.tolist())
-    best = [tables.overlaps(box[None], other).max(initial=0) for box, other in zip(of.box, others, strict=True)]
-    return np.array(best, float)
+    on_photo = (others.box[by_photo.get(photo_id, [])] for photo_id in boxes.photo_id.tolist())
+    overlaps = map(people.overlaps, boxes.box[:, None], on_photo)
+    return np.array([overlap.max(initial=0) for overlap in overlaps], float)
 
 
-def _unmet(found_boxes: Boxes, truth: People) -> list[Finding]:
-    """Looks whether the boxes meet those who should be found: they do not if they are of other photos or sizes."""
-    wanted = tables.select(truth, truth.labelled.any(axis=1) & ~truth.crowd)
-    unmet = wanted.id[_best_overlaps(wanted, found_boxes) < MET]
-    few = len(wanted) < LEAST or len(unmet) <= MOST_UNMET * len(wanted)
-    what = "no box is where {count} of {of} people are: is the file whole, and of these photos at this size?"
+def _unmatched(boxes: People, truth: AnnotatedPeople) -> list[Finding]:
+    """Compares the boxes with the people. Boxes of other photos or sizes match few of them."""
+    wanted = truth.select(truth.labelled.any(axis=1) & ~truth.crowd)
+    unmatched = wanted.annotation_id[_best_overlaps(wanted, boxes) < MATCHED]
+    few = len(wanted) < MIN_COUNT or len(unmatched) <= MAX_UNMATCHED * len(wanted)
+    what = "no box is where {count} of {of} people are: is the file complete, and of these photos at this size?"
     remedy = "run the detector on these photos, or give the file of this split"
-    return found("detections_miss", "warning", () if few else unmet, what, remedy, of=len(wanted))
+    return found("detections_miss", "warning", () if few else unmatched, what, remedy, of=len(wanted))

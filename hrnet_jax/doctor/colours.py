@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import binomial_test, joint_names, side_cues
 from hrnet_jax.doctor.binomial_test import Checks
 from hrnet_jax.doctor.findings import Finding, found
-from hrnet_jax.doctor.tables import People
 from hrnet_jax.skeletons import Skeleton
 
 FLOOR = 0.8
@@ -27,7 +27,7 @@ REMEDY = (
 Faces = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows of people [N], centers [N, 2], radii [N] in photo pixels
 
 
-def faces(people: People, skeleton: Skeleton) -> Faces:
+def faces(people: AnnotatedPeople, skeleton: Skeleton) -> Faces:
     """Locates visible faces. Returns none if the skeleton has no suitable joints."""
     every = joint_names.coco_style(skeleton)
     for names, part in ((side_cues.FACE, 0.5), (HEAD, 0.2)):
@@ -47,7 +47,7 @@ def redness(photo: np.ndarray, center: np.ndarray, radius: float) -> float:
 
 
 def examine(
-    people: People, skeleton: Skeleton, read: Callable[[int], np.ndarray | None]
+    people: AnnotatedPeople, skeleton: Skeleton, read: Callable[[int], np.ndarray | None]
 ) -> tuple[str, list[Finding]]:
     """Returns a summary of the faces' colours, and a finding if red and blue seem exchanged.
 

@@ -84,9 +84,9 @@ def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
     """Reads a JSON file. Returns its content, and a finding if some numbers are not finite.
 
     Raises:
-      OSError, ValueError: see `validation.read_odd_json`.
+      OSError, ValueError: see `validation.read_json_leniently`.
     """
-    content, odd = validation.read_odd_json(path)
+    content, odd = validation.read_json_leniently(path)
     what = "{count} numbers are not finite: write finite ones or remove the entries"
     return content, found("numbers_not_finite", "error", odd, what, remedy)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a table of people: boxes, areas, flags, joints, people who stand there twice."""
+"""Findings in a table of people: boxes, areas, flags, joints and duplicates."""
 
 import itertools
 from collections.abc import Mapping
@@ -6,145 +6,159 @@ from collections.abc import Mapping
 import numpy as np
 
 from hrnet_jax.datasets.photo_stores import Photo
-from hrnet_jax.doctor import tables
+from hrnet_jax.datasets.records import HIDDEN, SEEN, AnnotatedPeople
 from hrnet_jax.doctor.findings import Finding, found
-from hrnet_jax.doctor.tables import HIDDEN, SEEN, People
 from hrnet_jax.skeletons import Skeleton
 
-SLACK = 2.0  # pixels by which a box or joint may lie outside: annotators round, and count from 1 or from 0
-AROUND = 0.25  # of a box's sides: joints are within this far around the box (measured: .7 of anyone's at least)
-FEW_JOINTS = 3  # with fewer labelled, that they are outside the box says little
-ROUNDING = 1.01  # an area is at most the box's; measured up to .95 of it
-# Real and made-up neighbours overlap up to .91 or agree in joints up to .89, but never have both above .65.
+SLACK = 2.0  # pixels by which a box or joint may be outside: annotators round, and count from 1 or from 0
+MARGIN = 0.25  # of a box's sides: joints are at most this far outside (true of at least .7 of anyone's, measured)
+FEW_JOINTS = 3  # with fewer labelled joints, their being outside the box says little
+ROUNDING = 1.01  # an area is at most the box's (measured: up to .95 of it)
+# Real and made-up neighbours have boxes of IoU up to .91, or joints of OKS up to .89, but never both above .65.
 SAME_BOX, SAME_JOINTS, SAME_BOX_ALONE = 0.7, 0.75, 0.95
-CORNERS = 0.98  # of boxes read as two corners that fit the photo; of sound boxes .3 at most happen to
-MOST = 0.5  # of boxes leave the photo if they are corners: close-ups fit as corners, too, but do not leave it
-LEAST_BOXES = 5
-MOSTLY_HIDDEN = 0.75  # of labelled joints; measured .13 and .05
-LEAST_JOINTS = 50
+CORNERS = 0.98  # of boxes are on the photo if read as two corners; of valid boxes .3 at most
+MOST = 0.5  # of boxes leave the photo if they are corners: close-ups look like corners too, but do not leave it
+MIN_BOXES = 5
+MOSTLY_HIDDEN = 0.75  # of labelled joints (measured: .13 and .05)
+MIN_JOINTS = 50
 
 
 def sizes(photo_id: np.ndarray, photos: Mapping[int, Photo]) -> np.ndarray:
-    """Returns [N, 2] width and height of each one's photo; infinite where it is not known."""
+    """Returns [N, 2] width and height of the photos, infinite where unknown."""
     known = {number: (photo.width or np.inf, photo.height or np.inf) for number, photo in photos.items()}
     unknown = (np.inf, np.inf)
     return np.array([known.get(number, unknown) for number in photo_id.tolist()], float).reshape(-1, 2)
 
 
 def boxes(ids: np.ndarray, box: np.ndarray, size: np.ndarray, prefix: str = "") -> list[Finding]:
-    """Looks at boxes [N, 4] on photos of a size [N, 2]; `prefix` is that of the findings' kinds."""
+    """Examines boxes [N, 4] on photos of the given sizes [N, 2]. `prefix` is of the findings' kinds."""
     empty = (box[:, 2:] <= 0).any(axis=1)
-    far = np.maximum(-box[:, :2], box[:, :2] + box[:, 2:] - size).max(axis=1, initial=-np.inf)
-    outside = (far > SLACK) & ~empty
+    excess = np.maximum(-box[:, :2], box[:, :2] + box[:, 2:] - size).max(axis=1, initial=-np.inf)
+    outside = (excess > SLACK) & ~empty
     fits = ((box[:, 2:] > box[:, :2]) & (box[:, 2:] <= size + SLACK) & (box[:, :2] >= -SLACK)).all(axis=1)
-    if len(box) >= LEAST_BOXES and outside.mean() > MOST and fits.mean() >= CORNERS:
-        what = "the boxes are two corners, not corner and size: read so, {count} leave the photo, else none"
+    if len(box) >= MIN_BOXES and outside.mean() > MOST and fits.mean() >= CORNERS:
+        what = "the boxes are two corners, not corner and size: {count} leave the photo if read as corner and size"
         remedy = "write x, y, width, height: [x0, y0, x1 - x0, y1 - y0]"
         return found(f"{prefix}boxes_as_corners", "error", ids[outside], what, remedy)
-    if len(box) >= LEAST_BOXES and (box[:, 2:] <= 1).all():
-        what = "the boxes are no more than a pixel wide and high: they are shares of the photo, not pixels"
+    if len(box) >= MIN_BOXES and (box[:, 2:] <= 1).all():
+        what = "the boxes are at most one pixel wide and high: they are fractions of the photo, not pixels"
         remedy = "multiply them by the photo's width and height"
         return found(f"{prefix}boxes_as_shares", "error", ids, what, remedy)
-    of, cut = len(box), "mend the boxes; `prepare` cuts them off at the border, and drops those wholly outside"
+    of, remedy = len(box), "correct the boxes; `prepare` clips them to the photo, and drops those wholly outside"
     what = f"{{count}} of {{of}} boxes leave the photo by more than {SLACK:.0f} pixels"
-    findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, cut, of=of)
-    what, remedy = "{count} of {of} boxes have no size, so that they are not used", "mend or remove them"
+    findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, remedy, of=of)
+    what, remedy = "{count} of {of} boxes have no size, so they are not used", "correct or remove them"
     return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty], what, remedy, of=of)
 
 
-def areas(people: People) -> list[Finding]:
-    """Looks at areas, by which people are chosen and OKS is measured."""
-    none = people.area <= 0
+def areas(people: AnnotatedPeople) -> list[Finding]:
+    """Examines areas. People are selected by them, and OKS is relative to them."""
+    none, ids = people.area <= 0, people.annotation_id
     too_large = people.area > ROUNDING * np.prod(np.maximum(people.box[:, 2:], 0) + SLACK, axis=1)
     too_large &= (people.box[:, 2:] > 0).all(axis=1) & ~none
-    what = "{count} of {of} people have no area, so that they are not used"
-    remedy = "write the area of the person's outline in square pixels; without outlines, .53 of the box's is usual"
-    findings = found("areas_missing", "warning", people.id[none], what, remedy, of=len(people))
+    what = "{count} of {of} people have no area, so they are not used"
+    remedy = "write the area of the person's segmentation in square pixels; without one, .53 of the box's is usual"
+    findings = found("areas_missing", "warning", ids[none], what, remedy, of=len(ids))
     what = "{count} of {of} people have an area larger than their box"
-    return findings + found("areas_too_large", "warning", people.id[too_large], what, remedy, of=len(people))
+    return findings + found("areas_too_large", "warning", ids[too_large], what, remedy, of=len(ids))
 
 
-def flags(people: People) -> list[Finding]:
-    """Looks at what is said of each joint's visibility."""
-    marks, placed = people.flags, (people.joints != 0).any(axis=2)
+def flags(people: AnnotatedPeople) -> list[Finding]:
+    """Examines the visibility flags of joints."""
+    marks, located, ids = people.flags, (people.joints != 0).any(axis=2), people.annotation_id
     odd = ~np.isin(marks, (0, HIDDEN, SEEN))
     values = ", ".join(f"{value:g}" for value in np.unique(marks[odd])[:5])
     what = f"joints of {{count}} of {{of}} people have flags other than 0, 1 and 2: {values}"
     remedy = "write 0 for joints that are not labelled, 1 for hidden, 2 for visible ones"
-    findings = found("flags", "error", people.id[odd.any(axis=1)], what, remedy, of=len(people))
-    lost = (marks == 0) & placed & (people.joints >= 0).all(axis=2)
-    what = "joints of {count} of {of} people have a place, but the flag 0, so that nothing is learned from them"
-    remedy = "if they are labelled, write 1 (hidden) or 2 (visible); else 0, 0 for their place"
-    findings += found("flags_lost", "warning", people.id[lost.any(axis=1)], what, remedy, of=len(people))
+    findings = found("flags", "error", ids[odd.any(axis=1)], what, remedy, of=len(ids))
+    lost = (marks == 0) & located & (people.joints >= 0).all(axis=2)
+    what = "joints of {count} of {of} people have a location, but the flag 0, so they are not used in training"
+    remedy = "if they are labelled, write 1 (hidden) or 2 (visible); else write the location 0, 0"
+    findings += found("flags_lost", "warning", ids[lost.any(axis=1)], what, remedy, of=len(ids))
     hidden, seen = int((marks == HIDDEN).sum()), int((marks == SEEN).sum())
-    mostly = hidden > MOSTLY_HIDDEN * (hidden + seen) and hidden >= LEAST_JOINTS
+    mostly = hidden > MOSTLY_HIDDEN * (hidden + seen) and hidden >= MIN_JOINTS
     what = f"{hidden:,} joints are hidden (1) and {seen:,} visible (2): are the two exchanged?"
-    remedy = "1 is hidden, 2 visible; training uses both alike, evaluation by visibility does not"
-    examples = people.id[(marks == HIDDEN).any(axis=1)] if mostly else ()
+    remedy = "1 is hidden, 2 visible; training treats them alike, evaluation by visibility does not"
+    examples = ids[(marks == HIDDEN).any(axis=1)] if mostly else ()
     return findings + found("flags_hidden", "warning" if seen else "note", examples, what, remedy)
 
 
-def nowhere(people: People) -> np.ndarray:
-    """[N, K] bool: labelled, but at 0, 0, far from the box or several at once: where unlabelled joints are."""
+def nowhere(people: AnnotatedPeople) -> np.ndarray:
+    """[N, K] bool: joints labelled, but at 0, 0 as unlabelled ones are: far from the box, or several at once."""
     corner = people.labelled & ~people.crowd[:, None] & (people.joints == 0).all(axis=2)
-    return corner & (~_within(people.joints, people.box, AROUND) | (corner.sum(axis=1, keepdims=True) > 1))
+    return corner & (~_within(people.joints, people.box, MARGIN) | (corner.sum(axis=1, keepdims=True) > 1))
 
 
-def joints(people: People, size: np.ndarray, box: np.ndarray | None = None) -> list[Finding]:
-    """Looks at where labelled joints are: `size` [N, 2] is that of the photos, `box` [N, 4] None to leave out."""
-    labelled, lost, of = people.labelled & ~people.crowd[:, None], nowhere(people), len(people)
-    what = "{count} of {of} people have joints that are labelled, but lie nowhere (at 0, 0)"
-    remedy = "give joints that are not labelled the flag 0: these would be learned as they are"
-    findings = found("joints_nowhere", "error", people.id[lost.any(axis=1)], what, remedy, of=of)
+def joints(people: AnnotatedPeople, size: np.ndarray, box: np.ndarray | None = None) -> list[Finding]:
+    """Examines the locations of labelled joints.
+
+    Args:
+      people: their joints.
+      size: [N, 2] of the photos.
+      box: [N, 4] that the joints should be in, or None to skip this check.
+    """
+    labelled, lost, ids = people.labelled & ~people.crowd[:, None], nowhere(people), people.annotation_id
+    what = "{count} of {of} people have labelled joints at the location 0, 0"
+    remedy = "give joints that are not labelled the flag 0: these would be trained on as they are"
+    findings = found("joints_nowhere", "error", ids[lost.any(axis=1)], what, remedy, of=len(ids))
     out = labelled & ~lost & ((people.joints < -SLACK) | (people.joints > size[:, None] + SLACK)).any(axis=2)
     what = "{count} of {of} people have labelled joints outside the photo"
-    remedy = "mend their places, or give them the flag 0"
-    findings += found("joints_outside_photo", "warning", people.id[out.any(axis=1)], what, remedy, of=of)
+    remedy = "correct their locations, or give them the flag 0"
+    findings += found("joints_outside_photo", "warning", ids[out.any(axis=1)], what, remedy, of=len(ids))
     if box is None:
         return findings
     counted = (labelled & ~lost).sum(axis=1)
-    inside = (labelled & ~lost & _within(people.joints, box, AROUND)).sum(axis=1)
+    inside = (labelled & ~lost & _within(people.joints, box, MARGIN)).sum(axis=1)
     away = (counted >= FEW_JOINTS) & (inside < counted / 2) & (box[:, 2:] > 0).all(axis=1)
     what = "{count} of {of} people have most of their joints outside their own box"
-    remedy = "joints and box are of different people, or not both (x, y) in photo pixels: mend whichever is wrong"
-    return findings + found("joints_outside_box", "warning", people.id[away], what, remedy, of=of)
+    remedy = "joints and box are of different people, or not both (x, y) in photo pixels: correct the wrong one"
+    return findings + found("joints_outside_box", "warning", ids[away], what, remedy, of=len(ids))
 
 
-def _within(points: np.ndarray, box: np.ndarray, around: float) -> np.ndarray:
-    """[N, K] bool: points [N, K, 2] are in the boxes [N, 4], or around them by a share of their sides."""
-    low = box[:, None, :2] - around * box[:, None, 2:] - SLACK
-    high = box[:, None, :2] + (1 + around) * box[:, None, 2:] + SLACK
+def _within(points: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
+    """[N, K] bool: points [N, K, 2] are in the boxes [N, 4], extended by a fraction of their sides."""
+    low = box[:, None, :2] - margin * box[:, None, 2:] - SLACK
+    high = box[:, None, :2] + (1 + margin) * box[:, None, 2:] + SLACK
     return np.all((points >= low) & (points <= high), axis=2)
 
 
-def twice(people: People, skeleton: Skeleton) -> list[Finding]:
-    """Looks for people who are annotated twice: boxes and joints that agree more than neighbours' do."""
-    same: list[int] = []
+def twice(people: AnnotatedPeople, skeleton: Skeleton) -> list[Finding]:
+    """Finds people annotated twice: their boxes and joints are more similar than neighbours' are."""
+    duplicates: list[int] = []
     order = np.argsort(people.photo_id, kind="stable")
     starts = np.flatnonzero(np.diff(people.photo_id[order], prepend=-1, append=-1)) if len(order) else order
     for first, last in itertools.pairwise(starts.tolist()):
         rows = order[first:last]
         rows = rows[~people.crowd[rows]]
         if len(rows) > 1:
-            same += _same(tables.select(people, rows), np.array(skeleton.sigmas))
+            duplicates += _duplicates(people.select(rows), np.array(skeleton.sigmas))
     what = "{count} of {of} people are annotated twice: on the same photo, with the same box and joints"
-    remedy = "remove one of each: the other would be counted as missed in evaluation"
-    return found("people_twice", "warning", sorted(same), what, remedy, of=len(people))
+    remedy = "remove one of each: the other would count as missed in evaluation"
+    return found("people_twice", "warning", sorted(duplicates), what, remedy, of=len(people))
 
 
-def _same(people: People, sigmas: np.ndarray) -> list[int]:
-    """Returns the ids of those on one photo whom an earlier row has already, row by row: crowds are large."""
+def _duplicates(people: AnnotatedPeople, sigmas: np.ndarray) -> list[int]:
+    """Returns the ids on one photo that repeat an earlier row. Row by row, since pairs of a crowd need memory."""
     labelled, size = people.labelled, np.prod(people.box[:, 2:], axis=1)
     ids = []
-    for one in range(1, len(people)):
-        overlap = tables.overlaps(people.box[[one]], people.box[:one])[0]
+    for row in range(1, len(people)):
+        overlap = overlaps(people.box[[row]], people.box[:row])[0]
         others = np.flatnonzero(overlap >= SAME_BOX)
-        both = labelled[one] & labelled[others]
-        apart = ((people.joints[one] - people.joints[others]) ** 2).sum(axis=-1)
-        area = np.maximum((size[one] + size[others]) / 4, 1.0)[:, None]
-        alike = np.exp(-apart / (2 * (2 * sigmas) ** 2 * area))
-        mean = (alike * both).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
-        unlabelled = ~labelled[one].any() & ~labelled[others].any(axis=1)
+        both = labelled[row] & labelled[others]
+        distance = ((people.joints[row] - people.joints[others]) ** 2).sum(axis=-1)
+        area = np.maximum((size[row] + size[others]) / 4, 1.0)[:, None]
+        similarity = np.exp(-distance / (2 * (2 * sigmas) ** 2 * area))
+        mean = (similarity * both).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+        unlabelled = ~labelled[row].any() & ~labelled[others].any(axis=1)
         if np.any((mean >= SAME_JOINTS) | (unlabelled & (overlap[others] >= SAME_BOX_ALONE))):
-            ids.append(int(people.id[one]))
+            ids.append(int(people.annotation_id[row]))
     return ids
+
+
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns [N, M] the IoU of boxes [N, 4] and [M, 4] (x, y, width, height)."""
+    a, b = first[:, None], second[None, :]
+    corner = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    both = np.prod(np.maximum(corner - np.maximum(a[..., :2], b[..., :2]), 0), axis=-1)
+    union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - both
+    return both / np.maximum(union, 1e-9)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import tqdm
 
 from hrnet_jax.datasets import photo_stores
-from hrnet_jax.datasets.photo_stores import Photo, Place
+from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.doctor.findings import Finding, found
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -28,7 +28,7 @@ class Looks:
     digests: dict[int, str]
 
 
-def look(place: Place, photos: Mapping[int, Photo], title: str) -> Looks:
+def look(place: PhotoStore, photos: Mapping[int, Photo], title: str) -> Looks:
     """Reads and decodes all photos with a progress bar."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = pool.map(functools.partial(_look, place), photos.values())
@@ -42,7 +42,7 @@ def look(place: Place, photos: Mapping[int, Photo], title: str) -> Looks:
     )
 
 
-def _look(place: Place, photo: Photo) -> tuple[str, tuple[int, int], str]:
+def _look(place: PhotoStore, photo: Photo) -> tuple[str, tuple[int, int], str]:
     try:
         image, size, problem = photo_stores.read_checked(place, photo)
     except ValueError as error:  # a link out of the data set
@@ -94,7 +94,7 @@ def _listed_twice(photos: Mapping[int, Photo]) -> list[Finding]:
     return found("photos_listed_twice", "error", repeated, what, "give each photo its own file", of=len(photos))
 
 
-def unlisted(place: Place, photos: Mapping[int, Photo]) -> list[Finding]:
+def unlisted(place: PhotoStore, photos: Mapping[int, Photo]) -> list[Finding]:
     """Finds photos in the folder that the annotations do not list."""
     if not place.path.is_dir():
         return []

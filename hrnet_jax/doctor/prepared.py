@@ -1,4 +1,4 @@
-"""Examining a prepared split: whether it is whole, and everything that is asked of the annotations behind it."""
+"""Examination of prepared splits: whether their files are complete, and the annotations behind them."""
 
 import concurrent.futures
 import os
@@ -11,10 +11,10 @@ import tqdm
 from hrnet_jax.datasets import photo_stores, records
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo
+from hrnet_jax.datasets.records import SEEN, AnnotatedPeople, People
 from hrnet_jax.doctor import boxes, coco_files, skeleton_files, splits
 from hrnet_jax.doctor.findings import Examination, Finding, found, with_location
 from hrnet_jax.doctor.splits import Examined
-from hrnet_jax.doctor.tables import SEEN, Boxes, People
 from hrnet_jax.skeletons import Skeleton
 
 AGAIN = "prepare the split again: `python -m hrnet_jax.prepare ... --force`"
@@ -22,8 +22,8 @@ DECODE_AGAIN = "delete decoded.npy to do without, or do so and prepare with --de
 MADE_OF = ("summary.json", "people.npz", "skeleton.json", "photos/1.0.0")
 
 
-class Records:
-    """The records of a split as a place of photos, each under its name."""
+class RecordStore:
+    """A `PhotoStore` of the records of a split, by file name."""
 
     def __init__(self, path: pathlib.Path, photos: Sequence[dict], rows: dict[str, tuple[int, int]]):
         self.path = path
@@ -37,11 +37,11 @@ class Records:
             return 0
 
     def read(self, file_name: str) -> bytes:
-        """Returns the encoded photo. Raises OSError if its record is damaged, or of another photo."""
+        """Returns the encoded photo. Raises OSError if its record is damaged or of another photo."""
         row, photo_id = self._rows[file_name]
         try:
             record = self._photos[row]
-        except Exception as error:  # ArrayRecord and TFDS raise what they happen to
+        except Exception as error:  # ArrayRecord and TFDS raise many kinds
             raise OSError(f"record {row}: {error}") from error
         if record["photo_id"] != photo_id:
             raise OSError(f"record {row} is of photo {record['photo_id']}, not of {photo_id}")
@@ -49,7 +49,7 @@ class Records:
 
 
 def is_split(directory: pathlib.Path) -> bool:
-    """Whether a directory looks like a prepared split, or what is left of one."""
+    """Whether a directory looks like a prepared split, complete or not."""
     return sum((directory / name).exists() for name in MADE_OF) > 1
 
 
@@ -63,14 +63,16 @@ def examine(directory: pathlib.Path) -> Examined:
         return Examined(Examination(split, {}, findings), {})
     of_coco = records.dataset(summary) == "coco"
     people, lost = _table(directory / "people.npz", skeleton)
-    content, about = None, []
+    table, annotations, about = None, None, []
     if of_coco:
-        with_people = summary["people"] > 0  # none are only in a test server's, which has no keypoints either
-        content, about = coco_files.read(directory / "annotations.json", skeleton, with_people)
+        with_people = summary["people"] > 0  # only a test server's split has none, and it has no keypoints either
+        annotations, table, about = coco_files.read(directory / "annotations.json", skeleton, with_people)
+        table = table if annotations else None
+    elif people:
+        table = _annotated(people)
     file = directory / ("annotations.json" if of_coco else "people.npz")
-    table = content.people if content else _from_records(people) if people and not of_coco else None
     photo_list, about_records = _records(directory)
-    photos = dict(sorted(content.photos.items())) if content else _photos_of(photo_list, people)
+    photos = dict(sorted(annotations.photos.items())) if annotations else _photos_of(photo_list, people)
     facts, about_photos, names = _pictures(directory, photo_list, photos, table, skeleton)
     if table is not None and len(table) and table.labelled.any():
         more, about_people = splits.examine_people(table, skeleton, photos, squares=not of_coco)
@@ -86,14 +88,14 @@ def examine(directory: pathlib.Path) -> Examined:
 
 
 def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:
-    """Opens the split as training does; its pixels apart, which can be done without."""
+    """Opens the split as training does. The decoded photos are checked separately: training can do without."""
     try:
         summary = records.read_summary(directory)
     except (ValueError, OSError) as error:
         return found("split_unfinished", "error", ["summary.json"], str(error), AGAIN), None
     try:
         records.open_split(directory, with_pixels=False)
-    except Exception as error:  # TFDS raises what it happens to on damaged records
+    except Exception as error:  # TFDS raises many kinds on damaged records
         return found("split_refused", "error", [directory.name], str(error), AGAIN), summary
     try:
         return _pixels(records.open_split(directory)), summary
@@ -102,7 +104,7 @@ def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:
 
 
 def _pixels(split: records.Split) -> list[Finding]:
-    """Holds the decoded photos, if there are any, against the records that they were made from."""
+    """Compares the decoded photos, if any, with the records they were made from."""
     kept = split.decoded
     if kept is None:
         return []
@@ -111,7 +113,7 @@ def _pixels(split: records.Split) -> list[Finding]:
         try:
             record = split.photos[row]
             photo = photo_stores.decode(record["image"], photo_id=record["photo_id"])
-        except Exception:  # TFDS raises what it happens to; a damaged record is told of where it is read
+        except Exception:  # TFDS raises many kinds; damaged records have a finding of their own
             return False
         return record["photo_id"] == kept.photo_id[row] and not np.array_equal(photo, kept[row])
 
@@ -119,7 +121,7 @@ def _pixels(split: records.Split) -> list[Finding]:
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         bar = tqdm.tqdm(pool.map(differs, rows), "decoded", len(rows), unit=" photos", leave=False, disable=None)
         other = [int(kept.photo_id[row]) for row, differ in zip(rows, bar, strict=True) if differ]
-    what = "{count} of {of} decoded photos are not what their records hold"
+    what = "{count} of {of} decoded photos differ from their records"
     return found("pixels_damaged", "error", other, what, DECODE_AGAIN, of=len(rows))
 
 
@@ -130,45 +132,42 @@ def _skeleton(directory: pathlib.Path) -> tuple[Skeleton | None, list[Finding]]:
         return None, found("skeleton", "error", ["skeleton.json"], str(error), AGAIN)
 
 
-def _table(path: pathlib.Path, skeleton: Skeleton) -> tuple[records.People | None, list[Finding]]:
+def _table(path: pathlib.Path, skeleton: Skeleton) -> tuple[People | None, list[Finding]]:
     try:
         return records.read_table(path, skeleton), []
     except (ValueError, OSError) as error:
         return None, found("table_damaged", "error", [path.name], str(error), AGAIN)
 
 
-def _from_records(people: records.People) -> People:
-    """Returns the table of a split that knows no more than what training needs."""
-    return People(
-        id=people.annotation_id,
-        photo_id=people.photo_id,
-        box=people.box,
+def _annotated(people: People) -> AnnotatedPeople:
+    """Fills in the columns that a prepared split does not keep."""
+    return AnnotatedPeople(
+        **vars(people) | {"joints": np.where(people.visible[..., None] > 0, people.joints, 0.0)},
         area=np.prod(people.box[:, 2:], axis=1),
         crowd=np.zeros(len(people), bool),
-        joints=np.where(people.visible[..., None] > 0, people.joints, 0.0),
         flags=np.where(people.visible == 1, SEEN, people.visible),
     )
 
 
 def _records(directory: pathlib.Path) -> tuple[Sequence[dict], list[Finding]]:
-    """Opens the records of the photos; there are none if they cannot be."""
+    """Opens the records of the photos. Returns none if they are damaged."""
     try:
         return photo_records.read(directory), []
-    except Exception as error:  # ArrayRecord raises what it happens to on damaged records
+    except Exception as error:  # ArrayRecord raises many kinds on damaged records
         return (), found("records_damaged", "error", ["photos"], str(error), AGAIN)
 
 
-def _photos_of(photo_list: Sequence[dict], people: records.People | None) -> dict[int, Photo]:
-    """Returns the photos of a split without a file that lists them, in the order of its records; named by ids.
+def _photos_of(photo_list: Sequence[dict], people: People | None) -> dict[int, Photo]:
+    """Returns the photos of a split without a list of them, in the order of its records, named by their ids.
 
-    People say whose photo a record is; where there are none, it says so itself.
+    The ids are those of the people, or for photos without people, those in the records.
     """
     ids = dict(zip(people.photo_index.tolist(), people.photo_id.tolist(), strict=True)) if people else {}
     photos = {}
     for row in range(len(photo_list)):
         try:
             number = ids[row] if row in ids else int(photo_list[row]["photo_id"])
-        except ValueError:  # damaged, which is told where its photo is read
+        except ValueError:  # damaged: there is a finding when its photo is read
             number = -1 - row
         photos[number] = Photo(number, f"photo {number}")
     return photos
@@ -178,50 +177,54 @@ def _pictures(
     directory: pathlib.Path,
     photo_list: Sequence[dict],
     photos: dict[int, Photo],
-    table: People | None,
+    table: AnnotatedPeople | None,
     skeleton: Skeleton,
 ) -> tuple[dict[str, str], list[Finding], dict[str, str]]:
-    """Reads all records."""
+    """Examines all records; returns facts, findings, and the photos' names by digest."""
     count = len(photo_list)
     if not count:
         return {}, [], {}
     other = ["photos"] * (count != len(photos))
-    what = f"there are {count:,} records of photos, but annotations of {len(photos):,}"
+    what = f"there are {count:,} records of photos, but {len(photos):,} photos in the annotations"
     findings = found("records_damaged", "error", other, what, AGAIN)
     rows = {photo.file_name: (row, number) for row, (number, photo) in enumerate(photos.items())}
-    place = Records(directory / "photos", photo_list, rows)
-    looks, facts, about = splits.examine_photos(place, photos, directory.name)
+    store = RecordStore(directory / "photos", photo_list, rows)
+    looks, facts, about = splits.examine_photos(store, photos, directory.name)
     if table is not None and len(table):
-        more, colours = splits.examine_colours(table, skeleton, photos, place, looks)
+        more, colours = splits.examine_colours(table, skeleton, photos, store, looks)
         facts, about = facts | more, about + colours
     return facts, findings + about, splits.named(photos, looks)
 
 
-def _counts(people: records.People, name: str, summary: dict) -> list[Finding]:
+def _counts(people: People, name: str, summary: dict) -> list[Finding]:
     other = [name] * (summary.get(name) != len(people))
     what = f"there are {len(people):,} {name}, but summary.json says {summary.get(name)}"
     return found("counts", "error", other, what, AGAIN)
 
 
-def _agree(people: records.People, table: People) -> list[Finding]:
-    """Compares the people that are trained on with the annotations, by which figures are computed."""
-    row = {number: place for place, number in enumerate(table.id.tolist())}
+def _agree(people: People, table: AnnotatedPeople) -> list[Finding]:
+    """Compares the people for training with the annotations for the metrics."""
+    row = {number: row for row, number in enumerate(table.annotation_id.tolist())}
     rows = np.array([row.get(number, -1) for number in people.annotation_id.tolist()], int)
     same = rows >= 0
     known = rows[same]
     visible = people.visible[same]
-    apart = np.abs(people.joints[same] - table.joints[known]).max(axis=-1) * visible
+    distance = np.abs(people.joints[same] - table.joints[known]).max(axis=-1) * visible
     same[same] = (
         (people.photo_id[same] == table.photo_id[known])
-        & (apart < 0.01).all(axis=1)
+        & (distance < 0.01).all(axis=1)
         & ((table.flags[known] > 0) == (visible > 0)).all(axis=1)
     )
-    what = "{count} of {of} people are not those of the annotations that figures are computed from"
+    what = "{count} of {of} people differ from the annotations that the metrics are computed from"
     return found("tables_differ", "error", people.annotation_id[~same], what, AGAIN, of=len(people))
 
 
 def _detections(
-    directory: pathlib.Path, summary: dict, photos: dict[int, Photo], table: People | None, skeleton: Skeleton
+    directory: pathlib.Path,
+    summary: dict,
+    photos: dict[int, Photo],
+    table: AnnotatedPeople | None,
+    skeleton: Skeleton,
 ) -> tuple[dict[str, str], list[Finding]]:
     if summary.get("detections") is None:
         return {}, []
@@ -229,6 +232,5 @@ def _detections(
     if people is None:
         return {}, findings
     findings += _counts(people, "detections", summary)
-    box = Boxes(people.photo_id, people.box, people.score)
-    facts, about = boxes.examine(box, photos, table)
+    facts, about = boxes.examine(people, photos, table)
     return facts, findings + about

@@ -89,7 +89,7 @@ def _starts(workdir: pathlib.Path) -> list[int]:
         steps = {start.get("step") for start in manifest.read(workdir)}
     except (OSError, ValueError, TypeError):  # `_same_data` reports it
         return []
-    return sorted(step for step in steps if type(step) is int and 0 < step < validation.INTEGERS)
+    return sorted(step for step in steps if type(step) is int and 0 < step < validation.INT64_LIMIT)
 
 
 def _order(entries: list[dict], every: int, starts: list[int]) -> list[Finding]:

@@ -8,7 +8,7 @@ that nor on rotation in the photo:
 - Ears: each ear lies on the side of its eye.
 - Every other pair: each joint is nearer to the adjacent joint of its own side than to that of the other side. The
   adjacent pairs are elbows and shoulders; wrists and elbows; hips and shoulders; knees and hips; ankles and knees.
-  People cross arms and legs. Only clear cases count.
+  AnnotatedPeople cross arms and legs. Only clear cases count.
 
 Measured pass rates: 1.0 for the eyes of 74 real and 3,126 made-up faces; .97 for the shoulders of 65 real people;
 .99 for 4,467 made-up ears; .95 for the wrists of 61 real people; .999 and more for others. The floors are lower.
@@ -18,9 +18,9 @@ import dataclasses
 
 import numpy as np
 
-from hrnet_jax.doctor import joint_names, tables
+from hrnet_jax.datasets.records import SEEN, AnnotatedPeople
+from hrnet_jax.doctor import joint_names
 from hrnet_jax.doctor.binomial_test import Checks
-from hrnet_jax.doctor.tables import SEEN, People
 from hrnet_jax.skeletons import Skeleton
 
 EYES_FLOOR, FLOOR = 0.97, 0.85
@@ -56,9 +56,9 @@ def pairs(skeleton: Skeleton) -> dict[str, Pair]:
     return named
 
 
-def cues(people: People, skeleton: Skeleton) -> list[Cue]:
+def cues(people: AnnotatedPeople, skeleton: Skeleton) -> list[Cue]:
     """Returns all cues that a skeleton allows, without crowds."""
-    people, named = tables.select(people, ~people.crowd), pairs(skeleton)
+    people, named = people.select(~people.crowd), pairs(skeleton)
     found: list[Cue] = []
     if set(FACE) <= set(joint_names.coco_style(skeleton)):
         found.append(Cue("eye", None, _eyes(people, skeleton)))
@@ -86,36 +86,36 @@ def _adjacent(skeleton: Skeleton, named: dict[str, Pair]) -> list[tuple[str, str
     return sorted({(min(pair), max(pair)) for pair in connected})
 
 
-def visible(people: People, skeleton: Skeleton, names: tuple[str, ...]) -> np.ndarray:
+def visible(people: AnnotatedPeople, skeleton: Skeleton, names: tuple[str, ...]) -> np.ndarray:
     """Returns [N] bool: all named joints are visible, or labelled if the data set marks none as visible."""
     every = joint_names.coco_style(skeleton)
     flags = people.flags[:, [every.index(name) for name in names]]
     return np.all((flags >= min(SEEN, people.flags.max(initial=0))) & (flags > 0), axis=1)
 
 
-def positions(people: People, skeleton: Skeleton, names: tuple[str, ...]) -> list[np.ndarray]:
+def positions(people: AnnotatedPeople, skeleton: Skeleton, names: tuple[str, ...]) -> list[np.ndarray]:
     """Returns the positions [N, 2] of each named joint."""
     every = joint_names.coco_style(skeleton)
     return [people.joints[:, every.index(name)] for name in names]
 
 
-def _eyes(people: People, skeleton: Skeleton) -> Checks:
+def _eyes(people: AnnotatedPeople, skeleton: Skeleton) -> Checks:
     nose, left, right = positions(people, skeleton, FACE)
     turn = _cross(left - right, nose - (left + right) / 2)
     rows = visible(people, skeleton, FACE) & (turn != 0)
-    return Checks(turn[rows] > 0, people.id[rows], EYES_FLOOR)
+    return Checks(turn[rows] > 0, people.annotation_id[rows], EYES_FLOOR)
 
 
-def _shoulders(people: People, skeleton: Skeleton, pair: Pair) -> Checks:
+def _shoulders(people: AnnotatedPeople, skeleton: Skeleton, pair: Pair) -> Checks:
     left, right = (people.joints[:, joint] for joint in pair)
     down = (left + right) / 2 - positions(people, skeleton, FACE)[0]
     turn = _cross(left - right, down)
     wide = np.linalg.norm(left - right, axis=-1) > TURNED * np.linalg.norm(down, axis=-1)
     rows = visible(people, skeleton, FACE) & people.labelled[:, list(pair)].all(axis=1) & wide
-    return Checks(turn[rows] > 0, people.id[rows], FLOOR)
+    return Checks(turn[rows] > 0, people.annotation_id[rows], FLOOR)
 
 
-def _ears(people: People, skeleton: Skeleton, pair: Pair) -> Checks:
+def _ears(people: AnnotatedPeople, skeleton: Skeleton, pair: Pair) -> Checks:
     """Checks each ear of faces with two visible eyes. Both count separately since most faces show one."""
     _, left, right = positions(people, skeleton, FACE)
     face = visible(people, skeleton, FACE)
@@ -124,11 +124,11 @@ def _ears(people: People, skeleton: Skeleton, pair: Pair) -> Checks:
         side = sign * ((people.joints[:, joint] - (left + right) / 2) * (left - right)).sum(axis=-1)
         rows = face & people.labelled[:, joint] & (side != 0)
         passed.append(side[rows] > 0)
-        ids.append(people.id[rows])
+        ids.append(people.annotation_id[rows])
     return Checks(np.concatenate(passed), np.concatenate(ids), FLOOR)
 
 
-def _straight(people: People, pair: Pair, reference: Pair) -> Checks:
+def _straight(people: AnnotatedPeople, pair: Pair, reference: Pair) -> Checks:
     """Checks that two pairs lie side by side and not crosswise."""
     (a, b), (c, d) = pair, reference
 
@@ -138,7 +138,7 @@ def _straight(people: People, pair: Pair, reference: Pair) -> Checks:
     straight, crossed = distance(a, c) + distance(b, d), distance(a, d) + distance(b, c)
     clear = np.abs(crossed - straight) > CLEAR * (crossed + straight)
     rows = people.labelled[:, [a, b, c, d]].all(axis=1) & clear
-    return Checks(crossed[rows] > straight[rows], people.id[rows], FLOOR)
+    return Checks(crossed[rows] > straight[rows], people.annotation_id[rows], FLOOR)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -8,11 +8,11 @@ front than from behind.
 
 import numpy as np
 
+from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import binomial_test, side_cues
 from hrnet_jax.doctor.binomial_test import Checks
 from hrnet_jax.doctor.findings import Finding, found
 from hrnet_jax.doctor.side_cues import Cue
-from hrnet_jax.doctor.tables import People
 from hrnet_jax.skeletons import Skeleton
 
 # At most this share of people seen from the front, and fewer than a fair coin explains, gives a warning. It is no
@@ -22,7 +22,7 @@ UPRIGHT = 0.5  # least width of the shoulders of someone upright, relative to th
 REMEDY = "look at some of them: exchange left and right in the file, or give the matching skeleton with --skeleton"
 
 
-def examine(people: People, skeleton: Skeleton) -> tuple[str, list[Finding]]:
+def examine(people: AnnotatedPeople, skeleton: Skeleton) -> tuple[str, list[Finding]]:
     """Returns a summary of the cues that decide, and the findings."""
     cues = side_cues.cues(people, skeleton)
     swapped, ambiguous = swapped_pairs(cues)
@@ -66,7 +66,7 @@ def _mirrored(cues: list[Cue]) -> list[Finding]:
     return found("sides_mirrored", "warning", both, what, REMEDY)
 
 
-def _from_behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Finding]:
+def _from_behind(people: AnnotatedPeople, skeleton: Skeleton, cues: list[Cue]) -> list[Finding]:
     """Finds data sets without faces in which most people seem to be seen from behind."""
     pair = side_cues.pairs(skeleton).get("shoulder")
     if pair is None or any(
@@ -77,7 +77,7 @@ def _from_behind(people: People, skeleton: Skeleton, cues: list[Cue]) -> list[Fi
     across = left - right
     rows = people.labelled[:, list(pair)].all(axis=1) & ~people.crowd
     rows &= np.abs(across[:, 0]) > UPRIGHT * np.abs(across[:, 1])
-    front = Checks(across[rows, 0] > 0, people.id[rows], 0.5)
+    front = Checks(across[rows, 0] > 0, people.annotation_id[rows], 0.5)
     few = len(front) >= LEAST_PEOPLE and front.passed.mean() < FROM_THE_FRONT
     ids = front.failures if few and binomial_test.verdict(front) != "passed" else ()
     what = f"all but {front} people seem to be seen from behind: left and right may be swapped in all pairs"

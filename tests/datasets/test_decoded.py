@@ -27,7 +27,7 @@ def test_pixels_are_those_of_the_photos(root, tmp_path):
         np.testing.assert_array_equal(split.decoded[row], expected)
 
 
-def test_batches_are_the_same_with_and_without(coco_data, tmp_path):
+def test_batches_are_the_same_with_and_without_decoded_photos(coco_data, tmp_path):
     shutil.copytree(coco_data / "val2017", tmp_path / "val2017")
     plain = records.open_split(tmp_path / "val2017")
     decoded.write(tmp_path / "val2017", plain.photos, "val2017")
@@ -42,7 +42,7 @@ def test_batches_are_the_same_with_and_without(coco_data, tmp_path):
         one.close(), other.close()
 
 
-def test_they_are_added_to_a_split_that_is_there_and_then_left_alone(root, tmp_path, capsys):
+def test_decoded_photos_are_added_to_an_existing_split_once(root, tmp_path, capsys):
     directory = prepared(root, tmp_path / "out")
     before = (directory / "people.npz").stat().st_mtime_ns
     assert records.open_split(directory).decoded is None
@@ -54,7 +54,7 @@ def test_they_are_added_to_a_split_that_is_there_and_then_left_alone(root, tmp_p
     assert capsys.readouterr().out.count("GB in decoded.rgb") == 1
 
 
-def test_they_travel_without_their_pixels(root, tmp_path):
+def test_decoded_photos_are_pickled_without_pixels(root, tmp_path):
     split = records.open_split(prepared(root, tmp_path / "out", decode=True))
     assert split.decoded is not None
     first = split.decoded[0]
@@ -80,7 +80,7 @@ def swap_rows(directory):
         (swap_rows, r"does not list the photos of the split"),
     ],
 )
-def test_damage_is_named(root, tmp_path, damage, message):
+def test_errors_name_damaged_files(root, tmp_path, damage, message):
     directory = prepared(root, tmp_path / "out", decode=True)
     damage(directory)
     with pytest.raises(ValueError, match=rf"decoded.npy are damaged \(.*{message}.*: delete this file"):
@@ -90,15 +90,15 @@ def test_damage_is_named(root, tmp_path, damage, message):
     assert (directory / "people.npz").stat().st_mtime_ns == before
 
 
-def test_preparing_again_without_them_says_so(root, tmp_path, capsys):
+def test_preparing_again_without_decoded_photos_prints_so(root, tmp_path, capsys):
     directory = prepared(root, tmp_path / "out", decode=True)
     prepared(root, tmp_path / "out", force=True)
     assert records.open_split(directory).decoded is None
-    assert "removed with the photos of before; --decoded makes them again" in capsys.readouterr().out
+    assert "removed with the old photos; --decoded makes them again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_an_interrupted_run_leaves_nothing(root, tmp_path, monkeypatch, error):
+def test_an_interrupted_run_leaves_no_decoded_photos(root, tmp_path, monkeypatch, error):
     directory = prepared(root, tmp_path / "out")
     photos = records.open_split(directory).photos
     monkeypatch.setattr(photo_stores, "decode", lambda *_, **__: (_ for _ in ()).throw(error("no room")))
@@ -108,7 +108,7 @@ def test_an_interrupted_run_leaves_nothing(root, tmp_path, monkeypatch, error):
     assert not list(directory.glob("*decoded*")) and not list(directory.glob(".*decoded*"))
 
 
-def test_a_full_disk_is_seen_before(root, tmp_path, monkeypatch):
+def test_a_full_disk_is_detected_in_advance(root, tmp_path, monkeypatch):
     directory = prepared(root, tmp_path / "out")
     photos = records.open_split(directory).photos
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**3))

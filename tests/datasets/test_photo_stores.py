@@ -38,7 +38,7 @@ TRICKS = [
 @pytest.mark.parametrize("name", TRICKS)
 def test_names_that_lead_out_of_the_photos_are_refused_with_file_entry_and_value(tmp_path, name):
     path = with_names(tmp_path / "root", "000000000010.jpg", name)
-    with pytest.raises(ValueError, match=r"images\[1\]: `file_name` \(=.*must be a path inside .*name the photo"):
+    with pytest.raises(ValueError, match=r"images\[1\]: `file_name` \(=.*must be a path inside .*correct the"):
         coco.load(path, COCO)
     with pytest.raises(ValueError, match=str(path)):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
@@ -46,7 +46,7 @@ def test_names_that_lead_out_of_the_photos_are_refused_with_file_entry_and_value
 
 
 @pytest.mark.parametrize("split", ["..", ".", ""])
-def test_splits_that_stand_for_other_folders_are_refused(tmp_path, split):
+def test_splits_with_names_of_other_folders_are_refused(tmp_path, split):
     root = made_coco.write(tmp_path / "home" / "data", made_coco.content([10]), split)
     with pytest.raises(
         ValueError, match=rf"^'{split}' cannot be the name of a split .*: use one such as 'val2017'"
@@ -58,7 +58,7 @@ def test_splits_that_stand_for_other_folders_are_refused(tmp_path, split):
 
 
 @pytest.mark.parametrize("prepared", [prepare.prepare_coco, prepare.prepare_mpii])
-def test_splits_asked_for_lead_nowhere(tmp_path, prepared):
+def test_given_splits_with_paths_are_refused(tmp_path, prepared):
     with pytest.raises(ValueError, match=r"^'../other' cannot be the name of a split"):
         prepared(tmp_path, tmp_path / "out", ["../other"])
 
@@ -85,7 +85,7 @@ def test_links_out_of_the_photos_are_refused(tmp_path, name, link):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out")
 
 
-def test_pipes_folders_circles_and_endless_names_are_no_photos(tmp_path):
+def test_pipes_folders_circular_links_and_long_names_are_missing_photos(tmp_path):
     names = ["pipe.jpg", "folder", "circle.jpg", "x" * 5000, "000000000010.jpg"]
     photos = tmp_path / "photos"
     (photos / "folder").mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_pipes_folders_circles_and_endless_names_are_no_photos(tmp_path):
         assert photo_stores.read_checked(folder, photo_stores.Photo(1, name)) == (b"", (0, 0), "missing")
 
 
-def test_names_in_a_zip_file_lead_nowhere(tmp_path):
+def test_names_in_a_zip_file_cannot_leave_it(tmp_path):
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(made_coco.photo(1))
     with zipfile.ZipFile(tmp_path / "val2017.zip", "w") as file:
@@ -112,15 +112,15 @@ def test_names_in_a_zip_file_lead_nowhere(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret.jpg", "val2017.zip"]
 
 
-def test_a_zip_file_that_would_unpack_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
+def test_zip_entries_larger_than_the_limit_are_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(image_headers, "MAX_BYTES", 10**6)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.jpg", bytes(10**6 + 1))
     problem = photo_stores.read_checked(photo_stores.Zip(tmp_path / "a.zip"), photo_stores.Photo(1, "a.jpg"))[2]
-    assert problem == "1,000,001 bytes, but up to 1,000,000 are taken"
+    assert problem == "1,000,001 bytes, but up to 1,000,000 are accepted"
 
 
-def pretending(path, size):
+def claim_size(path, size):
     """A zip file of one entry, with another size in its list of entries."""
     content = bytearray(path.read_bytes())
     struct.pack_into("<I", content, content.rindex(b"PK\1\2") + 24, size)
@@ -142,7 +142,7 @@ def test_a_zip_file_unpacks_to_no_more_than_it_claims(tmp_path, method, said):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", method) as file:
         file.writestr("a/a.jpg", bytes(2**26))
-    pretending(path, 5000)
+    claim_size(path, 5000)
     zipped = photo_stores.Zip(path)
     tracemalloc.start()
     problem = photo_stores.read_checked(zipped, photo_stores.Photo(1, "a.jpg"))[2]
@@ -192,7 +192,7 @@ def test_other_formats_are_refused_before_decoding(monkeypatch, extension):
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
-def test_a_jpeg_of_endless_scans_is_refused(progressive):
+def test_a_jpeg_with_too_many_scans_is_refused(progressive):
     pixels = np.zeros((48, 64, 3), np.uint8)
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
     encoded = cv2.imencode(".jpg", pixels, options)[1].tobytes()
@@ -200,7 +200,7 @@ def test_a_jpeg_of_endless_scans_is_refused(progressive):
     last = encoded.rindex(b"\xff\xda")
     bomb = encoded[:-2] + encoded[last : last + 10] * 1000 + encoded[-2:]
     if progressive:
-        with pytest.raises(ValueError, match=r"1,0\d\d scans, but up to .* and 100 are taken: save it again"):
+        with pytest.raises(ValueError, match=r"1,0\d\d scans, but up to .* and 100 are accepted: save it again"):
             photo_stores.decode(bomb, photo_id=7)
     else:
         assert image_headers.size(bomb) == (64, 48)  # one scan has all pixels: what follows is not looked at
@@ -208,7 +208,7 @@ def test_a_jpeg_of_endless_scans_is_refused(progressive):
 
 @pytest.mark.parametrize("quality", [1, 95, 100])
 @pytest.mark.parametrize("progressive", [0, 1])
-def test_the_size_is_read_from_any_good_file(quality, progressive):
+def test_the_size_is_read_from_any_valid_file(quality, progressive):
     for height, width in ((1, 1), (48, 64), (7, 300)):
         pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
@@ -223,7 +223,7 @@ def test_real_photos_are_of_the_size_in_their_header(coco_data):
         assert image_headers.size(record["image"]) == (record["width"], record["height"])
 
 
-def test_the_longest_side_is_what_opencv_cuts_crops_out_of():
+def test_the_longest_side_is_the_limit_of_opencv():
     identity = np.eye(2, 3)
     cv2.warpAffine(np.zeros((1, image_headers.MAX_SIDE, 3), np.uint8), identity, (4, 4))
     with pytest.raises(cv2.error, match="SHRT_MAX"):

@@ -64,7 +64,7 @@ def test_a_person_comes_with_the_photo(split):
     np.testing.assert_array_equal(person["box"], opened.people.box[0])
 
 
-def test_sources_travel_to_other_processes(split):
+def test_sources_can_be_pickled(split):
     opened = records.open_split(split)
     source = pickle.loads(pickle.dumps(records.PersonSource(opened.photos, opened.people)))
     np.testing.assert_array_equal(source[2]["photo"], decoded_photo(20))
@@ -91,14 +91,14 @@ def test_photos_that_fail_may_leave_a_shard_empty(tmp_path, monkeypatch):
     assert [found[row]["photo_id"] for row in range(len(found))] == ids[:4]
 
 
-def test_missing_directory_tells_the_command(tmp_path):
+def test_the_error_for_a_missing_directory_names_the_command(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"val2017 does not exist: .*hrnet_jax.prepare coco .*--splits val2017"
     ):
         records.open_split(tmp_path / "val2017")
 
 
-def test_directory_of_splits_tells_which_is_meant(split):
+def test_the_error_for_a_directory_of_splits_names_them(split):
     with pytest.raises(ValueError, match=r"not a prepared split .*did you mean .*val2017\?"):
         records.open_split(split.parent)
 
@@ -110,13 +110,13 @@ def test_incomplete_split_is_refused(split, name):
         records.open_split(split)
 
 
-def test_missing_records_are_named(split):
+def test_errors_name_missing_records(split):
     next((split / "photos" / "1.0.0").glob("*array_record*")).unlink()
     with pytest.raises(FileNotFoundError, match=r"array_record-00000-of-00001 is missing"):
         records.open_split(split)
 
 
-def test_damaged_people_are_named(split):
+def test_errors_name_damaged_people(split):
     (split / "people.npz").write_bytes((split / "people.npz").read_bytes()[:100])
     with pytest.raises(ValueError, match=r"people.npz is damaged"):
         records.open_split(split)
@@ -151,20 +151,20 @@ def rewritten(path, change):
 
 def test_no_module_that_the_records_name_is_imported(split, monkeypatch):
     notes = split / "photos" / "1.0.0"
-    (split.parent / "evil.py").write_text("open(__file__ + '.ran', 'w').close()")
+    (split.parent / "malicious.py").write_text("open(__file__ + '.ran', 'w').close()")
     monkeypatch.syspath_prepend(split.parent)
     for name in ("file_name", "photo_id"):
         rewritten(
             notes / "features.json",
-            lambda c, name=name: c["featuresDict"]["features"][name].update(pythonClassName="evil.Text"),
+            lambda c, name=name: c["featuresDict"]["features"][name].update(pythonClassName="malicious.Text"),
         )
-    rewritten(notes / "dataset_info.json", lambda content: content.update(moduleName="evil"))
+    rewritten(notes / "dataset_info.json", lambda content: content.update(moduleName="malicious"))
     rewritten(
         notes / "dataset_info.json",
         lambda content: content["splits"][0].update(filepathTemplate="/etc/{DATASET}-{SHARD_X_OF_Y}"),
     )
     assert records.open_split(split).photos[0]["image"] == made_coco.photo(10)
-    assert not (split.parent / "evil.py.ran").exists()
+    assert not (split.parent / "malicious.py.ran").exists()
 
 
 def flip_a_photo(content):
@@ -179,7 +179,7 @@ def cut(place):
 
 
 @pytest.mark.parametrize("damage", [flip_a_photo, *map(cut, (0, 70, 5_000, 65_600, -1))])
-def test_damaged_records_are_named_with_the_way_out(split, damage):
+def test_errors_name_damaged_records_and_the_remedy(split, damage):
     file = next((split / "photos" / "1.0.0").glob("*array_record*"))
     content = bytearray(file.read_bytes())
     damage(content)
@@ -190,7 +190,7 @@ def test_damaged_records_are_named_with_the_way_out(split, damage):
         [source[row] for row in range(3)]
 
 
-def test_records_of_other_photos_are_never_shown(split, tmp_path):
+def test_records_of_other_photos_are_refused(split, tmp_path):
     other = made_coco.write(tmp_path / "other", made_coco.content([11, 22, 33]))  # as many
     prepare.prepare_coco(other, tmp_path / "more")
     file = next((split / "photos" / "1.0.0").glob("*array_record*"))
@@ -203,14 +203,14 @@ def test_records_of_other_photos_are_never_shown(split, tmp_path):
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [
-        (["2"], r"people.npz is of more than 2 photos: prepare"),
+        (["2"], r"people.npz refers to more than 2 photos: prepare"),
         (["9" * 18], r"val2017 holds 9+ photos, not 3: prepare"),
         (["-1"], r"dataset_info.json is damaged \(`shardLengths`"),
         ([3], r"dataset_info.json is damaged .*must be a list of names"),
         ([], r"dataset_info.json is damaged"),
     ],
 )
-def test_wrong_numbers_of_records_are_noticed(split, lengths, message):
+def test_wrong_numbers_of_records_are_refused(split, lengths, message):
     path = split / "photos" / "1.0.0" / "dataset_info.json"
     rewritten(path, lambda content: content["splits"][0].update(shardLengths=lengths))
     with pytest.raises(ValueError, match=message):
@@ -220,10 +220,10 @@ def test_wrong_numbers_of_records_are_noticed(split, lengths, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("photo_index", 3, r"people.npz is of more than 3 photos"),
-        ("photo_index", -1, r"people.npz is of more than 3 photos"),
-        ("box", np.nan, r"people.npz is damaged \(not all is finite\)"),
-        ("joints", np.inf, r"people.npz is damaged \(not all is finite\)"),
+        ("photo_index", 3, r"people.npz refers to more than 3 photos"),
+        ("photo_index", -1, r"people.npz refers to more than 3 photos"),
+        ("box", np.nan, r"people.npz is damaged \(a number is not finite\)"),
+        ("joints", np.inf, r"people.npz is damaged \(a number is not finite\)"),
     ],
 )
 def test_tables_with_impossible_values_are_refused(split, name, value, message):
@@ -237,7 +237,7 @@ def test_tables_with_impossible_values_are_refused(split, name, value, message):
 
 @pytest.mark.parametrize("name", ["sources", "detections", "photos", "people_dropped", "photos_unreadable"])
 @pytest.mark.parametrize("value", [None, [1], "x", {"x": []}])
-def test_a_summary_that_lacks_something_is_refused(split, name, value):
+def test_an_incomplete_summary_is_refused(split, name, value):
     if (name, value) == ("detections", None):
         return
     rewritten(split / "summary.json", lambda content: content.update({name: value}))

@@ -5,7 +5,8 @@ import made_damage
 import numpy as np
 from made_damage import Damage, annotations, kinds, labelled, some, write_coco
 
-from hrnet_jax.doctor import people, tables
+from hrnet_jax.datasets import coco
+from hrnet_jax.doctor import people
 from hrnet_jax.skeletons import COCO
 
 VISIBLE = 2
@@ -146,8 +147,8 @@ def test_areas_may_include_the_pixels_at_both_ends(made_up, tmp_path):
 def test_thousands_of_people_on_one_photo_take_less_than_two_seconds():
     count = 2000
     place = np.arange(count) % 50
-    row = ([0, 0, 60, 60], 900, False, np.tile([30, 30, 2], (COCO.num_joints, 1)))
-    table = tables.people([(number, 1, *row) for number in range(count)], COCO.num_joints)
+    person = {"image_id": 1, "bbox": [0, 0, 60, 60], "area": 900, "keypoints": [30, 30, 2] * COCO.num_joints}
+    table = coco.table([person | {"id": number} for number in range(count)], COCO)
     table.box[:, 0] = 100 * place
     table.joints[..., 0] += 100 * place[:, None]
     started = time.process_time()
