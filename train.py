@@ -100,7 +100,7 @@ def make_evaluation(
         figures = evaluate.metrics(outcomes)
         score = figures[run.logged_score]
         saved.save_best(state, step, score)
-        log.figures(step, figures)
+        log.metrics(step, figures)
         tell(f"step {step:,}: {run.score} {score:.3f}, {split.name}, gt boxes")
         return True
 
@@ -154,7 +154,7 @@ def loop(
             step += 1
             if run.due(step, config.log_every):
                 figures = window.read() | watch.read() | {"learning_rate": float(run.schedule(step - 1))}
-                log.figures(step, figures)
+                log.metrics(step, figures)
                 bar.set_postfix_str(progress.line(figures))
                 if complaint := watch.complaint(figures["data_wait"], run.train_split.decoded is not None):
                     tell(complaint)

@@ -158,13 +158,13 @@ def differences(whole: pathlib.Path, tormented: pathlib.Path) -> list[str]:
 def lines_of(workdir: pathlib.Path) -> list[dict]:
     """Returns what a run logged, but for times."""
     lines = logger.read(workdir)
-    return [{name: line[name] for name in line if name not in replay.PASSING} for line in lines]
+    return [{name: line[name] for name in line if name not in replay.TIMING} for line in lines]
 
 
 def _events(workdir: pathlib.Path) -> list[tuple]:
     events = [event for _, event in tensorboard.read(workdir / tensorboard.NAME)]
     figures = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
-    return [figure for figure in figures if figure[1] not in replay.PASSING]
+    return [figure for figure in figures if figure[1] not in replay.TIMING]
 
 
 def _steps(workdir: pathlib.Path) -> dict[str, list[str]]:

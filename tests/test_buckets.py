@@ -90,7 +90,7 @@ def test_a_lost_link_is_told(monkeypatch, tmp_path):
             ValueError, match=r"metrics.jsonl cannot be written \(Lost\('no .*check that the"
         ) as caught:
             write(path, b"")
-        assert console.is_for_user(caught.value)
+        assert console.is_user_error(caught.value)
     with pytest.raises(Lost), buckets.explain_write_errors(tmp_path / "a"):
         lose()
 
@@ -205,14 +205,14 @@ def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
     buckets.check_writable(workdir)
     log = logger.Logger(workdir, 0)
     for step in (1, 2):
-        log.figures(step, {"loss": 1 / step})
+        log.metrics(step, {"loss": 1 / step})
     log.upload()
     assert steps() == [1, 2] and shown() == [(1, "loss"), (2, "loss")]
-    log.figures(3, {"loss": 0.0})
+    log.metrics(3, {"loss": 0.0})
     log.close()
     assert steps() == [1, 2, 3]
     log = logger.Logger(workdir, 2)
-    log.figures(4, {"loss": 9.0})
+    log.metrics(4, {"loss": 9.0})
     log.picture(4, np.zeros((2, 2, 3), np.uint8))
     log.close()
     assert steps() == [1, 2, 4]

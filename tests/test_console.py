@@ -42,19 +42,19 @@ def test_stray_arguments_are_refused(tmp_path):
     command = [sys.executable, "train.py", "demo", "--config=configs/demo.py", f"--workdir={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
-    assert done.stderr == "error: 'demo' is not understood: flags begin with --\n"
+    assert done.stderr == "error: unexpected argument 'demo': flags begin with --\n"
 
 
 def test_compiled_programs_are_kept_where_the_user_keeps_such_things(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert console.compilation_cache().parent == tmp_path / "hrnet_jax"
+    assert console.compilation_cache_dir().parent == tmp_path / "hrnet_jax"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert console.compilation_cache().parent == pathlib.Path.home() / ".cache" / "hrnet_jax"
+    assert console.compilation_cache_dir().parent == pathlib.Path.home() / ".cache" / "hrnet_jax"
 
 
 def test_what_the_user_says_to_xla_comes_last_and_so_counts(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    console._choose_kernels()
+    console._disable_slow_kernels()
     assert os.environ["XLA_FLAGS"].endswith("--xla_cpu_enable_fast_math=false")
 
 
@@ -66,7 +66,7 @@ import resource
 import jax
 import numpy as np
 from hrnet_jax import console
-console._keep_memory()
+console._keep_freed_memory()
 x, negative = jax.device_put(np.ones(2**25, np.float32)), jax.jit(lambda x: -x)
 faults = []
 for _ in range(30):

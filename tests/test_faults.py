@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_or_is_left_out(made_up_records,
     (line,) = (tmp_path / "run" / "not_finite.jsonl").read_text().splitlines()
     assert len(json.loads(line)["annotation_ids"]) == 4 and "Traceback" not in output
     output = run(command(made_up_records, tmp_path / "skipping", *wild, "--config.skip_not_finite=4"), status=2)
-    assert output.count("it is left out") == 4
+    assert output.count("it is skipped") == 4
     lines = (tmp_path / "skipping" / "not_finite.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
 

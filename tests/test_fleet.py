@@ -36,7 +36,9 @@ def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(tiny, tmp_path
     started[1].kill()
     assert fleet.finish(started, timeout=200) == [75, -9]
     said = fleet.output(workdir, 0).read_text()
-    assert "error: another process of the run, or the link to it, was lost" in said and "Traceback" not in said
+    assert (
+        "error: another process of the run, or the connection to it, was lost" in said and "Traceback" not in said
+    )
 
 
 def test_without_the_first_machine_the_run_of_the_others_ends_too(tiny, tmp_path):

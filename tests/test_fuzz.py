@@ -203,7 +203,7 @@ def read_or_told(read: Callable[[pathlib.Path], None], path: pathlib.Path) -> bo
     except (ValueError, OSError) as error:
         message = str(error)
         where = next((parent for parent in path.parents if parent.name == "val2017"), path)
-        assert console.is_for_user(error), repr(error)
+        assert console.is_user_error(error), repr(error)
         assert str(where) in message or "photo" in message, message
         assert len(message) < 2000, message
         return True

@@ -72,7 +72,7 @@ def test_a_second_run_is_refused_and_told_who_is_there(tmp_path):
 
 def test_a_killed_run_leaves_the_directory_free(tmp_path):
     script = (
-        "import os, signal; from configs import default; from hrnet_jax.running import directory\n"
+        "import os, signal; from configs import default; from hrnet_jax.run import directory\n"
         f"held = directory.hold({os.fspath(tmp_path)!r})\n"
         f"directory.claim({os.fspath(tmp_path)!r}, default.get_config())\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

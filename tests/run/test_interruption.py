@@ -43,7 +43,7 @@ def test_a_second_signal_of_the_system_changes_nothing():
 def test_a_second_interrupt_ends_it_even_where_python_does_not_listen():
     """The main thread is in a call to C, as while XLA compiles, that no signal interrupts."""
     script = (
-        "import ctypes; from hrnet_jax.running import interruption\n"
+        "import ctypes; from hrnet_jax.run import interruption\n"
         "with interruption.listen():\n"
         "    print('on', flush=True)\n"
         "    libc = ctypes.CDLL(None)\n"
@@ -55,8 +55,8 @@ def test_a_second_interrupt_ends_it_even_where_python_does_not_listen():
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)
     assert process.stderr.readline() + process.stderr.readline() == (
-        "\nstopping after this step, with a checkpoint; Ctrl-C stops at once\n"
+        "\nstopping after this step, with a checkpoint; Ctrl-C stops immediately\n"
     )
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1] == "stopped at once; what is saved is whole\n"
+    assert process.communicate(timeout=60)[1] == "stopped immediately; saved checkpoints are intact\n"
     assert process.returncode == interruption.KILLED + signal.SIGINT

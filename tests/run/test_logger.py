@@ -19,13 +19,13 @@ def events(workdir):
 def test_resuming_forgets_what_came_after(tmp_path):
     log = logger.Logger(tmp_path, 0)
     for step in (1, 2, 3):
-        log.figures(step, {"loss": 1 / step})
+        log.metrics(step, {"loss": 1 / step})
         log.picture(step, np.zeros((4, 4, 3), np.uint8))
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 2, "lo')  # cut off by a crash
     log = logger.Logger(tmp_path, 2)
-    log.figures(3, {"loss": 9.0})
+    log.metrics(3, {"loss": 9.0})
     log.close()
     assert lines(tmp_path) == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}, {"step": 3, "loss": 9.0}]
     assert events(tmp_path) == [(1, "loss"), (1, "crops"), (2, "loss"), (2, "crops"), (3, "loss")]
@@ -34,8 +34,8 @@ def test_resuming_forgets_what_came_after(tmp_path):
 def test_tensorboard_shows_what_the_log_holds(tmp_path):
     """Killed between the two writes of a figure, a run goes on with neither or both."""
     log = logger.Logger(tmp_path, 0)
-    log.figures(4, {"loss": 1.0})
-    log.figures(4, {"val/AP": 0.5})
+    log.metrics(4, {"loss": 1.0})
+    log.metrics(4, {"val/AP": 0.5})
     log.close()
     path = tmp_path / "metrics.jsonl"
     path.write_text(path.read_text().splitlines()[0] + "\n")
@@ -47,19 +47,19 @@ def test_tensorboard_shows_what_the_log_holds(tmp_path):
 
 def test_what_is_logged_is_on_disk_at_once(tmp_path):
     log = logger.Logger(tmp_path, 0)
-    log.figures(1, {"loss": 0.25})
+    log.metrics(1, {"loss": 0.25})
     assert lines(tmp_path) == [{"step": 1, "loss": 0.25}] and events(tmp_path) == [(1, "loss")]
     log.close()
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path):
     log = logger.Logger(tmp_path, 0)
-    log.figures(1, {"loss": 0.25})
+    log.metrics(1, {"loss": 0.25})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "metrics.jsonl").stat().st_size, before[1]))
     try:
         with pytest.raises(ValueError, match=r"metrics\.jsonl cannot be written \(File too large\): make room"):
-            log.figures(2, {"loss": 0.25})
+            log.metrics(2, {"loss": 0.25})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         log.close()
@@ -67,7 +67,7 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path):
 
 def test_figures_and_pictures_reach_tensorboard(tmp_path):
     log = logger.Logger(tmp_path, 0)
-    log.figures(4, {"val/AP": 0.5})
+    log.metrics(4, {"val/AP": 0.5})
     path = log.picture(4, np.full((8, 6, 3), 200, np.uint8))
     log.close()
     assert path == tmp_path / "pictures/0000004.png" and path.stat().st_size > 0

@@ -53,14 +53,14 @@ def test_runs_that_are_the_same_differ_only_in_time(tmp_path):
         tmp_path / "b", [line | {"time": 9.0, "images_per_second": 3.0} for line in LINES], {2: "1b", 4: "0a"}
     )
     assert replay.compare(a, b) == []
-    assert replay.count(a, b) == "3 logged figures and the state after step 4"
+    assert replay.count(a, b) == "3 logged metrics and the state after step 4"
 
 
 def test_the_first_difference_is_told(tmp_path):
     a = write(tmp_path / "a", LINES, {4: "0a"})
     b = write(tmp_path / "b", [LINES[0], LINES[1] | {"loss": 0.25000001}], {4: "0b"})
     assert replay.compare(a, b) == [
-        "1 of 3 logged figures, first at step 4: loss was 0.25 and is 0.25000001",
+        "1 of 3 logged metrics, first at step 4: loss was 0.25 and is 0.25000001",
         "the state after step 4: its fingerprint was 0a and is 0b",
     ]
 
@@ -76,8 +76,8 @@ def test_what_is_no_configuration_is_refused(tmp_path):
     for change, said in (
         ({"epochs": "a"}, "'epochs'"),
         ({"log_every": None}, "`log_every` is null"),
-        ({"image_size": ["a", "b"]}, "`image_size` is \\('a', 'b'\\), not of the kind"),
-        ({"image_size": [256.0, 192]}, "`image_size` is \\(256.0, 192\\), not of the kind"),
+        ({"image_size": ["a", "b"]}, "`image_size` is \\('a', 'b'\\), not of the type"),
+        ({"image_size": [256.0, 192]}, "`image_size` is \\(256.0, 192\\), not of the type"),
         ({"learning_rate_drops": [None]}, "`learning_rate_drops` is"),
         ({"data": {"dir": 3}}, "'dir'"),
         ({"augment": {"newer": 1}}, "newer"),
@@ -114,7 +114,7 @@ def test_a_replay_by_several_programs_is_told_of():
     assert replay.begun_by_several([one, one | elsewhere]) == []
     assert replay.begun_by_several([one, one | {"environment": {"TF_CPP_VMODULE": "cpu_compiler=1"}}]) == []
     (said,) = replay.begun_by_several([one, one, one | {"code": {"sources": "0b", "commit": "1"}}])
-    assert said == "the replay went on with another program: code.sources was 0a and is 0b"
+    assert said == "the replay was resumed with another program: code.sources was 0a and is 0b"
     for change in (
         {"environment": {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}},
         {"environment": {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"}},
@@ -147,7 +147,7 @@ def write_starts(workdir, *starts):
 )
 def test_means_are_compared_from_where_a_run_logged_as_at_its_end(tmp_path, starts, step):
     write_starts(tmp_path, *((begun, {"log_every": every}) for begun, every in starts))
-    assert replay.settled(tmp_path) == (step, 0)
+    assert replay.comparable_after(tmp_path) == (step, 0)
     assert len(replay.left_out(tmp_path)) == (step > 0)
 
 
@@ -158,23 +158,23 @@ def test_evaluations_are_compared_from_where_they_were_as_at_the_end(tmp_path, c
     b = write(tmp_path / "b", [{"step": 2, "loss": 0.5}, lines[1]], {4: "0a"})
     first = {"log_every": 2, "eval_every": 1, "eval": {"flip_test": True}}
     write_starts(a, (0, first), (3, first | change))
-    assert replay.settled(a) == (0, 3) and replay.compare(a, b) == []
+    assert replay.comparable_after(a) == (0, 3) and replay.compare(a, b) == []
     (said,) = replay.left_out(a)
-    assert said == "it was evaluated otherwise before: evaluations up to step 3 are not compared"
+    assert said == "evaluation settings changed during the run: evaluations up to step 3 are not compared"
     write_starts(a, (0, first), (2, first | change), (2, first))  # the second was killed after its evaluation
-    assert replay.settled(a) == (0, 2)
+    assert replay.comparable_after(a) == (0, 2)
     write_starts(a, (0, first), (3, first))
-    assert replay.compare(a, b) == ["1 figures were not logged again, first val/AP of step 2"]
+    assert replay.compare(a, b) == ["1 metrics were not logged again, first val/AP of step 2"]
 
 
 @pytest.mark.parametrize("every", [None, 2.5, "2"])
 def test_a_manifest_that_tells_no_log_every_serves_to_go_on_but_not_to_compare_means(tmp_path, every):
     write_starts(tmp_path, (0, {"log_every": every}), (3, {"log_every": every}))
-    assert replay.settled(tmp_path) == (0, 0)
+    assert replay.comparable_after(tmp_path) == (0, 0)
     write_starts(tmp_path, (0, {"log_every": 2}), (3, {"log_every": every}))
     assert len(manifest.read(tmp_path)) == 2
     with pytest.raises(
-        ValueError, match=r"manifest\.json \(if .* delete it: .*\): the last start: `log_every` .* an integer"
+        ValueError, match=r"manifest\.json \(if .* delete it; .*\): the last start: `log_every` .* an integer"
     ):
         replay.check(tmp_path, 4)
 
@@ -183,19 +183,19 @@ def test_a_run_that_logged_otherwise_all_the_way_is_compared_by_its_state(tmp_pa
     a, b = (write(tmp_path / name, [{"step": 4, "loss": 0.5}], {4: "0a"}) for name in "ab")
     write_starts(a, (0, {"log_every": 4}), (4, {"log_every": 1}))
     assert replay.compare(a, b) == []
-    assert replay.count(a, b) == "0 logged figures and the state after step 4"
+    assert replay.count(a, b) == "0 logged metrics and the state after step 4"
 
 
 def test_means_over_other_steps_are_not_compared(tmp_path):
     later = [*LINES, {"step": 5, "loss": 0.1}]
     a, b = write(tmp_path / "a", later, {4: "0a"}), write(tmp_path / "b", later[1:], {4: "0a"})
-    assert replay.compare(a, b) == ["1 figures were not logged again, first loss of step 2"]
+    assert replay.compare(a, b) == ["1 metrics were not logged again, first loss of step 2"]
     write_starts(a, (0, {"log_every": 2}), (3, {"log_every": 1}))
     assert replay.compare(a, b) == []
-    assert replay.count(a, b) == "2 logged figures and the state after step 4"
+    assert replay.count(a, b) == "2 logged metrics and the state after step 4"
     changed = [LINES[1] | {"loss": 9.0, "val/AP": 0.5}, {"step": 5, "loss": 0.2}]
     (b / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
-    assert replay.compare(a, b) == ["2 of 2 logged figures, first at step 4: val/AP was nan and is 0.5"]
+    assert replay.compare(a, b) == ["2 of 2 logged metrics, first at step 4: val/AP was nan and is 0.5"]
 
 
 def test_states_that_cannot_be_compared_are_not_the_same(tmp_path):
@@ -207,10 +207,10 @@ def test_states_that_cannot_be_compared_are_not_the_same(tmp_path):
 def test_what_was_not_logged_again_is_told(tmp_path):
     a = write(tmp_path / "a", LINES, {4: "0a"})
     b = write(tmp_path / "b", [LINES[0], {"step": 4, "loss": 0.25}], {4: "0a"})
-    assert replay.compare(a, b) == ["1 figures were not logged again, first val/AP of step 4"]
+    assert replay.compare(a, b) == ["1 metrics were not logged again, first val/AP of step 4"]
     assert replay.compare(b, a) == []
 
 
 def test_runs_with_nothing_in_common_are_not_the_same(tmp_path):
     found = replay.compare(write(tmp_path / "a", LINES, {4: "0a"}), write(tmp_path / "b", [], {4: "0a"}))
-    assert found == ["3 figures were not logged again, first loss of step 2"]
+    assert found == ["3 metrics were not logged again, first loss of step 2"]
