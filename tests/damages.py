@@ -1,4 +1,4 @@
-"""Damages to plant in annotation files, by chance: what the doctor must find, and what it may find besides."""
+"""Random damage to annotation files, with the findings that the doctor must and may report."""
 
 import copy
 import dataclasses
@@ -8,13 +8,13 @@ import numpy as np
 
 from hrnet_jax.skeletons import COCO, MPII, Skeleton
 
-SHARE = 0.3  # of the people, where a damage is not one of all
+SHARE = 0.3  # of the people, unless all are damaged
 ONLY_SEEN = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """A damage: `plant` changes the content in place; `kind` must be found, `besides` may."""
+    """A kind of damage. `plant` damages the content in place. `kind` must be found and `besides` may be found."""
 
     plant: Callable[[dict, np.random.Generator], None]
     kind: str
@@ -22,13 +22,13 @@ class Damage:
 
 
 def some(entries: list, rng: np.random.Generator, share: float = SHARE) -> list:
-    """A share of the entries, one at least."""
+    """Draws a share of the entries, at least one."""
     count = max(1, round(share * len(entries)))
     return [entries[row] for row in rng.choice(len(entries), count, replace=False)]
 
 
 def labelled(content: dict, least: int = 1) -> list[dict]:
-    """Those with joints."""
+    """Returns the people with at least `least` labelled joints."""
     people = [p for p in content["annotations"] if not p["iscrowd"]]
     return [p for p in people if sum(flag > 0 for flag in p["keypoints"][2::3]) >= least]
 
@@ -206,7 +206,7 @@ def malformed(content, rng):
             person[name] = [None, "much", float("nan"), [1, 2, 3]][rng.integers(4)]
 
 
-# What a box that moves, or is no box, has to do with joints and areas beside it.
+# Findings that follow from a box that is moved or invalid.
 MOVED = ("joints_outside_box", "areas_too_large", "people_twice", "detections_miss")
 PEOPLE = {
     "all swapped": Damage(swapped_pairs, "sides_swapped"),
@@ -363,7 +363,7 @@ MPII_ROWS = {
 
 
 def as_file(skeleton: Skeleton) -> dict:
-    """A skeleton as its JSON file has it."""
+    """Returns a skeleton in the format of its JSON file."""
     name = skeleton.joints.__getitem__
     return {
         "name": skeleton.name,
