@@ -2,8 +2,8 @@
 
     python tests/fleet.py --out=DIR --data=data/made_up/records -- --config.epochs=1 ...
 
-prints losses, AP and the collectives of a step for 1, 2 and 4 processes with 1 to 4 simulated devices each. Then it
-prints losses and AP of runs that are stopped and resumed elsewhere. The batch size must be a multiple of 16.
+prints losses, AP and the collectives of a step for 1, 2 and 4 processes with 1 to 4 simulated devices each. Then
+it prints losses and AP of runs that are stopped and resumed elsewhere. The batch size must be a multiple of 16.
 """
 
 import json
