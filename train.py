@@ -97,7 +97,7 @@ class Trainer:
     def log_metrics(self, step: int, watch: progress.Watch, bar: tqdm.tqdm) -> None:
         """Logs the metrics since the last line of the log."""
         metrics = self.window.read() | watch.read() | {"learning_rate": float(self.run.schedule(step - 1))}
-        self.log.figures(step, metrics)
+        self.log.metrics(step, metrics)
         bar.set_postfix_str(progress.line(metrics))
         if complaint := watch.complaint(metrics["data_wait"], self.run.examples.loading_hint()):
             write_once(complaint)
@@ -119,7 +119,7 @@ class Trainer:
             return False
         score = metrics[evaluation.logged_score]
         self.saved.save_best(state, step, score)
-        self.log.figures(step, metrics)
+        self.log.metrics(step, metrics)
         write_once(f"step {step:,}: {evaluation.logged_score} {score:.3f}")
         return True
 

@@ -87,20 +87,12 @@ def make_directory(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a crash leaves either the old content or the new.
-
-    Raises:
-      ValueError: the file cannot be written.
-    """
+    """Writes a file so that a crash leaves either the old content or the new. Raises as `explain_write_errors`."""
     create(path, content.encode() if isinstance(content, str) else content).close()
 
 
 def append_text(path: Path, text: str) -> None:
-    """Appends to a file. Creates it if it does not exist.
-
-    Raises:
-      ValueError: the file cannot be written.
-    """
+    """Appends to a file, or creates it. Raises as `explain_write_errors`."""
     with explain_write_errors(path):
         if is_in_bucket(path):
             path.write_text((path.read_text() if path.exists() else "") + text)
@@ -110,22 +102,14 @@ def append_text(path: Path, text: str) -> None:
 
 
 def create(path: Path, content: bytes) -> "AppendFile | BufferedObject":
-    """Writes a file as `write_atomically` does and keeps it open for appending.
-
-    Raises:
-      ValueError: the file cannot be written.
-    """
+    """Writes a file as `write_atomically` does and keeps it open for appending."""
     with explain_write_errors(path):
         return BufferedObject(path, content) if is_in_bucket(path) else AppendFile(pathlib.Path(path), content)
 
 
 @contextlib.contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
-    """Turns errors of writing a file into a message for the user.
-
-    Raises:
-      ValueError: the file cannot be written.
-    """
+    """Turns errors of writing a file into a ValueError with a message for the user."""
     try:
         yield
     except Exception as error:  # the stores' packages raise many kinds

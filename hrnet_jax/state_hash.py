@@ -1,4 +1,4 @@
-"""A fingerprint of a run's state: the same on any number of devices and machines, another if a single bit is."""
+"""A fingerprint of a run's state. It is independent of devices and processes and changes with any single bit."""
 
 import functools
 import hashlib
@@ -14,9 +14,12 @@ _WORD = np.dtype(np.uint32)
 
 
 def compute(state: Any) -> str:
-    """Returns the fingerprint of a tree of arrays of four or eight bytes a number: 16 hexadecimal digits.
+    """Returns the fingerprint of a tree of arrays, 16 hexadecimal digits.
 
-    With several processes, all of them ask; each looks at what lies on its own devices.
+    Collective: all processes must call it. Each reads only the shards on its own devices.
+
+    Args:
+      state: arrays with items of four or eight bytes.
     """
     leaves = jax.tree_util.tree_leaves_with_path(state)
     sums = np.array([_sum(leaf) for _, leaf in leaves], _WORD)
@@ -29,28 +32,30 @@ def compute(state: Any) -> str:
 
 
 def _sum(array: jax.Array) -> np.uint32:
-    """Adds up the bits that lie here of an array, each word times an odd number of its own, modulo 2^32.
+    """Returns the weighted sum of an array's local words, modulo 2^32. Each word has its own odd weight.
 
-    Whole numbers add up to the same in any order, so in any split; and no odd factor hides a bit.
+    Integer sums do not depend on the order and so not on the sharding. An odd weight preserves a change of any
+    bit.
     """
     total = np.zeros(1, _WORD)
-    for index, part in local_shards(array):
-        words = np.ascontiguousarray(part).reshape(-1).view(_WORD)
+    for index, shard in local_shards(array):
+        words = np.ascontiguousarray(shard).reshape(-1).view(_WORD)
         count = array.dtype.itemsize // _WORD.itemsize
-        place = np.add.outer(_places(array.shape, index).reshape(-1) * count, np.arange(count, dtype=_WORD))
-        total += np.sum(words * (2 * place.reshape(-1) + 1), dtype=_WORD)
+        positions = _positions(array.shape, index).reshape(-1) * count
+        positions = np.add.outer(positions, np.arange(count, dtype=_WORD)).reshape(-1)
+        total += np.sum(words * (2 * positions + 1), dtype=_WORD)
     return total[0]
 
 
 def local_shards(array: jax.Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """Yields the parts of an array that are on this process's devices, each once among all processes."""
+    """Yields the index and data of the shards on this process's devices, without replicas."""
     for shard in array.addressable_shards:
         if shard.replica_id == 0:
             yield shard.index, np.asarray(shard.data)
 
 
-def _places(shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
-    """Returns the positions in a flat array of the elements of a part of it, modulo 2^32."""
+def _positions(shape: tuple[int, ...], index: tuple[slice, ...]) -> np.ndarray:
+    """Returns the positions, modulo 2^32, of a shard's elements in the flattened array."""
     axes = []
     for axis, (size, part) in enumerate(zip(shape, index, strict=True)):
         start, stop, _ = part.indices(size)

@@ -1,7 +1,7 @@
-"""Reading MATLAB files in processes forked from one that has scipy at hand, in milliseconds a file.
+"""Reads MATLAB files in processes forked from one that has imported scipy, in milliseconds per file.
 
-Run as a program it takes what `matlab` takes, parted by tabs, from each line of its input, reads the file in a
-process of its own, whose output goes to the files of `saying`, and answers with its status.
+As a program it reads lines with the arguments of `matlab`, separated by tabs. For each line it reads the file in a
+forked process and prints the exit status. The output of the process goes to `output_files`.
 """
 
 import functools
@@ -15,16 +15,16 @@ from collections.abc import Sequence
 
 from hrnet_jax.datasets import matlab
 
-PATIENCE = 5  # seconds for a file
+TIMEOUT = 5  # seconds per file
 
 
-def saying(path: str) -> tuple[str, str]:
-    """Returns the files of what the reader of a file writes to its standard output, and of its errors."""
+def output_files(path: str) -> tuple[str, str]:
+    """Returns the files for standard output and standard error."""
     return f"{path}.out", f"{path}.err"
 
 
 class Server:
-    """Stands in for the module `subprocess` in `matlab`."""
+    """Replaces the module `subprocess` in `matlab`."""
 
     TimeoutExpired = subprocess.TimeoutExpired
 
@@ -36,14 +36,14 @@ class Server:
         return subprocess.Popen(command, cwd=here, env=environment, text=True, **pipes)
 
     def run(self, command: Sequence[str], **options) -> subprocess.CompletedProcess:
-        """Runs `matlab` as a program, as its `command` says."""
+        """Runs `matlab` with the arguments of its command."""
         arguments = command[command.index(matlab.__file__) + 1 :]
         path = arguments[1]
         self._process.stdin.write("\t".join(arguments) + "\n")
         self._process.stdin.flush()
         status = int(self._process.stdout.readline())
-        said = (pathlib.Path(name).read_bytes() for name in saying(path))
-        return subprocess.CompletedProcess(command, status, *said)
+        output = (pathlib.Path(name).read_bytes() for name in output_files(path))
+        return subprocess.CompletedProcess(command, status, *output)
 
     def close(self) -> None:
         if "_process" in vars(self):
@@ -51,9 +51,9 @@ class Server:
 
 
 def _read(memory: str, path: str, *names: str) -> None:
-    """Does what a process of its own would, and ends."""
-    signal.alarm(PATIENCE)
-    for number, name in enumerate(saying(path), start=1):
+    """Runs `matlab` as a program and ends this process."""
+    signal.alarm(TIMEOUT)
+    for number, name in enumerate(output_files(path), start=1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.argv = [matlab.__file__, memory, path, *names]
     try:

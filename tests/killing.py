@@ -1,9 +1,9 @@
-"""Kills a training run again and again, at chosen and at random moments, and compares it with one left in peace.
+"""Kills a training run repeatedly and compares it with an uninterrupted one.
 
     python tests/killing.py --kills=20 --out=DIR --data=data/made_up/records -- --config.epochs=4 ...
 
-trains the demo's configuration twice into DIR, prints when and where each kill -9 struck, and what differs between
-the two runs in the end; status 1 if anything does.
+trains the demo's configuration twice into DIR. It prints the moment and step of each kill -9, and the differences
+between the two runs. The exit status is 1 if there are any.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from hrnet_jax.run import (  # noqa: E402
 )
 
 EVALUATION = "/gt_boxes/AP"
-PATIENCE = 900  # seconds that a moment is waited for
+TIMEOUT = 900  # seconds to wait for a moment
 
 
 TINY = (
@@ -47,24 +47,24 @@ TINY = (
     "--config.checkpoint_every=3",
     "--config.picture_every=4",
 )
-"""Flags that make of the demo a run of ten steps."""
+"""Flags that turn the demo into a run of ten steps."""
 
 Moment = Callable[[pathlib.Path, Sequence[int], int], bool]
-"""Whether a run in a directory is at it; given, too, the steps of evaluations and the number of starts before."""
+"""Whether a run is at a moment, given its directory, the steps of evaluations and the number of earlier starts."""
 
 
 def compiling(workdir: pathlib.Path, evaluations: Sequence[int], starts: int) -> bool:
-    """Everything is open: what comes next is the compilation, or what JAX kept of it."""
+    """Whether the run is prepared and about to compile, or to load JAX's cache."""
     return len(manifest.read(workdir)) > starts
 
 
 def saving(workdir: pathlib.Path, evaluations: Sequence[int], starts: int) -> bool:
-    """A checkpoint is being written."""
+    """Whether a checkpoint is being written."""
     return any(workdir.glob("checkpoints/*/*tmp*"))
 
 
 def evaluating(workdir: pathlib.Path, evaluations: Sequence[int], starts: int) -> bool:
-    """A checkpoint was begun that comes before an evaluation, which is not logged yet."""
+    """Whether a checkpoint exists for an evaluation that is not logged yet."""
     saved = {path.name.split(".")[0] for path in workdir.glob("checkpoints/last/*")}
     waiting = [step for step in evaluations if str(step) in saved]
     return bool(waiting) and not set(waiting) <= set(evaluated(workdir))
@@ -74,22 +74,22 @@ MOMENTS: dict[str, Moment] = {"compiling": compiling, "evaluating": evaluating, 
 
 
 def evaluated(workdir: pathlib.Path) -> list[int]:
-    """Returns the steps whose evaluation a run has logged."""
+    """Returns the steps of a run's logged evaluations."""
     lines = logger.read(workdir)
     return [line["step"] for line in lines if any(name.endswith(EVALUATION) for name in line)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-    """A kill: the moment meant, whether it was met, and the step that the log had come to."""
+    """A kill: the intended moment, whether it was reached, and the last logged step."""
 
     moment: str
-    met: bool
+    reached: bool
     step: int
 
 
 def start(arguments: Sequence[str], workdir: pathlib.Path) -> subprocess.Popen:
-    """Starts a run, of the demo's configuration unless the arguments begin with another."""
+    """Starts a run, with the demo's configuration unless the arguments begin with another."""
     config = [] if arguments[:1] and arguments[0].startswith("--config=") else ["--config=configs/demo.py"]
     command = [sys.executable, "train.py", f"--workdir={workdir}", *config, *arguments]
     with workdir.with_suffix(".log").open("a") as log:
@@ -97,32 +97,32 @@ def start(arguments: Sequence[str], workdir: pathlib.Path) -> subprocess.Popen:
 
 
 def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen, seconds: float = 300) -> None:
-    """Waits until something is so while processes run; ends them and raises if it does not come to that."""
+    """Waits for a condition while processes run. Kills them and raises RuntimeError if it is not met."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
             for process in processes:
                 process.kill()
-            raise RuntimeError(f"it did not come; statuses {[process.wait() for process in processes]}")
+            raise RuntimeError(f"the condition was not met; statuses {[process.wait() for process in processes]}")
         time.sleep(0.02)
 
 
 def finish(process: subprocess.Popen) -> None:
     if status := process.wait():
         workdir = str(process.args[2]).removeprefix("--workdir=")
-        raise RuntimeError(f"the run {workdir} ended with status {status}; why stands in {workdir}.log")
+        raise RuntimeError(f"the run {workdir} ended with status {status}; see {workdir}.log")
 
 
 def kill(
     process: subprocess.Popen, workdir: pathlib.Path, moment: str, delay: float, evaluations: Sequence[int]
 ) -> Kill | None:
-    """Kills a run with all its processes at a moment, or after some seconds; None if it ended before."""
-    began, starts, met = time.monotonic(), len(manifest.read(workdir)), False
-    while process.poll() is None and not met:
-        passed = time.monotonic() - began
-        if passed > PATIENCE:
+    """Kills all processes of a run at a moment or after a delay in seconds. Returns None if it ended before."""
+    started, starts, reached = time.monotonic(), len(manifest.read(workdir)), False
+    while process.poll() is None and not reached:
+        elapsed = time.monotonic() - started
+        if elapsed > TIMEOUT:
             break
-        met = MOMENTS[moment](workdir, evaluations, starts) if moment in MOMENTS else passed >= delay
+        reached = MOMENTS[moment](workdir, evaluations, starts) if moment in MOMENTS else elapsed >= delay
         time.sleep(0.01)
     if moment == "compiling":
         time.sleep(delay % 3)
@@ -131,42 +131,42 @@ def kill(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     lines = logger.read(workdir)
-    return Kill(moment, met, lines[-1]["step"] if lines else 0)
+    return Kill(moment, reached, lines[-1]["step"] if lines else 0)
 
 
-def torment(
+def train_with_kills(
     arguments: Sequence[str], workdir: pathlib.Path, whole: pathlib.Path, moments: Sequence[tuple[str, float]]
 ) -> list[Kill]:
-    """Trains as for `whole`, with a kill at each of these moments (or after so many seconds), and to the end."""
+    """Trains to the end with a kill at each of these moments. `whole` is the same run without kills."""
     kills, evaluations = [], evaluated(whole)
     for moment, delay in moments:
-        struck = kill(start(arguments, workdir), workdir, moment, delay, evaluations)
-        if struck is None:
+        killed = kill(start(arguments, workdir), workdir, moment, delay, evaluations)
+        if killed is None:
             break
-        kills.append(struck)
+        kills.append(killed)
     finish(start(arguments, workdir))
     return kills
 
 
-def differences(whole: pathlib.Path, tormented: pathlib.Path) -> list[str]:
-    """Returns what two runs that should be the same have not in common: log, TensorBoard, states, best."""
-    found = replay.compare(whole, tormented)
+def differences(whole: pathlib.Path, killed: pathlib.Path) -> list[str]:
+    """Describes the differences between two runs in log, TensorBoard events, states and best checkpoint."""
+    found = replay.compare(whole, killed)
     for name, content in {"the log": lines_of, "TensorBoard's events": _events, "the checkpoints": _steps}.items():
-        if content(whole) != content(tormented):
-            found.append(f"{name} differ: {content(whole)} and {content(tormented)}")
+        if content(whole) != content(killed):
+            found.append(f"{name} differ: {content(whole)} and {content(killed)}")
     return found
 
 
 def lines_of(workdir: pathlib.Path) -> list[dict]:
-    """Returns what a run logged, but for times."""
+    """Returns the log of a run without timing."""
     lines = logger.read(workdir)
-    return [{name: line[name] for name in line if name not in replay.PASSING} for line in lines]
+    return [{name: line[name] for name in line if name not in replay.TIMING} for line in lines]
 
 
 def _events(workdir: pathlib.Path) -> list[tuple]:
     events = [event for _, event in tensorboard.read(workdir / tensorboard.NAME)]
-    figures = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
-    return [figure for figure in figures if figure[1] not in replay.PASSING]
+    metrics = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+    return [metric for metric in metrics if metric[1] not in replay.TIMING]
 
 
 def _steps(workdir: pathlib.Path) -> dict[str, list[str]]:
@@ -175,7 +175,7 @@ def _steps(workdir: pathlib.Path) -> dict[str, list[str]]:
 
 
 def plan(kills: int, seed: int, longest: float) -> list[tuple[str, float]]:
-    """Draws moments: a sixth of them of each kind, the rest after a random time; evaluating comes at the end."""
+    """Draws moments: a sixth of each kind and the rest after a random time. Those of evaluations come last."""
     draw, each = random.Random(seed), kills // 6
     early = ["compiling"] * each + ["saving"] * each + ["any"] * (kills - 3 * each)
     draw.shuffle(early)
@@ -183,35 +183,35 @@ def plan(kills: int, seed: int, longest: float) -> list[tuple[str, float]]:
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """Returns what programs that start runs understand, described in the first line of `doc`."""
-    made = argparse.ArgumentParser(description=doc.splitlines()[0])
-    made.add_argument("--out", type=pathlib.Path, required=True, help="a new folder for the runs")
-    made.add_argument("--data", type=pathlib.Path, default=ROOT / "data/made_up/records")
-    made.add_argument("changes", nargs="*", help="further flags of train.py")
-    return made
+    """Returns the argument parser of programs that start runs, described by the first line of `doc`."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="a new folder for the runs")
+    parser.add_argument("--data", type=pathlib.Path, default=ROOT / "data/made_up/records")
+    parser.add_argument("changes", nargs="*", help="further flags of train.py")
+    return parser
 
 
 def arguments(options: argparse.Namespace) -> list[str]:
-    """Returns the flags of train.py that were asked for."""
+    """Returns the flags for train.py."""
     return [f"--config.data.dir={options.data.resolve()}", *options.changes]
 
 
 def main() -> int:
-    asked = parser(__doc__)
-    asked.add_argument("--kills", type=int, default=20)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--longest", type=float, default=60, help="seconds until a random kill, at most")
-    options = asked.parse_args()
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--kills", type=int, default=20)
+    options_parser.add_argument("--seed", type=int, default=0)
+    options_parser.add_argument("--longest", type=float, default=60, help="maximum seconds until a random kill")
+    options = options_parser.parse_args()
     flags = arguments(options)
     options.out.mkdir(parents=True)
-    whole, tormented = (options.out.resolve() / name for name in ("whole", "tormented"))
+    whole, killed = (options.out.resolve() / name for name in ("whole", "killed"))
     finish(start(flags, whole))
-    kills = torment(flags, tormented, whole, plan(options.kills, options.seed, options.longest))
-    for struck in kills:
-        print(f"kill -9 {'' if struck.met else 'NOT '}while {struck.moment}, after step {struck.step}")
-    print(len(kills), "kills:", dict(collections.Counter(struck.moment for struck in kills)))
-    found = differences(whole, tormented)
-    print("\n".join(found) if found else f"{replay.count(whole, tormented)}: the same, bit for bit")
+    kills = train_with_kills(flags, killed, whole, plan(options.kills, options.seed, options.longest))
+    for one in kills:
+        print(f"kill -9 {'' if one.reached else 'NOT '}while {one.moment}, after step {one.step}")
+    print(len(kills), "kills:", dict(collections.Counter(one.moment for one in kills)))
+    found = differences(whole, killed)
+    print("\n".join(found) if found else f"{replay.count(whole, killed)}: the same, bit for bit")
     return bool(found) or len(kills) < options.kills
 
 

@@ -1,4 +1,4 @@
-"""Servers on this machine that speak the protocols of ``s3://`` and ``gs://``, with a bucket named ``runs``."""
+"""Local servers that emulate ``s3://`` and ``gs://``, with a bucket named ``runs``."""
 
 import contextlib
 import importlib.util
@@ -11,7 +11,7 @@ import pytest
 
 @contextlib.contextmanager
 def s3() -> Iterator[dict[str, str]]:
-    """Gives the environment in which ``s3://runs`` is a bucket in memory."""
+    """Yields the environment variables for a bucket ``s3://runs`` in memory."""
     server_of_moto = pytest.importorskip("moto.server", reason="moto[s3], flask and flask-cors are not installed")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -35,9 +35,9 @@ def s3() -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def gs() -> Iterator[dict[str, str]]:
-    """Gives the environment in which ``gs://runs`` is a bucket in memory."""
+    """Yields the environment variables for a bucket ``gs://runs`` in memory."""
     emulator = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
-    if importlib.util.find_spec("gcsfs") is None:  # which reads the environment when it is imported
+    if importlib.util.find_spec("gcsfs") is None:  # it reads the environment when imported
         pytest.skip("gcsfs is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emulator.objects, "download", _with_generation(emulator.objects.download))
@@ -58,12 +58,12 @@ def gs() -> Iterator[dict[str, str]]:
 
 
 def _with_generation(download):
-    """Returns the emulator's handler of downloads with what tensorstore needs: the object's generation."""
+    """Wraps the emulator's download handler to send the object's generation, as tensorstore requires."""
 
-    def named(request, response, storage, *args, **kwargs):
+    def with_header(request, response, storage, *args, **kwargs):
         download(request, response, storage, *args, **kwargs)
         if response.status < 300:
             found = storage.get_file_obj(request.params["bucket_name"], request.params["object_id"])
             response["x-goog-generation"] = found["generation"]
 
-    return named
+    return with_header

@@ -1,4 +1,4 @@
-"""Files gone wrong at random, for fuzzing: a part of a document or table changed, bytes flipped, cut or put in."""
+"""Hypothesis strategies for damaged files: documents, bytes and tables."""
 
 import copy
 import io
@@ -7,7 +7,7 @@ import json
 import numpy as np
 from hypothesis import strategies as st
 
-# JSON that Python's writer would not write, put in place of these strings once a document is text.
+# JSON that Python does not write. It replaces these strings in the text of a document.
 TOKENS = {
     "@infinite": "1e400",
     "@long": "1" * 5000,
@@ -32,7 +32,7 @@ values = st.recursive(
 
 @st.composite
 def documents(draw: st.DrawFn, valid: object) -> bytes:
-    """A JSON document with one to three of its parts changed, left out, doubled or added."""
+    """Draws a JSON document with one to three parts changed, removed, duplicated or added."""
     content = {"": copy.deepcopy(valid)}
     for _ in range(draw(st.integers(1, 3))):
         _change(draw, content)
@@ -43,7 +43,7 @@ def documents(draw: st.DrawFn, valid: object) -> bytes:
 
 
 def _change(draw: st.DrawFn, part: dict | list) -> None:
-    """Goes down a document at random and changes what it finds there."""
+    """Descends a document at random and changes a part."""
     while True:
         keys = list(part) if isinstance(part, dict) else list(range(len(part)))
         key = draw(st.sampled_from(keys)) if keys else None
@@ -62,7 +62,7 @@ def _change(draw: st.DrawFn, part: dict | list) -> None:
 
 
 def damaged(valid: bytes) -> st.SearchStrategy[bytes]:
-    """A file with one to three places flipped, cut off, cut out, put in or repeated; none of them mere padding."""
+    """Draws a file with one to three edits at nonzero bytes: flip, truncate, delete, insert or repeat."""
     places = st.sampled_from([place for place, byte in enumerate(valid) if byte])
     kinds = st.sampled_from(["flip", "flip", "end", "cut", "put", "repeat"])
     edits = st.tuples(places, kinds, st.integers(1, 40), st.binary(min_size=1, max_size=40))
@@ -87,7 +87,7 @@ def _edited(valid: bytes, edits: list[tuple[int, str, int, bytes]]) -> bytes:
 
 @st.composite
 def tables(draw: st.DrawFn, valid: bytes) -> bytes:
-    """An ``.npz`` file with a column of another type or shape, with other values, or with one more or less."""
+    """Draws an ``.npz`` file with a column changed in type, shape or value, or with a column added or removed."""
     with np.load(io.BytesIO(valid)) as file:
         columns = dict(file)
     name = draw(st.sampled_from([*columns]))
@@ -115,7 +115,7 @@ def tables(draw: st.DrawFn, valid: bytes) -> bytes:
 
 
 def _fitting(value: float, dtype: np.dtype) -> float:
-    """The value, or where it does not fit into a column, what does."""
+    """Returns the value, or a replacement if it does not fit the type."""
     if dtype.kind == "f":
         return float("nan") if value == 0 else value
     return int(value) if -(2**63) <= value < 2**63 else -1

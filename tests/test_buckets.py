@@ -32,13 +32,13 @@ def run(bucket, request):
 
 @pytest.fixture
 def state():
-    """A state of few arrays, since each is some requests."""
+    """A state of few arrays, since each takes several requests."""
     params = {"conv1": jnp.arange(12.0).reshape(3, 4), "bn1": jnp.ones(4)}
     return sharding.place_state({"params": params, "batch_stats": {"bn1": jnp.zeros(4)}}, sharding.make_mesh())
 
 
 def files(run):
-    """All that is in the bucket below a folder, as another machine would see it."""
+    """All objects in a folder, uncached as on another machine."""
     system = fsspec.filesystem(run[:2], skip_instance_cache=True)
     names = (name.removeprefix(f"{run[5:]}/") for name in system.find(run))
     return sorted(names)
@@ -54,7 +54,7 @@ def assert_equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_paths_of_buckets_stay_and_others_become_absolute(tmp_path, monkeypatch):
+def test_local_paths_become_absolute_and_paths_in_buckets_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(buckets, "_PACKAGES", dict.fromkeys(buckets._PACKAGES, "fsspec"))
     assert os.fspath(buckets.path("runs/a")) == "runs/a" and buckets.absolute("runs/a") == tmp_path / "runs/a"
@@ -66,7 +66,7 @@ def test_paths_of_buckets_stay_and_others_become_absolute(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     "name", ["gcs://runs/a", "S3://runs/a", "az://runs/a", "file:///runs/a", "gs:/runs/a", "gs://", "s3:///a"]
 )
-def test_other_stores_and_paths_without_a_bucket_are_refused(name):
+def test_other_schemes_and_urls_without_a_bucket_are_refused(name):
     for made in (buckets.path, buckets.absolute):
         with pytest.raises(
             ValueError, match=rf"^'{name}' is not a supported path: .* gs://BUCKET/... or s3://BUCKET/..."
@@ -74,9 +74,9 @@ def test_other_stores_and_paths_without_a_bucket_are_refused(name):
             made(name)
 
 
-def test_a_lost_link_is_told(monkeypatch, tmp_path):
+def test_a_lost_connection_is_reported(monkeypatch, tmp_path):
     class Lost(Exception):
-        """Like those of the stores' packages, of no kind that Python has."""
+        """Like the stores' packages, not derived from a built-in error."""
 
     def lose(*_):
         raise Lost("no answer")
@@ -90,18 +90,18 @@ def test_a_lost_link_is_told(monkeypatch, tmp_path):
             ValueError, match=r"metrics.jsonl cannot be written \(Lost\('no .*check that the"
         ) as caught:
             write(path, b"")
-        assert console.is_for_user(caught.value)
+        assert console.is_user_error(caught.value)
     with pytest.raises(Lost), buckets.explain_write_errors(tmp_path / "a"):
         lose()
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(buckets, "_PACKAGES", {"s3://": "nobodys_s3fs"})
-    with pytest.raises(ValueError, match="s3://runs/a needs the package nobodys_s3fs: `pip install nobodys_s3fs`"):
+def test_a_missing_package_is_reported(monkeypatch):
+    monkeypatch.setattr(buckets, "_PACKAGES", {"s3://": "missing_s3fs"})
+    with pytest.raises(ValueError, match="s3://runs/a needs the package missing_s3fs: `pip install missing_s3fs`"):
         buckets.path("s3://runs/a")
 
 
-def test_a_state_comes_back_from_a_bucket(state, run):
+def test_a_state_is_restored_from_a_bucket(state, run):
     saved = checkpoint.Checkpoints(run, NETWORK)
     assert saved.restore(state) is None
     changed = jax.tree.map(lambda x: x + 1, state)
@@ -133,7 +133,7 @@ print(checkpoint_files.find(sys.argv[1]), network["width"], weights["params"]["c
     assert done.stdout.split() == [f"{run}/checkpoints/last/5", "4", str(state["params"]["conv1"].sum())]
 
 
-def test_old_checkpoints_leave_nothing_behind(state, run):
+def test_old_checkpoints_are_deleted_completely(state, run):
     saved = checkpoint.Checkpoints(run, NETWORK)
     for step in (2, 4, 6):
         saved.save(state, step)
@@ -145,7 +145,7 @@ def test_old_checkpoints_leave_nothing_behind(state, run):
     assert os.fspath(checkpoint_files.find(run)) == f"{run}/checkpoints/best/4"
 
 
-def test_a_save_that_was_killed_is_skipped_and_cleared_away(state, run):
+def test_an_incomplete_checkpoint_is_ignored_and_deleted(state, run):
     saved = checkpoint.Checkpoints(run, NETWORK)
     saved.save(state, 1)
     saved.close()
@@ -157,13 +157,13 @@ def test_a_save_that_was_killed_is_skipped_and_cleared_away(state, run):
     assert checkpoint_files.fingerprints(last).keys() == {1}
     again = checkpoint.Checkpoints(run, NETWORK)
     assert_equal(again.restore(state).state, state)
-    again.save(state, 2)  # orbax clears away in the background, and waits for it here
+    again.save(state, 2)  # orbax deletes in the background and waits for it here
     again.close()
     assert not any(name.endswith("state/d/0123") or "last/5/" in name for name in files(run))
     assert checkpoint_files.find(run).name == "2"
 
 
-def test_damage_in_a_bucket_is_named(state, run):
+def test_damage_in_a_bucket_is_reported_with_its_path(state, run):
     written = checkpoint_files.write_weights(run, state, NETWORK, {})
     assert_equal(checkpoint_files.read_weights(run)[0], state)
     (written / "state" / "d").rmtree()
@@ -173,8 +173,8 @@ def test_damage_in_a_bucket_is_named(state, run):
         checkpoint_files.write_weights(run, state, NETWORK, {})
 
 
-def test_going_on_from_a_damaged_checkpoint_is_left_to_the_user(state, run):
-    """It may be the link to the bucket that is broken, so nothing is moved or deleted."""
+def test_a_damaged_checkpoint_in_a_bucket_is_left_to_the_user(state, run):
+    """The connection may have failed instead, so nothing is renamed or deleted."""
     saved = checkpoint.Checkpoints(run, NETWORK)
     for step in (1, 2):
         saved.save(state, step)
@@ -193,7 +193,7 @@ def test_going_on_from_a_damaged_checkpoint_is_left_to_the_user(state, run):
     again.close()
 
 
-def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
+def test_a_log_in_a_bucket_resumes_at_its_checkpoint(run):
     def steps():
         return [line["step"] for line in logger.read(workdir)]
 
@@ -205,14 +205,14 @@ def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
     buckets.check_writable(workdir)
     log = logger.Logger(workdir, 0)
     for step in (1, 2):
-        log.figures(step, {"loss": 1 / step})
+        log.metrics(step, {"loss": 1 / step})
     log.upload()
     assert steps() == [1, 2] and shown() == [(1, "loss"), (2, "loss")]
-    log.figures(3, {"loss": 0.0})
+    log.metrics(3, {"loss": 0.0})
     log.close()
     assert steps() == [1, 2, 3]
     log = logger.Logger(workdir, 2)
-    log.figures(4, {"loss": 9.0})
+    log.metrics(4, {"loss": 9.0})
     log.picture(4, np.zeros((2, 2, 3), np.uint8))
     log.close()
     assert steps() == [1, 2, 4]
@@ -220,7 +220,7 @@ def test_a_log_in_a_bucket_goes_on_where_its_checkpoint_was(run):
     assert files(run) == [tensorboard.NAME, "metrics.jsonl", "pictures/0000004.png"]
 
 
-def test_config_and_manifest_are_in_the_bucket(run):
+def test_config_and_manifest_are_written_to_the_bucket(run):
     config, workdir = default.get_config(), buckets.path(run)
     with directory.hold(run):
         directory.claim(run, config)
@@ -237,8 +237,8 @@ def test_config_and_manifest_are_in_the_bucket(run):
         directory.claim(run, config)
 
 
-def test_a_bucket_that_does_not_exist_is_not_made(bucket):
-    with pytest.raises(ValueError, match=r"://runs-of-nobody/run cannot be written to .*: check that the bucket"):
-        buckets.check_writable(buckets.path(f"{bucket}-of-nobody/run"))
+def test_a_missing_bucket_is_not_created(bucket):
+    with pytest.raises(ValueError, match=r"://runs-missing/run cannot be written to .*: check that the bucket"):
+        buckets.check_writable(buckets.path(f"{bucket}-missing/run"))
     with pytest.raises(FileNotFoundError):
-        files(f"{bucket}-of-nobody")
+        files(f"{bucket}-missing")

@@ -29,7 +29,7 @@ def begin(config, fsdp: bool = False):
 
 
 def show_restored(workdir: str) -> None:
-    """Restores a state and prints on how many devices it lies, and its fingerprint."""
+    """Restores a state and prints its number of devices and its fingerprint."""
     restored = checkpoint.Checkpoints(workdir, models.describe(small())).restore(begin(small(), fsdp=True))
     assert restored is not None
     (split,) = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(restored.state)}
@@ -64,8 +64,8 @@ def test_restores_the_whole_state(config, state, tmp_path):
     again.close()
 
 
-def test_another_number_of_devices_restores_the_same_bits(config, tmp_path):
-    """Four devices save what they share, as with `fsdp`; one, and eight, go on with it."""
+def test_a_state_is_restored_bit_for_bit_on_another_number_of_devices(config, tmp_path):
+    """Four devices save a state split by `fsdp`. One and eight devices restore it."""
     state = jax.tree.map(lambda x: x + 1, begin(config, fsdp=True))
     saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     saved.save(state, 1)
@@ -93,7 +93,7 @@ def test_keeps_the_best_and_the_last_two(config, state, tmp_path):
     assert checkpoint_files.find(tmp_path / "checkpoints/last") == tmp_path / "checkpoints/last/6"
 
 
-def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, state, tmp_path):
+def test_a_better_checkpoint_of_an_older_step_replaces_the_best(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     assert saved.save_best(state, 10, 0.3) and saved.save_best(state, 6, 0.5)
     assert saved.best_score() == 0.5
@@ -101,7 +101,7 @@ def test_a_better_one_from_an_older_step_takes_the_place_of_the_best(config, sta
     assert checkpoint_files.find(tmp_path).name == "6"
 
 
-def test_loads_only_the_weights(config, state, tmp_path):
+def test_reads_only_the_weights(config, state, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     saved.save(state, 1)
     saved.close()
@@ -120,6 +120,6 @@ def test_another_architecture_is_refused(config, state, tmp_path):
     other = config.copy_and_resolve_references()
     other.model.width = 8
     again = checkpoint.Checkpoints(tmp_path, models.describe(other))
-    with pytest.raises(ValueError, match="another network: width is 4 there and 8 here"):
+    with pytest.raises(ValueError, match="another network: `width` is 4 there and 8 here"):
         again.restore(state)
     again.close()

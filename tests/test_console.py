@@ -12,14 +12,14 @@ from hrnet_jax import console, skeletons
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_mistakes_of_the_user_are_one_line(capsys):
+def test_mistakes_of_the_user_are_reported_in_one_line(capsys):
     with pytest.raises(SystemExit) as ended:
         console.run(lambda: skeletons.load("centaur"))  # type: ignore[arg-type]
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: `skeleton` (='centaur')")
 
 
-def test_faults_keep_their_traceback():
+def test_bugs_keep_their_traceback():
     with pytest.raises(json.JSONDecodeError):
         console.run(lambda: json.loads("{"))
 
@@ -38,41 +38,41 @@ def test_a_missing_config_has_no_traceback():
     assert "Traceback" not in done.stderr
 
 
-def test_stray_arguments_are_refused(tmp_path):
+def test_unexpected_arguments_are_refused(tmp_path):
     command = [sys.executable, "train.py", "demo", "--config=configs/demo.py", f"--workdir={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
-    assert done.stderr == "error: 'demo' is not understood: flags begin with --\n"
+    assert done.stderr == "error: unexpected argument 'demo': flags begin with --\n"
 
 
-def test_compiled_programs_are_kept_where_the_user_keeps_such_things(monkeypatch, tmp_path):
+def test_compiled_programs_are_kept_in_the_users_cache_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert console.compilation_cache().parent == tmp_path / "hrnet_jax"
+    assert console.compilation_cache_dir().parent == tmp_path / "hrnet_jax"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert console.compilation_cache().parent == pathlib.Path.home() / ".cache" / "hrnet_jax"
+    assert console.compilation_cache_dir().parent == pathlib.Path.home() / ".cache" / "hrnet_jax"
 
 
-def test_what_the_user_says_to_xla_comes_last_and_so_counts(monkeypatch):
+def test_xla_flags_of_the_user_come_last_and_take_precedence(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    console._choose_kernels()
+    console._disable_slow_kernels()
     assert os.environ["XLA_FLAGS"].endswith("--xla_cpu_enable_fast_math=false")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this is about glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 @pytest.mark.parametrize("work", ["np.ones(2**25, np.float32)", "jax.block_until_ready(negative(x))"])
-def test_large_blocks_of_memory_are_fetched_once(work):
+def test_large_blocks_of_memory_are_allocated_once(work):
     program = f"""
 import resource
 import jax
 import numpy as np
 from hrnet_jax import console
-console._keep_memory()
+console._keep_freed_memory()
 x, negative = jax.device_put(np.ones(2**25, np.float32)), jax.jit(lambda x: -x)
 faults = []
 for _ in range(30):
     {work}
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-print(int(np.median(np.diff(faults))))  # the first few rounds fetch some, until there is enough
+print(int(np.median(np.diff(faults))))  # the first few rounds allocate memory
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert int(done.stdout) < 100  # of the 32,768 pages, were they fetched again
+    assert int(done.stdout) < 100  # a new allocation has 32,768 pages

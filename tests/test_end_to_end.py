@@ -129,7 +129,7 @@ def test_a_run_can_be_done_again_and_says_what_differs(trained, data, tmp_path):
         (whole / "metrics.jsonl").read_text().replace('"loss": 0.', '"loss": 1.', 1)
     )
     output = finish(start([sys.executable, "train.py", f"--replay={another}"], devices=2), status=3)
-    assert re.search(r"DIFFERENT: [\d,]+ of [\d,]+ logged figures, first at step 1: loss was 1\.", output)
+    assert re.search(r"DIFFERENT: [\d,]+ of [\d,]+ logged metrics, first at step 1: loss was 1\.", output)
     assert "DIFFERENT: the state after step" in output and "NOT the same" in output
     assert "note: devices.count was 1 and is 2" in output
 

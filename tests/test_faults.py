@@ -1,7 +1,7 @@
-"""Faults planted into training runs: what is promised of each, and that it is kept.
+"""Injects faults into training runs and checks their handling as documented in docs/faults.md, in this order.
 
-The promises stand in docs/faults.md, in this order. Damaged configurations, logs, tables and records of every
-other kind are planted by test_directory, test_logbook, test_records, test_decoded and test_fuzz.
+Damaged configurations, logs, tables and records are covered by test_directory, test_logger, test_records,
+test_decoded and test_fuzz.
 """
 
 import json
@@ -24,8 +24,8 @@ from hrnet_jax.run import logger
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DESCRIPTION = {"name": "made up"}
 
-# Where orbax finds damage of its own files first, it leaves reads to a closed event loop, which complain when
-# Python collects them: in any test that follows, at the latest where this module's memory is given back.
+# When orbax detects damage in its own files, it leaves reads to a closed event loop. They raise when Python
+# collects them, in any later test of this module.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -35,14 +35,14 @@ def command(records: pathlib.Path, workdir: pathlib.Path, *changes: str) -> list
 
 
 def run(arguments: list[str], status: int, **options) -> str:
-    """Runs a command to its end and returns what it said."""
+    """Runs a command and returns its output."""
     ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600, **options)
     assert ended.returncode == status, ended.stderr[-3000:]
     return ended.stdout + ended.stderr
 
 
 def on_small_disk(arguments: list[str], mountpoint: pathlib.Path, options: str) -> list[str]:
-    """The same command with a file system of its own, which only it sees; skips where that is not allowed."""
+    """Runs a command with a private file system. Skips the test where that is not allowed."""
     mountpoint.mkdir(parents=True)
     mount = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
     script = 'mount -t tmpfs -o "$1" made_up "$2" && shift 2 && exec "$@"'
@@ -53,7 +53,7 @@ def on_small_disk(arguments: list[str], mountpoint: pathlib.Path, options: str) 
     return [*mount, script, "sh", options, os.fspath(mountpoint), *arguments]
 
 
-def test_a_damaged_record_stops_the_run_and_what_was_learnt_is_kept(made_up_records, tmp_path):
+def test_a_damaged_record_stops_the_run_and_the_state_is_saved(made_up_records, tmp_path):
     damaged = tmp_path / "records"
     shutil.copytree(made_up_records, damaged)
     (file,) = (damaged / "train2017" / "photos").rglob("*.array_record*")
@@ -65,8 +65,8 @@ def test_a_damaged_record_stops_the_run_and_what_was_learnt_is_kept(made_up_reco
     assert "which is kept" in output and any((tmp_path / "run" / "checkpoints" / "last").glob("[0-9]*"))
 
 
-def test_a_full_disk_stops_the_run_with_what_to_do(made_up_records, tmp_path):
-    """The disk holds the network's checkpoint once, not three times."""
+def test_a_full_disk_stops_the_run_with_a_remedy(made_up_records, tmp_path):
+    """The disk has room for one checkpoint, not for three."""
     workdir = tmp_path / "run"
     arguments = on_small_disk(
         command(made_up_records, workdir, "--config.picture_every=1000"), workdir, "size=1200k"
@@ -78,10 +78,10 @@ def test_a_full_disk_stops_the_run_with_what_to_do(made_up_records, tmp_path):
     assert "cannot be written (No space left on device): make room" in output and "Traceback" not in output
 
 
-def test_checkpoints_that_cannot_be_written_are_told_before_the_first_step(made_up_records, tmp_path):
+def test_checkpoints_that_cannot_be_written_are_reported_before_the_first_step(made_up_records, tmp_path):
     workdir = tmp_path / "run"
     output = run(on_small_disk(command(made_up_records, workdir), workdir / "checkpoints", "ro"), status=2)
-    assert "not empty and has no config.json" in output  # no run ever began here
+    assert "not empty and has no config.json" in output  # no run has started here
     (workdir / "config.json").write_text("{}")
     shutil.rmtree(workdir / "checkpoints")
     output = run(on_small_disk(command(made_up_records, workdir), workdir / "checkpoints", "ro"), status=2)
@@ -119,8 +119,8 @@ def damage(file: pathlib.Path, kind: str, draw: random.Random) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gone", "cut", "flipped"])
-def test_no_damage_to_the_newest_checkpoint_ever_gives_a_wrong_state(two_checkpoints, tmp_path, capfd, kind):
-    """Either the damage is to nothing that matters, or it is told and the one before is taken."""
+def test_damage_to_the_newest_checkpoint_never_restores_a_wrong_state(two_checkpoints, tmp_path, capfd, kind):
+    """Either the damage has no effect, or it is reported and the checkpoint before is restored."""
     draw, steps = random.Random(kind), []
     for trial in range(8):
         workdir = tmp_path / str(trial)
@@ -133,8 +133,8 @@ def test_no_damage_to_the_newest_checkpoint_ever_gives_a_wrong_state(two_checkpo
         steps.append(int(restored.state["step"]))
         assert restored.unlogged == [{"loss": steps[-1] / 4}]
         jax.tree.map(np.testing.assert_array_equal, restored.state, state(steps[-1]))
-        told = capfd.readouterr().out
-        assert ("10 is damaged" in told and "it is kept as 10.damaged" in told) == (steps[-1] == 5)
+        output = capfd.readouterr().out
+        assert ("10 is damaged" in output and "it is kept as 10.damaged" in output) == (steps[-1] == 5)
         if steps[-1] == 5:
             saved.save(state(10), 10)
         saved.close()
@@ -149,7 +149,7 @@ def test_no_damage_to_the_newest_checkpoint_ever_gives_a_wrong_state(two_checkpo
 
 
 @pytest.mark.parametrize("folder", ["last/10", "best/10"])
-def test_a_digit_changed_in_what_a_checkpoint_tells_is_noticed(two_checkpoints, tmp_path, folder):
+def test_a_digit_changed_in_the_metadata_is_detected(two_checkpoints, tmp_path, folder):
     shutil.copytree(two_checkpoints, tmp_path / "run")
     path = tmp_path / "run" / "checkpoints" / folder / "meta" / "metadata"
     path.write_text(path.read_text().replace("2.5", "9.5"))
@@ -161,37 +161,37 @@ def test_a_digit_changed_in_what_a_checkpoint_tells_is_noticed(two_checkpoints, 
     saved.close()
 
 
-def test_nothing_but_damaged_checkpoints_is_told_and_nothing_overwritten(two_checkpoints, tmp_path):
+def test_a_run_with_only_damaged_checkpoints_is_refused_and_not_overwritten(two_checkpoints, tmp_path):
     shutil.copytree(two_checkpoints, tmp_path / "run")
     for meta in (tmp_path / "run").glob("checkpoints/last/*/meta/metadata"):
         meta.write_text("{")
-    with pytest.raises(ValueError, match=r"all checkpoints are damaged: .*last/10 .*last/5 .* no other"):
+    with pytest.raises(ValueError, match=r"all checkpoints are damaged: .*last/10 .*last/5 .* none to resume"):
         checkpoint.Checkpoints(tmp_path / "run", DESCRIPTION).restore(state(0))
     assert {path.name for path in (tmp_path / "run/checkpoints/last").iterdir()} == {"5", "10"}
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_or_is_left_out(made_up_records, tmp_path):
+def test_a_non_finite_loss_stops_the_run_or_is_skipped(made_up_records, tmp_path):
     wild = ("--config.learning_rate=1e30", "--config.warmup_steps=0")
     output = run(command(made_up_records, tmp_path / "run", *wild), status=2)
     assert "a gradient or a statistic of step 1 (counted from 0) is not finite, at learning rate 1e+30" in output
     (line,) = (tmp_path / "run" / "not_finite.jsonl").read_text().splitlines()
     assert len(json.loads(line)["annotation_ids"]) == 4 and "Traceback" not in output
     output = run(command(made_up_records, tmp_path / "skipping", *wild, "--config.skip_not_finite=4"), status=2)
-    assert output.count("it is left out") == 4
+    assert output.count("it is skipped") == 4
     lines = (tmp_path / "skipping" / "not_finite.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
 
 
 def worker_of(parent: int) -> int:
-    """Returns the number of the process that a program started to load photos."""
+    """Returns the ID of the loader process that a program started."""
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         status = (path / "status").read_text() if (path / "status").exists() else ""
         if f"\nPPid:\t{parent}\n" in status and b"spawn_main" in (path / "cmdline").read_bytes():
             return int(path.name)
-    raise RuntimeError(f"process {parent} has no such child")
+    raise RuntimeError(f"process {parent} has no loader process")
 
 
-def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(made_up_records, tmp_path):
+def test_a_killed_loader_stops_the_run_and_the_state_is_saved(made_up_records, tmp_path):
     workdir = tmp_path / "run"
     endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
     arguments = command(made_up_records, workdir, "--config.loader.workers=1", *endless)
@@ -205,8 +205,8 @@ def test_a_killed_loader_stops_the_run_and_what_was_learnt_is_kept(made_up_recor
     assert f"goes on from step {int(kept.name):,}, which is kept" in errors
 
 
-def test_a_clock_set_back_changes_nothing(made_up_records, whole_run, tmp_path):
-    """The second half of a run believes to come thirty years before the first."""
+def test_a_clock_set_back_has_no_effect(made_up_records, whole_run, tmp_path):
+    """The clock of the second half of a run is thirty years behind."""
     back = tmp_path / "back"
     back.mkdir()
     (back / "sitecustomize.py").write_text(

@@ -1,4 +1,4 @@
-"""Several processes as one run, as on several machines: `fleet.py` in short."""
+"""Several processes as one run, as on several machines. `fleet.py` is the long version."""
 
 import pathlib
 import signal
@@ -13,8 +13,8 @@ def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:
     killing.wait_for(lambda: len(logger.read(workdir)) >= count, *started)
 
 
-def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(tiny, whole_run, tmp_path):
-    """Two processes of two devices, with fsdp; the second gets the notice; one process of one device goes on."""
+def test_two_processes_stop_together_and_a_single_one_resumes(tiny, whole_run, tmp_path):
+    """Two processes of two devices with fsdp. The second gets SIGTERM. One process of one device resumes."""
     workdir = tmp_path / "run"
     started = fleet.start([*tiny, "--config.fsdp=True"], workdir, processes=2, devices=2)
     wait_for_lines(workdir, 2, started)
@@ -28,29 +28,30 @@ def test_processes_share_a_run_and_stop_together_and_one_alone_goes_on(tiny, who
     assert "note: since the run was started, devices.count was 4 and is 1" in fleet.output(workdir, 0).read_text()
 
 
-def test_a_lost_machine_ends_the_run_of_the_others_with_a_message(tiny, tmp_path):
+def test_a_lost_process_ends_the_others_with_a_message(tiny, tmp_path):
     workdir = tmp_path / "run"
     endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
     started = fleet.start([*tiny, *endless], workdir, processes=2)
     wait_for_lines(workdir, 2, started)
     started[1].kill()
     assert fleet.finish(started, timeout=200) == [75, -9]
-    said = fleet.output(workdir, 0).read_text()
-    assert "error: another process of the run, or the link to it, was lost" in said and "Traceback" not in said
+    printed = fleet.output(workdir, 0).read_text()
+    assert "error: another process of the run, or the connection to it, was lost" in printed
+    assert "Traceback" not in printed
 
 
-def test_without_the_first_machine_the_run_of_the_others_ends_too(tiny, tmp_path):
-    """Process 0 keeps the list of the living: without it JAX ends the others itself, if we are not first."""
+def test_losing_process_0_ends_the_others(tiny, tmp_path):
+    """Process 0 is the coordinator. Without it JAX may abort the others before this project does."""
     workdir = tmp_path / "run"
     started = fleet.start([*tiny, "--config.epochs=99999"], workdir, processes=2)
     wait_for_lines(workdir, 2, started)
     started[0].kill()
     assert fleet.finish(started, timeout=200)[1] in (75, -signal.SIGABRT)
-    said = fleet.output(workdir, 1).read_text()
-    assert "error: another process of the run" in said or "another task died" in said
+    printed = fleet.output(workdir, 1).read_text()
+    assert "error: another process of the run" in printed or "another task died" in printed
 
 
-def test_a_mistake_of_one_process_ends_the_other_without_a_wrong_promise(tiny, tmp_path):
+def test_a_mistake_of_one_process_ends_the_other_with_an_error(tiny, tmp_path):
     started = fleet.start(tiny, tmp_path / "run", processes=2, second=["--config.data.dir=gone"])
     assert fleet.finish(started, timeout=200)[1] == 2 and started[0].returncode not in (0, 2)
     assert "error: gone/train2017 does not exist" in fleet.output(tmp_path / "run", 1).read_text()

@@ -200,7 +200,7 @@ def is_refused(read: Callable[[pathlib.Path], None], path: pathlib.Path) -> bool
     except (ValueError, OSError) as error:
         message = str(error)
         where = next((parent for parent in path.parents if parent.name == "val2017"), path)
-        assert console.is_for_user(error), repr(error)
+        assert console.is_user_error(error), repr(error)
         assert str(where) in message or "photo" in message, message
         assert len(message) < 2000, message
         return True

@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 from hrnet_jax import checkpoint, sharding, training
 
 
-def test_the_batch_is_split_and_the_state_copied():
+def test_the_batch_is_split_and_the_state_replicated():
     mesh = sharding.make_mesh()
     batch = sharding.place_batch({"image": np.arange(8 * 2).reshape(8, 2)}, mesh)
     assert [len(shard.data) for shard in batch["image"].addressable_shards] == [2] * 4
@@ -18,7 +18,7 @@ def test_the_batch_is_split_and_the_state_copied():
     assert [shard.data.shape for shard in state["weight"].addressable_shards] == [(3,)] * 4
 
 
-def test_what_was_placed_survives_donation():
+def test_the_original_of_a_placed_state_survives_donation():
     weights = {"weight": jax.numpy.ones(3)}
     placed = sharding.place_state(weights, sharding.make_mesh(jax.devices()[:1]))
     jax.jit(lambda x: jax.tree.map(lambda y: y + 1, x), donate_argnums=0)(placed)
@@ -35,8 +35,8 @@ def make_state() -> training.TrainState:
     return state.replace(opt_state=drawn)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def held(state: Any) -> dict[str, set[tuple[int, ...]]]:
-    """The shapes of what devices hold of each weight's first moment."""
+def moment_shapes(state: Any) -> dict[str, set[tuple[int, ...]]]:
+    """The shapes of the shards of each weight's first moment."""
     moments = state.opt_state[0].mu
     return {name: {shard.data.shape for shard in leaf.addressable_shards} for name, leaf in moments.items()}
 
@@ -54,23 +54,26 @@ def held(state: Any) -> dict[str, set[tuple[int, ...]]]:
         ((), ()),
     ],
 )
-def test_the_longest_side_that_divides_is_split(shape, axes):
+def test_the_longest_divisible_axis_is_split(shape, axes):
     assert sharding.split(shape, sharding.make_mesh()).spec == PartitionSpec(*axes)
 
 
-def test_only_what_the_optimizer_remembers_is_split():
+def test_only_the_optimizer_state_is_split():
     state, mesh = make_state(), sharding.make_mesh()
     placed = sharding.place_state(state, mesh, fsdp=True)
     jax.tree.map(np.testing.assert_array_equal, placed, state)
-    assert held(placed) == {"wide": {(3, 3, 16, 16)}, "odd": {(3, 3, 33, 35)}, "small": {(64,)}}
+    assert moment_shapes(placed) == {"wide": {(3, 3, 16, 16)}, "odd": {(3, 3, 33, 35)}, "small": {(64,)}}
     assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves((placed.params, placed.batch_stats)))
     assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(sharding.place_state(state, mesh)))
 
 
-@pytest.mark.parametrize(("first", "then"), [(4, 1), (4, 2), (2, 4), (1, 4)])
+@pytest.mark.parametrize(("before", "after"), [(4, 1), (4, 2), (2, 4), (1, 4)])
 @pytest.mark.parametrize("fsdp", [False, True])
-def test_a_split_state_goes_on_on_other_devices(tmp_path, first, then, fsdp):
-    state, meshes = make_state(), [sharding.make_mesh(jax.devices()[:count]) for count in (first, then)]
+def test_a_split_state_is_restored_on_other_devices(tmp_path, before, after, fsdp):
+    state, meshes = (
+        make_state(),
+        [sharding.make_mesh(jax.devices()[:count]) for count in (before, after)],
+    )
     saved = checkpoint.Checkpoints(tmp_path, {})
     saved.save(sharding.place_state(state, meshes[0], fsdp=True), 1)
     saved.close()
@@ -83,7 +86,7 @@ def test_a_split_state_goes_on_on_other_devices(tmp_path, first, then, fsdp):
     again.close()
     jax.tree.map(np.testing.assert_array_equal, restored, state)
     assert jax.tree.map(lambda leaf: leaf.sharding, restored) == where
-    assert held(restored)["wide"] == {(3, 3, 16, 64 // then if fsdp else 64)}
+    assert moment_shapes(restored)["wide"] == {(3, 3, 16, 64 // after if fsdp else 64)}
 
 
 @pytest.mark.parametrize(

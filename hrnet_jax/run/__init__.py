@@ -1,1 +1,1 @@
-"""What makes a run go on whatever happens: its directory, its log, its being stopped, its incidents."""
+"""The parts of a training run: directory, log, manifest and graceful shutdown."""

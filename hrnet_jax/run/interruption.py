@@ -1,4 +1,4 @@
-"""Being asked to stop: by Ctrl-C, by SIGTERM as a machine that is taken away gets it, or by another machine's."""
+"""Graceful shutdown on Ctrl-C, SIGTERM or preemption of any process of the run."""
 
 import contextlib
 import os
@@ -11,75 +11,75 @@ import jax
 from jax.experimental import multihost_utils
 
 KILLED = 128
-"""Exit status of a run that a second Ctrl-C ended, less the signal's number, as shells count."""
+"""Exit status of a run ended by a second Ctrl-C, minus the signal number, as in shells."""
 
 
 class Stopped(Exception):
-    """Something that takes long was given up because the run is to stop."""
+    """A long operation was abandoned because the run is to stop."""
 
 
 class StopSignal:
-    """Whether the run is to stop; with several processes all of them stop after the same step."""
+    """Whether the run is to stop. Several processes all stop after the same step."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
-        self._together = jax.process_count() > 1
+        self._distributed = jax.process_count() > 1
 
     def request(self) -> None:
-        """Asks for the run to stop."""
-        if self._together:
-            os.kill(os.getpid(), signal.SIGTERM)  # which JAX passes on to the other machines
+        """Requests that the run stop."""
+        if self._distributed:
+            os.kill(os.getpid(), signal.SIGTERM)  # JAX passes it on to the other processes
         self._requested.set()
 
     @property
     def requested(self) -> bool:
-        """Whether this process was asked to stop."""
+        """Whether this process was requested to stop."""
         return self._requested.is_set()
 
     def should_stop(self, step: int) -> bool:
-        """Whether to stop before this step; every process asks before every step."""
-        if self._together:
+        """Whether to stop before this step. All processes must call it before every step."""
+        if self._distributed:
             return multihost_utils.reached_preemption_sync_point(step)
         return self.requested
 
     def check(self) -> None:
-        """Raises Stopped where this process alone may give up what it is at."""
-        if self.requested and not self._together:
+        """Raises Stopped if a stop is requested and this is the only process."""
+        if self.requested and not self._distributed:
             raise Stopped
 
 
 @contextlib.contextmanager
 def listen() -> Iterator[StopSignal]:
-    """Notes Ctrl-C and SIGTERM from here on; a second Ctrl-C ends the program at once, whatever it is doing.
+    """Handles Ctrl-C and SIGTERM. A second Ctrl-C ends the program immediately.
 
-    A thread hears them, since Python's own handlers wait for compilations to end.
+    A thread receives the signals, since Python's own handlers wait for compilations to end.
     """
-    interruption = StopSignal()
-    heard, hear = os.pipe()
-    os.set_blocking(hear, False)
-    numbers = [signal.SIGINT] + [signal.SIGTERM] * (jax.process_count() == 1)  # else JAX listens to it
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    signal.set_wakeup_fd(hear, warn_on_full_buffer=False)
-    thread = threading.Thread(target=_answer, args=(heard, interruption), daemon=True)
+    stop_signal = StopSignal()
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signals = [signal.SIGINT] + [signal.SIGTERM] * (jax.process_count() == 1)  # else JAX handles SIGTERM
+    previous = {number: signal.signal(number, lambda *_: None) for number in signals}
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_handle_signals, args=(read_end, stop_signal), daemon=True)
     thread.start()
     try:
-        yield interruption
+        yield stop_signal
     finally:
         signal.set_wakeup_fd(-1)
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-        os.close(hear)
+        os.close(write_end)
         thread.join()
-        os.close(heard)
+        os.close(read_end)
 
 
-def _answer(heard: int, interruption: StopSignal) -> None:
-    """Acts on the signals whose numbers come through a pipe, until it is closed."""
-    while numbers := os.read(heard, 1):
-        if numbers[0] == signal.SIGINT and interruption.requested:
-            print("stopped at once; what is saved is whole", file=sys.stderr, flush=True)
+def _handle_signals(read_end: int, stop_signal: StopSignal) -> None:
+    """Handles the signals with the numbers read from a pipe until it is closed."""
+    while numbers := os.read(read_end, 1):
+        if numbers[0] == signal.SIGINT and stop_signal.requested:
+            print("stopped immediately; saved checkpoints are intact", file=sys.stderr, flush=True)
             os._exit(KILLED + signal.SIGINT)
-        if not interruption.requested:
-            text = "stopping after this step, with a checkpoint; Ctrl-C stops at once"
+        if not stop_signal.requested:
+            text = "stopping after this step, with a checkpoint; Ctrl-C stops immediately"
             print(f"\n{text}", file=sys.stderr, flush=True)
-            interruption.request()
+            stop_signal.request()

@@ -1,7 +1,7 @@
-"""The log of a run: figures in ``metrics.jsonl`` (a line per logged step) and TensorBoard, and pictures.
+"""The log of a run: metrics in ``metrics.jsonl`` (one line per logged step) and TensorBoard, and pictures.
 
-What is logged is on disk when the call returns, so that a checkpoint saved afterwards never knows of a step that
-the log does not; in a bucket, it is there when `Logbook.upload` returns.
+Each call returns when its entry is on disk, so that a checkpoint saved later never contains a step missing from
+the log. In a bucket, entries are stored when `Logger.upload` returns.
 """
 
 import json
@@ -18,18 +18,18 @@ METRICS = "metrics.jsonl"
 
 
 class Logger:
-    """Writes a run's figures and pictures where people look for them.
+    """Writes the metrics and pictures of a run. All methods raise ValueError if the log cannot be written.
 
     Args:
       workdir: the run directory.
-      start_step: the steps done so far; what a stopped run logged after it is forgotten.
+      start_step: number of completed steps. Entries of later steps, left by a stopped run, are deleted.
     """
 
     def __init__(self, workdir: buckets.Path, start_step: int):
         self._pictures = workdir / "pictures"
         buckets.make_directory(self._pictures)
         kept = [line for line in read(workdir) if line["step"] <= start_step]
-        self._start = {name for line in kept if line["step"] == start_step for name in line}
+        self._at_start = {name for line in kept if line["step"] == start_step for name in line}
         self._path = workdir / METRICS
         self._lines = buckets.create(self._path, b"".join(_line(entry) for entry in kept))
         logged = {(line["step"], name) for line in kept for name in line}
@@ -41,27 +41,19 @@ class Logger:
         self._events = tensorboard.Events(workdir, lambda *key: key in logged)
 
     def logged_at_start(self, name: str) -> bool:
-        """Whether the stopped run had logged a figure of the step that it goes on from."""
-        return name in self._start
+        """Whether the stopped run had logged a metric at the step it resumes from."""
+        return name in self._at_start
 
-    def figures(self, step: int, figures: dict[str, float]) -> None:
-        """Logs figures by name.
-
-        Raises:
-          ValueError: the log cannot be written.
-        """
+    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Logs metrics by name."""
         with buckets.explain_write_errors(self._path):
-            self._events.figures(step, figures)
+            self._events.metrics(step, metrics)
             self._events.flush()
-            self._lines.write(_line({"step": step, "time": round(time.time(), 3), **figures}))
+            self._lines.write(_line({"step": step, "time": round(time.time(), 3), **metrics}))
             self._lines.flush()
 
     def picture(self, step: int, picture: np.ndarray) -> buckets.Path:
-        """Logs an RGB picture ``[height, width, 3]`` uint8.
-
-        Raises:
-          ValueError: it cannot be written.
-        """
+        """Logs an RGB picture ``[height, width, 3]`` uint8."""
         path = self._pictures / f"{step:07d}.png"
         png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
         buckets.write_atomically(path, png)
@@ -71,51 +63,43 @@ class Logger:
         return path
 
     def upload(self) -> None:
-        """Returns when all that was logged is in the bucket, if the run directory is in one.
-
-        Raises:
-          ValueError: the log cannot be written.
-        """
+        """Blocks until all entries are stored in the bucket, if the run directory is in one."""
         with buckets.explain_write_errors(self._path):
             self._events.upload()
             self._lines.upload()
 
     def close(self) -> None:
-        """Closes the files.
-
-        Raises:
-          ValueError: the log cannot be written.
-        """
+        """Closes the files."""
         with buckets.explain_write_errors(self._path):
             self._lines.close()
             self._events.close()
 
 
 class NullLogger:
-    """The log of a process that leaves the writing to another."""
+    """The log of all processes but the primary one. Writes nothing."""
 
     def logged_at_start(self, name: str) -> bool:
-        """See `Logbook`."""
+        """Returns False."""
         return False
 
-    def figures(self, step: int, figures: dict[str, float]) -> None:
-        """See `Logbook`."""
+    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Does nothing."""
 
     def picture(self, step: int, picture: np.ndarray) -> None:
-        """See `Logbook`."""
+        """Does nothing."""
 
     def upload(self) -> None:
-        """See `Logbook`."""
+        """Does nothing."""
 
     def close(self) -> None:
-        """See `Logbook`."""
+        """Does nothing."""
 
 
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
-    """Returns the lines of a run's log in their order, without those that a crash cut off.
+    """Returns the lines of a run's log in order, without those truncated by a crash.
 
     Raises:
-      OSError: it is a pipe, a device or a folder.
+      OSError: the file is a pipe, a device or a directory.
     """
     path = workdir / METRICS
     validation.check_regular(path)
@@ -124,7 +108,7 @@ def read(workdir: buckets.Path) -> list[dict[str, Any]]:
 
 
 def parse(line: str) -> dict[str, Any]:
-    """Returns what a line of the log says, nothing if it is not whole."""
+    """Parses a line of the log. Returns an empty dictionary if it is damaged."""
     try:
         entry = json.loads(line)
         validation.require(entry, "step", int, "line")

@@ -1,7 +1,7 @@
-"""``manifest.json``: what a run is made of, besides its configuration, so that it can be made again.
+"""``manifest.json``: everything needed to reproduce a run.
 
-An entry is added at every start: what was typed, the code, the versions, the data, the devices, and what of the
-environment can change a result.
+Every start adds an entry with its command, configuration, code, versions, data and devices, and with the
+environment variables that can change a result.
 """
 
 import contextlib
@@ -31,20 +31,26 @@ _VARIABLES = re.compile(
     r"|OMP_|MKL_|OPENBLAS_|GLIBC_"
 )
 _SECRET = re.compile("TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
-_PASSING = ("time", "step", "command", "host")  # differ from start to start
+_VOLATILE = ("time", "step", "command", "host")  # differ between any two starts
 _DATA, _CONFIG, _STATE = "data", "config", "state"
 
 
-def collect(run: setup.Run, step: int, mark: str) -> dict[str, Any]:
-    """Returns the entry of a start after `step` steps, with the fingerprint `mark` of the state there."""
+def collect(run: setup.Run, step: int, fingerprint: str) -> dict[str, Any]:
+    """Returns the entry of a start.
+
+    Args:
+      run: the run.
+      step: number of completed steps.
+      fingerprint: `state_hash.compute` of the state after that step.
+    """
     device = run.mesh.devices.flat[0]
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "step": step,
-        _STATE: mark,
+        _STATE: fingerprint,
         "command": [sys.executable, *sys.argv],
         "host": platform.node(),
-        "processor": console.kind_of_processor(),
+        "processor": console.processor_kind(),
         _CONFIG: json.loads(run.config.to_json_best_effort()),
         "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
         "versions": {"python": platform.python_version(), "driver": device.client.platform_version, **_versions()},
@@ -55,16 +61,16 @@ def collect(run: setup.Run, step: int, mark: str) -> dict[str, Any]:
 
 
 def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
-    """Adds the entry of a start to a run directory's manifest; returns what differs from the first start.
+    """Adds the entry of a start to a run's manifest and describes its differences from the first start.
 
     Raises:
-      ValueError: the data are others than those of the first start; or the manifest is damaged.
+      ValueError: the data differ from those of the first start, or the manifest is damaged.
     """
     starts = read(workdir)
     differences = compare(starts[0], entry) if starts else []
-    if others := data_differences(differences):
+    if changed := data_differences(differences):
         raise ValueError(
-            f"the data are not those that the run {workdir} was started with ({'; '.join(others)}): give those"
+            f"the run {workdir} was started with other data ({'; '.join(changed)}): give those"
             " (--config.data.dir), or start a new run (--workdir)"
         )
     buckets.write_atomically(workdir / FILE, json.dumps({"starts": [*starts, entry]}, indent=1) + "\n")
@@ -72,52 +78,54 @@ def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Returns those environment variables that can change a result, and are no secret."""
+    """Selects the environment variables that can change a result, without secrets."""
     names = (name for name in sorted(variables) if _VARIABLES.match(name) and not _SECRET.search(name))
     return {name: variables[name] for name in names}
 
 
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
-    """Returns the entries of all starts of a run, the oldest first; nothing if it has no manifest.
+    """Returns the entries of all starts of a run, oldest first. Returns none if there is no manifest.
 
     Raises:
-      OSError: it is a pipe, a device or a folder.
+      OSError: the manifest is a pipe, a device or a directory.
       ValueError: the manifest is damaged.
     """
     path = workdir / FILE
     validation.check_regular(path)
     try:
         starts = json.loads(path.read_text())["starts"] if path.exists() else []
-        return [_checked(start) for start in starts]
+        return [_check_entry(start) for start in starts]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error!r:.100}): delete it, the run can do without") from error
+        raise ValueError(f"{path} is damaged ({error!r:.100}): delete it; the run does not need it") from error
 
 
-def _checked(start: Any) -> dict[str, Any]:
-    """Returns an entry. Raises what comes of one that `of` did not make."""
-    found = {"step": 0, **start, _DATA: {**start.get(_DATA, {})}, _CONFIG: {**start.get(_CONFIG, {})}}
-    validation.require(found, "step", int, "a start")
-    return found
+def _check_entry(start: Any) -> dict[str, Any]:
+    """Returns an entry with defaults for missing parts. Raises one of several errors if it is malformed."""
+    entry = {"step": 0, **start, _DATA: {**start.get(_DATA, {})}, _CONFIG: {**start.get(_CONFIG, {})}}
+    validation.require(entry, "step", int, "a start")
+    return entry
 
 
 def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Returns in words what differs between two entries, but for what differs at every start."""
-    a, b = configuration.flatten(there), configuration.flatten(here)
-    passing = _PASSING if there.get("step") == here.get("step") else (*_PASSING, _STATE)
-    return [
-        f"{name} was {a.get(name, 'not there')} and is {b.get(name, 'not there')}"
-        for name in sorted(a.keys() | b.keys())
-        if a.get(name) != b.get(name) and not name.startswith(passing)
-    ]
+    """Describes the differences between two entries, except those between any two starts."""
+    ignored = _VOLATILE if there.get("step") == here.get("step") else (*_VOLATILE, _STATE)
+    differences = validation.differences(_flat(there), _flat(here), "{} was {} and is {}")
+    return [text for name, text in differences.items() if not name.startswith(ignored)]
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, Any]:
+    """Flattens an entry. Fields newer than its configuration have their defaults."""
+    fields = {f"{_CONFIG}.{name}": value for name, value in configuration.with_defaults(entry[_CONFIG]).items()}
+    return configuration.flatten({name: value for name, value in entry.items() if name != _CONFIG}) | fields
 
 
 def data_differences(differences: list[str]) -> list[str]:
-    """Returns those of what `compare` returned that tell of other data."""
+    """Selects the differences in data from the result of `compare`."""
     return [text for text in differences if text.startswith(f"{_DATA}.")]
 
 
 def _versions() -> dict[str, str]:
-    """Returns the versions of what `requirements.txt` lists, and of JAX's compilers and NVIDIA's libraries."""
+    """Returns the versions of the requirements, of JAX's compilers and of NVIDIA's libraries."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     names = {found.group().lower().replace("_", "-") for line in lines if (found := re.match(r"[\w-]+", line))}
     packages = importlib.metadata.distributions()
@@ -138,7 +146,7 @@ def _sources() -> str:
 
 
 def _commit() -> str:
-    """Returns the commit of this project's code, "" if git does not know."""
+    """Returns the git commit of this project, or "" if there is none."""
     command = ["git", "-C", os.fspath(ROOT), "rev-parse", "HEAD"]
     with contextlib.suppress(OSError):
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,11 +1,10 @@
-"""Steps with loss, gradients or statistics that are not finite: left out, if that is allowed, or the run's end.
+"""Handles steps with a non-finite loss, gradient or statistic: skips them up to a limit, then ends the run.
 
-What a step does not tell of itself, a gradient's square that overflows in Adam's moments, is found before they
-are saved.
+A step does not report an overflow of a gradient's square in Adam's moments. `check_finite` detects it before the
+state is saved.
 """
 
 import json
-from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -19,80 +18,73 @@ FILE = "not_finite.jsonl"
 
 
 class NonFiniteHandler:
-    """Keeps what is needed to look into such a step; stops the run when there are too many.
+    """Records non-finite steps in a file and ends the run if there are too many.
 
     Args:
       workdir: the run directory.
-      run: `skip_not_finite` of its configuration says how many may be left out.
-      start: the steps done so far; later ones that a stopped run met are forgotten.
+      run: the run. `skip_not_finite` of its configuration is the number of steps that may be skipped.
+      start: number of completed steps. Records of later steps, left by a stopped run, are deleted.
     """
 
     def __init__(self, workdir: buckets.Path, run: setup.Run, start: int):
         self._path, self._run = workdir / FILE, run
         validation.check_regular(self._path)
         text = self._path.read_bytes().decode(errors="replace") if self._path.exists() else ""
-        lines = [line for line in text.split("\n") if line]  # damaged ones may hold what else ends lines
-        before = [i for i, line in enumerate(lines) if logger.parse(line).get("step", start) < start]
-        # Damaged lines among them count; of those that follow, cut off by a crash or not, none knows the step.
-        kept = lines[: max(before, default=-1) + 1]
+        lines = [line for line in text.split("\n") if line]  # damaged lines may contain other line separators
+        earlier = [i for i, line in enumerate(lines) if logger.parse(line).get("step", start) < start]
+        # Damaged lines before the last of these count. The step of those after it is unknown.
+        kept = lines[: max(earlier, default=-1) + 1]
         self._count = len(kept)
-        distributed.barrier("steps that were not finite read")
-        if distributed.is_primary() and (ended := "".join(f"{line}\n" for line in kept)) != text:
-            buckets.write_atomically(self._path, ended)
+        distributed.barrier("non-finite steps read")
+        if distributed.is_primary() and (content := "".join(f"{line}\n" for line in kept)) != text:
+            buckets.write_atomically(self._path, content)
 
     def __call__(self, found: progress.NonFiniteStep) -> None:
-        """Takes note of a step.
+        """Records a step.
 
         Raises:
-          ValueError: it is one too many.
+          ValueError: the limit is exceeded.
         """
         self._count += 1
         rate = float(self._run.schedule(found.step))
         rows = multihost_utils.process_allgather(found.rows).ravel()
         if distributed.is_primary():
-            _append(self._path, found, rate, self._run.examples.identify(rows))
-        which = f"the loss ({found.loss:.3g}), a gradient or a statistic of step {found.step:,} (counted from 0)"
-        text = f"{which} is not finite"
+            entry = {
+                "step": found.step,
+                "loss": str(found.loss),
+                "learning_rate": rate,
+                **self._run.examples.identify(rows),
+            }
+            buckets.append_text(self._path, json.dumps(entry) + "\n")
+        text = (
+            f"the loss ({found.loss:.3g}), a gradient or a statistic of step {found.step:,} (counted from 0)"
+            " is not finite"
+        )
         if self._count > self._run.config.skip_not_finite:
             raise ValueError(
-                f"{text}, at learning rate {rate:.2g}: {self._path} names the examples in its batch;"
-                " look at them; the same command goes on from the last checkpoint and comes to the very same step,"
-                " --config.skip_not_finite=N leaves out up to N such steps; a lower learning rate is another run"
+                f"{text}, at learning rate {rate:.2g}: {self._path} lists the examples in its batch; inspect them."
+                " The same command resumes from the last checkpoint and reaches the same step."
+                " --config.skip_not_finite=N skips up to N such steps. A lower learning rate needs a new run"
             )
         if distributed.is_primary():
-            tqdm.tqdm.write(f"note: {text}: it is left out; {self._path} names the examples in its batch")
+            tqdm.tqdm.write(f"note: {text}: it is skipped; {self._path} lists the examples in its batch")
 
 
 def check_finite(state: training.TrainState, step: int) -> None:
-    """Makes sure that the state after a number of steps is finite: weights, statistics, the optimizer's part.
+    """Checks that weights, statistics and optimizer state after a number of steps are finite.
 
     Raises:
-      ValueError: it is not.
+      ValueError: an array is not finite.
     """
-    spoilt = [
+    non_finite = [
         jax.tree_util.keystr(path)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
         if not all(np.isfinite(part).all() for _, part in state_hash.local_shards(leaf))
     ]
-    if not distributed.all_agree(not spoilt):
-        arrays = f" ({len(spoilt)} arrays: {', '.join(spoilt)[:100]})" if spoilt else ""
+    if not distributed.all_agree(not non_finite):
+        arrays = f" ({len(non_finite)} arrays: {', '.join(non_finite)[:100]})" if non_finite else ""
         raise ValueError(
             f"the state after step {step:,} is not finite{arrays}, though losses and gradients were:"
-            " probably a gradient's square overflowed in Adam's moments. It is not saved: the same command goes on"
-            " from the last checkpoint and comes to the same step; a lower learning rate is another run"
+            " probably the square of a gradient overflowed in Adam's moments. It is not saved. The same command"
+            " resumes from the last checkpoint and reaches the same step. A lower learning rate needs a new run"
         )
-
-
-def _append(
-    path: buckets.Path,
-    found: progress.NonFiniteStep,
-    rate: float,
-    ids: Mapping[str, list[int]],
-) -> None:
-    entry = {
-        "step": found.step,
-        "loss": str(found.loss),
-        "learning_rate": rate,
-        **ids,
-    }
-    buckets.append_text(path, json.dumps(entry) + "\n")

@@ -1,4 +1,4 @@
-"""What a run tells of itself between two lines of its log: mean figures, how fast it goes, what it waits for."""
+"""Metrics and speed of a run between two lines of its log."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,20 +7,20 @@ from typing import Any
 import jax
 import numpy as np
 
-MUCH_WAITING = 0.25
-"""Share of the time that the devices may wait for data before that is complained of."""
+MAX_DATA_WAIT = 0.25
+"""Share of the time that the devices may wait for data without a warning."""
 
 FINITE = "finite"
-"""Figure of a step that is 0 if its loss, a gradient or a statistic was not finite, else 1."""
+"""Metric of a step: 0 if its loss, a gradient or a statistic was not finite, else 1."""
 
 
 class NonFiniteStep(Exception):
     """A step's loss, a gradient or a statistic was not finite.
 
     Attributes:
-      step: the number of the step, from 0.
-      loss: what it was.
-      rows: ``[B]`` of the people in the step's batch, this process's share.
+      step: number of the step, from 0.
+      loss: its loss.
+      rows: ``[B]`` row numbers of the people in the batch, this process's share.
     """
 
     def __init__(self, step: int, loss: float, rows: np.ndarray):
@@ -32,11 +32,11 @@ class Window:
     """The steps since the last line of the log.
 
     Args:
-      first_step: the number of the first step to come.
-      before: figures of steps before it that are in no line yet, as `unlogged` gave them.
-      not_finite: what to do about a step that was not; raises what it is given, or else the step is left out of
-        the means.
-      names: of the metrics to log the mean of.
+      first_step: number of the next step.
+      before: metrics of earlier steps that are in no line yet, as returned by `unlogged`.
+      not_finite: called with the NonFiniteStep of a non-finite step by the method that waits for the step. If it
+        does not raise, the step is left out of the means. By default it raises its argument.
+      names: of the metrics to log.
     """
 
     def __init__(
@@ -47,56 +47,44 @@ class Window:
         names: Sequence[str] = ("loss",),
     ):
         self._names = names
-        self._read, self._not_finite = list(before), not_finite or _raise
+        self._finished, self._not_finite = list(before), not_finite or _raise
         self._running: list[tuple[int, dict[str, jax.Array], np.ndarray]] = []
-        self._next = first_step
+        self._next_step = first_step
 
     @property
     def newest(self) -> jax.Array | None:
-        """A result of the newest step, not ready while the devices work on it."""
+        """A result of the newest step, or None. It is not ready while the devices are busy with the step."""
         return self._running[-1][1][FINITE] if self._running else None
 
     def add(self, metrics: dict[str, jax.Array], rows: np.ndarray) -> None:
-        """Takes what a step just begun reports, and waits for the step before it.
+        """Adds a step that was just dispatched and waits for the one before it.
 
-        One step ahead keeps the devices busy and the progress bar honest.
-
-        Raises:
-          NotFinite: the step before was not.
+        One step ahead keeps the devices busy and the progress bar accurate.
         """
-        self._running.append((self._next, metrics, rows))
-        self._next += 1
-        self._settle(keep=1)
+        self._running.append((self._next_step, metrics, rows))
+        self._next_step += 1
+        self._wait(running=1)
 
     def unlogged(self) -> list[dict[str, float]]:
-        """Waits for all steps and returns their figures.
-
-        Raises:
-          NotFinite: a step was not.
-        """
-        self._settle(keep=0)
-        return list(self._read)
+        """Waits for all steps and returns their metrics."""
+        self._wait(running=0)
+        return list(self._finished)
 
     def read(self) -> dict[str, float]:
-        """Returns the mean figures, and starts again.
+        """Returns the mean metrics and starts a new window."""
+        steps = self.unlogged()
+        self._finished.clear()
+        return {name: float(np.mean([step[name] for step in steps])) if steps else np.nan for name in self._names}
 
-        Raises:
-          NotFinite: a step was not.
-        """
-        figures = self.unlogged()
-        self._read.clear()
-        means = {name: np.mean([entry[name] for entry in figures]) if figures else np.nan for name in self._names}
-        return {name: float(mean) for name, mean in means.items()}
-
-    def _settle(self, keep: int) -> None:
-        """Waits for all steps but the newest `keep`."""
-        while len(self._running) > keep:
-            step, metrics, rows = self._running.pop(0)
-            figures = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            if figures.pop(FINITE):
-                self._read.append(figures)
+    def _wait(self, running: int) -> None:
+        """Waits for all steps but the newest `running`."""
+        while len(self._running) > running:
+            step, arrays, rows = self._running.pop(0)
+            metrics = {name: float(value) for name, value in jax.device_get(arrays).items()}
+            if metrics.pop(FINITE):
+                self._finished.append(metrics)
             else:
-                self._not_finite(NonFiniteStep(step, figures["loss"], rows))
+                self._not_finite(NonFiniteStep(step, metrics["loss"], rows))
 
 
 def _raise(error: Exception) -> None:
@@ -104,10 +92,10 @@ def _raise(error: Exception) -> None:
 
 
 class Watch:
-    """Measures how fast training goes and what share of the time the devices wait for data.
+    """Measures throughput and the share of the time that the devices wait for data.
 
     Args:
-      people: in a batch.
+      people: batch size.
     """
 
     def __init__(self, people: int):
@@ -115,15 +103,15 @@ class Watch:
         self.restart()
 
     def restart(self) -> None:
-        """Starts counting anew, so that what is not training (evaluations, pictures) is left out."""
+        """Restarts the measurement. Called after evaluations and pictures to leave them out."""
         self._started, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
     def next(self, batches: Iterator[Any], busy: jax.Array | None) -> Any:
-        """Takes a batch; the time counts as waiting if the devices have nothing left to do at its end.
+        """Returns the next batch. The time counts as waiting if the devices are idle at its end.
 
         Args:
           batches: the loader.
-          busy: a result of the newest step, not ready while the devices work on it.
+          busy: `Window.newest`.
         """
         started = time.perf_counter()
         batch = next(batches)
@@ -133,33 +121,33 @@ class Watch:
         return batch
 
     def read(self) -> dict[str, float]:
-        """Returns the figures since the last reading, and starts again."""
-        passed = time.perf_counter() - self._started
-        figures = {"images_per_second": self._steps * self._people / passed, "data_wait": self._waited / passed}
+        """Returns images per second and the share of waiting, and restarts the measurement."""
+        seconds = time.perf_counter() - self._started
+        metrics = {"images_per_second": self._steps * self._people / seconds, "data_wait": self._waited / seconds}
         self.restart()
-        return figures
+        return metrics
 
     def complaint(self, data_wait: float, hint: str = "") -> str | None:
-        """Says what to do about it when the devices wait much for data for the first time; None if they do not.
+        """Returns advice if the devices wait too long for data, but only once.
 
         Args:
-          data_wait: the share of the time.
-          hint: what else would help, appended.
+          data_wait: share of the time that they wait.
+          hint: further advice to append.
         """
-        if self._complained or data_wait <= MUCH_WAITING:
+        if self._complained or data_wait <= MAX_DATA_WAIT:
             return None
         self._complained = True
         return (
-            f"{data_wait:.0%} of the time goes into waiting for photos: raise --config.loader.threads, or"
-            " --config.loader.workers where there are many cores"
+            f"{data_wait:.0%} of the time is spent waiting for photos: raise --config.loader.threads, or"
+            " --config.loader.workers on machines with many cores"
         ) + hint
 
 
-def line(figures: dict[str, float]) -> str:
-    """What the progress bar says besides steps and time left."""
+def line(metrics: dict[str, float]) -> str:
+    """Formats metrics for the progress bar."""
     special = ("loss", "learning_rate", "images_per_second", "data_wait")
-    others = "".join(f"{value:.3f} {name}, " for name, value in figures.items() if name not in special)
+    others = "".join(f"{value:.3f} {name}, " for name, value in metrics.items() if name not in special)
     return (
-        f"{figures['loss']:.2e} loss, {others}{figures['learning_rate']:.0e} lr,"
-        f" {figures['images_per_second']:.0f} img/s, {figures['data_wait']:.0%} waiting for data"
+        f"{metrics['loss']:.2e} loss, {others}{metrics['learning_rate']:.0e} lr,"
+        f" {metrics['images_per_second']:.0f} img/s, {metrics['data_wait']:.0%} waiting for data"
     )

@@ -1,4 +1,4 @@
-"""Doing a run again from what its directory tells, and saying whether the same came out, bit for bit."""
+"""Repeats a run from its directory and checks whether the result is the same, bit for bit."""
 
 import json
 from typing import Any
@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from hrnet_jax import buckets, checkpoint_files, configuration, tasks, validation
 from hrnet_jax.run import directory, logger, manifest
 
-PASSING = ("time", "images_per_second", "data_wait")
-"""What the log tells of time, which no two runs share."""
+TIMING = ("time", "images_per_second", "data_wait")
+"""Entries of the log that differ between any two runs."""
 
 DIFFERENT = 3
 """Exit status if anything differs."""
@@ -26,17 +26,14 @@ _PROGRAM = (
     *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "ENABLE_X64", "NUMPY_", "USE_SHARDY")),
     *(f"environment.JAX_{name}" for name in ("DISABLE_", "OPTIMIZATION_", "EXEC_TIME_", "MEMORY_FITTING_")),
 )
-"""What of a manifest makes a start another program's, not just one on another machine."""
+"""Entries of a manifest that identify the program. The others may differ between machines."""
 
 
 def read_config(workdir: buckets.Path) -> ConfigDict:
-    """Returns the configuration of a run directory.
-
-    Fields newer than the run have their defaults.
+    """Reads the configuration of a run directory. Fields newer than the run have their defaults.
 
     Raises:
-      ValueError: there is no configuration, or one with another network or with fields that this program lacks or
-        knows to be of another kind.
+      ValueError: the configuration is missing, or a network, a field or the type of a field is unknown.
     """
     path = workdir / directory.CONFIG
     try:
@@ -50,7 +47,7 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
         config = tasks.TASKS[task].defaults(content).lock()
         known = configuration.flatten(config.to_dict())
         for field, value in configuration.flatten(content).items():
-            _check_kind(field, value, known.get(field, value))
+            _check_type(field, value, known.get(field, value))
         config.update(content)
         return config.unlock()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -59,92 +56,94 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
         ) from error
 
 
-def _check_kind(field: str, value: Any, known: Any) -> None:
-    """Raises ValueError for what ml_collections takes for a value of any kind: null, and what a tuple holds."""
-    if value is None and known != "":  # training takes null for no file to start from
+def _check_type(field: str, value: Any, known: Any) -> None:
+    """Raises ValueError for wrong types that ml_collections accepts: null, and items of tuples."""
+    if value is None and known != "":  # null is accepted for `init_from`
         raise ValueError(f"`{field}` is null")
     if isinstance(value, tuple) and isinstance(known, tuple):
-        kinds = (int, float) if field == "learning_rate_drops" else (int,)  # an epoch may be a fraction
-        if not all(type(item) in kinds for item in value):
-            raise ValueError(f"`{field}` is {validation.short_repr(value)}, not of the kind of {known}")
+        types = (int, float) if field == "learning_rate_drops" else (int,)  # an epoch may be a fraction
+        if not all(type(item) in types for item in value):
+            raise ValueError(f"`{field}` is {validation.short_repr(value)}, not of the type of {known}")
 
 
 def _with_tuples(value: Any) -> Any:
-    """Turns JSON's lists back into the tuples that configurations are written with."""
+    """Turns lists from JSON back into tuples as in configurations."""
     if isinstance(value, dict):
         return {name: _with_tuples(field) for name, field in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def check(workdir: buckets.Path, steps: int) -> None:
-    """Makes sure that a run can be compared with one of so many steps.
+    """Checks that a run can be compared with its replay.
+
+    Args:
+      workdir: the run directory.
+      steps: number of steps of the replay.
 
     Raises:
-      OSError: its manifest is a pipe, a device or a folder.
-      ValueError: it logged nothing, or kept no state of its last step; or its manifest is damaged.
+      OSError: the manifest is a pipe, a device or a directory.
+      ValueError: the run has no log or no checkpoint of its last step, or the manifest is damaged.
     """
-    settled(workdir)
-    if not _figures(workdir) or steps not in _states(workdir):
+    comparable_after(workdir)
+    if not _metrics(workdir) or steps not in _states(workdir):
         raise ValueError(
             f"{workdir} has no log, or no checkpoint of its last step, {steps:,} with these data, to compare with:"
-            " let it come to its end first, give the data that it was trained on, or another run"
+            " finish the run first, give the data that it was trained on, or another run"
         )
 
 
 def begun_by_several(starts: list[dict[str, Any]]) -> list[str]:
-    """Returns in words what differs between the programs that a replay was started with; nothing if it was one."""
+    """Describes how the program changed between the starts of a replay."""
     changes = (text for start in starts[1:] for text in manifest.compare(starts[0], start))
     programs = (text for text in changes if text.startswith(_PROGRAM))
-    return [f"the replay went on with another program: {text}" for text in dict.fromkeys(programs)]
+    return [f"the replay was resumed with another program: {text}" for text in dict.fromkeys(programs)]
 
 
 def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
-    """Returns in words what differs between two runs in what they logged and kept; nothing if all is the same."""
+    """Describes the differences between the logs and states of two runs."""
     return [*_compare_logs(there, here), *_compare_states(there, here)]
 
 
 def count(there: buckets.Path, here: buckets.Path) -> str:
-    """Says how much of two runs can be compared."""
-    a, b = _comparable(there, here)
-    states = ", ".join(f"{step:,}" for step in sorted(_states(there).keys() & _states(here).keys()))
-    return f"{len(a.keys() & b.keys()):,} logged figures and the state after step {states or 'none'}"
+    """Describes the extent of a comparison: the metrics and states that both runs have."""
+    metrics, states = _common(*_comparable(there, here))[0], _common(_states(there), _states(here))[0]
+    steps = ", ".join(f"{step:,}" for step in sorted(states))
+    return f"{len(metrics):,} logged metrics and the state after step {steps or 'none'}"
+
+
+def _common(a: dict[Any, Any], b: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Restricts two mappings to their common keys."""
+    keys = a.keys() & b.keys()
+    return {key: a[key] for key in keys}, {key: b[key] for key in keys}
 
 
 def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
-    """Compares the figures that both runs logged."""
     a, b = _comparable(there, here)
-    both = sorted(a.keys() & b.keys())
-    different = [key for key in both if a[key] != b[key] and not (a[key] != a[key] and b[key] != b[key])]
-    found = []
-    if alone := sorted(a.keys() - b.keys()):
-        step, name = alone[0]
-        found.append(f"{len(alone):,} figures were not logged again, first {name} of step {step:,}")
-    if different:
-        step, name = different[0]
-        found.append(
-            f"{len(different):,} of {len(both):,} logged figures, first at step {step:,}: {name} was"
-            f" {a[step, name]!r} and is {b[step, name]!r}"
-        )
-    return found
+    common = _common(a, b)
+    texts = []
+    if missing := sorted(a.keys() - b.keys()):
+        step, name = missing[0]
+        texts.append(f"{len(missing):,} metrics were not logged again, first {name} of step {step:,}")
+    if different := list(validation.differences(*common, "step {0[0]:,}: {0[1]} was {1!r} and is {2!r}").values()):
+        texts.append(f"{len(different):,} of {len(common[0]):,} logged metrics, first at {different[0]}")
+    return texts
 
 
 def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
-    """Compares the states that both runs kept of the same step."""
-    a, b = _states(there), _states(here)
-    if not a.keys() & b.keys():
-        return ["the runs kept no state of the same step: the one to repeat must have come to its end"]
-    return [
-        f"the state after step {step:,}: its fingerprint was {a[step]} and is {b[step]}"
-        for step in sorted(a.keys() & b.keys())
-        if a[step] != b[step]
-    ]
+    """Compares the fingerprints of the states that both runs kept of the same step."""
+    a, b = _common(_states(there), _states(here))
+    if not a:
+        return ["the runs kept no state of the same step: the original run must have finished"]
+    return list(
+        validation.differences(a, b, "the state after step {:,}: its fingerprint was {} and is {}").values()
+    )
 
 
-def settled(workdir: buckets.Path) -> tuple[int, int]:
-    """Returns the steps after which a run logged, and was evaluated, as it was at its end; 0 if it always was so.
+def comparable_after(workdir: buckets.Path) -> tuple[int, int]:
+    """Returns the steps from which on a run logged and was evaluated with its final settings.
 
-    A replay has its last configuration all the way: before these steps it has means over other steps, and other
-    evaluations.
+    A replay uses the final configuration throughout. Up to these steps its means and evaluations are not
+    comparable. They are 0 if the settings never changed.
 
     Raises:
       OSError, ValueError: the manifest cannot be read.
@@ -152,47 +151,49 @@ def settled(workdir: buckets.Path) -> tuple[int, int]:
     starts = manifest.read(workdir)
     logged, evaluated = _last_change(starts, ("log_every",), 1), _last_change(starts, ("eval_every", "eval."), 0)
     if logged:
-        last = f"{workdir / manifest.FILE} (if it is damaged, delete it: the run can do without): the last start"
+        last = f"{workdir / manifest.FILE} (if it is damaged, delete it; the run does not need it): the last start"
         logged += validation.require({"log_every": 0} | starts[-1]["config"], "log_every", int, last)
     return logged, evaluated
 
 
 def _last_change(starts: list[dict[str, Any]], names: tuple[str, ...], steps: int) -> int:
-    """Returns the last step before which a start had other fields (or groups of them) than the last start.
+    """Returns the step at which fields, or groups of them, last changed to their final values.
 
-    Only those that made so many steps count: a start may end with the evaluation that another was killed in.
+    Only starts of at least `steps` steps count. Some only repeat the evaluation that a kill interrupted.
     """
-    of = [
+    settings = [
         {name: value for name, value in configuration.flatten(start["config"]).items() if name.startswith(names)}
         for start in starts
     ]
-    ends = zip(starts, starts[1:], of, strict=False)
-    return max((b["step"] for a, b, had in ends if had != of[-1] and b["step"] - a["step"] >= steps), default=0)
+    pairs = zip(starts, starts[1:], settings, strict=False)
+    changed = (b["step"] for a, b, fields in pairs if fields != settings[-1] and b["step"] - a["step"] >= steps)
+    return max(changed, default=0)
 
 
 def left_out(workdir: buckets.Path) -> list[str]:
-    """Returns in words what of a run is not compared with its replay, see `settled`."""
-    logged, evaluated = settled(workdir)
-    lines = f"it had another log_every before: its figures up to step {logged:,} are not compared"
-    scores = f"it was evaluated otherwise before: evaluations up to step {evaluated:,} are not compared"
-    return [lines] * (logged > 0) + [scores] * (evaluated > 0)
+    """Describes the parts of a run that are not compared with its replay; see `comparable_after`."""
+    logged, evaluated = comparable_after(workdir)
+    means = f"log_every changed during the run: metrics up to step {logged:,} are not compared"
+    scores = f"evaluation settings changed during the run: evaluations up to step {evaluated:,} are not compared"
+    return [means] * (logged > 0) + [scores] * (evaluated > 0)
 
 
 def _comparable(there: buckets.Path, here: buckets.Path) -> tuple[dict[tuple[int, str], float], ...]:
-    """Returns the figures of two runs by step and name, but for those that are not comparable, see `settled`."""
-    logged, evaluated = settled(there)
+    """Returns the comparable metrics of two runs by step and name; see `comparable_after`."""
+    logged, evaluated = comparable_after(there)
 
-    def comparable(step: int, name: str) -> bool:
+    def is_comparable(step: int, name: str) -> bool:
         return step > (evaluated if "/" in name else logged)  # evaluations: split/source/metric
 
-    return tuple({key: x for key, x in _figures(run).items() if comparable(*key)} for run in (there, here))
+    return tuple({key: x for key, x in _metrics(run).items() if is_comparable(*key)} for run in (there, here))
 
 
-def _figures(workdir: buckets.Path) -> dict[tuple[int, str], float]:
+def _metrics(workdir: buckets.Path) -> dict[tuple[int, str], float]:
     lines = logger.read(workdir)
-    return {(line["step"], name): line[name] for line in lines for name in line if name not in ("step", *PASSING)}
+    return {(line["step"], name): line[name] for line in lines for name in line if name not in ("step", *TIMING)}
 
 
 def _states(workdir: buckets.Path) -> dict[int, str]:
+    """Returns the fingerprints of all checkpoints by step."""
     folders = [workdir / "checkpoints" / name for name in ("best", "last")]
-    return {step: mark for folder in folders for step, mark in checkpoint_files.fingerprints(folder).items()}
+    return {step: found for folder in folders for step, found in checkpoint_files.fingerprints(folder).items()}

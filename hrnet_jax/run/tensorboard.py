@@ -1,8 +1,8 @@
-"""One file of TensorBoard events for the whole life of a run, however often it is stopped.
+"""One file of TensorBoard events for the whole life of a run, across restarts.
 
-Events are written at once and in order, unlike tensorboardX's own writer, which keeps them for two minutes in
-another thread, where a killed run loses them; and the file's name does not tell the time, so that a clock set back
-does not turn their order round.
+Events are written immediately and in order. TensorboardX's own writer buffers them in another thread for two
+minutes, and a killed run loses them. The file name has no timestamp, so that a clock set back does not change
+their order.
 """
 
 import struct
@@ -20,46 +20,52 @@ from hrnet_jax import buckets
 NAME = "events.out.tfevents.0000000000.hrnet_jax"
 PICTURE = "crops"
 
-_LENGTH, _CHECKSUM = 8, 4  # bytes; a record is its length, the length's checksum, the event, and its checksum
+_LENGTH, _CHECKSUM = 8, 4  # bytes; a record is a length, its checksum, the event, and its checksum
 
 
 class Events:
-    """Writes a run's events.
+    """Writes the events of a run.
 
     Args:
       workdir: the run directory.
-      wanted: which events of before to keep: a function of step and tag.
+      keep: a predicate for the existing events to keep, given step and tag.
     """
 
-    def __init__(self, workdir: buckets.Path, wanted: Callable[[int, str], bool]):
+    def __init__(self, workdir: buckets.Path, keep: Callable[[int, str], bool]):
         path = workdir / NAME
-        kept = [record for record, event in read(path) if _is_wanted(event, wanted)] if path.exists() else []
-        first = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._file = buckets.create(path, b"".join(kept) or first)
+        records = read(path) if path.exists() else ()
+        kept = [
+            record
+            for record, event in records
+            if all(keep(event.step, value.tag) for value in event.summary.value)
+        ]
+        header = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._file = buckets.create(path, b"".join(kept) or header)
 
-    def figures(self, step: int, figures: dict[str, float]) -> None:
-        """Writes figures by name."""
-        for name, value in figures.items():
-            shown = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-            self._file.write(_record(Event(wall_time=time.time(), step=step, summary=shown)))
+    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Writes metrics by name."""
+        for name, value in metrics.items():
+            self._write(step, Summary.Value(tag=name, simple_value=value))
 
     def picture(self, step: int, picture: np.ndarray, png: bytes) -> None:
         """Writes a picture ``[height, width, 3]``, encoded as `png`."""
         height, width, _ = picture.shape
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-        shown = Summary(value=[Summary.Value(tag=PICTURE, image=image)])
-        self._file.write(_record(Event(wall_time=time.time(), step=step, summary=shown)))
+        self._write(step, Summary.Value(tag=PICTURE, image=image))
+
+    def _write(self, step: int, value: Summary.Value) -> None:
+        self._file.write(_record(Event(wall_time=time.time(), step=step, summary=Summary(value=[value]))))
 
     def flush(self) -> None:
-        """Returns when everything is on disk."""
+        """Blocks until everything is on disk."""
         self._file.flush()
 
     def upload(self) -> None:
-        """Returns when everything is in the bucket, if the file is in one."""
+        """Blocks until everything is in the bucket, if the file is in one."""
         self._file.upload()
 
     def close(self) -> None:
-        """Writes out everything and closes the file."""
+        """Flushes and closes the file."""
         self._file.close()
 
 
@@ -74,22 +80,17 @@ def _checksum(data: bytes) -> bytes:
 
 
 def read(path: buckets.Path) -> Iterator[tuple[bytes, Event]]:
-    """Yields the records of a file and the events in them, up to the first that a crash cut off."""
+    """Yields the records of a file and their events, up to the first one truncated by a crash."""
     data, start = path.read_bytes(), 0
     while start + _LENGTH <= len(data):
         (length,) = struct.unpack_from("<Q", data, start)
-        begin = start + _LENGTH + _CHECKSUM
-        end = begin + length + _CHECKSUM
+        content = start + _LENGTH + _CHECKSUM
+        end = content + length + _CHECKSUM
         if end > len(data):
             return
         try:
-            event = Event.FromString(data[begin : begin + length])
-        except DecodeError:  # after a power failure there may be anything
+            event = Event.FromString(data[content : content + length])
+        except DecodeError:  # possible after a power failure
             return
         yield data[start:end], event
         start = end
-
-
-def _is_wanted(event: Event, wanted: Callable[[int, str], bool]) -> bool:
-    tags = [value.tag for value in event.summary.value]
-    return all(wanted(event.step, tag) for tag in tags)

@@ -27,7 +27,7 @@ def test_a_run_directory_belongs_to_its_config(tmp_path):
         claim(workdir, config)
 
 
-def test_a_run_that_never_got_anywhere_is_free(tmp_path):
+def test_a_run_without_checkpoints_can_be_replaced(tmp_path):
     config = default.get_config()
     claim(tmp_path, config)
     config.model.width = 48
@@ -35,14 +35,14 @@ def test_a_run_that_never_got_anywhere_is_free(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["model"]["width"] == 48
 
 
-def test_a_run_killed_while_writing_its_first_file_is_free(tmp_path):
+def test_a_run_killed_while_writing_its_first_file_can_be_replaced(tmp_path):
     claim(tmp_path, default.get_config())
     (tmp_path / "config.json").rename(tmp_path / "config.new")
     claim(tmp_path, default.get_config())
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "lock"}
 
 
-def test_a_damaged_config_and_a_file_are_named(tmp_path):
+def test_a_damaged_config_and_a_file_are_refused(tmp_path):
     (tmp_path / "checkpoints/last/1").mkdir(parents=True)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
@@ -51,28 +51,28 @@ def test_a_damaged_config_and_a_file_are_named(tmp_path):
         claim(tmp_path / "config.json", default.get_config())
 
 
-def test_a_directory_of_something_else_is_refused(tmp_path):
+def test_a_directory_that_is_not_a_run_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("...")
     with pytest.raises(ValueError, match=r"not empty and has no config\.json"):
         claim(tmp_path, default.get_config())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_directory_that_cannot_be_made_is_named():
+def test_a_directory_that_cannot_be_created_is_reported():
     with pytest.raises(ValueError, match=r"--workdir \(=/proc/run\) cannot be written to"):
         claim("/proc/run", default.get_config())
 
 
-def test_a_second_run_is_refused_and_told_who_is_there(tmp_path):
+def test_a_second_run_is_refused_with_the_process_of_the_first(tmp_path):
     refused = pytest.raises(ValueError, match=rf"another run \(process {os.getpid()} on .*\) is writing to")
     with directory.hold(tmp_path), refused:
         claim(tmp_path, default.get_config())
     claim(tmp_path, default.get_config())
 
 
-def test_a_killed_run_leaves_the_directory_free(tmp_path):
+def test_a_killed_run_releases_the_directory(tmp_path):
     script = (
-        "import os, signal; from configs import default; from hrnet_jax.running import directory\n"
+        "import os, signal; from configs import default; from hrnet_jax.run import directory\n"
         f"held = directory.hold({os.fspath(tmp_path)!r})\n"
         f"directory.claim({os.fspath(tmp_path)!r}, default.get_config())\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -17,7 +17,7 @@ def wait_for(condition):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_noted_and_the_next_step_not_taken(number, capfd):
+def test_a_signal_stops_the_run_before_the_next_step(number, capfd):
     before = signal.getsignal(number)
     with interruption.listen() as stop_signal:
         assert not stop_signal.should_stop(1)
@@ -31,7 +31,7 @@ def test_a_signal_is_noted_and_the_next_step_not_taken(number, capfd):
     assert "stopping after this step" in capfd.readouterr().err
 
 
-def test_a_second_signal_of_the_system_changes_nothing():
+def test_a_second_sigterm_has_no_effect():
     with interruption.listen() as stop_signal:
         os.kill(os.getpid(), signal.SIGTERM)
         wait_for(lambda: stop_signal.requested)
@@ -40,10 +40,10 @@ def test_a_second_signal_of_the_system_changes_nothing():
         assert stop_signal.should_stop(1)
 
 
-def test_a_second_interrupt_ends_it_even_where_python_does_not_listen():
-    """The main thread is in a call to C, as while XLA compiles, that no signal interrupts."""
+def test_a_second_ctrl_c_ends_the_program_even_in_a_call_to_c():
+    """The main thread is in a call to C that no signal interrupts, as when XLA compiles."""
     script = (
-        "import ctypes; from hrnet_jax.running import interruption\n"
+        "import ctypes; from hrnet_jax.run import interruption\n"
         "with interruption.listen():\n"
         "    print('on', flush=True)\n"
         "    libc = ctypes.CDLL(None)\n"
@@ -55,8 +55,8 @@ def test_a_second_interrupt_ends_it_even_where_python_does_not_listen():
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGINT)
     assert process.stderr.readline() + process.stderr.readline() == (
-        "\nstopping after this step, with a checkpoint; Ctrl-C stops at once\n"
+        "\nstopping after this step, with a checkpoint; Ctrl-C stops immediately\n"
     )
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1] == "stopped at once; what is saved is whole\n"
+    assert process.communicate(timeout=60)[1] == "stopped immediately; saved checkpoints are intact\n"
     assert process.returncode == interruption.KILLED + signal.SIGINT

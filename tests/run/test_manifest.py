@@ -35,26 +35,28 @@ def entry(**changes):
     return other
 
 
-def test_every_start_is_an_entry(tmp_path):
+def test_every_start_adds_an_entry(tmp_path):
     assert manifest.add(tmp_path, entry()) == []
     assert manifest.add(tmp_path, entry(step=5, time="later", host="b", command=["python"])) == []
     assert [start["step"] for start in manifest.read(tmp_path)] == [0, 5]
     assert json.loads((tmp_path / "manifest.json").read_text())["starts"][0] == ENTRY
 
 
-def test_what_can_change_a_result_is_told_against_the_first_start(tmp_path):
+def test_differences_from_the_first_start_are_reported(tmp_path):
     manifest.add(tmp_path, entry())
     manifest.add(tmp_path, entry(devices__count=4))
     assert manifest.add(tmp_path, entry(versions__jax="0.12.0", environment__JAX_ENABLE_X64="1")) == [
-        "environment.JAX_ENABLE_X64 was not there and is 1",
+        "environment.JAX_ENABLE_X64 was None and is 1",
         "versions.jax was 0.10.2 and is 0.12.0",
     ]
 
 
-def test_other_data_are_refused_and_leave_the_manifest_as_it_was(tmp_path):
+def test_other_data_are_refused_and_the_manifest_is_unchanged(tmp_path):
     manifest.add(tmp_path, entry())
     before = (tmp_path / "manifest.json").read_bytes()
-    with pytest.raises(ValueError, match=r"data are not those .* \(data\.val2017 was bb and is cc\): give those"):
+    with pytest.raises(
+        ValueError, match=r"was started with other data \(data\.val2017 was bb and is cc\): give those"
+    ):
         manifest.add(tmp_path, entry(data__val2017="cc"))
     assert (tmp_path / "manifest.json").read_bytes() == before
 
@@ -79,7 +81,7 @@ def test_other_data_are_refused_and_leave_the_manifest_as_it_was(tmp_path):
         ),
     ],
 )
-def test_a_damaged_manifest_is_named(tmp_path, content):
+def test_a_damaged_manifest_is_reported_with_its_path(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json is damaged .*: delete it"):
         manifest.add(tmp_path, entry())
@@ -109,26 +111,26 @@ def photo_changed(split):
     path.write_bytes(content)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "manifest.json")
     with pytest.raises(OSError, match=r"manifest\.json cannot be read: it is no regular file"):
         manifest.read(tmp_path)
 
 
-def test_the_beginning_counts_between_starts_at_the_same_step():
-    begun = entry(state="0a")
-    assert manifest.compare(begun, entry(state="0b")) == ["state was 0a and is 0b"]
-    assert manifest.compare(begun, entry(state="0b", step=5)) == []
+def test_states_are_compared_between_starts_at_the_same_step():
+    start = entry(state="0a")
+    assert manifest.compare(start, entry(state="0b")) == ["state was 0a and is 0b"]
+    assert manifest.compare(start, entry(state="0b", step=5)) == []
 
 
-def test_secrets_of_the_environment_are_not_written():
+def test_secrets_in_the_environment_are_not_written():
     kept = {"XLA_FLAGS": "--a", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2", "OMP_NUM_THREADS": "1"}
     secret = {"TF_TOKEN_x": "1", "TF_VAR_db_password": "2", "JAX_API_KEY": "3", "AWS_SECRET": "4", "HOME": "/root"}
     assert manifest.environment(kept | secret) == kept
 
 
 @pytest.mark.parametrize("change", [skeleton_unpaired, area_changed, box_moved, photo_changed])
-def test_data_that_train_or_score_otherwise_have_another_digest(made_up_records, tmp_path, change):
+def test_changed_data_have_another_digest(made_up_records, tmp_path, change):
     split = tmp_path / "val2017"
     shutil.copytree(made_up_records / "val2017", split)
     before = manifest.digest(records.open_split(split))

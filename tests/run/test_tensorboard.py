@@ -6,24 +6,24 @@ from tensorboardX.record_writer import masked_crc32c
 from hrnet_jax.run import tensorboard
 
 
-def everything(step, tag):
+def keep_all(step, tag):
     return True
 
 
-def shown(path):
+def events(path):
     return [(e.step, v.tag, v.simple_value) for _, e in tensorboard.read(path) for v in e.summary.value]
 
 
-def written(workdir, steps, wanted=everything):
-    events = tensorboard.Events(workdir, wanted)
+def written(workdir, steps, keep=keep_all):
+    events = tensorboard.Events(workdir, keep)
     for step in steps:
-        events.figures(step, {"loss": step / 4, "pck": 1.0})
+        events.metrics(step, {"loss": step / 4, "pck": 1.0})
     events.close()
     return workdir / tensorboard.NAME
 
 
-def test_the_file_is_what_tensorboard_reads(tmp_path):
-    """Length, its checksum, the event, its checksum, as TensorFlow's record files have them; the version first."""
+def test_the_file_has_tensorboards_format(tmp_path):
+    """Length, its checksum, event and its checksum as in TensorFlow's record files. The version comes first."""
     data = written(tmp_path, [3]).read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     assert struct.unpack_from("<I", data, 8)[0] == masked_crc32c(data[:8])
@@ -32,10 +32,10 @@ def test_the_file_is_what_tensorboard_reads(tmp_path):
     assert first.file_version == "brain.Event:2"
 
 
-def test_starting_again_keeps_what_is_wanted_and_the_order(tmp_path):
+def test_restarting_keeps_selected_events_in_order(tmp_path):
     written(tmp_path, [1, 2, 3])
     path = written(tmp_path, [3], lambda step, tag: step <= 2 and (step, tag) != (2, "pck"))
-    assert shown(path) == [
+    assert events(path) == [
         (1, "loss", 0.25),
         (1, "pck", 1.0),
         (2, "loss", 0.5),
@@ -46,15 +46,15 @@ def test_starting_again_keeps_what_is_wanted_and_the_order(tmp_path):
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_a_file_that_was_cut_off_is_read_up_to_there(tmp_path, cut):
+def test_a_truncated_file_is_read_up_to_the_damage(tmp_path, cut):
     path = written(tmp_path, [1, 2])
-    whole = shown(path)
+    whole = events(path)
     path.write_bytes(path.read_bytes()[:-cut])
-    assert shown(path) == whole[: len(shown(path))] and 2 <= len(shown(path)) < 4
+    assert events(path) == whole[: len(events(path))] and 2 <= len(events(path)) < 4
 
 
-def test_rubbish_at_the_end_is_left_out(tmp_path):
+def test_garbage_at_the_end_is_ignored(tmp_path):
     path = written(tmp_path, [1])
-    whole = shown(path)
+    whole = events(path)
     path.write_bytes(path.read_bytes() + struct.pack("<QI", 5, 0) + b"\xff" * 9)
-    assert shown(path) == whole
+    assert events(path) == whole
