@@ -56,7 +56,7 @@ def run() -> None:
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.val_split)
     if _WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, config, _decides)
-    found = source if state_dict.is_file_of_pytorch(source) else checkpoint.find(source)
+    found = source if state_dict.is_torch_file(source) else checkpoint.find(source)
     if out.exists() and not out.is_dir():
         raise ValueError(f"`--out` (={out}) is a file: give a directory")
     if distributed.is_primary():

@@ -43,7 +43,7 @@ def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
     run(tiny, tmp_path / "new" / "w4")
     said = capsys.readouterr().out
     assert "tensors loaded into HRNet-W4 (17 joints, reads RGB)" in said
-    assert "its 17 joints are taken for those of 'coco'" in said and "taken to read RGB" in said
+    assert "assuming the 17 joints of 'coco'" in said and "assuming RGB input" in said
     weights = loading.read(tmp_path / "new" / "w4")
     made_weights.assert_equal(weights.tensors, made_weights.tensors())
     assert weights.description == TINY
@@ -54,20 +54,20 @@ def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
 def test_what_is_told_is_not_assumed(tiny, tmp_path, capsys):
     run(tiny, tmp_path / "a", "--colors", "BGR", "--skeleton", "coco")
     run(tmp_path / "a", tmp_path / "b")
-    assert "taken" not in capsys.readouterr().out
+    assert "assuming" not in capsys.readouterr().out
     assert loading.read(tmp_path / "b").description == described(colors="BGR")
-    assert "reads BGR; leave --colors away" in mistake(capsys, tmp_path / "a", "--colors", "RGB")
+    assert "reads BGR; leave out --colors" in mistake(capsys, tmp_path / "a", "--colors", "RGB")
     assert "made for 17 other joints" in mistake(capsys, tmp_path / "a", "--skeleton", "mpii")
 
 
 @pytest.mark.parametrize("head", ["keypoint_head.", "head."])
 def test_mmposes_networks(tmp_path, capsys, head):
-    theirs = {
+    foreign = {
         (head if name.startswith(loading.HEADS) else "backbone.") + name: x
         for name, x in made_weights.tensors().items()
     }
     path = made_weights.file(
-        tmp_path / "mmpose.safetensors", theirs | {"data_preprocessor.mean": np.ones(3, "f4")}
+        tmp_path / "mmpose.safetensors", foreign | {"data_preprocessor.mean": np.ones(3, "f4")}
     )
     assert "reads RGB" in mistake(capsys, path, "--colors", "BGR")
     run(path, tmp_path / "new")
@@ -80,10 +80,10 @@ def test_mmposes_networks(tmp_path, capsys, head):
 
 def test_mmposes_simple_baseline_reads_rgb(tmp_path):
     arrays = {name: x for name, x in made_weights.tensors(BASELINE).items() if x.size < 20_000}
-    theirs = {("head." if n.startswith(loading.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
-    theirs |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
-    weights = loading.read(made_weights.file(tmp_path / "mmpose.safetensors", theirs))
-    assert convert._described(weights, None, None) == described(BASELINE, colors="RGB")
+    foreign = {("head." if n.startswith(loading.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
+    foreign |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
+    weights = loading.read(made_weights.file(tmp_path / "mmpose.safetensors", foreign))
+    assert convert._describe(weights, None, None) == described(BASELINE, colors="RGB")
 
 
 def test_mistakes_leave_nothing_behind(tiny, tmp_path, capsys):
@@ -107,8 +107,8 @@ def test_what_is_there_is_not_touched(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine").write_text("precious")
     monkeypatch.setattr(loading, "read", lambda _: pytest.fail("worked before looking"))
     assert "exists: delete it, or give another name" in mistake(capsys, tmp_path / "x.pth", target="mine")
-    assert "mine is not a directory" in mistake(capsys, tmp_path / "x.pth", target="mine/new")
-    assert "only read" in mistake(capsys, tmp_path / "x.pth", target="new.safetensors")
+    assert "mine is not a writable directory" in mistake(capsys, tmp_path / "x.pth", target="mine/new")
+    assert "can only be read" in mistake(capsys, tmp_path / "x.pth", target="new.safetensors")
     assert (tmp_path / "mine").read_text() == "precious"
 
 
@@ -140,7 +140,7 @@ def test_partly_taken_weights_are_a_checkpoint_of_the_whole(tmp_path, capsys):
 @pytest.mark.parametrize("name", made_weights.PUBLISHED)
 def test_the_published_networks_are_known_and_their_tensors_kept_in_order(shared, name):
     arrays = made_weights.listed(shared / f"conformance/net_{name}_256x192.keys.json")
-    description = convert._described(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+    description = convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
     assert description["joints"] == COCO and description["colors"] == ("RGB" if "hrnet" in name else "BGR")
     assert list(convert._in_order({name: arrays[name] for name in sorted(arrays)})) == list(arrays)
 
@@ -159,19 +159,19 @@ def test_odd_shapes_are_no_network(shape):
     arrays = dict.fromkeys(made_weights.tensors(), np.ones(shape, "f4"))
     loading.infer(arrays)
     with pytest.raises(ValueError, match=r"neither an HRNet nor a SimpleBaseline|has no head|finds 0 joints"):
-        convert._described(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+        convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
 
 
 def test_a_published_network_with_other_stages_is_not_whole():
     def check(**changes):
-        convert._check_whole(Weights("x.pth", {}, {**loading.infer(made_weights.tensors()), **changes}))
+        convert._check_complete(Weights("x.pth", {}, {**loading.infer(made_weights.tensors()), **changes}))
 
     published = {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
     check(**published)
     check()
     check(**published | {"units": [1, 3, 3], "joints": COCO})  # one of ours says what it is
     with pytest.raises(
-        ValueError, match=r"not a whole HRNet-W32: `units` is \[1, 3, 3\], not \[1, 4, 3\].*--partial"
+        ValueError, match=r"not a complete HRNet-W32: `units` is \[1, 3, 3\], not \[1, 4, 3\].*--partial"
     ):
         check(**published | {"units": [1, 3, 3]})
 
@@ -238,11 +238,11 @@ def test_old_files_come_out_as_todays_with_counters_of_zero(torch, tmp_path):
 
 def test_mmposes_file_comes_out_under_the_releases_names(torch, tmp_path):
     arrays = made_weights.tensors()
-    theirs = {
+    foreign = {
         ("head." if n.startswith("final") else "backbone.") + n: x
         for n, x in made_weights.as_torch(torch, arrays).items()
     }
-    torch.save({"meta": {}, "state_dict": theirs}, tmp_path / "mmpose.pth")
+    torch.save({"meta": {}, "state_dict": foreign}, tmp_path / "mmpose.pth")
     convert.convert(tmp_path / "mmpose.pth", tmp_path / "new.pth")
     exported = torch.load(tmp_path / "new.pth", weights_only=True)
     assert list(exported) == list(twin_of(TINY).state_dict())
@@ -278,8 +278,6 @@ def test_heatmaps_are_pytorchs(torch, tmp_path):
     """What is exported computes the same there."""
     import jax
 
-    from hrnet_jax import models
-
     made_weights.file(tmp_path / "x.safetensors", made_weights.tensors())
     convert.convert(tmp_path / "x.safetensors", tmp_path / "ours")
     convert.convert(tmp_path / "ours", tmp_path / "x.pth")
@@ -287,12 +285,11 @@ def test_heatmaps_are_pytorchs(torch, tmp_path):
     network = twin_of(TINY).eval()
     network.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
     variables, _, _ = checkpoint.read_weights(tmp_path / "ours")
-    fields = {name: value for name, value in TINY.items() if name != "joints"}
     for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
         with jax.enable_x64(dtype == np.float64), torch.no_grad():
-            model = models.create(fields, len(COCO), dtype=jax.numpy.dtype(dtype))
+            model = loading.build(TINY, dtype=jax.numpy.dtype(dtype))
             cast = jax.tree.map(lambda x: x.astype(dtype), variables)  # noqa: B023
             ours = jax.jit(model.apply)(cast, images.astype(dtype))
             given = torch.from_numpy(images.astype(dtype).transpose(0, 3, 1, 2).copy())
-            theirs = network.to(given.dtype)(given).numpy().transpose(0, 2, 3, 1)
-        assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()
+            expected = network.to(given.dtype)(given).numpy().transpose(0, 2, 3, 1)
+        assert np.abs(np.asarray(ours) - expected).max() <= tolerance * np.abs(expected).max()

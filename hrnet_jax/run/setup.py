@@ -151,7 +151,7 @@ def first_state(run: Run) -> training.TrainState:
     variables = training.init_variables(run.model, tuple(config.image_size), config.seed)
     if config.init_from:
         weights, description = loading.read(config.init_from), checkpoint.describe(config)
-        variables, report = loading.initialize(variables, weights, description, spare=loading.HEADS)
+        variables, report = loading.initialize(variables, weights, description, allow_missing=loading.HEADS)
         distributed.log_once(f"{config.init_from}: {report}")
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh, config.fsdp)
 

@@ -26,27 +26,27 @@ def layer_names(count):
     return ["conv1", "layer1.0.conv1", "layer1.0.conv2", *inner, "final_layer"][:count]
 
 
-def made_section(name, deviations, tolerance, yardsticks):
+def made_section(name, deviations, tolerance, noise_floors):
     rows = [
         {
             "name": layer,
             "kind": "Conv",
             "shape": [2, 64, 8, 6],
             "deviation": value,
-            "own": value,
-            "yardstick": other,
+            "isolated": value,
+            "noise_floor": other,
         }
-        for layer, value, other in zip(layer_names(len(deviations)), deviations, yardsticks, strict=True)
+        for layer, value, other in zip(layer_names(len(deviations)), deviations, noise_floors, strict=True)
     ]
-    past = [i for i, value in enumerate(deviations) if isinstance(value, str) or (value or 0) > tolerance]
+    above = [i for i, value in enumerate(deviations) if isinstance(value, str) or (value or 0) > tolerance]
     largest = max(
         rows,
         key=lambda row: float("inf") if isinstance(row["deviation"], str) else row["deviation"] or 0,
         default={},
     )
-    first = {"index": past[0], **{key: rows[past[0]][key] for key in ("name", "deviation")}} if past else None
+    first = {"index": above[0], **{key: rows[above[0]][key] for key in ("name", "deviation")}} if above else None
     return {
-        **{"name": name, "title": TITLES[name], "tolerance": tolerance, "held": not past, "rows": rows},
+        **{"name": name, "title": TITLES[name], "tolerance": tolerance, "held": not above, "rows": rows},
         **{"first": first, "worst": largest.get("deviation"), "worst_name": largest.get("name")},
     }
 
@@ -59,13 +59,13 @@ def made_run(precision="float64", rows=24, changes=None):
         deviations = [rounding * (1 + i / 4) for i in range(rows)]
         for i, value in (changes or {}).get(name, {}).items():
             deviations[i] = value
-        yardsticks = [None if precision == "float64" else rounding * (2 + i / 2) for i in range(rows)]
-        sections.append(made_section(name, deviations, 1e6 * rounding, yardsticks))
+        noise_floors = [None if precision == "float64" else rounding * (2 + i / 2) for i in range(rows)]
+        sections.append(made_section(name, deviations, 1e6 * rounding, noise_floors))
     return {"precision": precision, "held": all(s["held"] for s in sections), "sections": sections, "steps": STEPS}
 
 
 STEPS = {
-    **{"ours": [0.5, 0.25, 0.125], "theirs": [0.5, 0.25, 0.125], "deviation": [0.0, 1e-12, 1e-5]},
+    **{"ours": [0.5, 0.25, 0.125], "reference": [0.5, 0.25, 0.125], "deviation": [0.0, 1e-12, 1e-5]},
     **{"tolerance": [1e-8, 1e-8, 1e-3], "drift": [1e-15, 1e-12, 1e-7], "held": True},
 }
 
@@ -210,27 +210,27 @@ def test_a_held_comparison_says_so_and_how_close_it_was(show):
 def test_the_first_divergence_is_named_between_its_neighbours(show):
     tab = show(diverged())
     name = layer_names(24)[FAULT]
-    assert tab.locator("#verdict h2").inner_text() == f"First past 1e-10: {name}, 0.31, evaluation mode"
-    assert "Born here" in tab.locator("#verdict").inner_text()
-    assert tab.locator(".around .name").all_inner_texts() == layer_names(24)[FAULT - 2 : FAULT + 3]
-    assert tab.locator(".around .first .name").inner_text() == name
-    assert tab.locator("#plot-evaluation .first text").text_content() == f"first past 1e-10: {name}, 0.31"
+    assert tab.locator("#verdict h2").inner_text() == f"First above 1e-10: {name}, 0.31, evaluation mode"
+    assert "Introduced here" in tab.locator("#verdict").inner_text()
+    assert tab.locator(".neighbours .name").all_inner_texts() == layer_names(24)[FAULT - 2 : FAULT + 3]
+    assert tab.locator(".neighbours .first .name").inner_text() == name
+    assert tab.locator("#plot-evaluation .first text").text_content() == f"first above 1e-10: {name}, 0.31"
     assert tab.locator("#plot-training .first").count() == 0
 
 
 def test_a_divergence_from_before_is_called_inherited(show):
     report = diverged()
-    report["runs"][0]["sections"][0]["rows"][FAULT]["own"] = 2e-16
+    report["runs"][0]["sections"][0]["rows"][FAULT]["isolated"] = 2e-16
     verdict = show(report).locator("#verdict").inner_text()
-    assert "Inherited: fed" in verdict and "this layer alone deviates by 2.0e-16" in verdict
+    assert "Propagated: with" in verdict and "this layer deviates by 2.0e-16." in verdict
 
 
 def test_losses_that_part_are_named(show):
     run = made_run()
     run |= {"held": False, "steps": STEPS | {"deviation": [0.0, 0.02, "nan"], "held": False}}
     tab = show(made_report(run))
-    assert "Losses part at step 2: 0.02, 1e-8 allowed" in tab.locator("#verdict").inner_text()
-    assert tab.locator("#steps .point.past").count() == 1
+    assert "Losses differ at step 2: 0.02, 1e-8 allowed" in tab.locator("#verdict").inner_text()
+    assert tab.locator("#steps .point.above").count() == 1
     assert tab.locator("#steps .point.nonfinite").count() == 1
 
 
@@ -238,7 +238,7 @@ def test_missing_rows_are_named(show):
     run = made_run(changes={"statistics": {4: None, 9: None}}) | {"held": False}
     run["sections"][3]["held"] = False
     verdict = show(made_report(run)).locator("#verdict h2").inner_text()
-    assert verdict == f"2 missing in {TITLES['statistics']}, the first of them {layer_names(24)[4]}"
+    assert verdict == f"2 missing in {TITLES['statistics']}, first {layer_names(24)[4]}"
 
 
 def test_every_row_has_its_point(show):
@@ -247,7 +247,7 @@ def test_every_row_has_its_point(show):
         assert tab.locator(f"#plot-{name} .point").count() == 40
     assert tab.locator("#plot-evaluation .part").all_text_contents()[-3:] == ["stage3", "stage4", "stage5"]
     assert tab.locator("#steps .point").count() == 3 * 3
-    assert tab.locator("#sweep tbody svg").count() == len(TITLES)
+    assert tab.locator("#overview tbody svg").count() == len(TITLES)
 
 
 def test_what_is_no_power_of_ten_has_its_own_lane(show):
@@ -271,7 +271,7 @@ def test_sections_without_rows_and_runs_without_steps_are_shown_as_such(show):
     run = made_run() | {"steps": None}
     run["sections"] = [made_section(name, [], 1e-9, []) for name in TITLES]
     tab = show(made_report(run))
-    assert "nothing was compared here" in tab.locator("#plot-evaluation").inner_text()
+    assert "no rows to compare" in tab.locator("#plot-evaluation").inner_text()
     assert tab.locator(".chart").count() == 0
     assert "Held" in show(made_report()).locator("#verdict").inner_text()
     assert "Held" in show(made_report(run | {"sections": []})).locator("#verdict").inner_text()
@@ -315,18 +315,18 @@ def test_precisions_are_told_apart(show):
     tab = show(made_report(*runs))
     assert tab.locator("#verdict h2").inner_text().endswith("inf, gradients, at default")
     assert "Held at float64, highest and bfloat16." in tab.locator("#verdict").inner_text()
-    assert tab.locator("#sweep tbody svg").count() == len(TITLES) * len(PRECISIONS)
+    assert tab.locator("#overview tbody svg").count() == len(TITLES) * len(PRECISIONS)
     tabs = tab.get_by_role("tab")
     assert tabs.count() == 4 and tabs.nth(2).get_attribute("aria-selected") == "true"
     tabs.nth(0).click()
     assert tabs.nth(0).get_attribute("aria-selected") == "true"
-    assert tab.locator("#plot-evaluation .yardstick").count() == 0
+    assert tab.locator("#plot-evaluation .noise_floor").count() == 0
     tab.keyboard.press("ArrowRight")
     assert tabs.nth(1).evaluate("tab => tab === document.activeElement")
-    assert tab.locator("#plot-evaluation path.yardstick").is_visible()
+    assert tab.locator("#plot-evaluation path.noise_floor").is_visible()
     tab.locator(".key", has_text="PyTorch").click()
-    assert not tab.locator("#plot-evaluation path.yardstick").is_visible()
-    tab.locator("#sweep button", has_text="bfloat16").first.click()
+    assert not tab.locator("#plot-evaluation path.noise_floor").is_visible()
+    tab.locator("#overview button", has_text="bfloat16").first.click()
     assert tabs.nth(3).get_attribute("aria-selected") == "true"
 
 
@@ -347,7 +347,7 @@ def test_rows_are_filtered_and_sorted(show):
     assert tab.locator("#rows th.deviation").get_attribute("aria-sort") == "ascending"
     tab.locator("#rows th.name button").click()
     assert names(tab) == sorted(layer_names(24))
-    tab.locator("#past").check()
+    tab.locator("#above").check()
     assert names(tab) == sorted(layer_names(24)[i] for i in (3, 4, 5))
     tab.locator("#section").select_option("training")
     assert names(tab) == []

@@ -42,7 +42,7 @@ def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
     """The authors' and timm's ImageNet HRNets have these names; they differ as they are known to."""
     arrays = made_weights.listed(shared / "conformance/imagenet_hrnet_w32.keys.json")
     assert "final_layer: not in the checkpoint (2 tensors)" in complaint(arrays, None, into=W32)
-    variables, report = put(arrays, None, into=W32, spare=loading.HEADS)
+    variables, report = put(arrays, None, into=W32, allow_missing=loading.HEADS)
     assert groups(report) == [
         ("newly initialised", "2", "final_layer"),
         ("not used", "78", "stage4.2.fuse_layers"),
@@ -63,7 +63,7 @@ def test_torchvisions_resnet_is_a_trunk():
     arrays = made_weights.tensors(BASELINE)
     trunk = {name: x for name, x in arrays.items() if not name.startswith(loading.HEADS)}
     classifier = {"fc.weight": np.ones((10, 2048), np.float32), "fc.bias": np.ones(10, np.float32)}
-    _, report = put(trunk | classifier, None, into=BASELINE, spare=loading.HEADS)
+    _, report = put(trunk | classifier, None, into=BASELINE, allow_missing=loading.HEADS)
     assert groups(report) == [
         ("newly initialised", "18", "deconv_layers"),
         ("newly initialised", "2", "final_layer"),
@@ -83,19 +83,19 @@ def test_the_published_names_are_all_loaded(shared, name):
 
 def test_a_head_for_other_joints_is_newly_initialised_and_says_so():
     arrays, mpii = made_weights.tensors(), described(joints=MPII)
-    variables, report = put(arrays, into=mpii, spare=loading.HEADS)
+    variables, report = put(arrays, into=mpii, allow_missing=loading.HEADS)
     assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
     assert "final_layer: made for 17 other joints (nose, left_eye, right_eye, and 14 more)" in str(report)
     head = made_weights.fresh(mpii)["params"]["final_layer"]
     made_weights.assert_equal(variables["params"]["final_layer"], head)
-    assert "made for 17 joints, not 16" in str(put(arrays, None, into=mpii, spare=loading.HEADS)[1])
+    assert "made for 17 joints, not 16" in str(put(arrays, None, into=mpii, allow_missing=loading.HEADS)[1])
 
 
 def test_as_many_joints_of_other_names_are_other_joints():
     renamed = described(joints=[f"hoof {number}" for number in range(len(COCO))])
     message = complaint(made_weights.tensors(), into=renamed)
     assert "final_layer: made for 17 other joints (nose, " in message and "--config.init_from" in message
-    assert put(made_weights.tensors(), into=renamed, spare=loading.HEADS)[1].initialised
+    assert put(made_weights.tensors(), into=renamed, allow_missing=loading.HEADS)[1].initialised
     swapped = described(joints=[COCO[0], COCO[2], COCO[1], *COCO[3:]])
     assert "made for 17 other joints" in complaint(made_weights.tensors(), into=swapped)
 
@@ -119,7 +119,7 @@ def test_another_network_is_refused(network, changes, said):
         made_weights.tensors(network),
         network,
         into=changes if "name" in changes else {**network, **changes},
-        spare=loading.HEADS,
+        allow_missing=loading.HEADS,
     )
     assert said in message and "choose the config it was trained with" in message
 
@@ -153,7 +153,7 @@ BLOCK = "stage3.0.branches.1.0."
             lambda arrays: arrays | {"layer1.0.conv1.weight": np.ones((4, 4, 1))},
             "(4, 4, 1) there, (4, 4, 1, 1) here",
         ),
-        (lambda arrays: arrays | {"bn1.weight": np.ones(4, int)}, "bn1.weight (int64): not of floating-point"),
+        (lambda arrays: arrays | {"bn1.weight": np.ones(4, int)}, "bn1.weight (int64): not floating-point"),
         (lambda arrays: arrays | {"bn1.weight": np.array([1, np.nan, 1, 1], "f4")}, "bn1.weight: not finite"),
         (lambda arrays: arrays | {"bn1.bias": np.full(4, 1e300)}, "bn1.bias: not finite"),
         (lambda arrays: arrays | {"bn9.num_batches_tracked": np.array(1)}, "unknown to this network (1 tensor);"),
@@ -162,8 +162,8 @@ BLOCK = "stage3.0.branches.1.0."
 def test_what_does_not_fit_is_refused_and_partly_taken_when_asked(change, said):
     arrays = change(made_weights.tensors())
     assert said in complaint(arrays) and "--partial" in complaint(arrays)
-    assert said.split(" ")[0] in complaint(arrays, spare=loading.HEADS)
-    variables, report = put(arrays, spare=loading.ALL)
+    assert said.split(" ")[0] in complaint(arrays, allow_missing=loading.HEADS)
+    variables, report = put(arrays, allow_missing=loading.ALL)
     assert len(report.initialised) + len(report.extra) in (1, 12)
     assert len(report.loaded) + len(set(report.initialised) & set(arrays)) + len(report.extra) == len(arrays)
     before = loading.to_pytorch(made_weights.fresh(TINY))
@@ -185,12 +185,12 @@ def test_files_without_counters_are_whole_and_halved_ones_lose_them():
     assert sorted(old) == report.loaded and report.initialised == {}
     halved = {n: x.astype("f4") if n.endswith(COUNTER) else x for n, x in made_weights.tensors().items()}
     report = put(halved)[1]
-    assert sorted(old) == report.loaded and set(report.initialised.values()) == {"not a whole number"}
+    assert sorted(old) == report.loaded and set(report.initialised.values()) == {"not an integer"}
 
 
 def test_the_report_is_short():
     arrays = {name: x for name, x in made_weights.tensors().items() if "stage4" not in name}
-    lines = str(put(arrays, spare=loading.ALL)[1]).splitlines()
+    lines = str(put(arrays, allow_missing=loading.ALL)[1]).splitlines()
     assert len(lines) == 2 and len(lines[1]) < 200 and ", and " in lines[1]
 
 

@@ -31,12 +31,12 @@ def test_names_become_the_releases(name, release):
 
 def test_pytorchs_files_are_known_by_name_or_because_ours_are_folders(tmp_path):
     for name in ("x.pth", "x.pt", "x.bin", "x.pth.tar", "x.safetensors"):
-        assert state_dict.is_file_of_pytorch(tmp_path / name)
-    assert not state_dict.is_file_of_pytorch(tmp_path / "w32")
+        assert state_dict.is_torch_file(tmp_path / name)
+    assert not state_dict.is_torch_file(tmp_path / "w32")
     (tmp_path / "w32").write_bytes(b"")
     (tmp_path / "run.pth").mkdir()
-    assert state_dict.is_file_of_pytorch(tmp_path / "w32")
-    assert not state_dict.is_file_of_pytorch(tmp_path / "run.pth")
+    assert state_dict.is_torch_file(tmp_path / "w32")
+    assert not state_dict.is_torch_file(tmp_path / "run.pth")
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
@@ -214,7 +214,7 @@ def test_tensors_that_are_more_than_their_file_are_refused(torch, tmp_path):
     many = {"conv1.weight": torch.ones(1).expand(10**9)}, {f"conv{n}.weight": numbers for n in range(100)}
     for content in many:
         torch.save(content, tmp_path / "x.pth")
-        assert "some are the same numbers several times; save a copy" in refused(tmp_path / "x.pth")
+        assert "some share memory; save a copy" in refused(tmp_path / "x.pth")
 
 
 def test_two_networks_in_one_file_are_not_mixed(torch, tmp_path):
@@ -260,18 +260,18 @@ def test_brain_floats_are_the_upper_half_of_float32(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"data_offsets": [0, 4000]}, "'x' cannot lie at bytes 0 to 4000 of 16"),
+        ({"data_offsets": [0, 4000]}, "'x' of [4] F32 cannot lie at bytes 0 to 4000 of 16"),
         ({"data_offsets": [-16, 0]}, "cannot lie at bytes -16"),
         ({"data_offsets": [16, 0]}, "cannot lie"),
-        ({"data_offsets": [0, 8]}, r"cannot lie at bytes 0 to 8 of 16, being [4] F32"),
+        ({"data_offsets": [0, 8]}, "of [4] F32 cannot lie at bytes 0 to 8 of 16"),
         ({"data_offsets": [0.0, 16.0]}, "is not a whole safetensors file"),
         ({"data_offsets": [0]}, "is not a whole safetensors file"),
         ({"data_offsets": "all"}, "is not a whole safetensors file"),
-        ({"shape": [5]}, "being [5] F32"),
-        ({"shape": [-1, -4]}, "being [-1, -4] F32"),
+        ({"shape": [5]}, "of [5] F32 cannot lie"),
+        ({"shape": [-1, -4]}, "of [-1, -4] F32 cannot lie"),
         ({"shape": [2**62, 2**62]}, "cannot lie"),
         ({"shape": ["4"]}, "is not a whole safetensors file"),
-        ({"dtype": "F64"}, "being [4] F64"),
+        ({"dtype": "F64"}, "of [4] F64 cannot lie"),
         ({"dtype": "F8_E4M3"}, "'x' is of type 'F8_E4M3', not one of F64"),
     ],
 )
@@ -336,8 +336,8 @@ def test_targets_that_cannot_be_are_refused(tmp_path):
     for target, said in (
         ("file", "exists: delete it, or give another name"),
         ("broken", "exists"),
-        ("file/x.pth", "file is not a directory to write to"),
-        ("new.safetensors", "safetensors files are only read; give a name ending in .pth"),
+        ("file/x.pth", "file is not a writable directory"),
+        ("new.safetensors", "safetensors files can only be read; give a name ending in .pth"),
     ):
         with pytest.raises(ValueError, match=said):
             state_dict.check_target(tmp_path / target)
@@ -358,7 +358,7 @@ def test_nothing_half_written_stays(torch, tmp_path, monkeypatch, failure):
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path):
-    with state_dict.whole(tmp_path / "a" / "w32") as partial:
+    with state_dict.write_atomically(tmp_path / "a" / "w32") as partial:
         partial.mkdir()
         (partial / "file").write_text(json.dumps(1))
         assert not (tmp_path / "a" / "w32").exists()
