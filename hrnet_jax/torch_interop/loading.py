@@ -212,7 +212,11 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     unusable |= _unusable_counters(counters, tensors, unusable)
     wanted = {*own, *counters}
     loaded = sorted(wanted - unusable.keys())
-    extra = {name: _why_extra(name) for name in tensors if name not in wanted}
+    extra = {
+        name: next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
+        for name in tensors
+        if name not in wanted
+    }
     joints, colors = len(description["joints"]), description["colors"]
     network, notes = f"{models.title(description)} ({joints} joints, reads {colors})", []
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
@@ -265,10 +269,6 @@ def _unusable_counters(
         elif count.size != 1 or count.dtype.kind not in "iu":
             reasons[name] = "not an integer"
     return reasons
-
-
-def _why_extra(name: str) -> str:
-    return next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
 
 
 def _check_network(weights: Weights, description: Mapping[str, Any]) -> None:

@@ -63,9 +63,6 @@ class Weights:
 class _Ignored:
     """Placeholder for an unneeded object in a file. It takes any arguments and does nothing."""
 
-    def __new__(cls, *_: Any) -> "_Ignored":
-        return super().__new__(cls)
-
     def __init__(self, *_: Any) -> None:
         pass
 

@@ -35,7 +35,7 @@ def test_nan_gives_a_deviation_of_nan(sampled):
     assert not measured.deviation(reference, expected)
 
 
-def test_samples_reach_from_the_first_to_the_last():
+def test_samples_include_the_first_and_the_last_value():
     array = draw(7, 5)
     kept = measured.sample(array, 4)
     np.testing.assert_array_equal(kept.samples, array.ravel()[[0, 11, 22, 34]])

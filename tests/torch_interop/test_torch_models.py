@@ -237,7 +237,7 @@ def test_build_follows_the_configuration():
         torch_models.build(config)
 
 
-def test_without_torch_the_error_says_what_to_install(monkeypatch):
+def test_without_torch_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "hrnet_jax.torch_interop.torch_models")
     with pytest.raises(ImportError, match="pip install torch"):
