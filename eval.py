@@ -41,7 +41,7 @@ def main() -> None:
     evaluation = task.evaluation(trained=False)
     if WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, CONFIG.value, configuration.is_of_network)  # pyright: ignore[reportArgumentType]
-    found = source if state_dict.is_file_of_pytorch(source) else checkpoint_files.find(source)
+    found = source if state_dict.is_torch_file(source) else checkpoint_files.find(source)
     distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
     predictions = predict(task, evaluation, found)
     if distributed.is_primary():

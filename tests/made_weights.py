@@ -1,4 +1,4 @@
-"""Weights of a tiny network as other programs keep them, and Hugging Face's file format."""
+"""Weights of a tiny network in the formats of other programs."""
 
 import functools
 import json
@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import reference
 from flax import linen as nn
+from ml_collections import ConfigDict
 
+from configs import default
 from hrnet_jax import models, skeletons, training
 from hrnet_jax.torch_interop import loading, state_dict
 
@@ -19,16 +21,20 @@ W32 = TINY | {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
 BASELINE = {"name": "simple_baseline", "depth": 50, "colors": "BGR", "joints": COCO}
 
 PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
-"""Networks of which the reference data list the names and shapes of all tensors."""
+"""Networks with a list of all tensor names and shapes in the reference data."""
+
+
+def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
+    """Returns the configuration of a tiny HRNet with these fields, or of a SimpleBaseline."""
+    config = default.get_config()
+    config.image_size, config.model = image_size, getattr(default, name)()
+    if name == "hrnet":
+        config.model.update({"width": 4, "stem": 4, "units": (1, 1, 1), "blocks": 1} | fields)
+    return config
 
 
 def described(network: Mapping = TINY, **changes) -> dict:
     return {**network, **changes}
-
-
-def model(description: Mapping) -> nn.Module:
-    fields = {name: value for name, value in description.items() if name != "joints"}
-    return models.create(fields, len(description["joints"]))
 
 
 @functools.cache
@@ -36,18 +42,23 @@ def _fresh(network: nn.Module) -> dict:
     return training.init_variables(network, (32, 32), seed=0)
 
 
+@functools.cache
+def _variables(network: nn.Module) -> dict:
+    return reference.seeded_variables(models.shapes(network, (32, 32)), np.float32)
+
+
 def variables(description: Mapping) -> dict:
-    """The reference's weights, in our layout."""
-    return reference.seeded_variables(models.shapes(model(description), (32, 32)), np.float32)
+    """Returns the reference's weights in our layout."""
+    return _variables(loading.build(description))
 
 
 def fresh(description: Mapping) -> dict:
-    """The weights of a network before training."""
-    return _fresh(model(description))
+    """Returns the weights of a network before training."""
+    return _fresh(loading.build(description))
 
 
 def tensors(description: Mapping = TINY, count: int | None = 7) -> dict[str, np.ndarray]:
-    """A state dict of the release with the reference's weights; PyTorch before 0.4.1 had no counters (None)."""
+    """Returns the reference's weights as a state dict, with step counters of `count` unless it is None."""
     arrays = {name: np.ascontiguousarray(x) for name, x in loading.to_pytorch(variables(description)).items()}
     norms = [name.removesuffix("running_var") for name in arrays if name.endswith("running_var")]
     counters = {norm + state_dict.COUNTER: np.array(count) for norm in norms if count is not None}
@@ -55,7 +66,7 @@ def tensors(description: Mapping = TINY, count: int | None = 7) -> dict[str, np.
 
 
 def listed(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """A state dict with the names and shapes that stand in a file, every tensor another."""
+    """Returns a state dict with the names and shapes listed in a file, and a different value in every tensor."""
     return {
         name: np.array(3) if name.endswith(state_dict.COUNTER) else np.broadcast_to(np.float32(number), shape)
         for number, (name, shape) in enumerate(json.loads(path.read_text()).items())
@@ -63,7 +74,7 @@ def listed(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def file(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
-    """Writes a .safetensors file, which needs no torch to be read."""
+    """Writes a .safetensors file."""
     kinds = {kind: name for name, kind in state_dict._SAFE_TYPES.items()}
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, array in arrays.items():
@@ -79,7 +90,7 @@ def raw_file(path: pathlib.Path, header: object, content: bytes) -> pathlib.Path
 
 
 def assert_equal(a: Mapping, b: Mapping) -> None:
-    """Both hold the same arrays to the bit, of the same kind."""
+    """Asserts equal types and bits of all arrays."""
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert x.dtype == y.dtype
     jax.tree.map(np.testing.assert_array_equal, dict(a), dict(b))

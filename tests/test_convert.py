@@ -8,7 +8,7 @@ import pytest
 import reference
 from made_weights import BASELINE, COCO, MPII, TINY, W32, described
 
-from hrnet_jax import checkpoint_files, console, convert, skeletons
+from hrnet_jax import checkpoint, checkpoint_files, console, convert, skeletons
 from hrnet_jax.torch_interop import loading
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
@@ -16,14 +16,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def run(*arguments) -> None:
-    """Converts as the command line would."""
+    """Runs the command, which must succeed."""
     with pytest.raises(SystemExit) as ended:
         console.run(lambda: convert.main([str(argument) for argument in arguments]))
     assert ended.value.code == 0
 
 
-def mistake(capsys, *arguments, target="new") -> str:
-    """Converts in vain, and returns what is said."""
+def fail(capsys, *arguments, target="new") -> str:
+    """Runs the command, which must fail without changing files, and returns the error message."""
     source = pathlib.Path(arguments[0])
     before = sorted(source.parent.iterdir())
     with pytest.raises(SystemExit) as ended:
@@ -39,11 +39,11 @@ def tiny(tmp_path) -> pathlib.Path:
     return made_weights.file(tmp_path / "tiny.safetensors", made_weights.tensors())
 
 
-def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
+def test_our_checkpoint_holds_all_tensors_and_the_description(tiny, tmp_path, capsys):
     run(tiny, tmp_path / "new" / "w4")
-    said = capsys.readouterr().out
-    assert "tensors loaded into HRNet-W4 (17 joints, reads RGB)" in said
-    assert "its 17 joints are taken for those of 'coco'" in said and "taken to read RGB" in said
+    output = capsys.readouterr().out
+    assert "tensors loaded into HRNet-W4 (17 joints, reads RGB)" in output
+    assert "assuming the 17 joints of 'coco'" in output and "assuming RGB input" in output
     weights = loading.read(tmp_path / "new" / "w4")
     made_weights.assert_equal(weights.tensors, made_weights.tensors())
     assert weights.description == TINY
@@ -51,45 +51,45 @@ def test_a_checkpoint_of_ours_holds_everything(tiny, tmp_path, capsys):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["w4"]
 
 
-def test_what_is_told_is_not_assumed(tiny, tmp_path, capsys):
+def test_given_colours_and_joints_are_not_assumed(tiny, tmp_path, capsys):
     run(tiny, tmp_path / "a", "--colors", "BGR", "--skeleton", "coco")
     run(tmp_path / "a", tmp_path / "b")
-    assert "taken" not in capsys.readouterr().out
+    assert "assuming" not in capsys.readouterr().out
     assert loading.read(tmp_path / "b").description == described(colors="BGR")
-    assert "reads BGR; leave --colors away" in mistake(capsys, tmp_path / "a", "--colors", "RGB")
-    assert "made for 17 other joints" in mistake(capsys, tmp_path / "a", "--skeleton", "mpii")
+    assert "reads BGR; leave out --colors" in fail(capsys, tmp_path / "a", "--colors", "RGB")
+    assert "made for 17 other joints" in fail(capsys, tmp_path / "a", "--skeleton", "mpii")
 
 
 @pytest.mark.parametrize("head", ["keypoint_head.", "head."])
-def test_mmposes_networks(tmp_path, capsys, head):
-    theirs = {
+def test_mmpose_checkpoints_are_converted(tmp_path, capsys, head):
+    foreign = {
         (head if name.startswith(loading.HEADS) else "backbone.") + name: x
         for name, x in made_weights.tensors().items()
     }
     path = made_weights.file(
-        tmp_path / "mmpose.safetensors", theirs | {"data_preprocessor.mean": np.ones(3, "f4")}
+        tmp_path / "mmpose.safetensors", foreign | {"data_preprocessor.mean": np.ones(3, "f4")}
     )
-    assert "reads RGB" in mistake(capsys, path, "--colors", "BGR")
+    assert "reads RGB" in fail(capsys, path, "--colors", "BGR")
     run(path, tmp_path / "new")
-    said = capsys.readouterr().out
-    assert "not used              1  data_preprocessor: mmpose's record of its normalisation" in said
+    output = capsys.readouterr().out
+    assert "not used              1  data_preprocessor: mmpose's record of its normalisation" in output
     weights = loading.read(tmp_path / "new")
     made_weights.assert_equal(weights.tensors, made_weights.tensors())
     assert weights.description == TINY
 
 
-def test_mmposes_simple_baseline_reads_rgb(tmp_path):
+def test_simple_baseline_of_mmpose_reads_rgb(tmp_path):
     arrays = {name: x for name, x in made_weights.tensors(BASELINE).items() if x.size < 20_000}
-    theirs = {("head." if n.startswith(loading.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
-    theirs |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
-    weights = loading.read(made_weights.file(tmp_path / "mmpose.safetensors", theirs))
-    assert convert._described(weights, None, None) == described(BASELINE, colors="RGB")
+    foreign = {("head." if n.startswith(loading.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
+    foreign |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
+    weights = loading.read(made_weights.file(tmp_path / "mmpose.safetensors", foreign))
+    assert convert._describe(weights, None, None) == described(BASELINE, colors="RGB")
 
 
-def test_mistakes_leave_nothing_behind(tiny, tmp_path, capsys):
+def test_mistakes_leave_no_files(tiny, tmp_path, capsys):
     arrays = made_weights.tensors()
     bare = {name: x for name, x in arrays.items() if not name.startswith("final_layer")}
-    for content, options, said in (
+    for content, options, message in (
         (arrays, ["--skeleton", "mpii"], "made for 17 joints, not 16"),
         (arrays, ["--skeleton", "centaur"], "neither a file nor one of: coco, mpii"),
         (bare, [], "has no head for joints"),
@@ -97,55 +97,55 @@ def test_mistakes_leave_nothing_behind(tiny, tmp_path, capsys):
         (arrays | {"final_layer.weight": np.ones((5, 4, 1, 1))}, [], "finds 5 joints, not 17 (coco) or 16 (mpii)"),
         ({"layer1.0.conv1.weight": np.ones(3)}, [], "neither an HRNet nor a SimpleBaseline of ResNet-50"),
     ):
-        assert said in mistake(capsys, made_weights.file(tiny, content), *options)
-    assert "there is no checkpoint" in mistake(capsys, tmp_path / "gone.pth")
+        assert message in fail(capsys, made_weights.file(tiny, content), *options)
+    assert "there is no checkpoint" in fail(capsys, tmp_path / "gone.pth")
     (tmp_path / "empty").mkdir()
-    assert "there is no checkpoint in" in mistake(capsys, tmp_path / "empty")
+    assert "there is no checkpoint in" in fail(capsys, tmp_path / "empty")
 
 
-def test_what_is_there_is_not_touched(tmp_path, capsys, monkeypatch):
+def test_existing_files_are_not_changed(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine").write_text("precious")
     monkeypatch.setattr(loading, "read", lambda _: pytest.fail("worked before looking"))
-    assert "exists: delete it, or give another name" in mistake(capsys, tmp_path / "x.pth", target="mine")
-    assert "mine is not a directory" in mistake(capsys, tmp_path / "x.pth", target="mine/new")
-    assert "only read" in mistake(capsys, tmp_path / "x.pth", target="new.safetensors")
+    assert "exists: delete it, or give another name" in fail(capsys, tmp_path / "x.pth", target="mine")
+    assert "mine is not a writable directory" in fail(capsys, tmp_path / "x.pth", target="mine/new")
+    assert "can only be read" in fail(capsys, tmp_path / "x.pth", target="new.safetensors")
     assert (tmp_path / "mine").read_text() == "precious"
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
-def test_a_checkpoint_broken_off_is_not_there(tiny, tmp_path, monkeypatch, failure):
+def test_an_interrupted_conversion_leaves_no_checkpoint(tiny, tmp_path, monkeypatch, failure):
     write = checkpoint_files.write_weights
 
-    def break_off(directory, *rest):
+    def interrupt(directory, *rest):
         write(directory, *rest)
         raise failure
 
-    monkeypatch.setattr(checkpoint_files, "write_weights", break_off)
+    monkeypatch.setattr(checkpoint, "write_weights", interrupt)
     with pytest.raises(failure):
         convert.convert(tiny, tmp_path / "new")
     assert list(tmp_path.iterdir()) == [tiny]
 
 
-def test_partly_taken_weights_are_a_checkpoint_of_the_whole(tmp_path, capsys):
+def test_partial_weights_become_a_complete_checkpoint(tmp_path, capsys):
     arrays = {name: x for name, x in made_weights.tensors().items() if not name.startswith("final_layer")}
     path = made_weights.file(tmp_path / "x.safetensors", arrays | {"head.fc.num_batches_tracked": np.array(3)})
     run(path, tmp_path / "new", "--partial", "--skeleton", "mpii")
-    said = capsys.readouterr().out
-    assert "newly initialised     2  final_layer: not in the checkpoint" in said
-    assert "not used              1  fc: of the image classifier" in said
+    output = capsys.readouterr().out
+    assert "newly initialised     2  final_layer: not in the checkpoint" in output
+    assert "not used              1  fc: of the image classifier" in output
     weights = loading.read(tmp_path / "new")
     assert weights.description["joints"] == MPII and weights.tensors.keys() == made_weights.tensors().keys()
 
 
 @pytest.mark.parametrize("name", made_weights.PUBLISHED)
-def test_the_published_networks_are_known_and_their_tensors_kept_in_order(shared, name):
+def test_published_networks_are_recognised_and_their_tensors_keep_their_order(shared, name):
     arrays = made_weights.listed(shared / f"conformance/net_{name}_256x192.keys.json")
-    description = convert._described(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+    description = convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
     assert description["joints"] == COCO and description["colors"] == ("RGB" if "hrnet" in name else "BGR")
     assert list(convert._in_order({name: arrays[name] for name in sorted(arrays)})) == list(arrays)
 
 
-def test_an_image_classifier_is_no_pose_network(shared, tmp_path):
+def test_an_image_classifier_is_refused(shared, tmp_path):
     arrays = made_weights.listed(shared / "conformance/imagenet_hrnet_w32.keys.json")
     small = {name: array for name, array in arrays.items() if array.size < 20_000}
     path = made_weights.file(tmp_path / "model.safetensors", small)  # as on the Hub
@@ -155,28 +155,28 @@ def test_an_image_classifier_is_no_pose_network(shared, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 3), (0, 0, 0, 0)])
-def test_odd_shapes_are_no_network(shape):
+def test_tensors_of_odd_shapes_are_refused(shape):
     arrays = dict.fromkeys(made_weights.tensors(), np.ones(shape, "f4"))
     loading.infer(arrays)
     with pytest.raises(ValueError, match=r"neither an HRNet nor a SimpleBaseline|has no head|finds 0 joints"):
-        convert._described(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+        convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
 
 
-def test_a_published_network_with_other_stages_is_not_whole():
+def test_a_published_network_with_other_stages_is_incomplete():
     def check(**changes):
-        convert._check_whole(Weights("x.pth", {}, {**loading.infer(made_weights.tensors()), **changes}))
+        convert._check_complete(Weights("x.pth", {}, {**loading.infer(made_weights.tensors()), **changes}))
 
     published = {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
     check(**published)
     check()
     check(**published | {"units": [1, 3, 3], "joints": COCO})  # one of ours says what it is
     with pytest.raises(
-        ValueError, match=r"not a whole HRNet-W32: `units` is \[1, 3, 3\], not \[1, 4, 3\].*--partial"
+        ValueError, match=r"not a complete HRNet-W32: `units` is \[1, 3, 3\], not \[1, 4, 3\].*--partial"
     ):
         check(**published | {"units": [1, 3, 3]})
 
 
-def test_a_skeleton_of_ones_own_travels(tmp_path):
+def test_a_custom_skeleton_is_saved_with_the_weights(tmp_path):
     own = skeletons.Skeleton("fox", ("nose", "tail"), (), ((0, 1),), (0.1, 0.1), (0,))
     skeletons.save(own, tmp_path / "fox.json")
     path = made_weights.file(tmp_path / "x.safetensors", made_weights.tensors(described(joints=own.joints)))
@@ -186,15 +186,15 @@ def test_a_skeleton_of_ones_own_travels(tmp_path):
 
 def test_without_torch_a_pth_is_refused(tiny, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "needs PyTorch: pip install torch" in mistake(capsys, tiny, target="new.pth")
+    assert "needs PyTorch: pip install torch" in fail(capsys, tiny, target="new.pth")
     (tmp_path / "x.pth").write_bytes(b"")
-    assert "needs PyTorch: pip install torch" in mistake(capsys, tmp_path / "x.pth")
+    assert "needs PyTorch: pip install torch" in fail(capsys, tmp_path / "x.pth")
 
 
 # With PyTorch.
 
 
-def twin_of(description):
+def torch_network(description):
     from hrnet_jax.torch_interop import torch_models
 
     count = len(description["joints"])
@@ -208,9 +208,9 @@ R50_MPII = described(BASELINE, joints=MPII)
 
 
 @pytest.mark.parametrize("network", [W32, R50_MPII], ids=["HRNet-W32", "ResNet-50"])
-def test_there_and_back_every_tensor_is_the_same(torch, tmp_path, network):
+def test_a_round_trip_keeps_every_tensor(torch, tmp_path, network):
     with torch.device("meta"):
-        twin = twin_of(network)
+        twin = torch_network(network)
     original = {
         name: torch.tensor(number) if name.endswith(COUNTER)
         else torch.from_numpy(np.asarray(reference.seeded_tensor(name, tuple(value.shape)), np.float32))
@@ -228,28 +228,28 @@ def test_there_and_back_every_tensor_is_the_same(torch, tmp_path, network):
     assert loading.read(tmp_path / "b.pth").description == network
 
 
-def test_old_files_come_out_as_todays_with_counters_of_zero(torch, tmp_path):
+def test_missing_counters_become_zero(torch, tmp_path):
     torch.save(made_weights.as_torch(torch, made_weights.tensors(count=None)), tmp_path / "old.pth")
     convert.convert(tmp_path / "old.pth", tmp_path / "new.pth")
     exported = torch.load(tmp_path / "new.pth", weights_only=True)
-    twin_of(TINY).load_state_dict(exported, strict=True)
+    torch_network(TINY).load_state_dict(exported, strict=True)
     made_weights.assert_equal({n: x.numpy() for n, x in exported.items()}, made_weights.tensors(count=0))
 
 
-def test_mmposes_file_comes_out_under_the_releases_names(torch, tmp_path):
+def test_mmposes_names_become_the_releases(torch, tmp_path):
     arrays = made_weights.tensors()
-    theirs = {
+    foreign = {
         ("head." if n.startswith("final") else "backbone.") + n: x
         for n, x in made_weights.as_torch(torch, arrays).items()
     }
-    torch.save({"meta": {}, "state_dict": theirs}, tmp_path / "mmpose.pth")
+    torch.save({"meta": {}, "state_dict": foreign}, tmp_path / "mmpose.pth")
     convert.convert(tmp_path / "mmpose.pth", tmp_path / "new.pth")
     exported = torch.load(tmp_path / "new.pth", weights_only=True)
-    assert list(exported) == list(twin_of(TINY).state_dict())
+    assert list(exported) == list(torch_network(TINY).state_dict())
     made_weights.assert_equal({n: x.numpy() for n, x in exported.items()}, arrays)
 
 
-def test_an_exported_file_says_what_it_is(torch, tmp_path):
+def test_an_exported_file_has_the_description_of_its_network(torch, tmp_path):
     weights = described(colors="BGR")
     made_weights.file(tmp_path / "x.safetensors", made_weights.tensors())
     convert.convert(tmp_path / "x.safetensors", tmp_path / "x.pth", colors="BGR")
@@ -258,12 +258,12 @@ def test_an_exported_file_says_what_it_is(torch, tmp_path):
         loading.initialize(made_weights.fresh(TINY), loading.read(tmp_path / "x.pth"), TINY)
 
 
-def test_evil_and_broken_files_end_the_command_with_one_line(torch, tmp_path):
-    sign = tmp_path / "it ran"
+def test_malicious_files_are_reported_in_one_line(torch, tmp_path):
+    marker = tmp_path / "it ran"
     torch.save(
         {
             **made_weights.as_torch(torch, made_weights.tensors()),
-            "x": made_weights.Evil(exec, f"open({str(sign)!r}, 'w')"),
+            "x": made_weights.Evil(exec, f"open({str(marker)!r}, 'w')"),
         },
         tmp_path / "x.pth",
     )
@@ -274,25 +274,21 @@ def test_evil_and_broken_files_end_the_command_with_one_line(torch, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.pth"]
 
 
-def test_heatmaps_are_pytorchs(torch, tmp_path):
-    """What is exported computes the same there."""
+def test_exported_weights_give_the_same_heatmaps_in_pytorch(torch, tmp_path):
     import jax
-
-    from hrnet_jax import models
 
     made_weights.file(tmp_path / "x.safetensors", made_weights.tensors())
     convert.convert(tmp_path / "x.safetensors", tmp_path / "ours")
     convert.convert(tmp_path / "ours", tmp_path / "x.pth")
     images = np.random.default_rng(0).standard_normal((2, 64, 32, 3))
-    network = twin_of(TINY).eval()
+    network = torch_network(TINY).eval()
     network.load_state_dict(torch.load(tmp_path / "x.pth", weights_only=True), strict=True)
     variables, _, _ = checkpoint_files.read_weights(tmp_path / "ours")
-    fields = {name: value for name, value in TINY.items() if name != "joints"}
     for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
         with jax.enable_x64(dtype == np.float64), torch.no_grad():
-            model = models.create(fields, len(COCO), dtype=jax.numpy.dtype(dtype))
+            model = loading.build(TINY, dtype=jax.numpy.dtype(dtype))
             cast = jax.tree.map(lambda x: x.astype(dtype), variables)  # noqa: B023
             ours = jax.jit(model.apply)(cast, images.astype(dtype))
             given = torch.from_numpy(images.astype(dtype).transpose(0, 3, 1, 2).copy())
-            theirs = network.to(given.dtype)(given).numpy().transpose(0, 2, 3, 1)
-        assert np.abs(np.asarray(ours) - theirs).max() <= tolerance * np.abs(theirs).max()
+            expected = network.to(given.dtype)(given).numpy().transpose(0, 2, 3, 1)
+        assert np.abs(np.asarray(ours) - expected).max() <= tolerance * np.abs(expected).max()

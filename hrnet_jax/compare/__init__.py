@@ -1,1 +1,1 @@
-"""The laboratory: our networks beside PyTorch, layer by layer, on a page that shows where they part."""
+"""Comparison of the networks with PyTorch, layer by layer, with a report in HTML and JSON."""

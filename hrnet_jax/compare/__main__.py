@@ -1,19 +1,20 @@
-"""The laboratory: our network against its PyTorch twin, layer by layer, gradient by gradient, step by step.
+"""Compares our network with PyTorch: every layer, gradient and training step, with the same weights and batch.
 
     python -m hrnet_jax.compare --config configs/coco.py:hrnet_w32_256x192
     python -m hrnet_jax.compare --config configs/... --checkpoint model.pth --batch data --precision all
 
-The same weights and batch go through both. Every layer's output in evaluation and in training mode, every
-gradient, running statistic and parameter is held to a tolerance, in the order of computation, so that the first
-one past it is where a difference is born. PyTorch computes in float64; lower precisions are measured against that,
-and held to a few times what PyTorch itself loses in them.
+The output of every layer has a tolerance, in evaluation and in training mode, and so has every gradient, running
+statistic and parameter. Rows are in the order of computation, so a difference begins at the first row above its
+tolerance. The reference is PyTorch in float64. In lower precisions our deviation may be a few times PyTorch's own.
 
-On a machine without PyTorch give ``--reference FILE``: what ``--save_reference FILE`` wrote on another one.
-Into ``--out`` go ``report.json`` and ``report.html``. The exit status is 0 if all tolerances held, else 1.
+On a machine without PyTorch give ``--reference FILE``, written elsewhere with ``--save_reference FILE``.
+The directory ``--out`` receives ``report.json`` and ``report.html``. The exit status is 0 if all tolerances held,
+1 if not.
 """
 
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import pathlib
 import platform
@@ -28,8 +29,8 @@ from ml_collections import config_flags
 
 from hrnet_jax import console
 from hrnet_jax.compare import jax_runner, laboratory, measured, page, problem
-from hrnet_jax.compare.measured import Measured
-from hrnet_jax.compare.problem import Problem
+from hrnet_jax.compare.measured import Measurement, NoiseFloors
+from hrnet_jax.compare.problem import Setup
 from hrnet_jax.torch_interop import loading
 
 OUT = pathlib.Path("runs/compare")
@@ -38,40 +39,44 @@ LIBRARIES = ("jax", "flax", "optax", "numpy", "torch")
 
 def define_flags() -> None:
     """Defines the command line."""
-    config_flags.DEFINE_config_file("config", None, "The network, its size and its loss: a file in configs/.")
-    flags.DEFINE_string("checkpoint", "", "Weights, ours or PyTorch's. Default: drawn from the parameters' names.")
+    config_flags.DEFINE_config_file("config", None, "File in configs/ with the network, its size and its loss.")
+    flags.DEFINE_string("checkpoint", "", "Weights, ours or PyTorch's. Default: random weights.")
     flags.DEFINE_list("precision", ["float64"], f"One or more of {', '.join(jax_runner.PRECISIONS)}, or all.")
     flags.DEFINE_enum("batch", "random", ["random", "data"], "Noise, or the first training batch of config.data.")
-    flags.DEFINE_integer("people", problem.PEOPLE, "In the batch.")
-    flags.DEFINE_integer("steps", 5, "Of Adam on the batch, at the config's learning rate; 0: layers only.")
-    flags.DEFINE_integer("seed", 0, "Of drawn weights and batches.")
-    flags.DEFINE_float("tolerance", None, "For layers, gradients and states, instead of the usual ones.")
-    flags.DEFINE_string("reference", "", "Reference numbers to compare with instead of running PyTorch.")
-    flags.DEFINE_string("save_reference", "", "Where to write reference numbers for machines without PyTorch.")
-    flags.DEFINE_string("out", "", f"Where the report goes. Default: {OUT}/NETWORK.")
+    flags.DEFINE_integer("people", problem.PEOPLE, "Size of the batch.")
+    flags.DEFINE_integer("steps", 5, "Adam steps on the batch at the config's learning rate; 0: layers only.")
+    flags.DEFINE_integer("seed", 0, "Seed of random weights and batches.")
+    flags.DEFINE_float("tolerance", None, "Tolerance of layers, gradients and states, instead of the usual ones.")
+    flags.DEFINE_string("reference", "", "File with reference numbers, instead of running PyTorch.")
+    flags.DEFINE_string("save_reference", "", "File to write for --reference on machines without PyTorch.")
+    flags.DEFINE_string("out", "", f"Directory of the report. Default: {OUT}/NETWORK.")
     flags.mark_flag_as_required("config")
 
 
 def run() -> int:
-    """Compares as the command line says; returns the exit status."""
+    """Runs the command and returns its exit status."""
     given = flags.FLAGS
     out = pathlib.Path(given.out or OUT / problem.tag(given.config))
     _check_flags(given, out)
-    posed, reference, source = _pose(given)
-    yardsticks = _yardsticks(posed, reference, given)
-    print(f"{laboratory.title(posed)}; weights {posed.weights_title}; {posed.batch.title}; against {source}\n")
+    setup, reference, source = _setup_and_reference(given)
+    noise_floors = _noise_floors(setup, reference, given)
+    print(f"{laboratory.title(setup)}; weights {setup.weights_title}; {setup.batch.title}; against {source}\n")
     runs = []
     for precision in _precisions(given.precision):
-        yardstick = yardsticks.get(measured.YARDSTICKS[precision])
-        runs.append(laboratory.compare(posed, reference, precision, given.steps, yardstick, given.tolerance))
+        noise_floor = noise_floors.get(measured.NOISE_RUNS[precision])
+        runs.append(laboratory.compare(setup, reference, precision, given.steps, noise_floor, given.tolerance))
         print(laboratory.table(runs[-1]) + "\n", flush=True)
-    report = _head(given, posed, source) | {"held": all(run["held"] for run in runs), "runs": runs}
-    _write(out, report)
+    report = _head(given, setup, source) | {"held": all(run["held"] for run in runs), "runs": runs}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(page.to_json(report))
+    (out / "report.html").write_text(page.render(report), encoding="utf-8")
+    verdict = "all tolerances held" if report["held"] else "NOT all tolerances held"
+    print(f"{verdict}: {out}/report.html, report.json")
     return 0 if report["held"] else 1
 
 
 def _check_flags(given: flags.FlagValues, out: pathlib.Path) -> None:
-    """Raises ValueError for what cannot be done, before hours are spent on it."""
+    """Raises ValueError for unusable flags, before hours of computation."""
     _precisions(given.precision)
     if given.people < 1:
         raise ValueError(f"--people (={given.people}) must be at least 1")
@@ -82,7 +87,7 @@ def _check_flags(given: flags.FlagValues, out: pathlib.Path) -> None:
     if given.tolerance is not None and not 0 < given.tolerance < np.inf:
         raise ValueError(f"--tolerance (={given.tolerance}) must be a positive number")
     if given.reference and given.save_reference:
-        raise ValueError("--save_reference writes what PyTorch computes: leave out --reference")
+        raise ValueError("--save_reference writes numbers of PyTorch: leave out --reference")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out (={out}) is a file: give a directory")
     if given.save_reference and not pathlib.Path(given.save_reference).absolute().parent.is_dir():
@@ -98,38 +103,29 @@ def _precisions(named: list[str]) -> list[str]:
     return wanted
 
 
-def _pose(given: flags.FlagValues) -> tuple[Problem, Measured, str]:
-    """Returns the problem, the reference, and what that is in words."""
-    config = given.config
-    weights, weights_title = problem.weights_of(config, given.checkpoint, given.seed)
-
-    def pose(labels: Any = None) -> Problem:
-        if given.batch == "data":
-            batch = problem.data_batch(config, given.people)
-        else:
-            people = len(labels[0]) if labels else given.people
-            batch = problem.random_batch(config, people, given.seed, labels)
-        posed = Problem(config, weights, weights_title, batch)
-        problem.check(posed)
-        return posed
-
-    if not given.reference:
-        posed = pose()
-        return posed, _theirs().measure(posed, "float64", given.steps), "the PyTorch twin in float64"
-    reference, about, arrays = measured.load(given.reference)
+def _setup_and_reference(given: flags.FlagValues) -> tuple[Setup, Measurement, str]:
+    """Returns the setup, the reference, and a description of the reference."""
+    path, data = given.reference, given.batch == "data"
+    make = functools.partial(
+        problem.make_setup, given.config, given.people, given.seed, weights=given.checkpoint, data=data
+    )
+    if not path:
+        setup = make()
+        return setup, _torch_runner().measure(setup, "float64", given.steps), "PyTorch in float64"
+    reference, about, arrays = measured.load(path)
     _check_enough(given, reference)
-    if not about:  # the authors' own numbers bring their joints along
-        posed = pose((arrays["train/joints"], arrays["train/vis"]))
-        _check_network(given.reference, reference, posed)
-        return posed, reference, given.reference
-    posed = pose()
-    _check_same(given.reference, about, posed)
-    drawn = dataclasses.replace(posed.batch, targets=arrays["targets"], weights=arrays["weights"])
-    return dataclasses.replace(posed, batch=drawn), reference, given.reference
+    if not about:  # the authors' own numbers come with joints
+        setup = make(labels=(arrays["train/joints"], arrays["train/vis"]))
+        _check_network(path, reference, setup)
+        return setup, reference, path
+    setup = make()
+    _check_same(path, about, setup)
+    batch = dataclasses.replace(setup.batch, targets=arrays["targets"], weights=arrays["weights"])
+    return dataclasses.replace(setup, batch=batch), reference, path
 
 
-def _theirs() -> Any:
-    """Returns the module that runs PyTorch, which is an extra."""
+def _torch_runner() -> Any:
+    """Returns the module that runs PyTorch, an optional dependency."""
     try:
         from hrnet_jax.compare import torch_runner
     except ImportError as error:
@@ -139,92 +135,78 @@ def _theirs() -> Any:
     return torch_runner
 
 
-def _yardsticks(posed: Problem, reference: Measured, given: flags.FlagValues) -> Mapping[str, Any]:
-    """Returns what PyTorch itself loses, by its run: in lower precisions, and on the nudged problem.
+def _noise_floors(setup: Setup, reference: Measurement, given: flags.FlagValues) -> NoiseFloors:
+    """Returns PyTorch's own deviations in lower precisions and on the perturbed setup.
 
-    With ``--save_reference`` all of them are computed, and written down with the reference.
+    With ``--save_reference`` all of them are computed and saved with the reference.
     """
     if given.reference:
-        return reference.yardsticks
-    wanted = measured.YARDSTICKS if given.save_reference else _precisions(given.precision)
+        return reference.noise_floors
+    wanted = measured.NOISE_RUNS if given.save_reference else _precisions(given.precision)
     found = {}
-    for run in sorted({measured.YARDSTICKS[precision] for precision in wanted}):
-        nudged = run == "nudged"
-        other = problem.perturbed(posed) if nudged else posed
-        twin = _theirs().measure(other, "float64" if nudged else run, given.steps)
-        found[run] = laboratory.yardsticks(twin, reference)
+    for run in sorted({measured.NOISE_RUNS[precision] for precision in wanted}):
+        inputs, precision = (problem.perturb(setup), "float64") if run == "perturbed" else (setup, run)
+        other = _torch_runner().measure(inputs, precision, given.steps)
+        found[run] = laboratory.estimate_noise_floor(other, reference)
     if given.save_reference:
-        labels = {"targets": posed.batch.targets, "weights": posed.batch.weights}
-        measured.save(given.save_reference, reference, found, problem.summarize(posed), labels)
+        labels = {"targets": setup.batch.targets, "weights": setup.batch.weights}
+        measured.save(given.save_reference, reference, found, problem.summarize(setup), labels)
         print(f"{given.save_reference}: reference numbers for --reference\n")
     return found
 
 
-def _check_same(path: str, about: Mapping[str, Any], posed: Problem) -> None:
-    """Raises ValueError unless reference numbers are of this problem."""
-    here = problem.summarize(posed)
-    different = [name for name in here if name != "lengths" and about.get(name) != here[name]]
-    if different:
-        listed = "; ".join(f"`{name}` is {about.get(name)!r} there and {here[name]!r} here" for name in different)
-        raise ValueError(f"{path} is of another problem: {listed:.400}")
+def _check_same(path: str, about: Mapping[str, Any], setup: Setup) -> None:
+    """Raises ValueError unless the reference is of this setup."""
+    here = problem.summarize(setup)
+    if different := loading.differences(about, here, here.keys() - {"lengths"}):
+        raise ValueError(f"{path} is of another setup: {'; '.join(different):.400}")
     if not np.allclose(about["lengths"], here["lengths"], rtol=1e-6):
         raise ValueError(
-            f"{path} was computed with other weights or another batch than this ({posed.weights_title};"
-            f" {posed.batch.title}): give the same --config, --checkpoint, --batch, --people and --seed"
+            f"{path} was computed with other weights or another batch than this ({setup.weights_title};"
+            f" {setup.batch.title}): give the same --config, --checkpoint, --batch, --people and --seed"
         )
 
 
-def _check_network(path: str, reference: Measured, posed: Problem) -> None:
-    """Raises ValueError unless the authors' numbers are of this network and of weights of these lengths."""
-    own = loading.to_pytorch({"params": posed.variables["params"]})
+def _check_network(path: str, reference: Measurement, setup: Setup) -> None:
+    """Raises ValueError unless the authors' numbers are of this network and of weights of these norms."""
+    own = loading.to_pytorch({"params": setup.variables["params"]})
     if other := sorted(set(reference.gradients) ^ set(own)):
         raise ValueError(f"{path} is of another network: {len(other)} parameters differ, the first {other[0]}")
     after = reference.section("state")  # two steps change little
     off = [name for name in own if not np.isclose(np.linalg.norm(own[name]), after[name].norm, rtol=0.2)]  # type: ignore
     if off:
-        raise ValueError(f"{path} is of other weights: {len(off)} parameters are of another length, as {off[0]}")
+        raise ValueError(f"{path} is of other weights: {len(off)} parameters have another norm, first {off[0]}")
 
 
-def _check_enough(given: flags.FlagValues, reference: Measured) -> None:
-    """Raises ValueError if reference numbers do not say what is asked for."""
+def _check_enough(given: flags.FlagValues, reference: Measurement) -> None:
+    """Raises ValueError if the reference has fewer steps or precisions than requested."""
     if given.steps > len(reference.losses):
         raise ValueError(f"--steps (={given.steps}): {given.reference} has {len(reference.losses)}")
     lower = [precision for precision in _precisions(given.precision) if precision != "float64"]
-    unknown = [precision for precision in lower if measured.YARDSTICKS[precision] not in reference.yardsticks]
+    unknown = [precision for precision in lower if measured.NOISE_RUNS[precision] not in reference.noise_floors]
     if unknown and given.tolerance is None:
-        raise ValueError(f"{given.reference} does not say what PyTorch loses in {unknown[0]}: give --tolerance")
+        raise ValueError(f"{given.reference} has no noise floor of PyTorch in {unknown[0]}: give --tolerance")
 
 
-def _head(given: flags.FlagValues, posed: Problem, source: str) -> dict[str, Any]:
-    """Returns what was compared, by whom and with what."""
+def _head(given: flags.FlagValues, setup: Setup, source: str) -> dict[str, Any]:
+    """Returns the description of the comparison: inputs, command, versions and device."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:
             versions[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
             versions[library] = None
-    device = jax.devices()[0]
     return {
-        "title": laboratory.title(posed),
+        "title": laboratory.title(setup),
         "config": str(given["config"].config_filename),  # pyright: ignore[reportAttributeAccessIssue]
-        "weights": posed.weights_title,
-        "batch": posed.batch.title,
+        "weights": setup.weights_title,
+        "batch": setup.batch.title,
         "reference": source,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python -m hrnet_jax.compare", *sys.argv[1:]]),
         "versions": versions,
-        "device": device.device_kind,
+        "device": jax.devices()[0].device_kind,
     }
-
-
-def _write(out: pathlib.Path, report: dict[str, Any]) -> None:
-    """Writes the report for programs and for people."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(page.to_json(report))
-    (out / "report.html").write_text(page.render(report), encoding="utf-8")
-    print(
-        f"{'all tolerances held' if report['held'] else 'NOT all tolerances held'}: {out}/report.html, report.json"
-    )
 
 
 if __name__ == "__main__":

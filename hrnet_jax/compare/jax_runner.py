@@ -1,4 +1,4 @@
-"""Measuring our network: every layer, every gradient, the state after every step."""
+"""Measurement of our network: layer outputs, gradients, and the state after every training step."""
 
 import contextlib
 import functools
@@ -11,24 +11,24 @@ import numpy as np
 from flax import linen as nn
 
 from hrnet_jax import models, optimizer, training
-from hrnet_jax.compare.measured import HEATMAPS, Measured
-from hrnet_jax.compare.problem import Problem
+from hrnet_jax.compare.measured import HEATMAPS, Measurement
+from hrnet_jax.compare.problem import Setup
 from hrnet_jax.models import batch_norm, layers
 from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 
 PRECISIONS = ("float64", "highest", "default", "bfloat16")
-"""float64; float32 with products of full, or of the device's default precision; activations in bfloat16."""
+"""float64; float32 with matrix products of highest or default precision; activations in bfloat16."""
 
 WITH_PARAMETERS = (layers.Conv, layers.ConvTranspose, batch_norm.BatchNorm)
-"""The layers that compute with parameters; the others only add, repeat and pass on."""
+"""Layers that compute with parameters. All others only add, repeat and pass on."""
 
 _DTYPES = {"float64": jnp.float64, "highest": jnp.float32, "default": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @contextlib.contextmanager
-def computing_in(precision: str) -> Iterator[None]:
-    """Sets JAX to a precision of `PRECISIONS`."""
+def use_precision(precision: str) -> Iterator[None]:
+    """Sets JAX to one of the `PRECISIONS`."""
     with contextlib.ExitStack() as settings:
         if precision == "float64":
             settings.enter_context(jax.enable_x64(True))
@@ -37,81 +37,83 @@ def computing_in(precision: str) -> Iterator[None]:
         yield
 
 
-def measure(problem: Problem, precision: str, steps: int) -> Measured:
+def measure(setup: Setup, precision: str, steps: int) -> Measurement:
     """Measures our network.
 
     Args:
-      problem: network, weights and batch.
+      setup: network, weights and batch.
       precision: one of `PRECISIONS`.
-      steps: how many steps of Adam to take on the batch.
+      steps: number of Adam steps on the batch.
     """
-    with computing_in(precision):
-        trained = train(problem, precision, steps)  # first: it needs most memory, and leaves the least
-        evaluation, training_mode = (outputs(problem, precision, train=train) for train in (False, True))
-        return Measured(evaluation, training_mode, *trained)
+    with use_precision(precision):
+        trained = train(setup, precision, steps)  # first: it needs most memory and keeps least
+        evaluation, training_mode = (outputs(setup, precision, train=train) for train in (False, True))
+        return Measurement(evaluation, training_mode, *trained)
 
 
-def born(problem: Problem, precision: str, inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the layers' outputs when each layer with parameters is fed the reference's own input.
+def isolated_outputs(
+    setup: Setup, precision: str, inputs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns the outputs of layers with parameters for the reference's input to each of them.
 
-    What differs then is born in the layer and not inherited from the layers before it.
+    The layer itself introduces any deviation of these outputs. Nothing is propagated from the layers before.
 
     Args:
-      problem: network, weights and batch.
+      setup: network, weights and batch.
       precision: one of `PRECISIONS`.
-      inputs: of the reference, by mode and layer; see `Measured.inputs`.
+      inputs: of the reference by mode and layer, see `Measurement.inputs`.
     """
-    with computing_in(precision):
+    with use_precision(precision):
         return {
-            mode: outputs(problem, precision, train=mode == "training", fed=fed) for mode, fed in inputs.items()
+            mode: outputs(setup, precision, train=mode == "training", inputs=given)
+            for mode, given in inputs.items()
         }
 
 
-def _model(problem: Problem, precision: str) -> nn.Module:
-    return models.build(problem.config).clone(dtype=_DTYPES[precision], remat=False)
+def _model(setup: Setup, precision: str) -> nn.Module:
+    return models.build(setup.config).clone(dtype=_DTYPES[precision], remat=False)
 
 
 def _cast(tree: Any, precision: str) -> Any:
-    """Brings float64 arrays to the precision that parameters have."""
+    """Casts arrays to the precision of the parameters."""
     dtype = np.float64 if precision == "float64" else np.float32
     return jax.tree.map(lambda leaf: np.asarray(leaf, dtype), tree)
 
 
 def outputs(
-    problem: Problem, precision: str, *, train: bool, fed: Mapping[str, np.ndarray] | None = None
+    setup: Setup, precision: str, *, train: bool, inputs: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """Runs the network forward and returns what every layer puts out, in the order of computation.
+    """Returns the output of every layer in the order of computation.
 
     Args:
-      problem: network, weights and batch.
+      setup: network, weights and batch.
       precision: one of `PRECISIONS`.
-      train: whether batch normalisation uses the batch's statistics.
-      fed: inputs to give to these layers instead of what comes out of the layers before, in PyTorch's layout.
+      train: whether batch normalisation uses the statistics of the batch.
+      inputs: arrays in PyTorch's layout that replace the inputs of the layers of these names.
     """
-    model, names = _model(problem, precision), []
+    model, names = _model(setup, precision), []
 
     @jax.jit
-    def run(variables, image, fed):
+    def run(variables, image, inputs):
         recorded: dict[str, jax.Array] = {}
-        with nn.intercept_methods(functools.partial(_record, recorded, fed)):
+        with nn.intercept_methods(functools.partial(_record, recorded, inputs)):
             model.apply(variables, image, train=train, mutable=["batch_stats"])
         names.extend(recorded)
         return list(recorded.values())
 
-    fed = {name: _nhwc(array) for name, array in (fed or {}).items()}
-    variables, image, fed = _cast((problem.variables, problem.batch.image, fed), precision)
-    found = jax.device_get(run(variables, image, fed))
-    return {name: _nchw(array) for name, array in zip(names, found, strict=True)}
+    replaced = {name: array.transpose(0, 2, 3, 1) for name, array in (inputs or {}).items()}
+    found = jax.device_get(run(*_cast((setup.variables, setup.batch.image, replaced), precision)))
+    return {name: np.asarray(array).transpose(0, 3, 1, 2) for name, array in zip(names, found, strict=True)}
 
 
-def _record(recorded: dict[str, jax.Array], fed: Mapping[str, jax.Array], call, args, kwargs, context):
-    """Notes what a module puts out, and feeds it another input if there is one for it."""
+def _record(recorded: dict[str, jax.Array], inputs: Mapping[str, jax.Array], call, args, kwargs, context):
+    """Records the output of a module, after replacing its input if there is one for it."""
     module = context.module
     if context.method_name != "__call__":
         return call(*args, **kwargs)
     name = ".".join(module.path) or HEATMAPS
-    if name in fed and isinstance(module, WITH_PARAMETERS):
-        args = (fed[name].astype(args[0].dtype), *args[1:])
+    if name in inputs and isinstance(module, WITH_PARAMETERS):
+        args = (inputs[name].astype(args[0].dtype), *args[1:])
     result = call(*args, **kwargs)
     if isinstance(result, list):  # an exchange unit's branches
         recorded |= {f"{name}[{i}]": branch for i, branch in enumerate(result)}
@@ -120,11 +122,11 @@ def _record(recorded: dict[str, jax.Array], fed: Mapping[str, jax.Array], call, 
     return result
 
 
-def train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.ndarray], list[float], list]:
-    """Returns the gradients of the first step, the losses before, and the states after each step."""
-    config, batch = problem.config, problem.batch
+def train(setup: Setup, precision: str, steps: int) -> tuple[dict[str, np.ndarray], list[float], list]:
+    """Returns the gradients before the first step, the loss before each step and the state after each."""
+    config, batch = setup.config, setup.batch
     adam = optimizer.adam(lambda _: config.learning_rate, 0.0)
-    loss = top_down.make_heatmap_loss(config, _model(problem, precision))
+    loss = top_down.make_heatmap_loss(config, _model(setup, precision))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, image, targets, weights):
@@ -134,7 +136,7 @@ def train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.nd
         )
         return training.update(state, gradients, batch_stats, adam), value, gradients
 
-    variables, *arrays = _cast((problem.variables, batch.image, batch.targets, batch.weights), precision)
+    variables, *arrays = _cast((setup.variables, batch.image, batch.targets, batch.weights), precision)
     with jax.numpy_dtype_promotion("standard"):
         state = training.init_state(variables, adam)
     first, losses, states = {}, [], []
@@ -146,25 +148,22 @@ def train(problem: Problem, precision: str, steps: int) -> tuple[dict[str, np.nd
     return first, losses, states
 
 
-def kinds(problem: Problem) -> dict[str, str]:
+def kinds(setup: Setup) -> dict[str, str]:
     """Returns the class of each layer by its name, in the order of computation."""
+    return _kinds(models.build(setup.config), tuple(setup.config.image_size))
+
+
+@functools.lru_cache(maxsize=8)  # tracing a network takes seconds
+def _kinds(model: nn.Module, image_size: tuple[int, int]) -> dict[str, str]:
     found: dict[str, str] = {}
 
-    def note(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         result = call(*args, **kwargs)
         if context.method_name == "__call__":
             found[".".join(context.module.path) or HEATMAPS] = type(context.module).__name__
         return result
 
-    image = jax.ShapeDtypeStruct((1, *problem.config.image_size, 3), jnp.float32)
-    with nn.intercept_methods(note):  # not `models.shapes`, which need not call the layers again
-        jax.eval_shape(models.build(problem.config).init, jax.random.key(0), image)
+    image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
+    with nn.intercept_methods(record):  # `models.shapes` is cached, so it may not call the layers
+        jax.eval_shape(model.init, jax.random.key(0), image)
     return found
-
-
-def _nchw(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array).transpose(0, 3, 1, 2)
-
-
-def _nhwc(array: np.ndarray) -> np.ndarray:
-    return array.transpose(0, 2, 3, 1)

@@ -1,6 +1,6 @@
-"""What is measured of a network, and how far two measurements are apart.
+"""Measurements of a network, and the deviation between two of them.
 
-Everything is kept under PyTorch's names and in PyTorch's layout, whichever side it was measured on.
+Names and layouts are PyTorch's on both sides.
 """
 
 import dataclasses
@@ -13,22 +13,33 @@ from typing import Any
 
 import numpy as np
 
-SAMPLES = 64  # numbers kept of each array in a file
+SAMPLES = 64  # values kept of each array in a file
 
 HEATMAPS = "heatmaps"
-"""What the network's output is called among those of its layers."""
+"""Name of the network's output among those of its layers."""
 
 STEP_OF_STATE = 2
-"""After how many steps the whole state is compared: Adam's second step is the first to depend on its history."""
+"""Number of steps before the states are compared: Adam's second step is the first to depend on its history."""
+
+SECTIONS = {
+    "evaluation": "layers in evaluation mode",
+    "training": "layers in training mode",
+    "gradients": "gradients before the first step",
+    "statistics": "running statistics after one step",
+    "state": f"parameters and statistics after {STEP_OF_STATE} steps",
+}
+
+NOISE_RUNS = {"float64": "perturbed", "highest": "float32", "default": "float32", "bfloat16": "bfloat16"}
+"""The PyTorch run that gives the noise floor of each precision; "perturbed" is float64, see `problem.perturb`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """An array of which little was kept.
+    """Norm and samples of an array.
 
     Attributes:
-      norm: its Euclidean length.
-      samples: some of its numbers, evenly spaced from the first to the last.
+      norm: Euclidean norm of the array.
+      samples: values at evenly spaced positions from the first to the last.
     """
 
     norm: float
@@ -37,20 +48,23 @@ class Sampled:
 
 Arrays = Mapping[str, np.ndarray | Sampled]
 
+NoiseFloors = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Deviations of PyTorch's own runs from its float64 run, by run (see `NOISE_RUNS`), section and name."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """What a network did with a batch.
+class Measurement:
+    """Outputs, gradients and training steps of a network on one batch.
 
     Attributes:
-      evaluation: outputs of the layers in evaluation mode, in the order of computation; the last, the network's
-        own, is called `HEATMAPS`.
+      evaluation: layer outputs in evaluation mode, in the order of computation. The network's own output comes
+        last and is called `HEATMAPS`.
       training: the same in training mode.
-      gradients: of the loss in each parameter, before the first step.
-      losses: of each step on the same batch, before the step.
-      states: parameters and running statistics after each step; empty where not known.
-      inputs: computes the inputs of the layers that hold parameters, by mode and name; none where not known.
-      yardsticks: for one of `YARDSTICKS`, the deviation of that run of PyTorch's, by section and name.
+      gradients: of the loss with respect to each parameter, before the first step.
+      losses: on the same batch, before each step.
+      states: parameters and running statistics after each step; empty if unknown.
+      inputs: computes the inputs of the layers with parameters by mode and name; empty if unknown.
+      noise_floors: of PyTorch.
     """
 
     evaluation: Arrays
@@ -59,10 +73,10 @@ class Measured:
     losses: list[float]
     states: Sequence[Arrays]
     inputs: Callable[[], Mapping[str, Arrays]] = dict
-    yardsticks: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(default_factory=dict)
+    noise_floors: NoiseFloors = dataclasses.field(default_factory=dict)
 
     def section(self, name: str) -> Arrays:
-        """Returns the arrays that are compared under a name of `SECTIONS`."""
+        """Returns the arrays of one of the `SECTIONS`."""
         if name == "statistics":
             return {key: array for key, array in self._state(1).items() if is_statistic(key)}
         if name == "state":
@@ -73,37 +87,24 @@ class Measured:
         return self.states[step - 1] if len(self.states) >= step else {}
 
 
-SECTIONS = {
-    "evaluation": "layers in evaluation mode",
-    "training": "layers in training mode",
-    "gradients": "gradients before the first step",
-    "statistics": "running statistics after one step",
-    "state": f"parameters and statistics after {STEP_OF_STATE} steps",
-}
-
-
-YARDSTICKS = {"float64": "nudged", "highest": "float32", "default": "float32", "bfloat16": "bfloat16"}
-"""The run of PyTorch that says what each of our precisions may lose; "nudged": float64, see `problem.nudged`."""
-
-
 def is_statistic(name: str) -> bool:
     """Whether a name is that of a running statistic."""
     return name.endswith((".running_mean", ".running_var"))
 
 
 def sample(array: np.ndarray, count: int) -> Sampled:
-    """Keeps the length and some numbers of an array."""
+    """Returns the norm of an array and up to `count` samples."""
     flat = np.asarray(array, np.float64).ravel()
     index = np.linspace(0, flat.size - 1, min(count, flat.size)).astype(int)
     return Sampled(float(np.linalg.norm(flat)), flat[index])
 
 
 def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
-    """Returns how far an array is from its reference: the largest difference, relative to the largest value.
+    """Returns the largest absolute difference divided by the largest absolute value of the reference.
 
-    Of a sampled reference, relative to the largest sample, or to the root mean square if that is larger; or the
-    relative difference of lengths if that is larger. Not a number where one of the two holds something that is
-    none; infinite where shapes differ.
+    For a sampled reference the divisor is the largest sample or the root mean square, if that is larger. The
+    result is then at least the relative difference of the norms. It is NaN if either array has a NaN, and
+    infinite if the shapes differ.
     """
     if isinstance(reference, Sampled):
         found = sample(ours, len(reference.samples))
@@ -127,31 +128,31 @@ def _relative(difference: float, scale: float) -> float:
 
 def save(
     path: str | os.PathLike,
-    measured: Measured,
-    yardsticks: Mapping[str, Mapping[str, Mapping[str, float]]],
+    measurement: Measurement,
+    noise_floors: NoiseFloors,
     about: Mapping[str, Any],
     labels: Mapping[str, np.ndarray],
 ) -> None:
-    """Writes what a machine without PyTorch needs for comparing: lengths and samples of every array.
+    """Writes a reference file for machines without PyTorch: norm and samples of every array.
 
     Args:
       path: of the ``.npz`` file.
-      measured: by the twin, in float64.
-      yardsticks: deviations of the twin's other runs; see `Measured`.
-      about: what was computed, to be checked by whoever reads it.
-      labels: ``targets`` and ``weights`` of the batch, which another machine's `exp` would draw a bit differently.
+      measurement: of PyTorch in float64.
+      noise_floors: of PyTorch.
+      about: summary of the setup, see `problem.summarize`.
+      labels: ``targets`` and ``weights`` of the batch; `exp` rounds differently on other machines.
     """
     content: dict[str, Any] = {
         "about": json.dumps(dict(about)),
-        "yardsticks": json.dumps(dict(yardsticks)),
-        "losses": np.array(measured.losses),
+        "noise_floors": json.dumps(dict(noise_floors)),
+        "losses": np.array(measurement.losses),
         **labels,
     }
     for section in SECTIONS:
-        arrays = measured.section(section)
-        rows = [sample(np.asarray(array), SAMPLES) for array in arrays.values()]
-        table = np.full((len(rows), 1 + SAMPLES), np.nan)
-        for line, row in zip(table, rows, strict=True):
+        arrays = measurement.section(section)
+        table = np.full((len(arrays), 1 + SAMPLES), np.nan)
+        for line, array in zip(table, arrays.values(), strict=True):
+            row = sample(np.asarray(array), SAMPLES)
             line[: 1 + len(row.samples)] = [row.norm, *row.samples]
         content |= {f"{section}/names": np.array(list(arrays), str), f"{section}/rows": table}
     partial = pathlib.Path(path).with_suffix(".partial.npz")
@@ -159,11 +160,11 @@ def save(
     os.replace(partial, path)
 
 
-def load(path: str | os.PathLike) -> tuple[Measured, dict[str, Any], dict[str, np.ndarray]]:
-    """Reads what `save` wrote, or the numbers of the authors' own code, ``net_*.npz``.
+def load(path: str | os.PathLike) -> tuple[Measurement, dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a file of `save`, or the numbers of the authors' own code in ``net_*.npz``.
 
     Returns:
-      What was measured; what was computed, empty if the file does not say; and the file's arrays.
+      The measurement, the summary of its setup (empty for the authors' numbers), and all arrays of the file.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -175,28 +176,29 @@ def load(path: str | os.PathLike) -> tuple[Measured, dict[str, Any], dict[str, n
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         if "about" not in arrays:
-            return _of_the_authors(arrays), {}, arrays
-        about, yardsticks = (json.loads(str(arrays[name])) for name in ("about", "yardsticks"))
-        sections = {name: _rows(arrays[f"{name}/names"], arrays[f"{name}/rows"]) for name in SECTIONS}
+            return _authors_measurement(arrays), {}, arrays
+        about, noise_floors = (json.loads(str(arrays[name])) for name in ("about", "noise_floors"))
+        sections = [_rows(arrays[f"{name}/names"], arrays[f"{name}/rows"]) for name in SECTIONS]
         losses = arrays["losses"].tolist()
     except (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{os.fspath(path)!r} holds no reference numbers: give a file of --save_reference, or a net_*.npz"
+            f"{os.fspath(path)!r} holds no reference numbers: give a file written by --save_reference, or one of"
+            " the authors' net_*.npz"
         ) from error
-    evaluation, training, gradients, *states = (sections[name] for name in SECTIONS)
-    return Measured(evaluation, training, gradients, losses, states, yardsticks=yardsticks), about, arrays
+    evaluation, training, gradients, *states = sections
+    return Measurement(evaluation, training, gradients, losses, states, noise_floors=noise_floors), about, arrays
 
 
 def _rows(names: np.ndarray, table: np.ndarray) -> dict[str, Sampled]:
-    """Turns rows of length and samples, filled up with NaN, into `Sampled`."""
+    """Turns rows of norm and samples, padded with NaN, into `Sampled`."""
     rows = (row[~np.isnan(row)] if np.isnan(row[-1]) else row for row in table)
     return {str(name): Sampled(float(row[0]), row[1:]) for name, row in zip(names, rows, strict=True)}
 
 
-def _of_the_authors(arrays: Mapping[str, np.ndarray]) -> Measured:
-    """Reads the conformance data: heatmaps, gradients, losses, and the state after two steps."""
+def _authors_measurement(arrays: Mapping[str, np.ndarray]) -> Measurement:
+    """Returns the authors' heatmaps, gradients, losses, and state after two steps."""
     gradients = _rows(arrays["train/grad_names"], arrays["train/grads"])
     state = _rows(arrays["train/after2_names"], arrays["train/after2"])
     state = {name: row for name, row in state.items() if not name.endswith("num_batches_tracked")}
     losses: list[float] = arrays["train/losses"].tolist()
-    return Measured({HEATMAPS: arrays["heatmaps"]}, {}, gradients, losses, [{}, state])
+    return Measurement({HEATMAPS: arrays["heatmaps"]}, {}, gradients, losses, [{}, state])

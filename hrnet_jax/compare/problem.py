@@ -1,7 +1,7 @@
-"""What both networks are given: the same weights, images and targets, in float64.
+"""Inputs of a comparison: the same weights, images and targets for both networks, in float64.
 
-Weights that no checkpoint has to carry are drawn from the names of the parameters, images from the name of the
-network, so that two machines that have never met compute the same thing.
+Random weights are drawn from the names of the parameters, and random images from the name of the network. Two
+machines therefore get the same inputs without sharing files.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ from hrnet_jax.torch_interop import loading
 
 PEOPLE = 2
 
-NUDGE = 1e-14
-"""Relative; some dozens of the smallest steps of float64, as rounding adds up to within a layer."""
+PERTURBATION = 1e-14
+"""Relative size: a few dozen float64 rounding errors, about as many as add up within a layer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Batch:
     Attributes:
       image: [B, H, W, 3] float64, normalised.
       targets: [B, H / 4, W / 4, K] float64 heatmaps.
-      weights: [B, K] float64 of the joints in the loss.
-      title: what it is, in words.
+      weights: [B, K] float64 weights of the joints in the loss.
+      title: description for the report.
     """
 
     image: np.ndarray
@@ -45,14 +45,14 @@ class Batch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
+class Setup:
     """A network, its weights and a batch.
 
     Attributes:
-      config: describes the network and the loss.
+      config: the network and the loss.
       variables: float64 ``params`` and ``batch_stats``.
-      weights_title: where they come from, in words.
-      batch: what the network is given.
+      weights_title: source of the weights, for the report.
+      batch: input of the network.
     """
 
     config: ConfigDict
@@ -61,17 +61,48 @@ class Problem:
     batch: Batch
 
 
-def _random(text: str, seed: int) -> np.random.RandomState:
+def make_setup(
+    config: ConfigDict,
+    people: int = PEOPLE,
+    seed: int = 0,
+    *,
+    weights: str = "",
+    data: bool = False,
+    labels: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Setup:
+    """Loads or draws weights and a batch.
+
+    Args:
+      config: the network, the loss and the data.
+      people: size of the batch.
+      seed: of random weights and batches.
+      weights: path of a checkpoint; empty for random weights.
+      data: whether to read the batch from ``config.data``; it is random otherwise.
+      labels: joints of a random batch, see `random_batch`.
+
+    Raises:
+      FileNotFoundError: there is no such checkpoint or data.
+      ValueError: they do not fit the network, or one PyTorch device cannot compute the same.
+    """
+    variables, title = load_weights(config, weights, seed)
+    batch = data_batch(config, people) if data else random_batch(config, people, seed, labels)
+    setup = Setup(config, variables, title, batch)
+    _check(setup)
+    return setup
+
+
+def _generator(text: str, seed: int) -> np.random.RandomState:
     text = f"hrnet/{text}" + (f"/{seed}" if seed else "")
     return np.random.RandomState(zlib.crc32(text.encode()) & 0xFFFFFFFF)
 
 
 def draw_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Draws a parameter or statistic by its name in the PyTorch release, float64, in PyTorch's layout.
+    """Draws a parameter or statistic from its name in the PyTorch release.
 
-    Values are such as training leads to, so that activations keep their size through the network.
+    The values resemble trained ones, so activations keep their scale through the network. The array is float64
+    and in PyTorch's layout.
     """
-    random, part = _random(name, seed), name.rsplit(".", 1)[-1]
+    random, part = _generator(name, seed), name.rsplit(".", 1)[-1]
     if part in ("running_mean", "bias"):
         return 0.1 * random.standard_normal(shape)
     if part == "running_var":
@@ -82,7 +113,7 @@ def draw_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def draw_variables(shapes: dict[str, Any], seed: int = 0) -> dict[str, Any]:
-    """Draws all weights and statistics of a network, given their (abstract) arrays in our layout."""
+    """Draws all weights and statistics of a network from its (abstract) variables."""
 
     def draw(path: tuple[str, ...], leaf: Any) -> np.ndarray:
         name, shape = ".".join(path[1:]), tuple(leaf.shape)
@@ -103,33 +134,34 @@ def tag(config: ConfigDict) -> str:
 
 
 def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Draws normalised float64 images, ``[B, H, W, 3]``; `shape` is PyTorch's, ``(B, 3, H, W)``."""
-    return _random(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
+    """Draws normalised float64 images ``[B, H, W, 3]`` for a shape ``(B, 3, H, W)`` in PyTorch's layout."""
+    return _generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
 
 
 def random_batch(
     config: ConfigDict, people: int, seed: int = 0, labels: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Batch:
-    """Draws a batch of noise, with joints in and around the crop, one in five not labelled.
+    """Draws images of noise with joints in and around the crop. One joint in five is not labelled.
 
     Args:
       config: for sizes and joints.
       people: B.
-      seed: another batch for another seed.
-      labels: joints [B, K, 2] in crop pixels and visibility [B, K] to use instead of drawn ones.
+      seed: of the generator.
+      labels: joints [B, K, 2] in crop pixels and visibility [B, K], to use instead of random ones and of `people`.
     """
     height, width = config.image_size
-    random, count = _random(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
+    random, count = _generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
     joints, visible = labels or (
         random.uniform(-0.1, 1.1, (people, count, 2)) * (width, height),
         (random.uniform(size=(people, count)) < 0.8).astype(float),
     )
+    people = len(joints)
     image = draw_images(tag(config), (people, 3, height, width), seed)
     return Batch(image, *_targets(config, joints, visible), title=f"{people} images of noise, seed {seed}")
 
 
 def data_batch(config: ConfigDict, people: int) -> Batch:
-    """Takes the first training batch of the configuration's data, augmented as in training."""
+    """Returns the first augmented training batch of the configuration's data."""
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
     evaluate.check_skeleton(split, config)
     batches = pipeline.train_batches(
@@ -149,7 +181,7 @@ def data_batch(config: ConfigDict, people: int) -> Batch:
 
 
 def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> list[np.ndarray]:
-    """Returns targets and weights as training draws them, in float32, for both sides the same."""
+    """Returns targets and weights, drawn in float32 as in training."""
     height, width = config.image_size
     drawn = heatmap.render(
         jax.numpy.asarray(joints, np.float32),
@@ -162,26 +194,26 @@ def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> lis
     return [np.asarray(array, np.float64) for array in drawn]
 
 
-def check(problem: Problem) -> None:
-    """Raises ValueError for what PyTorch, on one device, cannot be compared with."""
-    people, height, width = problem.batch.image.shape[:3]
-    group = problem.config.model.norm_group_size
+def _check(setup: Setup) -> None:
+    """Raises ValueError if PyTorch on one device cannot compute the same."""
+    people, height, width = setup.batch.image.shape[:3]
+    group = setup.config.model.norm_group_size
     if group and people > group:
         raise ValueError(
-            f"`people` (={people}) is more than `model.norm_group_size` (={group}), a device's share, but PyTorch"
-            f" runs on one device here: give at most {group}, or --config.model.norm_group_size=0"
+            f"`people` (={people}) is more than `model.norm_group_size` (={group}), the batch of one device."
+            f" PyTorch runs on one device here: give at most {group}, or --config.model.norm_group_size=0"
         )
     if people * height * width <= layers.MULTIPLE**2:
         raise ValueError(
-            f"one person at {height}x{width} leaves one value to normalise where it is coarsest: give more"
-            " people or a larger `image_size`"
+            f"one person at {height}x{width} leaves a single value per channel at the coarsest resolution, which"
+            " batch normalisation cannot use: give more people or a larger `image_size`"
         )
 
 
-def summarize(problem: Problem) -> dict[str, Any]:
-    """Returns what tells problems apart, whatever the machine: settings, and the lengths of all arrays."""
-    config, batch = problem.config, problem.batch
-    arrays = [batch.image, batch.targets, batch.weights, *jax.tree.leaves(problem.variables)]
+def summarize(setup: Setup) -> dict[str, Any]:
+    """Returns settings and array norms by which any machine can recognise the setup."""
+    config, batch = setup.config, setup.batch
+    arrays = [batch.image, batch.targets, batch.weights, *jax.tree.leaves(setup.variables)]
     return {
         "network": models.describe(config),
         "image_size": list(config.image_size),
@@ -192,19 +224,21 @@ def summarize(problem: Problem) -> dict[str, Any]:
     }
 
 
-def perturbed(problem: Problem) -> Problem:
-    """Changes the last bits of weights and images by chance: what that does, rounding may do as well."""
+def perturb(setup: Setup) -> Setup:
+    """Changes the last bits of weights and images at random, as rounding might."""
     random = np.random.default_rng(0)
 
-    def nudge(array: np.ndarray) -> np.ndarray:
-        return array * (1 + NUDGE * random.uniform(-1, 1, array.shape))
+    def change(array: np.ndarray) -> np.ndarray:
+        return array * (1 + PERTURBATION * random.uniform(-1, 1, array.shape))
 
-    batch = dataclasses.replace(problem.batch, image=nudge(problem.batch.image))
-    return dataclasses.replace(problem, variables=jax.tree.map(nudge, problem.variables), batch=batch)
+    batch = dataclasses.replace(setup.batch, image=change(setup.batch.image))
+    return dataclasses.replace(setup, variables=jax.tree.map(change, setup.variables), batch=batch)
 
 
-def weights_of(config: ConfigDict, source: str, seed: int = 0) -> tuple[dict[str, Any], str]:
-    """Returns a checkpoint's variables in float64, or drawn ones if `source` is empty; and what they are in words.
+def load_weights(config: ConfigDict, source: str, seed: int = 0) -> tuple[dict[str, Any], str]:
+    """Returns the variables of a checkpoint in float64 and a description of their source.
+
+    The variables are random if `source` is empty.
 
     Raises:
       FileNotFoundError, ValueError: see `loading.read` and `loading.initialize`.

@@ -1,4 +1,4 @@
-"""Measuring PyTorch's twin of a network, as `ours` does ours."""
+"""Measurement of a network in PyTorch, the counterpart of `jax_runner`."""
 
 import contextlib
 import functools
@@ -10,38 +10,33 @@ import torch  # pyright: ignore[reportMissingImports]
 
 from hrnet_jax import losses
 from hrnet_jax.compare import jax_runner
-from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measured
-from hrnet_jax.compare.problem import Problem
+from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
+from hrnet_jax.compare.problem import Setup
 from hrnet_jax.torch_interop import loading, torch_models
 
 _WITH_PARAMETERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.BatchNorm2d)
 
 
-def measure(problem: Problem, precision: str, steps: int) -> Measured:
-    """Measures the twin.
+def measure(setup: Setup, precision: str, steps: int) -> Measurement:
+    """Measures the PyTorch network.
 
     Args:
-      problem: network, weights and batch.
-      precision: "float64", "float32", or "bfloat16": automatic mixed precision over float32.
-      steps: how many steps of Adam to take on the batch.
+      setup: network, weights and batch.
+      precision: "float64", "float32", or "bfloat16" for automatic mixed precision over float32.
+      steps: number of Adam steps on the batch.
     """
-    trained = _train(problem, precision, steps)  # first: it needs most memory, and leaves the least
-    evaluation, training = (_outputs(problem, precision, train) for train in (False, True))
-    return Measured(evaluation, training, *trained, inputs=functools.partial(_inputs, problem))
+    trained = _train(setup, precision, steps)  # first: it needs most memory and keeps least
+    evaluation, training = (_outputs(setup, precision, train) for train in (False, True))
+    return Measurement(evaluation, training, *trained, inputs=functools.partial(_inputs, setup))
 
 
-def network(problem: Problem, precision: str) -> torch.nn.Module:
-    """Returns the twin with the problem's weights."""
-    net = torch_models.build(problem.config).to(_dtype(precision))
-    content = {name: _tensor(array, precision) for name, array in loading.to_pytorch(problem.variables).items()}
-    net.load_state_dict(net.state_dict() | content)
-    return net
-
-
-def _in_mode(problem: Problem, net: torch.nn.Module, train: bool) -> torch.nn.Module:
-    """Sets evaluation or training mode, in which frozen batch normalisation stays as in evaluation."""
+def _network(setup: Setup, precision: str, train: bool) -> torch.nn.Module:
+    """Returns the network in evaluation or training mode. Frozen batch normalisation stays in evaluation mode."""
+    net = torch_models.build(setup.config).to(_dtype(precision))
+    weights = {name: _tensor(array, precision) for name, array in loading.to_pytorch(setup.variables).items()}
+    net.load_state_dict(net.state_dict() | weights)
     net.train(train)
-    if problem.config.model.norm_frozen:
+    if setup.config.model.norm_frozen:
         for module in net.modules():
             module.train(train and not isinstance(module, torch.nn.BatchNorm2d))
     return net
@@ -55,7 +50,7 @@ def _tensor(array: np.ndarray, precision: str) -> torch.Tensor:
     return torch.from_numpy(np.array(array, order="C")).to(_dtype(precision))
 
 
-def _mixed(precision: str) -> contextlib.AbstractContextManager:
+def _autocast(precision: str) -> contextlib.AbstractContextManager:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -64,11 +59,11 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
 
 
-def _outputs(problem: Problem, precision: str, train: bool) -> Arrays:
-    """Returns what every module puts out that our network has, too."""
-    found, wanted = {}, jax_runner.kinds(problem)
+def _outputs(setup: Setup, precision: str, train: bool) -> Arrays:
+    """Returns the outputs of all modules that our network has too."""
+    found, wanted = {}, jax_runner.kinds(setup)
 
-    def note(name: str, _: torch.nn.Module, args: tuple, result: Any) -> None:
+    def record(name: str, _: torch.nn.Module, args: tuple, result: Any) -> None:
         del args
         name = name or HEATMAPS
         if name in wanted and isinstance(result, list | tuple):
@@ -76,55 +71,55 @@ def _outputs(problem: Problem, precision: str, train: bool) -> Arrays:
         elif name in wanted:
             found[name] = _array(result)
 
-    _run(problem, precision, train, note)
+    _run(setup, precision, train, record)
     return found
 
 
-def _inputs(problem: Problem) -> Mapping[str, Arrays]:
-    """Returns what every module with parameters is given in float64, by mode."""
+def _inputs(setup: Setup) -> Mapping[str, Arrays]:
+    """Returns the float64 inputs of all modules with parameters, by mode and name."""
     found: dict[str, dict[str, np.ndarray]] = {"evaluation": {}, "training": {}}
-    for mode, given in found.items():
+    for mode, inputs in found.items():
 
-        def note(name: str, module: torch.nn.Module, args: tuple, _: Any, given=given) -> None:
+        def record(name: str, module: torch.nn.Module, args: tuple, _: Any, inputs=inputs) -> None:
             if isinstance(module, _WITH_PARAMETERS):
-                given[name] = _array(args[0])
+                inputs[name] = _array(args[0])
 
-        _run(problem, "float64", mode == "training", note)
+        _run(setup, "float64", mode == "training", record)
     return found
 
 
-def _run(problem: Problem, precision: str, train: bool, note: Callable[..., None]) -> None:
-    """Runs the twin forward and notes every module's name, itself, arguments and result."""
-    net = _in_mode(problem, network(problem, precision), train)
+def _run(setup: Setup, precision: str, train: bool, record: Callable[..., None]) -> None:
+    """Runs the network forward and calls `record` with name, module, arguments and result of each module."""
+    net = _network(setup, precision, train)
     for name, module in net.named_modules():
-        module.register_forward_hook(functools.partial(note, name))
-    with torch.no_grad(), _mixed(precision):
-        net(_image(problem, precision))
+        module.register_forward_hook(functools.partial(record, name))
+    with torch.no_grad(), _autocast(precision):
+        net(_image(setup, precision))
 
 
-def _image(problem: Problem, precision: str) -> torch.Tensor:
-    return _tensor(problem.batch.image.transpose(0, 3, 1, 2), precision)
+def _image(setup: Setup, precision: str) -> torch.Tensor:
+    return _tensor(setup.batch.image.transpose(0, 3, 1, 2), precision)
 
 
-def _loss(problem: Problem, heatmaps: torch.Tensor) -> torch.Tensor:
-    """The configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
-    targets = torch.from_numpy(problem.batch.targets.transpose(0, 3, 1, 2).copy()).to(heatmaps.dtype)
-    weights = torch.from_numpy(problem.batch.weights).to(heatmaps.dtype)[:, :, None, None]
+def _loss(setup: Setup, heatmaps: torch.Tensor) -> torch.Tensor:
+    """Returns the configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
+    targets = torch.from_numpy(setup.batch.targets.transpose(0, 3, 1, 2).copy()).to(heatmaps.dtype)
+    weights = torch.from_numpy(setup.batch.weights).to(heatmaps.dtype)[:, :, None, None]
     errors = 0.5 * ((heatmaps - targets) * weights).square().mean((2, 3))
-    if problem.config.loss == "ohkm":
+    if setup.config.loss == "ohkm":
         errors = errors.topk(min(losses.HARDEST_JOINTS, errors.shape[1]), dim=1).values
     return errors.mean()
 
 
-def _train(problem: Problem, precision: str, steps: int) -> tuple[Arrays, list[float], list[Arrays]]:
-    """Returns the gradients of the first step, the losses before, and the states after each step."""
-    net = _in_mode(problem, network(problem, precision), train=True)
-    adam = torch.optim.Adam(net.parameters(), lr=problem.config.learning_rate)
-    image, first, values, states = _image(problem, precision), {}, [], []
+def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float], list[Arrays]]:
+    """Returns the gradients before the first step, the loss before each step and the state after each."""
+    net = _network(setup, precision, train=True)
+    adam = torch.optim.Adam(net.parameters(), lr=setup.config.learning_rate)
+    image, first, values, states = _image(setup, precision), {}, [], []
     for _ in range(steps):
-        with _mixed(precision):
+        with _autocast(precision):
             heatmaps = net(image)
-        loss = _loss(problem, heatmaps.to(_dtype(precision)))
+        loss = _loss(setup, heatmaps.to(_dtype(precision)))
         adam.zero_grad()
         loss.backward()
         first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}

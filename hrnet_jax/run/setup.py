@@ -111,8 +111,8 @@ def first_state(run: Run) -> training.TrainState:
     """Returns the state before the first step: random weights, or those of ``config.init_from``."""
     config, variables = run.config, run.task.init()
     if config.init_from:
-        weights = loading.read(config.init_from)
-        variables, report = loading.initialize(variables, weights, run.task.describe(), spare=loading.HEADS)
+        weights, description = loading.read(config.init_from), run.task.describe()
+        variables, report = loading.initialize(variables, weights, description, allow_missing=loading.HEADS)
         distributed.log_once(f"{config.init_from}: {report}")
     return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh, config.fsdp)
 

@@ -1,1 +1,1 @@
-"""Weights between PyTorch and JAX: state dicts, loading, and the PyTorch versions of the networks."""
+"""Exchange with PyTorch: its weight files, conversion of weights, and the same networks written in PyTorch."""

@@ -1,11 +1,9 @@
-"""The networks once more in PyTorch, to compare with: numbers in tests, layers one by one, speed in benchmarks.
+"""The networks in PyTorch, as a reference for tests, comparisons and benchmarks.
 
 State dicts have the names of the PyTorch release, so its checkpoints load with ``strict=True``. Modules have the
-names of ours (see ``models/layers.py``) and return what ours return: ``stage2.0.fuse_layers.0.1`` what is not
-upsampled yet, ``bn1`` what has not passed the ReLU. Nothing is computed in place, so a hook may keep what it sees.
-Arrays are ``[batch, channels, height, width]`` here.
-
-This is the only module that needs torch.
+names and outputs of ours (see ``models/layers.py``). For example ``stage2.0.fuse_layers.0.1`` returns features
+before upsampling and ``bn1`` returns them before the ReLU. No operation is in place, so hooks may keep references
+to outputs. Arrays are ``[batch, channels, height, width]``.
 """
 
 import functools
@@ -21,17 +19,17 @@ try:
     from torch import nn  # pyright: ignore[reportMissingImports]
     from torch.nn import functional  # pyright: ignore[reportMissingImports]
 except ModuleNotFoundError as error:
-    raise ImportError("`hrnet_jax.models.twin` needs PyTorch: pip install torch", name="torch") from error
+    raise ImportError(f"`{__name__}` needs PyTorch: pip install torch", name="torch") from error
 
 
 def build(config: ConfigDict) -> nn.Module:
-    """Returns the twin of `hrnet_jax.models.build`, in training mode and float32.
+    """Returns the PyTorch counterpart of `hrnet_jax.models.build`, in training mode and float32.
 
-    Batch normalisation is PyTorch's own, over the whole batch. The fields of `hrnet_jax.models.TRAINING_FIELDS`
-    and ``colors`` are not read: precision and input are the caller's.
+    Batch normalisation is PyTorch's own and covers the whole batch. The fields in
+    `hrnet_jax.models.TRAINING_FIELDS` and ``colors`` are ignored: the caller chooses precision and input.
 
     Raises:
-      ValueError: there is no such network.
+      ValueError: the network is unknown.
     """
     fields, num_joints = config.model, skeletons.load(config.skeleton).num_joints
     if fields.name == "hrnet":
@@ -57,7 +55,7 @@ def _conv_norm(
 
 
 def _initialize(module: nn.Module) -> None:
-    """Draws weights as the original: normal with deviation 0.001, biases zero; batch norm has torch's own."""
+    """Initialises convolutions as the original: weights from N(0, 0.001), biases zero."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.001)
         if module.bias is not None:
@@ -65,7 +63,7 @@ def _initialize(module: nn.Module) -> None:
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3x3 convolutions (He et al. 2016), channels unchanged."""
+    """Residual block of two 3x3 convolutions with the same number of channels (He et al. 2016)."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -80,7 +78,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Residual block 1x1, 3x3, 1x1 (He et al. 2016) whose output has four times ``features`` channels."""
+    """Residual block 1x1, 3x3, 1x1 with ``4 * features`` output channels (He et al. 2016)."""
 
     def __init__(self, inputs: int, features: int, stride: int = 1):
         super().__init__()
@@ -105,7 +103,7 @@ def _bottlenecks(inputs: int, features: int, count: int, stride: int = 1) -> nn.
 
 
 class ExchangeUnit(nn.Module):
-    """Parallel branches of residual blocks, then each of the `outputs` finest branches receives from all."""
+    """Parallel branches of residual blocks, and the fusion of all branches into the `outputs` finest ones."""
 
     def __init__(self, width: int, branches: int, blocks: int, outputs: int):
         super().__init__()
@@ -115,20 +113,20 @@ class ExchangeUnit(nn.Module):
         self.fuse_layers = nn.ModuleList(Fusion(width, branches, target) for target in range(outputs))
 
     def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps one array a branch, finest first, to `outputs` arrays of the same shapes."""
+        """Maps one array per branch (finest first) to `outputs` arrays of the same shapes."""
         branches = [blocks(x) for blocks, x in zip(self.branches, branches, strict=True)]
         return [functional.relu(fusion(branches)) for fusion in self.fuse_layers]
 
 
 class Fusion(nn.ModuleList):
-    """The sum of all branches at the channels and the resolution of branch `target`."""
+    """Sum of all branches with the channels and the resolution of branch `target`."""
 
     def __init__(self, width: int, branches: int, target: int):
         super().__init__(_resampler(width, source, target) for source in range(branches))
         self.target = target
 
     def forward(self, branches: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Maps one array a branch, finest first, to one of the shape of branch `target`."""
+        """Maps one array per branch (finest first) to an array with the shape of branch `target`."""
         terms = [layer(x) for layer, x in zip(self, branches, strict=True)]
         for source in range(self.target + 1, len(terms)):
             times = 2 ** (source - self.target)
@@ -137,7 +135,7 @@ class Fusion(nn.ModuleList):
 
 
 def _resampler(width: int, source: int, target: int) -> nn.Module:
-    """Brings branch `source` to the channels of `target` and, if that is coarser, to its resolution."""
+    """Converts branch `source` to the channels of branch `target`, and to its resolution if that is coarser."""
     inputs, outputs = width * 2**source, width * 2**target
     if source == target:
         return nn.Identity()
@@ -148,7 +146,7 @@ def _resampler(width: int, source: int, target: int) -> nn.Module:
 
 
 class Transition(nn.ModuleList):
-    """Brings branches to a stage's channels and starts one of half the resolution."""
+    """Converts branches to the channels of a stage and adds a branch of half the resolution."""
 
     def __init__(self, inputs: Sequence[int], width: int):
         kept = [
@@ -159,12 +157,12 @@ class Transition(nn.ModuleList):
         super().__init__([*kept, nn.Sequential(start)])
 
     def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps one array a branch, finest first, to one more."""
+        """Maps one array per branch (finest first) to arrays of one more branch."""
         return [layer(x) for layer, x in zip(self, [*branches, branches[-1]], strict=True)]
 
 
 class HRNet(nn.Module):
-    """The twin of `hrnet_jax.models.hrnet.HRNet`, with its options."""
+    """PyTorch counterpart of `hrnet_jax.models.hrnet.HRNet`."""
 
     def __init__(
         self,
@@ -185,7 +183,7 @@ class HRNet(nn.Module):
         self.layer1 = _bottlenecks(stem, stem, 4)
         self.transition1, self.stage2 = Transition([4 * stem], width), stage(2, [2] * units[0])
         self.transition2, self.stage3 = Transition(channels[:2], width), stage(3, [3] * units[1])
-        # Only the finest branch is read after the last unit.
+        # only the finest branch of the last unit is used
         self.transition3, self.stage4 = Transition(channels[:3], width), stage(4, [4] * (units[2] - 1) + [1])
         self.final_layer = _conv(width, num_joints, 1, bias=True)
         self.apply(_initialize)
@@ -201,10 +199,10 @@ class HRNet(nn.Module):
 
 
 class SimpleBaseline(nn.Module):
-    """The twin of `hrnet_jax.models.simple_baseline.SimpleBaseline`, with its options.
+    """PyTorch counterpart of `hrnet_jax.models.simple_baseline.SimpleBaseline`.
 
     Raises:
-      ValueError: there is no ResNet of that depth.
+      ValueError: there is no ResNet of this depth.
     """
 
     def __init__(self, num_joints: int, depth: int = 50):
@@ -233,6 +231,6 @@ class SimpleBaseline(nn.Module):
 
 
 def _deconv(inputs: int, outputs: int) -> list[nn.Module]:
-    """The layers that double the resolution."""
+    """Returns layers that double the resolution."""
     deconv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
     return [deconv, _norm(outputs), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""The laboratory as a command: exit status, report and messages."""
+"""The command: exit status, report and messages."""
 
 import json
 import os
@@ -11,47 +11,41 @@ import pytest
 
 from configs import demo
 from hrnet_jax.compare import jax_runner, measured, problem
-from hrnet_jax.compare.problem import Problem
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = {"image_size": "(64,32)", "model.width": 4, "model.stem": 4, "model.units": "(1,1,1)", "model.blocks": 1}
 
 
 def run(*flags: str, without_torch: pathlib.Path | None = None, config: str = "demo", small: bool = True):
-    """Runs the command on a small network; `without_torch`: where to put a torch that cannot be imported."""
+    """Runs the command on a small network. `without_torch` is a directory for a torch that cannot be imported."""
     settings = [f"--config.{name}={value}" for name, value in SMALL.items()] if small else []
     environment = dict(os.environ)
     if without_torch:
         (without_torch / "torch.py").write_text("raise ImportError('No module named torch')\n")
         environment["PYTHONPATH"] = str(without_torch)
     command = [sys.executable, "-m", "hrnet_jax.compare", "--config", f"configs/{config}.py", *settings, *flags]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-    return done.returncode, done.stdout + done.stderr
-
-
-def pose(seed: int = 0) -> Problem:
-    config = demo.get_config()
-    config.image_size = (64, 32)
-    config.model.update(width=4, stem=4, units=(1, 1, 1), blocks=1)
-    weights, title = problem.weights_of(config, "", seed)
-    return Problem(config, weights, title, problem.random_batch(config, 2, seed))
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    return process.returncode, process.stdout + process.stderr
 
 
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory) -> pathlib.Path:
-    """Reference numbers that agree, for this network's own are taken."""
+    """Reference numbers of our own network, so the comparison must succeed."""
     path = tmp_path_factory.mktemp("numbers") / "numbers.npz"
-    posed = pose()
-    labels = {"targets": posed.batch.targets, "weights": posed.batch.weights}
-    measured.save(path, jax_runner.measure(posed, "float64", 2), {}, problem.summarize(posed), labels)
+    config = demo.get_config()
+    config.image_size = (64, 32)
+    config.model.update(width=4, stem=4, units=(1, 1, 1), blocks=1)
+    setup = problem.make_setup(config)
+    labels = {"targets": setup.batch.targets, "weights": setup.batch.weights}
+    measured.save(path, jax_runner.measure(setup, "float64", 2), {}, problem.summarize(setup), labels)
     return path
 
 
-def test_without_torch_saved_numbers_do(numbers, tmp_path):
+def test_saved_numbers_replace_torch(numbers, tmp_path):
     flags = ["--steps", "2", "--out", str(tmp_path / "out")]
-    status, said = run("--reference", str(numbers), *flags, without_torch=tmp_path)
-    assert status == 0, said
-    assert "all tolerances held" in said and "layers in evaluation mode" in said
+    status, output = run("--reference", str(numbers), *flags, without_torch=tmp_path)
+    assert status == 0, output
+    assert "all tolerances held" in output and "layers in evaluation mode" in output
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["held"] and report["reference"] == str(numbers) and report["device"].startswith("cpu")
     (only,) = report["runs"]
@@ -61,45 +55,45 @@ def test_without_torch_saved_numbers_do(numbers, tmp_path):
     assert page.startswith("<!doctype html>") and "stage2.0.branches.0.0.conv1" in page
 
 
-def test_a_difference_is_named_and_fails(numbers, tmp_path):
+def test_a_difference_fails_and_is_named(numbers, tmp_path):
     with np.load(numbers) as file:
         content = dict(file)
     names = list(content["gradients/names"])
     content["gradients/rows"][names.index("stage3.0.branches.2.0.bn2.weight")] *= 1 + 1e-6
     np.savez(tmp_path / "off.npz", **content)
-    status, said = run("--reference", str(tmp_path / "off.npz"), "--steps", "2", "--out", str(tmp_path))
-    assert status == 1, said
-    assert "NOT all tolerances held" in said
-    assert "first past 1.0e-08 is stage3.0.branches.2.0.bn2.weight (BatchNorm)" in said
+    status, output = run("--reference", str(tmp_path / "off.npz"), "--steps", "2", "--out", str(tmp_path))
+    assert status == 1, output
+    assert "NOT all tolerances held" in output
+    assert "first above 1.0e-08 is stage3.0.branches.2.0.bn2.weight (BatchNorm)" in output
 
 
 def test_numbers_of_other_weights_are_refused(numbers, tmp_path):
     flags = ["--reference", str(numbers), "--steps", "2", "--out", str(tmp_path / "out")]
-    status, said = run(*flags, "--seed", "1")
-    assert status == 2 and "computed with other weights or another batch" in said and "--seed" in said
-    status, said = run(*flags, "--config.loss=ohkm")
-    assert status == 2 and "`loss` is 'mse' there and 'ohkm' here" in said
+    status, output = run(*flags, "--seed", "1")
+    assert status == 2 and "computed with other weights or another batch" in output and "--seed" in output
+    status, output = run(*flags, "--config.loss=ohkm")
+    assert status == 2 and "`loss` is 'mse' there and 'ohkm' here" in output
     assert not (tmp_path / "out").exists()
 
 
-def test_more_than_the_reference_has_is_refused(numbers):
-    status, said = run("--reference", str(numbers), "--steps", "3")
-    assert status == 2 and f"--steps (=3): {numbers} has 2" in said
-    status, said = run("--reference", str(numbers), "--steps", "2", "--precision", "bfloat16")
-    assert status == 2 and "does not say what PyTorch loses in bfloat16: give --tolerance" in said
+def test_more_steps_or_precisions_than_the_reference_has_are_refused(numbers):
+    status, output = run("--reference", str(numbers), "--steps", "3")
+    assert status == 2 and f"--steps (=3): {numbers} has 2" in output
+    status, output = run("--reference", str(numbers), "--steps", "2", "--precision", "bfloat16")
+    assert status == 2 and "has no noise floor of PyTorch in bfloat16: give --tolerance" in output
 
 
 def test_numbers_of_another_network_are_refused(shared, tmp_path):
     for name, config in (("resnet50", "coco_hrnet_w32_256x192"), ("hrnet_w32", "coco_hrnet_w48_256x192")):
         path = shared / f"conformance/net_{name}_256x192.npz"
-        status, said = run("--reference", str(path), "--out", str(tmp_path / "out"), config=config, small=False)
-        assert status == 2 and ("is of other weights" in said or "is of another network" in said)
-        assert "Traceback" not in said
+        status, output = run("--reference", str(path), "--out", str(tmp_path / "out"), config=config, small=False)
+        assert status == 2 and ("is of other weights" in output or "is of another network" in output)
+        assert "Traceback" not in output
 
 
-def test_missing_torch_is_said_in_one_line(tmp_path):
-    status, said = run("--out", str(tmp_path / "out"), without_torch=tmp_path)
-    assert status == 2 and "pip install torch, or give --reference FILE" in said and "Traceback" not in said
+def test_missing_torch_is_reported_in_one_line(tmp_path):
+    status, output = run("--out", str(tmp_path / "out"), without_torch=tmp_path)
+    assert status == 2 and "pip install torch, or give --reference FILE" in output and "Traceback" not in output
     assert not (tmp_path / "out").exists()
 
 
@@ -117,20 +111,20 @@ def test_missing_torch_is_said_in_one_line(tmp_path):
         (["--people", "3", "--config.model.norm_group_size=2"], "is more than `model.norm_group_size` (=2)"),
     ],
 )
-def test_mistakes_are_said_in_one_line(tmp_path, flags, message):
-    status, said = run("--out", str(tmp_path / "out"), *flags)
-    assert status == 2 and message in said and "Traceback" not in said
+def test_mistakes_are_reported_in_one_line(tmp_path, flags, message):
+    status, output = run("--out", str(tmp_path / "out"), *flags)
+    assert status == 2 and message in output and "Traceback" not in output
 
 
-def test_with_torch_the_whole_laboratory_runs(tmp_path):
+def test_with_torch_everything_runs(tmp_path):
     pytest.importorskip("torch", reason="torch is not installed")
     saved = str(tmp_path / "saved.npz")
     flags = ["--precision", "float64,highest", "--steps", "2", "--people", "3"]
-    status, said = run(*flags, "--save_reference", saved, "--out", str(tmp_path / "with"))
-    assert status == 0, said
-    assert "against the PyTorch twin in float64" in said
+    status, output = run(*flags, "--save_reference", saved, "--out", str(tmp_path / "with"))
+    assert status == 0, output
+    assert "against PyTorch in float64" in output
     report = json.loads((tmp_path / "with/report.json").read_text())
     assert [part["precision"] for part in report["runs"]] == ["float64", "highest"]
-    assert report["runs"][1]["sections"][0]["rows"][0]["yardstick"] > 0
-    status, said = run(*flags, "--reference", saved, "--out", str(tmp_path / "without"), without_torch=tmp_path)
-    assert status == 0, said
+    assert report["runs"][1]["sections"][0]["rows"][0]["noise_floor"] > 0
+    status, output = run(*flags, "--reference", saved, "--out", str(tmp_path / "without"), without_torch=tmp_path)
+    assert status == 0, output

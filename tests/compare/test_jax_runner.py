@@ -1,4 +1,4 @@
-"""The JAX networks against the numbers of the authors' own code, in float64; nothing here needs PyTorch."""
+"""The JAX networks in float64 against numbers of the authors' own code."""
 
 import gc
 import importlib
@@ -6,11 +6,10 @@ import importlib
 import jax
 import numpy as np
 import pytest
+from made_weights import small_config
 
-from configs import default
 from hrnet_jax.compare import jax_runner, laboratory, measured, problem
 from hrnet_jax.compare.measured import HEATMAPS
-from hrnet_jax.compare.problem import Problem
 
 CONFIGS = {
     "net_hrnet_w32_256x192": "coco_hrnet_w32_256x192",
@@ -20,22 +19,17 @@ CONFIGS = {
 }
 
 
-def pose(config, people=2, labels=None) -> Problem:
-    weights, title = problem.weights_of(config, "")
-    return Problem(config, weights, title, problem.random_batch(config, people, labels=labels))
-
-
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_networks_compute_and_learn_what_the_authors_do(shared, name):
-    """Heatmaps and the stages' outputs, every gradient, five losses, and the whole state after two steps."""
-    jax.clear_caches()  # the network before leaves gigabytes
+def test_outputs_gradients_and_training_equal_the_authors(shared, name):
+    """Compares heatmaps, outputs of stages, all gradients, five losses and the state after two steps."""
+    jax.clear_caches()  # the previous network leaves gigabytes
     gc.collect()
     reference, _, numbers = measured.load(shared / f"conformance/{name}.npz")
     config = importlib.import_module(f"configs.{CONFIGS[name]}").get_config()
-    posed = pose(config, labels=(numbers["train/joints"], numbers["train/vis"]))
-    with jax_runner.computing_in("float64"):
-        layers = jax_runner.outputs(posed, "float64", train=False)
-        gradients, losses, states = jax_runner.train(posed, "float64", steps=5)
+    setup = problem.make_setup(config, labels=(numbers["train/joints"], numbers["train/vis"]))
+    with jax_runner.use_precision("float64"):
+        layers = jax_runner.outputs(setup, "float64", train=False)
+        gradients, losses, states = jax_runner.train(setup, "float64", steps=5)
     assert measured.deviation(layers[HEATMAPS], reference.evaluation[HEATMAPS]) < 1e-9
     for key in (key for key in numbers if key.startswith("tap/")):
         tap = stage(layers, key.removeprefix("tap/"))
@@ -50,7 +44,7 @@ def test_the_networks_compute_and_learn_what_the_authors_do(shared, name):
 
 
 def stage(layers: dict[str, np.ndarray], tap: str) -> np.ndarray:
-    """The output that the reference calls ``NAME.i``: the i-th of a whole stage, of its last block or unit."""
+    """Returns the i-th output of the last block or unit of a stage, called ``NAME.i`` in the reference."""
     child, number = tap.rsplit(".", 1)
     if child in layers:
         return layers[child]
@@ -62,54 +56,51 @@ def stage(layers: dict[str, np.ndarray], tap: str) -> np.ndarray:
     return layers[units[-1] if units else parts[-1]]
 
 
-@pytest.fixture
-def config():
-    config = default.get_config()
-    config.image_size = (32, 64)
-    config.model.update(width=4, stem=4, units=(1, 1, 1), blocks=1)
-    return config
+@pytest.fixture(scope="module")
+def setup():
+    return problem.make_setup(small_config((32, 64)))
 
 
-def test_layers_come_in_the_order_of_computation(config):
-    names = list(jax_runner.outputs(pose(config), "default", train=False))
+@pytest.fixture(scope="module")
+def outputs(setup) -> dict[str, dict[str, np.ndarray]]:
+    """Outputs of all layers in evaluation mode by precision."""
+    found = {}
+    for precision in jax_runner.PRECISIONS:
+        with jax_runner.use_precision(precision):
+            found[precision] = jax_runner.outputs(setup, precision, train=False)
+    return found
+
+
+def test_layers_come_in_the_order_of_computation(setup, outputs):
+    names = list(outputs["default"])
     assert names[:4] == ["conv1", "bn1", "conv2", "bn2"] and names[-2:] == ["final_layer", HEATMAPS]
-    assert (
-        names.index("stage2.0.branches.0.0.conv1")
-        < names.index("stage2.0.branches.0.0")
-        < names.index("stage2.0[0]")
-    )
-    assert set(jax_runner.kinds(pose(config))) == {name.partition("[")[0] for name in names}
+    block, unit = "stage2.0.branches.0.0", "stage2.0[0]"
+    assert names.index(f"{block}.conv1") < names.index(block) < names.index(unit)
+    assert set(jax_runner.kinds(setup)) == {name.partition("[")[0] for name in names}
 
 
-def test_layers_can_be_fed(config):
-    """Fed its own inputs nothing changes; fed others, only that layer and those after it do."""
-    posed = pose(config)
-    free = jax_runner.outputs(posed, "default", train=True)
-    fed = jax_runner.outputs(posed, "default", train=True, fed={"bn1": free["conv1"]})
+def test_replacing_an_input_changes_only_that_layer_and_later_ones(setup):
+    free = jax_runner.outputs(setup, "default", train=True)
+    same = jax_runner.outputs(setup, "default", train=True, inputs={"bn1": free["conv1"]})
     for name in free:
-        np.testing.assert_array_equal(fed[name], free[name])
-    fed = jax_runner.outputs(posed, "default", train=True, fed={"bn2": 2 * free["conv2"] + 1})
-    changed = [name for name in free if (fed[name] != free[name]).any()]
+        np.testing.assert_array_equal(same[name], free[name])
+    other = jax_runner.outputs(setup, "default", train=True, inputs={"bn2": 2 * free["conv2"] + 1})
+    changed = [name for name in free if (other[name] != free[name]).any()]
     assert changed[0] == "bn2" and "conv2" not in changed
 
 
-def test_precisions_lose_what_they_should(config):
-    posed = pose(config)
-    heatmaps = {}
-    for precision in jax_runner.PRECISIONS:
-        with jax_runner.computing_in(precision):
-            heatmaps[precision] = jax_runner.outputs(posed, precision, train=False)[HEATMAPS]
+def test_precisions_lose_as_much_as_expected(outputs):
+    heatmaps = {precision: layers[HEATMAPS] for precision, layers in outputs.items()}
     assert heatmaps["float64"].dtype == np.float64 and not jax.config.jax_enable_x64
     off = {name: measured.deviation(found, heatmaps["float64"]) for name, found in heatmaps.items()}
     assert 0 < off["highest"] < 1e-5 and 1e-4 < off["bfloat16"] < 1e-1
 
 
-def test_steps_go_on_from_each_other(config):
-    posed = pose(config)
-    gradients, losses, states = jax_runner.train(posed, "default", steps=3)
+def test_every_step_continues_from_the_previous_one(setup):
+    gradients, losses, states = jax_runner.train(setup, "default", steps=3)
     assert losses[0] != losses[1] != losses[2] and len(states) == 3
     weight = "conv1.weight"
     start = problem.draw_tensor(weight, states[0][weight].shape).astype(np.float32)
     moved = np.abs(states[0][weight] - start)
     sure = np.abs(gradients[weight]) > 1e-6
-    np.testing.assert_allclose(moved[sure], config.learning_rate, rtol=0.05)  # Adam's first step
+    np.testing.assert_allclose(moved[sure], setup.config.learning_rate, rtol=0.05)  # Adam's first step

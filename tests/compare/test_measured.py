@@ -2,21 +2,18 @@ import numpy as np
 import pytest
 
 from hrnet_jax.compare import measured
-from hrnet_jax.compare.measured import Measured, Sampled
+from hrnet_jax.compare.measured import Measurement, Sampled
 
 
 def draw(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def some(seed=0, scale=1.0) -> Measured:
+def make(seed=0) -> Measurement:
     state = {"conv1.weight": draw(4, 3, 3, 3), "bn1.running_mean": draw(4), "bn1.running_var": draw(4)}
-    layers = {
-        "conv1": scale * draw(2, 4, 8, 8, seed=seed),
-        "bn1": draw(2, 4, 8, 8),
-        measured.HEATMAPS: draw(2, 1, 2, 2),
-    }
-    return Measured(layers, layers, {"conv1.weight": draw(4, 3, 3, 3, seed=seed)}, [3.0, 2.0], [state, state])
+    layers = {"conv1": draw(2, 4, 8, 8, seed=seed), "bn1": draw(2, 4, 8, 8)}
+    layers[measured.HEATMAPS] = draw(2, 1, 2, 2)
+    return Measurement(layers, layers, {"conv1.weight": draw(4, 3, 3, 3, seed=seed)}, [3.0, 2.0], [state, state])
 
 
 def test_deviation_is_relative_to_the_largest_value():
@@ -29,16 +26,16 @@ def test_deviation_is_relative_to_the_largest_value():
 
 
 @pytest.mark.parametrize("sampled", [False, True])
-def test_what_is_no_number_is_never_equal(sampled):
+def test_nan_gives_a_deviation_of_nan(sampled):
     reference = draw(30)
     broken = reference.copy()
     broken[0] = np.nan
-    against = measured.sample(reference, 8) if sampled else reference
-    assert np.isnan(measured.deviation(broken, against))
-    assert not measured.deviation(reference, against)
+    expected = measured.sample(reference, 8) if sampled else reference
+    assert np.isnan(measured.deviation(broken, expected))
+    assert not measured.deviation(reference, expected)
 
 
-def test_samples_reach_from_the_first_to_the_last():
+def test_samples_include_the_first_and_the_last_value():
     array = draw(7, 5)
     kept = measured.sample(array, 4)
     np.testing.assert_array_equal(kept.samples, array.ravel()[[0, 11, 22, 34]])
@@ -46,7 +43,7 @@ def test_samples_reach_from_the_first_to_the_last():
     assert len(measured.sample(draw(3), 64).samples) == 3
 
 
-def test_a_sampled_reference_notices_samples_and_lengths():
+def test_a_sampled_reference_detects_changed_samples_and_norms():
     array = draw(1000)
     kept = measured.sample(array, 8)
     off = array.copy()
@@ -54,32 +51,32 @@ def test_a_sampled_reference_notices_samples_and_lengths():
     scale = max(np.sqrt(np.square(array).mean()), np.abs(kept.samples).max())
     assert measured.deviation(off, kept) == pytest.approx(0.5 / scale)
     off = array.copy()
-    off[1:200] *= 2  # hardly a sample, but the length
+    off[1:200] *= 2  # changes hardly a sample, but the norm
     assert measured.deviation(off, kept) > 0.1
     assert measured.deviation(draw(3), kept) == np.inf
 
 
-def test_sections_are_what_they_say():
-    found = some()
+def test_sections_select_the_right_arrays():
+    found = make()
     assert set(found.section("statistics")) == {"bn1.running_mean", "bn1.running_var"}
     assert set(found.section("state")) == {"conv1.weight", "bn1.running_mean", "bn1.running_var"}
-    assert Measured({}, {}, {}, [1.0], [{}]).section("state") == {}
+    assert Measurement({}, {}, {}, [1.0], [{}]).section("state") == {}
 
 
-def test_reference_numbers_survive_a_file(tmp_path):
-    found, path = some(), tmp_path / "numbers.npz"
-    scales = {"float32": {"evaluation": {"conv1": 1e-7}, "steps": {"1": 1e-6}}}
-    measured.save(path, found, scales, {"loss": "mse"}, {"targets": draw(2, 3)})
+def test_saved_reference_numbers_are_loaded_unchanged(tmp_path):
+    found, path = make(), tmp_path / "numbers.npz"
+    floors = {"float32": {"evaluation": {"conv1": 1e-7}, "steps": {"1": 1e-6}}}
+    measured.save(path, found, floors, {"loss": "mse"}, {"targets": draw(2, 3)})
     loaded, about, arrays = measured.load(path)
     np.testing.assert_array_equal(arrays["targets"], draw(2, 3))
-    assert about == {"loss": "mse"} and loaded.losses == [3.0, 2.0] and loaded.yardsticks == scales
+    assert about == {"loss": "mse"} and loaded.losses == [3.0, 2.0] and loaded.noise_floors == floors
     for section in measured.SECTIONS:
         kept = loaded.section(section)
         assert list(kept) == list(found.section(section))
         for name, array in found.section(section).items():
             assert isinstance(kept[name], Sampled)
             assert measured.deviation(array, kept[name]) < 1e-15
-    other = some(seed=1)
+    other = make(seed=1)
     assert measured.deviation(other.evaluation["conv1"], loaded.evaluation["conv1"]) > 0.1
 
 

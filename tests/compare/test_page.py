@@ -1,4 +1,4 @@
-"""The laboratory's page: what it embeds, and what a real browser makes of it."""
+"""The HTML report: its content, and its behaviour in a browser."""
 
 import copy
 import html.parser
@@ -26,46 +26,46 @@ def layer_names(count):
     return ["conv1", "layer1.0.conv1", "layer1.0.conv2", *inner, "final_layer"][:count]
 
 
-def made_section(name, deviations, tolerance, yardsticks):
+def made_section(name, deviations, tolerance, noise_floors):
     rows = [
         {
             "name": layer,
             "kind": "Conv",
             "shape": [2, 64, 8, 6],
             "deviation": value,
-            "own": value,
-            "yardstick": other,
+            "isolated": value,
+            "noise_floor": other,
         }
-        for layer, value, other in zip(layer_names(len(deviations)), deviations, yardsticks, strict=True)
+        for layer, value, other in zip(layer_names(len(deviations)), deviations, noise_floors, strict=True)
     ]
-    past = [i for i, value in enumerate(deviations) if isinstance(value, str) or (value or 0) > tolerance]
+    above = [i for i, value in enumerate(deviations) if isinstance(value, str) or (value or 0) > tolerance]
     largest = max(
         rows,
         key=lambda row: float("inf") if isinstance(row["deviation"], str) else row["deviation"] or 0,
         default={},
     )
-    first = {"index": past[0], **{key: rows[past[0]][key] for key in ("name", "deviation")}} if past else None
+    first = {"index": above[0], **{key: rows[above[0]][key] for key in ("name", "deviation")}} if above else None
     return {
-        **{"name": name, "title": TITLES[name], "tolerance": tolerance, "held": not past, "rows": rows},
+        **{"name": name, "title": TITLES[name], "tolerance": tolerance, "held": not above, "rows": rows},
         **{"first": first, "worst": largest.get("deviation"), "worst_name": largest.get("name")},
     }
 
 
 def made_run(precision="float64", rows=24, changes=None):
-    """One precision: every section alike but for `changes`, section -> {row: deviation}."""
+    """Makes results in one precision. `changes` maps a section to {row: deviation}."""
     rounding = PRECISIONS[precision]
     sections = []
     for name in TITLES:
         deviations = [rounding * (1 + i / 4) for i in range(rows)]
         for i, value in (changes or {}).get(name, {}).items():
             deviations[i] = value
-        yardsticks = [None if precision == "float64" else rounding * (2 + i / 2) for i in range(rows)]
-        sections.append(made_section(name, deviations, 1e6 * rounding, yardsticks))
+        noise_floors = [None if precision == "float64" else rounding * (2 + i / 2) for i in range(rows)]
+        sections.append(made_section(name, deviations, 1e6 * rounding, noise_floors))
     return {"precision": precision, "held": all(s["held"] for s in sections), "sections": sections, "steps": STEPS}
 
 
 STEPS = {
-    **{"ours": [0.5, 0.25, 0.125], "theirs": [0.5, 0.25, 0.125], "deviation": [0.0, 1e-12, 1e-5]},
+    **{"ours": [0.5, 0.25, 0.125], "reference": [0.5, 0.25, 0.125], "deviation": [0.0, 1e-12, 1e-5]},
     **{"tolerance": [1e-8, 1e-8, 1e-3], "drift": [1e-15, 1e-12, 1e-7], "held": True},
 }
 
@@ -89,7 +89,7 @@ def diverged():
 
 
 class Reader(html.parser.HTMLParser):
-    """What a parser finds: the tags with their attributes, and the text inside each script and the title."""
+    """Parses the tags with their attributes, and the text of scripts and title."""
 
     def __init__(self, text):
         super().__init__()
@@ -126,13 +126,13 @@ def hostile():
 @pytest.mark.parametrize(
     "report", [made_report(made_run()), hostile(), made_report()], ids=["held", "hostile", "empty"]
 )
-def test_the_report_stands_in_the_page_unharmed(report):
+def test_the_report_is_embedded_unchanged(report):
     texts = Reader(page.render(report)).texts
     assert [kind for kind, _ in texts] == ["title", "application/json", "module"]
     assert json.loads(dict(texts)["application/json"]) == report
 
 
-def test_the_title_says_whether_it_held():
+def test_the_title_gives_the_verdict():
     titles = [dict(Reader(page.render(report)).texts)["title"] for report in (made_report(made_run()), hostile())]
     assert titles == ["Held: HRNet-W32, 17 joints, 256x192", f"Not held: {HOSTILE}"]
 
@@ -147,7 +147,7 @@ def test_numbers_that_are_not_finite_are_named():
     assert repr(report["versions"]) == repr(given)
 
 
-def test_the_page_needs_nothing_but_itself():
+def test_the_page_is_self_contained():
     for tag, attributes in Reader(page.render(made_report(made_run()))).tags:
         assert not {"src", "srcset", "data"} & set(attributes), tag
         assert attributes.get("href", "data:").startswith("data:")
@@ -168,8 +168,8 @@ def browser():
 
 @pytest.fixture
 def show(browser, tmp_path):
-    """Opens a report in the browser; at the end, nothing may have been complained about or asked for."""
-    contexts, complaints, requests = [], [], []
+    """Opens a report in the browser, and checks for errors and requests at the end."""
+    contexts, errors, requests = [], [], []
 
     def open_page(report, **options):
         path = tmp_path / f"{len(contexts)}.html"
@@ -177,8 +177,8 @@ def show(browser, tmp_path):
         contexts.append(browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options}))
         tab = contexts[-1].new_page()
         tab.set_default_timeout(10_000)
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda message: errors.append(message.text))
+        tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(path.as_uri())
         return tab
@@ -186,7 +186,7 @@ def show(browser, tmp_path):
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
@@ -198,7 +198,7 @@ def overflow(tab):
     return tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
-def test_a_held_comparison_says_so_and_how_close_it_was(show):
+def test_a_held_comparison_names_the_row_closest_to_its_tolerance(show):
     tab = show(made_report(made_run()))
     verdict = tab.locator("#verdict").inner_text()
     assert verdict.startswith("Held at float64")
@@ -207,30 +207,30 @@ def test_a_held_comparison_says_so_and_how_close_it_was(show):
     assert "drawn from the names of the parameters" in facts and "torch not installed" in facts
 
 
-def test_the_first_divergence_is_named_between_its_neighbours(show):
+def test_the_first_row_above_its_tolerance_is_shown_with_its_neighbours(show):
     tab = show(diverged())
     name = layer_names(24)[FAULT]
-    assert tab.locator("#verdict h2").inner_text() == f"First past 1e-10: {name}, 0.31, evaluation mode"
-    assert "Born here" in tab.locator("#verdict").inner_text()
-    assert tab.locator(".around .name").all_inner_texts() == layer_names(24)[FAULT - 2 : FAULT + 3]
-    assert tab.locator(".around .first .name").inner_text() == name
-    assert tab.locator("#plot-evaluation .first text").text_content() == f"first past 1e-10: {name}, 0.31"
+    assert tab.locator("#verdict h2").inner_text() == f"First above 1e-10: {name}, 0.31, evaluation mode"
+    assert "Introduced here" in tab.locator("#verdict").inner_text()
+    assert tab.locator(".neighbours .name").all_inner_texts() == layer_names(24)[FAULT - 2 : FAULT + 3]
+    assert tab.locator(".neighbours .first .name").inner_text() == name
+    assert tab.locator("#plot-evaluation .first text").text_content() == f"first above 1e-10: {name}, 0.31"
     assert tab.locator("#plot-training .first").count() == 0
 
 
-def test_a_divergence_from_before_is_called_inherited(show):
+def test_a_deviation_of_earlier_layers_is_called_propagated(show):
     report = diverged()
-    report["runs"][0]["sections"][0]["rows"][FAULT]["own"] = 2e-16
+    report["runs"][0]["sections"][0]["rows"][FAULT]["isolated"] = 2e-16
     verdict = show(report).locator("#verdict").inner_text()
-    assert "Inherited: fed" in verdict and "this layer alone deviates by 2.0e-16" in verdict
+    assert "Propagated: with" in verdict and "this layer deviates by 2.0e-16." in verdict
 
 
-def test_losses_that_part_are_named(show):
+def test_losses_that_differ_are_named(show):
     run = made_run()
     run |= {"held": False, "steps": STEPS | {"deviation": [0.0, 0.02, "nan"], "held": False}}
     tab = show(made_report(run))
-    assert "Losses part at step 2: 0.02, 1e-8 allowed" in tab.locator("#verdict").inner_text()
-    assert tab.locator("#steps .point.past").count() == 1
+    assert "Losses differ at step 2: 0.02, 1e-8 allowed" in tab.locator("#verdict").inner_text()
+    assert tab.locator("#steps .point.above").count() == 1
     assert tab.locator("#steps .point.nonfinite").count() == 1
 
 
@@ -238,19 +238,19 @@ def test_missing_rows_are_named(show):
     run = made_run(changes={"statistics": {4: None, 9: None}}) | {"held": False}
     run["sections"][3]["held"] = False
     verdict = show(made_report(run)).locator("#verdict h2").inner_text()
-    assert verdict == f"2 missing in {TITLES['statistics']}, the first of them {layer_names(24)[4]}"
+    assert verdict == f"2 missing in {TITLES['statistics']}, first {layer_names(24)[4]}"
 
 
-def test_every_row_has_its_point(show):
+def test_every_row_has_a_point(show):
     tab = show(made_report(made_run(rows=40)))
     for name in TITLES:
         assert tab.locator(f"#plot-{name} .point").count() == 40
     assert tab.locator("#plot-evaluation .part").all_text_contents()[-3:] == ["stage3", "stage4", "stage5"]
     assert tab.locator("#steps .point").count() == 3 * 3
-    assert tab.locator("#sweep tbody svg").count() == len(TITLES)
+    assert tab.locator("#overview tbody svg").count() == len(TITLES)
 
 
-def test_what_is_no_power_of_ten_has_its_own_lane(show):
+def test_zero_missing_and_not_finite_values_have_lanes(show):
     tab = show(made_report(made_run(changes={"gradients": {2: 0.0, 3: None, 4: "nan", 5: "inf"}})))
     heights = {
         kind: tab.locator(f"#plot-gradients .point.{kind}").first.bounding_box()["y"]
@@ -267,25 +267,25 @@ def test_what_is_no_power_of_ten_has_its_own_lane(show):
     assert tab.locator("#plot-training text", has_text="equal").count() == 0
 
 
-def test_sections_without_rows_and_runs_without_steps_are_shown_as_such(show):
+def test_empty_sections_and_runs_are_shown(show):
     run = made_run() | {"steps": None}
     run["sections"] = [made_section(name, [], 1e-9, []) for name in TITLES]
     tab = show(made_report(run))
-    assert "nothing was compared here" in tab.locator("#plot-evaluation").inner_text()
+    assert "no rows to compare" in tab.locator("#plot-evaluation").inner_text()
     assert tab.locator(".chart").count() == 0
     assert "Held" in show(made_report()).locator("#verdict").inner_text()
     assert "Held" in show(made_report(run | {"sections": []})).locator("#verdict").inner_text()
 
 
-def test_pointing_at_a_layer_tells_about_it(show):
+def test_pointing_at_a_layer_shows_a_tooltip(show):
     tab = show(made_report(made_run("highest")))
     chart = tab.locator("#plot-evaluation .chart")
     assert not tab.locator("#tip").is_visible()
     tab.locator("#plot-evaluation .point").nth(9).hover(force=True)
-    told = tab.locator("#tip").inner_text()
+    text = tab.locator("#tip").inner_text()
     sizes = "2\u00d764\u00d78\u00d76"
     for word in (layer_names(24)[9], sizes, "10 of 24", "1.9e-7", "3.9e-7 (ours \u00d70.5)", "0.06"):
-        assert word in told
+        assert word in text
     tab.mouse.move(1, 1)
     assert not tab.locator("#tip").is_visible()
     chart.focus()
@@ -309,24 +309,24 @@ def test_a_click_finds_the_row_and_a_part_can_be_shown_alone(show):
     assert "final_layer" in tab.locator("#tip").inner_text()
 
 
-def test_precisions_are_told_apart(show):
+def test_every_precision_has_a_tab(show):
     runs = [made_run(precision) for precision in PRECISIONS]
     runs[2] = made_run("default", changes={"gradients": {5: "inf"}})
     tab = show(made_report(*runs))
     assert tab.locator("#verdict h2").inner_text().endswith("inf, gradients, at default")
     assert "Held at float64, highest and bfloat16." in tab.locator("#verdict").inner_text()
-    assert tab.locator("#sweep tbody svg").count() == len(TITLES) * len(PRECISIONS)
+    assert tab.locator("#overview tbody svg").count() == len(TITLES) * len(PRECISIONS)
     tabs = tab.get_by_role("tab")
     assert tabs.count() == 4 and tabs.nth(2).get_attribute("aria-selected") == "true"
     tabs.nth(0).click()
     assert tabs.nth(0).get_attribute("aria-selected") == "true"
-    assert tab.locator("#plot-evaluation .yardstick").count() == 0
+    assert tab.locator("#plot-evaluation .noise_floor").count() == 0
     tab.keyboard.press("ArrowRight")
     assert tabs.nth(1).evaluate("tab => tab === document.activeElement")
-    assert tab.locator("#plot-evaluation path.yardstick").is_visible()
+    assert tab.locator("#plot-evaluation path.noise_floor").is_visible()
     tab.locator(".key", has_text="PyTorch").click()
-    assert not tab.locator("#plot-evaluation path.yardstick").is_visible()
-    tab.locator("#sweep button", has_text="bfloat16").first.click()
+    assert not tab.locator("#plot-evaluation path.noise_floor").is_visible()
+    tab.locator("#overview button", has_text="bfloat16").first.click()
     assert tabs.nth(3).get_attribute("aria-selected") == "true"
 
 
@@ -347,13 +347,13 @@ def test_rows_are_filtered_and_sorted(show):
     assert tab.locator("#rows th.deviation").get_attribute("aria-sort") == "ascending"
     tab.locator("#rows th.name button").click()
     assert names(tab) == sorted(layer_names(24))
-    tab.locator("#past").check()
+    tab.locator("#above").check()
     assert names(tab) == sorted(layer_names(24)[i] for i in (3, 4, 5))
     tab.locator("#section").select_option("training")
     assert names(tab) == []
 
 
-def test_the_numbers_can_be_taken_home(show):
+def test_the_report_can_be_downloaded(show):
     report = diverged()
     tab = show(report)
     with tab.expect_download() as waiting:
@@ -362,7 +362,7 @@ def test_the_numbers_can_be_taken_home(show):
     assert json.loads(pathlib.Path(waiting.value.path()).read_text()) == report
 
 
-def test_names_are_text_and_nothing_else(show):
+def test_names_are_inserted_as_text(show):
     tab = show(hostile())
     assert tab.title().startswith("Not held: </script>")
     assert tab.locator("img").count() == 0 and tab.locator("script").count() == 2
@@ -371,7 +371,7 @@ def test_names_are_text_and_nothing_else(show):
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_narrow_window_scrolls_down_only(show, width):
+def test_a_narrow_window_does_not_scroll_sideways(show, width):
     runs = [made_run(precision, changes={"evaluation": {FAULT: 9.0}}) for precision in PRECISIONS]
     tab = show(made_report(*runs), viewport={"width": width, "height": 800})
     assert overflow(tab) <= 0
@@ -388,7 +388,7 @@ def test_plots_follow_the_window(show):
     assert overflow(tab) <= 0
 
 
-def test_the_page_is_light_dark_and_white_on_paper(show):
+def test_the_page_has_light_dark_and_print_colours(show):
     paper = "getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
     light, dark = (show(diverged(), color_scheme=scheme) for scheme in ("light", "dark"))
     assert min(light.evaluate(paper)) > 240
@@ -399,7 +399,7 @@ def test_the_page_is_light_dark_and_white_on_paper(show):
     assert not dark.locator("#rows").is_visible()
 
 
-def test_the_largest_report_stays_light(show):
+def test_a_large_report_is_drawn_sparingly(show):
     tab = show(made_report(*(made_run(precision, rows=900) for precision in PRECISIONS)))
     tab.get_by_role("tab").nth(3).click()
     assert tab.locator("#rows tbody tr").count() == 900

@@ -7,30 +7,30 @@ from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
 
-def put(arrays, description=TINY, *, into=TINY, **options):
-    """Puts a state dict into a newly initialised network."""
+def load(arrays, description=TINY, *, into=TINY, **options):
+    """Loads a state dict into a newly initialised network."""
     known = loading.infer(arrays) | {"joints": description["joints"]} if description else loading.infer(arrays)
     return loading.initialize(made_weights.fresh(into), Weights("x.pth", arrays, known), into, **options)
 
 
-def complaint(*args, **options) -> str:
+def refused(*args, **options) -> str:
     with pytest.raises(ValueError) as caught:
-        put(*args, **options)
+        load(*args, **options)
     message = str(caught.value)
     assert message.startswith("'x.pth' ") and "\n" not in message
     return message
 
 
 def groups(report) -> list[tuple[str, str, str]]:
-    """The classes of a report: what became of how many tensors of which part."""
+    """Returns the lines of a report: outcome, number of tensors, part of the network."""
     lines = [line.partition(": ")[0].split() for line in str(report).splitlines()[1:] if "note:" not in line]
     return [(" ".join(line[:2]), line[2], line[3]) for line in lines]
 
 
 @pytest.mark.parametrize("network", [TINY, BASELINE], ids=["hrnet", "baseline"])
-def test_every_tensor_arrives_as_it_was(network):
+def test_every_tensor_is_loaded_unchanged(network):
     arrays = made_weights.tensors(network)
-    variables, report = put(arrays, network, into=network)
+    variables, report = load(arrays, network, into=network)
     made_weights.assert_equal(variables, made_weights.variables(network))
     assert report.loaded == sorted(arrays) and report.initialised == report.extra == {} and report.notes == ()
     assert str(report).startswith(f"{len(arrays)} of {len(arrays)} tensors loaded into ")
@@ -39,10 +39,10 @@ def test_every_tensor_arrives_as_it_was(network):
 
 
 def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
-    """The authors' and timm's ImageNet HRNets have these names; they differ as they are known to."""
+    """Loads a checkpoint with the names of the authors' and timm's ImageNet HRNets."""
     arrays = made_weights.listed(shared / "conformance/imagenet_hrnet_w32.keys.json")
-    assert "final_layer: not in the checkpoint (2 tensors)" in complaint(arrays, None, into=W32)
-    variables, report = put(arrays, None, into=W32, spare=loading.HEADS)
+    assert "final_layer: not in the checkpoint (2 tensors)" in refused(arrays, None, into=W32)
+    variables, report = load(arrays, None, into=W32, allow_missing=loading.HEADS)
     assert groups(report) == [
         ("newly initialised", "2", "final_layer"),
         ("not used", "78", "stage4.2.fuse_layers"),
@@ -59,11 +59,11 @@ def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
     assert any("as the papers start training" in note for note in report.notes)
 
 
-def test_torchvisions_resnet_is_a_trunk():
+def test_a_resnet_of_torchvision_is_loaded_without_a_head():
     arrays = made_weights.tensors(BASELINE)
     trunk = {name: x for name, x in arrays.items() if not name.startswith(loading.HEADS)}
     classifier = {"fc.weight": np.ones((10, 2048), np.float32), "fc.bias": np.ones(10, np.float32)}
-    _, report = put(trunk | classifier, None, into=BASELINE, spare=loading.HEADS)
+    _, report = load(trunk | classifier, None, into=BASELINE, allow_missing=loading.HEADS)
     assert groups(report) == [
         ("newly initialised", "18", "deconv_layers"),
         ("newly initialised", "2", "final_layer"),
@@ -76,32 +76,32 @@ def test_torchvisions_resnet_is_a_trunk():
 def test_the_published_names_are_all_loaded(shared, name):
     arrays = made_weights.listed(shared / f"conformance/net_{name}_256x192.keys.json")
     description = loading.infer(arrays) | {"colors": "RGB", "joints": COCO}
-    variables, report = put(arrays, None, into=description)
+    variables, report = load(arrays, None, into=description)
     assert set(report.loaded) == arrays.keys() and report.initialised == report.extra == {}
     assert {*loading.to_pytorch(variables), *loading.counter_names(arrays)} == arrays.keys()
 
 
-def test_a_head_for_other_joints_is_newly_initialised_and_says_so():
+def test_a_head_for_other_joints_is_newly_initialised_and_reported():
     arrays, mpii = made_weights.tensors(), described(joints=MPII)
-    variables, report = put(arrays, into=mpii, spare=loading.HEADS)
+    variables, report = load(arrays, into=mpii, allow_missing=loading.HEADS)
     assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
     assert "final_layer: made for 17 other joints (nose, left_eye, right_eye, and 14 more)" in str(report)
     head = made_weights.fresh(mpii)["params"]["final_layer"]
     made_weights.assert_equal(variables["params"]["final_layer"], head)
-    assert "made for 17 joints, not 16" in str(put(arrays, None, into=mpii, spare=loading.HEADS)[1])
+    assert "made for 17 joints, not 16" in str(load(arrays, None, into=mpii, allow_missing=loading.HEADS)[1])
 
 
-def test_as_many_joints_of_other_names_are_other_joints():
+def test_equally_many_joints_of_other_names_are_other_joints():
     renamed = described(joints=[f"hoof {number}" for number in range(len(COCO))])
-    message = complaint(made_weights.tensors(), into=renamed)
+    message = refused(made_weights.tensors(), into=renamed)
     assert "final_layer: made for 17 other joints (nose, " in message and "--config.init_from" in message
-    assert put(made_weights.tensors(), into=renamed, spare=loading.HEADS)[1].initialised
+    assert load(made_weights.tensors(), into=renamed, allow_missing=loading.HEADS)[1].initialised
     swapped = described(joints=[COCO[0], COCO[2], COCO[1], *COCO[3:]])
-    assert "made for 17 other joints" in complaint(made_weights.tensors(), into=swapped)
+    assert "made for 17 other joints" in refused(made_weights.tensors(), into=swapped)
 
 
 @pytest.mark.parametrize(
-    ("network", "changes", "said"),
+    ("network", "changes", "expected"),
     [
         (TINY, {"width": 8}, "`model.width` is 4 there and 8 here"),
         (TINY, {"units": [1, 2, 1]}, "`model.units` is [1, 1, 1] there and [1, 2, 1] here"),
@@ -114,14 +114,14 @@ def test_as_many_joints_of_other_names_are_other_joints():
         (BASELINE, TINY, "`model.name` is 'simple_baseline' there and 'hrnet' here; choose"),
     ],
 )
-def test_another_network_is_refused(network, changes, said):
-    message = complaint(
+def test_another_network_is_refused(network, changes, expected):
+    message = refused(
         made_weights.tensors(network),
         network,
         into=changes if "name" in changes else {**network, **changes},
-        spare=loading.HEADS,
+        allow_missing=loading.HEADS,
     )
-    assert said in message and "choose the config it was trained with" in message
+    assert expected in message and "choose the config it was trained with" in message
 
 
 def test_another_order_of_colours_is_refused():
@@ -134,7 +134,7 @@ BLOCK = "stage3.0.branches.1.0."
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (
             lambda arrays: {n: x for n, x in arrays.items() if not n.startswith(BLOCK)},
@@ -153,17 +153,17 @@ BLOCK = "stage3.0.branches.1.0."
             lambda arrays: arrays | {"layer1.0.conv1.weight": np.ones((4, 4, 1))},
             "(4, 4, 1) there, (4, 4, 1, 1) here",
         ),
-        (lambda arrays: arrays | {"bn1.weight": np.ones(4, int)}, "bn1.weight (int64): not of floating-point"),
+        (lambda arrays: arrays | {"bn1.weight": np.ones(4, int)}, "bn1.weight (int64): not floating-point"),
         (lambda arrays: arrays | {"bn1.weight": np.array([1, np.nan, 1, 1], "f4")}, "bn1.weight: not finite"),
         (lambda arrays: arrays | {"bn1.bias": np.full(4, 1e300)}, "bn1.bias: not finite"),
         (lambda arrays: arrays | {"bn9.num_batches_tracked": np.array(1)}, "unknown to this network (1 tensor);"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_partly_taken_when_asked(change, said):
+def test_tensors_that_do_not_fit_are_refused_unless_all_are_optional(change, expected):
     arrays = change(made_weights.tensors())
-    assert said in complaint(arrays) and "--partial" in complaint(arrays)
-    assert said.split(" ")[0] in complaint(arrays, spare=loading.HEADS)
-    variables, report = put(arrays, spare=loading.ALL)
+    assert expected in refused(arrays) and "--partial" in refused(arrays)
+    assert expected.split(" ")[0] in refused(arrays, allow_missing=loading.HEADS)
+    variables, report = load(arrays, allow_missing=loading.ALL)
     assert len(report.initialised) + len(report.extra) in (1, 12)
     assert len(report.loaded) + len(set(report.initialised) & set(arrays)) + len(report.extra) == len(arrays)
     before = loading.to_pytorch(made_weights.fresh(TINY))
@@ -171,30 +171,30 @@ def test_what_does_not_fit_is_refused_and_partly_taken_when_asked(change, said):
         np.testing.assert_array_equal(array, (arrays if name in report.loaded else before)[name])
 
 
-def test_doubles_are_rounded_and_said_to_be():
+def test_rounding_of_doubles_is_reported():
     arrays = {n: x if n.endswith(COUNTER) else x.astype("f8") for n, x in made_weights.tensors().items()}
-    variables, report = put(arrays)
+    variables, report = load(arrays)
     made_weights.assert_equal(variables, made_weights.variables(TINY))
     rounded = sum(not name.endswith(COUNTER) for name in arrays)
     assert report.notes == (f"{rounded} of them are rounded to float32",)
 
 
-def test_files_without_counters_are_whole_and_halved_ones_lose_them():
+def test_counters_may_be_missing_or_of_half_precision():
     old = made_weights.tensors(count=None)
-    report = put(old)[1]
+    report = load(old)[1]
     assert sorted(old) == report.loaded and report.initialised == {}
     halved = {n: x.astype("f4") if n.endswith(COUNTER) else x for n, x in made_weights.tensors().items()}
-    report = put(halved)[1]
-    assert sorted(old) == report.loaded and set(report.initialised.values()) == {"not a whole number"}
+    report = load(halved)[1]
+    assert sorted(old) == report.loaded and set(report.initialised.values()) == {"not an integer"}
 
 
 def test_the_report_is_short():
     arrays = {name: x for name, x in made_weights.tensors().items() if "stage4" not in name}
-    lines = str(put(arrays, spare=loading.ALL)[1]).splitlines()
+    lines = str(load(arrays, allow_missing=loading.ALL)[1]).splitlines()
     assert len(lines) == 2 and len(lines[1]) < 200 and ", and " in lines[1]
 
 
-@pytest.mark.parametrize("note", [{"colors": 3, "joints": "nose"}, {"width": 99, "joints": [1, 2]}, {}])
-def test_a_note_is_believed_only_where_it_makes_sense(torch, tmp_path, note):
-    state_dict.write(tmp_path / "x.pth", made_weights.tensors(), note)
+@pytest.mark.parametrize("metadata", [{"colors": 3, "joints": "nose"}, {"width": 99, "joints": [1, 2]}, {}])
+def test_only_valid_metadata_are_used(torch, tmp_path, metadata):
+    state_dict.write(tmp_path / "x.pth", made_weights.tensors(), metadata)
     assert loading.read(tmp_path / "x.pth").description == loading.infer(made_weights.tensors())

@@ -29,19 +29,19 @@ def test_names_become_the_releases(name, release):
     assert state_dict.release_name(name) == release
 
 
-def test_pytorchs_files_are_known_by_name_or_because_ours_are_folders(tmp_path):
+def test_torch_files_are_recognised_by_suffix_or_as_files(tmp_path):
     for name in ("x.pth", "x.pt", "x.bin", "x.pth.tar", "x.safetensors"):
-        assert state_dict.is_file_of_pytorch(tmp_path / name)
-    assert not state_dict.is_file_of_pytorch(tmp_path / "w32")
+        assert state_dict.is_torch_file(tmp_path / name)
+    assert not state_dict.is_torch_file(tmp_path / "w32")
     (tmp_path / "w32").write_bytes(b"")
     (tmp_path / "run.pth").mkdir()
-    assert state_dict.is_file_of_pytorch(tmp_path / "w32")
-    assert not state_dict.is_file_of_pytorch(tmp_path / "run.pth")
+    assert state_dict.is_torch_file(tmp_path / "w32")
+    assert not state_dict.is_torch_file(tmp_path / "run.pth")
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
 @pytest.mark.parametrize("name", ["x.pth", "x.pth.tar", "pytorch_model.bin"])
-def test_a_bare_state_dict_is_read_to_the_bit(torch, tmp_path, name, options):
+def test_a_bare_state_dict_is_read_bit_for_bit(torch, tmp_path, name, options):
     torch.save(made_weights.as_torch(torch), tmp_path / name, **options)
     weights = state_dict.read(tmp_path / name)
     made_weights.assert_equal(weights.tensors, made_weights.ARRAYS)
@@ -49,7 +49,7 @@ def test_a_bare_state_dict_is_read_to_the_bit(torch, tmp_path, name, options):
 
 
 def test_the_authors_training_checkpoint_is_read(torch, tmp_path):
-    """Its `perf` is a number of numpy's, which torch by itself refuses."""
+    """Its `perf` is a numpy scalar, which torch refuses by default."""
     content = {
         "epoch": 210,
         "model": "pose_hrnet",
@@ -66,10 +66,10 @@ def test_the_authors_training_checkpoint_is_read(torch, tmp_path):
 
 @pytest.fixture
 def mmengine(monkeypatch):
-    """Where mmengine's modules would be while files are written; who reads them has none."""
+    """Provides mmengine's modules while files are written, but not while they are read."""
 
     class HistoryBuffer:
-        """As mmengine's: arrays, and its own functions by name."""
+        """Holds arrays and its own functions, as mmengine's class."""
 
         def __init__(self):
             self.history, self.methods = np.ones(3), {"min": HistoryBuffer.min}
@@ -107,7 +107,7 @@ def test_mmposes_checkpoints_are_read(torch, tmp_path, mmengine, head):
     assert weights.description == {"colors": "RGB"}
 
 
-def test_mmpose_is_known_behind_other_prefixes(torch, tmp_path):
+def test_mmpose_is_recognised_behind_other_prefixes(torch, tmp_path):
     torch.save(made_weights.as_torch(torch, prefix="module.backbone."), tmp_path / "x.pth")
     assert state_dict.read(tmp_path / "x.pth").description == {"colors": "RGB"}
 
@@ -121,7 +121,7 @@ def test_half_floats_become_float32_and_doubles_stay(torch, tmp_path):
     assert all((array == values.numpy()).all() for array in read.values())
 
 
-# What must not be read.
+# Files that must be refused.
 
 
 def refused(path) -> str:
@@ -134,12 +134,12 @@ def refused(path) -> str:
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
 def test_code_in_a_pickle_is_not_run(torch, tmp_path, options):
-    sign = tmp_path / "it ran"
-    for function, argument, said in (
-        (os.system, f"touch '{sign}'", "posix.system"),
-        (exec, f"open({str(sign)!r}, 'w')", "exec"),
-        (os.mkdir, str(sign), "posix.mkdir"),
-        (np.save, sign, "numpy"),
+    marker = tmp_path / "it ran"
+    for function, argument, name in (
+        (os.system, f"touch '{marker}'", "posix.system"),
+        (exec, f"open({str(marker)!r}, 'w')", "exec"),
+        (os.mkdir, str(marker), "posix.mkdir"),
+        (np.save, marker, "numpy"),
     ):
         torch.save(
             {**made_weights.as_torch(torch), "evil": made_weights.Evil(function, argument)},
@@ -147,17 +147,17 @@ def test_code_in_a_pickle_is_not_run(torch, tmp_path, options):
             **options,
         )
         message = refused(tmp_path / "x.pth")
-        assert f"holds more than tensors ({said}" in message and "nothing was run" in message
+        assert f"holds more than tensors ({name}" in message and "nothing was run" in message
         for protocol in (2, 4):
             (tmp_path / "plain.pth").write_bytes(pickle.dumps(made_weights.Evil(function, argument), protocol))
             refused(tmp_path / "plain.pth")
-    assert not sign.exists()
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("name", ["x.pth", "x.pkl", "x.npz", "x.safetensors"])
-def test_code_in_other_files_is_not_run_either(torch, tmp_path, name):
-    sign = tmp_path / "it ran"
-    evil = made_weights.Evil(os.mkdir, str(sign))
+def test_code_in_other_files_is_not_run(torch, tmp_path, name):
+    marker = tmp_path / "it ran"
+    evil = made_weights.Evil(os.mkdir, str(marker))
     for write in (
         lambda file: pickle.dump(evil, file),
         lambda file: np.savez(file, **{"conv1.weight": np.array([evil], object)}),
@@ -165,15 +165,15 @@ def test_code_in_other_files_is_not_run_either(torch, tmp_path, name):
         with (tmp_path / name).open("wb") as file:
             write(file)
         assert name in refused(tmp_path / name)
-    assert not sign.exists()
+    assert not marker.exists()
 
 
-def test_what_is_taken_for_harmless_is_not_called_either(torch, tmp_path):
-    sign = tmp_path / "it ran"
-    evil = made_weights.Evil(getattr, made_weights.Evil(getattr, pathlib.Path, "touch"), sign)
+def test_functions_that_are_ignored_are_not_called(torch, tmp_path):
+    marker = tmp_path / "it ran"
+    evil = made_weights.Evil(getattr, made_weights.Evil(getattr, pathlib.Path, "touch"), marker)
     torch.save({"evil": evil}, tmp_path / "x.pth")
     refused(tmp_path / "x.pth")
-    assert not sign.exists()
+    assert not marker.exists()
 
 
 def test_whole_modules_are_refused(torch, tmp_path):
@@ -204,20 +204,20 @@ def test_checkpoints_without_a_state_dict_are_refused(torch, tmp_path):
         assert "holds no state dict" in refused(tmp_path / "x.pth")
 
 
-def test_tensors_that_are_no_arrays_are_named(torch, tmp_path):
+def test_sparse_tensors_are_refused_by_name(torch, tmp_path):
     torch.save({"conv1.weight": torch.eye(3).to_sparse()}, tmp_path / "x.pth")
     assert "'conv1.weight' is not an array of plain numbers" in refused(tmp_path / "x.pth")
 
 
-def test_tensors_that_are_more_than_their_file_are_refused(torch, tmp_path):
+def test_tensors_larger_than_their_file_are_refused(torch, tmp_path):
     numbers = torch.ones(100_000)
     many = {"conv1.weight": torch.ones(1).expand(10**9)}, {f"conv{n}.weight": numbers for n in range(100)}
     for content in many:
         torch.save(content, tmp_path / "x.pth")
-        assert "some are the same numbers several times; save a copy" in refused(tmp_path / "x.pth")
+        assert "some share memory; save a copy" in refused(tmp_path / "x.pth")
 
 
-def test_two_networks_in_one_file_are_not_mixed(torch, tmp_path):
+def test_two_networks_in_one_file_are_refused(torch, tmp_path):
     torch.save(made_weights.as_torch(torch) | made_weights.as_torch(torch, prefix="module."), tmp_path / "x.pth")
     assert "several networks (6 tensors of 3 names)" in refused(tmp_path / "x.pth")
 
@@ -249,7 +249,7 @@ def test_safetensors_of_all_kinds(tmp_path):
     )
 
 
-def test_brain_floats_are_the_upper_half_of_float32(tmp_path):
+def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
     values = np.array([1.0, -2.5, 1e30, np.inf], np.float32)
     upper = (values.view(np.uint32) >> 16).astype(np.uint16)
     read = state_dict.read(made_weights.file(tmp_path / "x.safetensors", {"x": upper})).tensors["x"]
@@ -258,26 +258,26 @@ def test_brain_floats_are_the_upper_half_of_float32(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"data_offsets": [0, 4000]}, "'x' cannot lie at bytes 0 to 4000 of 16"),
+        ({"data_offsets": [0, 4000]}, "'x' of [4] F32 cannot lie at bytes 0 to 4000 of 16"),
         ({"data_offsets": [-16, 0]}, "cannot lie at bytes -16"),
         ({"data_offsets": [16, 0]}, "cannot lie"),
-        ({"data_offsets": [0, 8]}, r"cannot lie at bytes 0 to 8 of 16, being [4] F32"),
+        ({"data_offsets": [0, 8]}, "of [4] F32 cannot lie at bytes 0 to 8 of 16"),
         ({"data_offsets": [0.0, 16.0]}, "is not a whole safetensors file"),
         ({"data_offsets": [0]}, "is not a whole safetensors file"),
         ({"data_offsets": "all"}, "is not a whole safetensors file"),
-        ({"shape": [5]}, "being [5] F32"),
-        ({"shape": [-1, -4]}, "being [-1, -4] F32"),
+        ({"shape": [5]}, "of [5] F32 cannot lie"),
+        ({"shape": [-1, -4]}, "of [-1, -4] F32 cannot lie"),
         ({"shape": [2**62, 2**62]}, "cannot lie"),
         ({"shape": ["4"]}, "is not a whole safetensors file"),
-        ({"dtype": "F64"}, "being [4] F64"),
+        ({"dtype": "F64"}, "of [4] F64 cannot lie"),
         ({"dtype": "F8_E4M3"}, "'x' is of type 'F8_E4M3', not one of F64"),
     ],
 )
-def test_safetensors_with_a_lying_header_are_refused(tmp_path, change, said):
+def test_safetensors_with_a_wrong_header_are_refused(tmp_path, change, message):
     header = {"x": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16], **change}}
-    assert said in refused(made_weights.raw_file(tmp_path / "x.safetensors", header, bytes(16)))
+    assert message in refused(made_weights.raw_file(tmp_path / "x.safetensors", header, bytes(16)))
 
 
 def test_safetensors_that_overlap_are_refused(tmp_path):
@@ -287,7 +287,7 @@ def test_safetensors_that_overlap_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("header", [[], 3, {"x": 3}, {"x": {}}, None])
-def test_safetensors_with_another_header_are_refused(tmp_path, header):
+def test_safetensors_without_a_valid_header_are_refused(tmp_path, header):
     refused(made_weights.raw_file(tmp_path / "x.safetensors", header, bytes(16)))
 
 
@@ -310,7 +310,7 @@ def test_damaged_safetensors_are_refused(tmp_path):
 # Writing.
 
 
-def test_what_is_written_is_a_bare_state_dict_in_order(torch, tmp_path):
+def test_a_written_file_is_a_bare_state_dict_in_order(torch, tmp_path):
     state_dict.write(tmp_path / "new" / "x.pth", made_weights.ARRAYS, {"colors": "RGB"})
     content = torch.load(tmp_path / "new" / "x.pth", weights_only=True)
     assert list(content) == list(made_weights.ARRAYS)
@@ -320,33 +320,33 @@ def test_what_is_written_is_a_bare_state_dict_in_order(torch, tmp_path):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.pth"]
 
 
-@pytest.mark.parametrize("note", ["{", "3", '"text"', 3, None])
-def test_a_damaged_note_is_none(torch, tmp_path, note):
+@pytest.mark.parametrize("metadata", ["{", "3", '"text"', 3, None])
+def test_damaged_metadata_are_ignored(torch, tmp_path, metadata):
     state_dict.write(tmp_path / "x.pth", made_weights.ARRAYS, {})
     content = torch.load(tmp_path / "x.pth", weights_only=True)
-    for metadata in ({"": {"hrnet_jax": note}}, {"": note}, note):
-        content._metadata = metadata
+    for damaged in ({"": {"hrnet_jax": metadata}}, {"": metadata}, metadata):
+        content._metadata = damaged
         torch.save(content, tmp_path / "y.pth")
         assert state_dict.read(tmp_path / "y.pth").description == {}
 
 
-def test_targets_that_cannot_be_are_refused(tmp_path):
+def test_unusable_targets_are_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
-    for target, said in (
+    for target, message in (
         ("file", "exists: delete it, or give another name"),
         ("broken", "exists"),
-        ("file/x.pth", "file is not a directory to write to"),
-        ("new.safetensors", "safetensors files are only read; give a name ending in .pth"),
+        ("file/x.pth", "file is not a writable directory"),
+        ("new.safetensors", "safetensors files can only be read; give a name ending in .pth"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             state_dict.check_target(tmp_path / target)
     state_dict.check_target(tmp_path / "new" / "newer" / "w32")
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, OSError])
-def test_nothing_half_written_stays(torch, tmp_path, monkeypatch, failure):
+def test_partial_files_are_deleted(torch, tmp_path, monkeypatch, failure):
     def break_off(content, path):
         path.write_bytes(b"half")
         raise failure
@@ -357,8 +357,8 @@ def test_nothing_half_written_stays(torch, tmp_path, monkeypatch, failure):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_appears_when_it_is_whole(tmp_path):
-    with state_dict.whole(tmp_path / "a" / "w32") as partial:
+def test_a_directory_appears_only_when_complete(tmp_path):
+    with state_dict.write_atomically(tmp_path / "a" / "w32") as partial:
         partial.mkdir()
         (partial / "file").write_text(json.dumps(1))
         assert not (tmp_path / "a" / "w32").exists()

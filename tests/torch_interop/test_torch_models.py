@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 from flax import traverse_util
+from made_weights import small_config
 
 from configs import default
 from hrnet_jax import heatmap, models
@@ -22,11 +23,11 @@ NETWORKS = {
     "resnet50": functools.partial(torch_models.SimpleBaseline, 17, depth=50),
     "resnet152": functools.partial(torch_models.SimpleBaseline, 17, depth=152),
 }
-SMALL = {"width": 8, "stem": 4, "units": (1, 2, 2), "blocks": 1}
+SMALL = {"width": 8, "units": (1, 2, 2)}
 
 
 def seed_weights(network: torch.nn.Module) -> torch.nn.Module:
-    """Gives a network the reference's weights, in the precision it has."""
+    """Loads the reference's weights into a network and returns it."""
     tensors = {
         name: torch.zeros(()) if name.endswith("num_batches_tracked")
         else torch.from_numpy(np.array(reference.seeded_tensor(name, tuple(value.shape))))
@@ -37,7 +38,7 @@ def seed_weights(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def seeded(name: str) -> torch.nn.Module:
-    """A published network in float64 with the reference's weights."""
+    """Returns a published network in float64 with the reference's weights."""
     with torch.device("meta"):
         network = NETWORKS[name]()
     return seed_weights(network.double().to_empty(device="cpu"))
@@ -47,21 +48,12 @@ def seeded_images(name: str) -> torch.Tensor:
     return torch.from_numpy(reference.seeded_images(f"{name}_256x192").transpose(0, 3, 1, 2).copy())
 
 
-def small_config(name: str):
-    config = default.get_config()
-    config.image_size = (64, 96)
-    config.model = getattr(default, name)()
-    if name == "hrnet":
-        config.model.update(SMALL)
-    return config
-
-
 def small_images(count: int = 2) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((count, 3, 64, 96))
 
 
 def outputs(network: torch.nn.Module, images: torch.Tensor, names=None) -> dict:
-    """What the modules (all, or those named) return, by name; lists for those that return several arrays."""
+    """Returns the outputs of all modules, or of those named, by name."""
     found, hooks = {}, []
     for name, module in network.named_modules():
         if names is None or name in names:
@@ -78,11 +70,11 @@ def samples(tensor: torch.Tensor, count: int) -> np.ndarray:
     return flat[np.linspace(0, flat.size - 1, count).astype(int)]
 
 
-def assert_near(ours, theirs, tolerance: float) -> None:
-    """Relative to the largest value."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.shape == theirs.shape
-    assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+def assert_near(ours, expected, tolerance: float) -> None:
+    """Asserts closeness relative to the largest value."""
+    ours, expected = np.asarray(ours), np.asarray(expected)
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected).max() <= tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -105,14 +97,14 @@ def test_heatmaps_and_stages_in_float64(shared, name):
     for tap in taps:
         child, number = tap.rsplit(".", 1)
         output = found[child] if isinstance(found[child], list) else [found[child]]
-        # numpy's deviation, as theirs: torch's own sums otherwise, a part in 10^12 away.
+        # as in the reference, numpy's deviation: torch's own differs by a part in 10^12
         array = output[int(number)].numpy()
         summary = [array.mean(), array.std(), *samples(output[int(number)], 16)]
         assert_near(summary, expected[f"tap/{tap}"], 1e-12)
 
 
 def rows(tensors, names) -> np.ndarray:
-    """L2 norm and up to eight samples of each named tensor."""
+    """Returns L2 norm and up to eight samples of each named tensor."""
     table = np.zeros((len(names), 9))
     for row, name in zip(table, names, strict=True):
         values = samples(tensors[name], min(8, tensors[name].numel()))
@@ -120,13 +112,13 @@ def rows(tensors, names) -> np.ndarray:
     return table
 
 
-def assert_rows_near(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> None:
-    """Each tensor relative to its own norm."""
-    assert (np.abs(ours - theirs).max(1) <= tolerance * theirs[:, 0]).all()
+def assert_rows_near(ours: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    """Asserts closeness of each tensor relative to its norm."""
+    assert (np.abs(ours - expected).max(1) <= tolerance * expected[:, 0]).all()
 
 
 def reference_targets(expected) -> tuple[torch.Tensor, torch.Tensor]:
-    """The heatmaps and weights of the reference's training."""
+    """Returns the target heatmaps and weights of the reference's training."""
     joints, visible = (jnp.asarray(expected[f"train/{key}"], jnp.float32) for key in ("joints", "vis"))
     drawn = heatmap.render(joints, visible, image_size=(256, 192), heatmap_size=(64, 48), sigma=2.0)
     target, weight = (torch.from_numpy(np.array(array, np.float64)) for array in drawn)
@@ -159,8 +151,8 @@ def test_training_in_float64(shared, name):
 
 @pytest.mark.parametrize("name", ["hrnet", "simple_baseline"])
 @pytest.mark.parametrize("train", [False, True])
-def test_every_module_returns_what_its_flax_twin_does(name, train):
-    config, images = small_config(name), small_images()
+def test_every_module_returns_the_same_as_in_flax(name, train):
+    config, images = small_config((64, 96), name, **SMALL), small_images()
     config.model.norm_group_size = 0
     network = seed_weights(torch_models.build(config).double()).train(train)
     with jax.enable_x64(True):
@@ -169,10 +161,10 @@ def test_every_module_returns_what_its_flax_twin_does(name, train):
         apply = functools.partial(model.apply, train=train, mutable=True, capture_intermediates=True)
         _, updated = jax.jit(apply)(variables, images.transpose(0, 2, 3, 1))
     ours = traverse_util.flatten_dict(updated.pop("intermediates"))
-    theirs = outputs(network, torch.from_numpy(images))
+    expected = outputs(network, torch.from_numpy(images))
     for (*path, _), (output,) in ours.items():
-        for our, their in zip(as_list(output), as_list(theirs[".".join(path)]), strict=True):
-            assert_near(np.asarray(our).transpose(0, 3, 1, 2), their.detach().numpy(), 1e-9)
+        for our, torchs in zip(as_list(output), as_list(expected[".".join(path)]), strict=True):
+            assert_near(np.asarray(our).transpose(0, 3, 1, 2), torchs.detach().numpy(), 1e-9)
 
     state = network.state_dict()
     for path, value in traverse_util.flatten_dict(updated["batch_stats"]).items():
@@ -185,7 +177,7 @@ def as_list(output) -> list:
 
 @pytest.mark.parametrize("name", ["hrnet", "simple_baseline"])
 def test_other_layouts_and_precisions_and_the_compiler(name):
-    network = seed_weights(torch_models.build(small_config(name))).eval()
+    network = seed_weights(torch_models.build(small_config((64, 96), name, **SMALL))).eval()
     images = torch.from_numpy(small_images()).float()
     with torch.no_grad():
         plain = network(images)
@@ -200,9 +192,8 @@ def test_other_layouts_and_precisions_and_the_compiler(name):
 
 
 @pytest.mark.parametrize("name", ["hrnet", "simple_baseline"])
-def test_hooked_outputs_stay_as_they_were(name):
-    """Nothing works in place, so what a hook keeps is what the module returned."""
-    network = seed_weights(torch_models.build(small_config(name))).eval()
+def test_hooked_outputs_are_not_changed_in_place(name):
+    network = seed_weights(torch_models.build(small_config((64, 96), name, **SMALL))).eval()
     kept, copies = {}, {}
 
     def keep(module, _, output):
@@ -219,7 +210,7 @@ def test_hooked_outputs_stay_as_they_were(name):
 def test_weights_start_as_the_originals():
     torch.manual_seed(0)
     for name in ("hrnet", "simple_baseline"):
-        for key, value in torch_models.build(small_config(name)).state_dict().items():
+        for key, value in torch_models.build(small_config((64, 96), name, **SMALL)).state_dict().items():
             if value.ndim == 4:
                 bound = 5 / value.numel() ** 0.5  # five standard errors, or more
                 assert abs(value.std() / 0.001 - 1) < bound and abs(value.mean()) < 0.001 * bound, key
@@ -228,7 +219,7 @@ def test_weights_start_as_the_originals():
 
 
 def test_build_follows_the_configuration():
-    config = small_config("hrnet")
+    config = small_config((64, 96), **SMALL)
     assert config.model.units == (1, 2, 2)
     with torch.device("meta"):
         network = torch_models.build(config)
@@ -246,7 +237,7 @@ def test_build_follows_the_configuration():
         torch_models.build(config)
 
 
-def test_without_torch_the_error_says_what_to_install(monkeypatch):
+def test_without_torch_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "hrnet_jax.torch_interop.torch_models")
     with pytest.raises(ImportError, match="pip install torch"):
