@@ -126,7 +126,8 @@ def data_differences(differences: list[str]) -> list[str]:
 
 def _versions() -> dict[str, str]:
     """Returns the versions of the requirements, of JAX's compilers and of NVIDIA's libraries."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    file = ROOT / "requirements.txt"  # of a clone; an installed package has it in its metadata
+    lines = file.read_text().splitlines() if file.is_file() else importlib.metadata.requires("hrnet_jax") or []
     names = {found.group().lower().replace("_", "-") for line in lines if (found := re.match(r"[\w-]+", line))}
     packages = importlib.metadata.distributions()
     installed = {package.name.lower().replace("_", "-"): package.version for package in packages}

@@ -1,21 +1,21 @@
 """The JAX networks in float64 against numbers of the authors' own code."""
 
 import gc
-import importlib
 
 import jax
 import numpy as np
 import pytest
 from made_weights import small_config
 
+from hrnet_jax import rows
 from hrnet_jax.compare import jax_runner, laboratory, measured, problem
 from hrnet_jax.compare.measured import HEATMAPS
 
 CONFIGS = {
-    "net_hrnet_w32_256x192": "coco_hrnet_w32_256x192",
-    "net_hrnet_w48_256x192": "coco_hrnet_w48_256x192",
-    "net_resnet50_256x192": "coco_resnet50_256x192",
-    "net_resnet152_256x192": "coco_resnet152_256x192",
+    "net_hrnet_w32_256x192": "hrnet_w32_256x192",
+    "net_hrnet_w48_256x192": "hrnet_w48_256x192",
+    "net_resnet50_256x192": "resnet50_256x192",
+    "net_resnet152_256x192": "resnet152_256x192",
 }
 
 
@@ -25,7 +25,7 @@ def test_outputs_gradients_and_training_equal_the_authors(shared, name):
     jax.clear_caches()  # the previous network leaves gigabytes
     gc.collect()
     reference, _, numbers = measured.load(shared / f"conformance/{name}.npz")
-    config = importlib.import_module(f"configs.{CONFIGS[name]}").get_config()
+    config = rows.load("coco")[CONFIGS[name]].config()
     setup = problem.make_setup(config, labels=(numbers["train/joints"], numbers["train/vis"]))
     with jax_runner.use_precision("float64"):
         layers = jax_runner.outputs(setup, "float64", train=False)

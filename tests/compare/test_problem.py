@@ -48,7 +48,7 @@ def test_a_perturbation_changes_the_last_bits_of_weights_and_images_only(config)
 def test_a_network_has_a_short_name(config, change, expected):
     config.model.update(change)
     assert problem.tag(config) == expected
-    config.model = default.simple_baseline()
+    config.model = default.get_config("simple_baseline").model
     assert problem.tag(config) == "resnet50_64x96"
 
 

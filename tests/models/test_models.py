@@ -160,7 +160,7 @@ def test_unknown_choices_are_rejected(change):
 
 def test_an_unknown_depth_is_rejected():
     config = default.get_config()
-    config.model = default.simple_baseline()
+    config.model = default.get_config("simple_baseline").model
     config.model.depth = 34
     with pytest.raises(ValueError, match=r"`model\.depth` \(=34\) must be one of 50, 101, 152"):
         models.build(config)

@@ -223,7 +223,7 @@ def test_build_follows_the_configuration():
     assert config.model.units == (1, 2, 2)
     with torch.device("meta"):
         network = torch_models.build(config)
-        config.model = default.simple_baseline()
+        config.model = default.get_config("simple_baseline").model
         config.model.depth = 101
         resnet = torch_models.build(config)
     assert [len(stage) for stage in (network.stage2, network.stage3, network.stage4)] == [1, 2, 2]
