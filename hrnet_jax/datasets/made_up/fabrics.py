@@ -17,19 +17,12 @@ FACE = ("head", "jaw", "nose", "neck")
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
-    """N points on the surface of a body.
-
-    Attributes:
-      body: in view space.
-      owner: [N] index of the part that each point lies on.
-      place: [N, 3] surface coordinates, see `figures.surface`.
-      points: [N, 3] positions in view space, in pixels.
-    """
+    """N points on the surface of a body in view space."""
 
     body: bodies.Body
-    owner: np.ndarray
-    place: np.ndarray
-    points: np.ndarray
+    owner: np.ndarray  # [N] index of the part that each point lies on
+    place: np.ndarray  # [N, 3] surface coordinates, see `figures.surface`
+    points: np.ndarray  # [N, 3] positions in view space, in pixels
 
     def is_on(self, names: tuple[str, ...]) -> np.ndarray:
         """Returns [N] bool: whether each point lies on a part with one of the names."""
@@ -78,14 +71,7 @@ def weave(cloth: outfits.Cloth, u: np.ndarray, v: np.ndarray, noise: np.ndarray)
 
 
 def colour(surface: Surface, outfit: outfits.Outfit, height: float, noise: np.ndarray) -> np.ndarray:
-    """Returns the [N, 3] float32 colours of surface points.
-
-    Args:
-      surface: the points.
-      outfit: colours and patterns.
-      height: of the standing person in pixels.
-      noise: [n, n] tile in 0..1.
-    """
+    """Returns the [N, 3] float32 colours of points on a person of `height` pixels. `noise` is a tile in 0..1."""
     place = surface.place
     material = _material(surface, outfit)
     palette = np.stack([outfit.skin, outfit.skin, outfit.skin, outfit.shoes, outfit.hair, outfit.extra])
