@@ -73,7 +73,7 @@ def turn(axis: int, degrees: float) -> np.ndarray:
 
 def sample_shape(rng: np.random.Generator) -> Shape:
     """Draws the proportions of a person."""
-    return Shape(*(float(np.clip(rng.normal(mean, std), *limits)) for mean, std, *limits in SHAPES))
+    return Shape(*(float(np.clip(rng.normal(mean, std), low, high)) for mean, std, low, high in SHAPES))
 
 
 def build(shape: Shape, angles: dict[str, float], pose: str = "") -> Body:

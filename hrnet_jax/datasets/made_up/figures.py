@@ -96,7 +96,7 @@ def _bounds(parts: list[bodies.Part]) -> np.ndarray:
 
 
 def cast(parts: list[bodies.Part], left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Renders the depth [h, w] float32 of a rectangle, or `BACKGROUND`, and the index of the part [h, w], or -1."""
+    """Renders a rectangle: depth [h, w] float32 or `BACKGROUND`, and index of the part [h, w] int16 or -1."""
     depth = np.full((height, width), BACKGROUND, np.float32)
     owner = np.full((height, width), -1, np.int16)
     axes, lengths = _axes(parts)

@@ -24,6 +24,21 @@ HAIR_TONES = np.array([
     [28, 22, 20], [46, 32, 24], [78, 52, 34], [112, 76, 44], [168, 124, 72], [206, 172, 116], [140, 62, 34],
     [150, 148, 146],
 ])  # fmt: skip
+# Solids of hair styles and hats relative to the skull: centres and radii of the end balls, depth.
+CROWN = ((0, 0.014, -0.012), (0, 0.024, -0.012), (0.0475, 0.0465), 1.15)
+BEANIE = ((0, 0.026, -0.005), (0, 0.038, -0.006), (0.0485, 0.046), 1.18)
+HEADWEAR = {
+    "full": [CROWN],
+    "long": [
+        CROWN, ((0, 0.0, -0.026), (0, -0.115, -0.040), (0.044, 0.050), 0.62),
+        ((-0.044, 0.005, -0.008), (-0.048, -0.095, -0.004), (0.014, 0.017), 1.0),
+        ((0.044, 0.005, -0.008), (0.048, -0.095, -0.004), (0.014, 0.017), 1.0),
+    ],
+    "ponytail": [CROWN, ((0, 0.026, -0.060), (0, -0.075, -0.082), (0.016, 0.011), 1.0)],
+    "bun": [CROWN, ((0, 0.052, -0.046), (0, 0.058, -0.050), (0.026, 0.024), 1.0)],
+    "curly": [((0, 0.022, -0.018), (0, 0.034, -0.018), (0.060, 0.058), 1.05)],
+    "beanie": [BEANIE], "cap": [BEANIE, ((0, 0.036, 0.030), (0, 0.030, 0.082), (0.040, 0.032), 0.2)],
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +79,10 @@ def sample_colour(rng: np.random.Generator, value: tuple[float, float], saturati
     return np.array(colorsys.hsv_to_rgb(hue, strength, rng.uniform(*value))[::-1])
 
 
-def _sample_cloth(
-    rng: np.random.Generator, value: tuple[float, float], saturation: float, patterns: tuple[str, ...] = PATTERNS
-) -> Cloth:
+def _sample_cloth(rng: np.random.Generator, value: tuple[float, float], saturation: float, patterns=PATTERNS):
     first = sample_colour(rng, value, saturation)
-    if rng.random() < 0.5:
-        second = sample_colour(rng, (0.15, 0.98), saturation)
-    else:
-        second = first * rng.uniform(0.45, 0.75)
+    two_colours = rng.random() < 0.5
+    second = sample_colour(rng, (0.15, 0.98), saturation) if two_colours else first * rng.uniform(0.45, 0.75)
     return Cloth(str(rng.choice(patterns)), np.stack([first, second]), float(rng.uniform(0.025, 0.07)))
 
 
@@ -124,27 +135,12 @@ def dress(body: bodies.Body, outfit: Outfit) -> bodies.Body:
 def _headwear(head: bodies.Part, outfit: Outfit) -> list[bodies.Part]:
     """Returns hair and hat, placed relative to the skull."""
     size = head.radii[0] / 0.045
-
-    def piece(name: str, start: tuple, end: tuple, radii: tuple[float, float], depth: float = 1.0) -> bodies.Part:
-        first, second = (head.start + head.frame @ (size * np.array(point)) for point in (start, end))
-        return bodies.Part(name, first, second, (radii[0] * size, radii[1] * size), head.frame, depth)
-
-    crown = piece("hair", (0, 0.014, -0.012), (0, 0.024, -0.012), (0.0475, 0.0465), 1.15)
-    pieces = {
-        "bald": [], "short": [], "full": [crown],
-        "long": [
-            crown, piece("hair", (0, 0.0, -0.026), (0, -0.115, -0.040), (0.044, 0.050), 0.62),
-            piece("hair", (-0.044, 0.005, -0.008), (-0.048, -0.095, -0.004), (0.014, 0.017)),
-            piece("hair", (0.044, 0.005, -0.008), (0.048, -0.095, -0.004), (0.014, 0.017)),
-        ],
-        "ponytail": [crown, piece("hair", (0, 0.026, -0.060), (0, -0.075, -0.082), (0.016, 0.011))],
-        "bun": [crown, piece("hair", (0, 0.052, -0.046), (0, 0.058, -0.050), (0.026, 0.024))],
-        "curly": [piece("hair", (0, 0.022, -0.018), (0, 0.034, -0.018), (0.060, 0.058), 1.05)],
-    }[outfit.hair_style]  # fmt: skip
-    if outfit.hat != "none":
-        pieces.append(piece("hat", (0, 0.026, -0.005), (0, 0.038, -0.006), (0.0485, 0.046), 1.18))
-    if outfit.hat == "cap":
-        pieces.append(piece("hat", (0, 0.036, 0.030), (0, 0.030, 0.082), (0.040, 0.032), 0.2))
+    pieces = []
+    for name, style in (("hair", outfit.hair_style), ("hat", outfit.hat)):
+        for start, end, radii, depth in HEADWEAR.get(style, ()):
+            first, second = (head.start + head.frame @ (size * np.array(point)) for point in (start, end))
+            scaled = radii[0] * size, radii[1] * size
+            pieces.append(bodies.Part(name, first, second, scaled, head.frame, depth))
     return pieces
 
 
