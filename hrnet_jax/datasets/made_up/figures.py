@@ -9,7 +9,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from hrnet_jax.datasets.made_up import bodies, fabrics, outfits
+from hrnet_jax.datasets.made_up import bodies, outfits
 
 BACKGROUND = np.float32(-1e8)  # depth of pixels beside the person
 MISS = np.float32(-1e9)  # depth of a ray that misses a cone; rounding cannot lift it to `BACKGROUND`
@@ -176,9 +176,9 @@ def _shade(body, owner, depth, corner, outfit, height, light) -> np.ndarray:
     points = np.stack([columns + corner[0], -(rows + corner[1]), z], axis=1).astype(np.float32)
     hit = owner[rows, columns]
     place, normal = surface(body.parts, hit, points, height)
-    albedo = fabrics.colour(fabrics.Surface(body, hit, place, points), outfit, height, light.noise)
+    albedo = outfits.colour(outfits.Surface(body, hit, place, points), outfit, height, light.noise)
     lit = 0.5 + 0.5 * normal @ light.direction.astype(np.float32)
-    folds = fabrics.lookup(light.noise, place[:, 0] * 5, place[:, 1] * 3)
+    folds = outfits.lookup(light.noise, place[:, 0] * 5, place[:, 1] * 3)
     shade = light.ambient + (1 - light.ambient) * lit * lit
     shade *= (0.80 + 0.20 * normal[:, 2]) * (0.88 + 0.24 * folds) * _occlusion(depth, height)[rows, columns]
     layer = np.zeros((*owner.shape, 4), np.float32)
