@@ -13,7 +13,6 @@ from hrnet_jax import geometry
 from hrnet_jax.skeletons import Skeleton
 
 Half = Literal["upper", "lower"]
-
 HALF_BODY_PADDING = 1.5
 _UPPER_BODY_QUANTILE = 0.5  # the original compares a normal variate with 0.5: probability 0.6915 of the upper body
 _MIN_HALF_BODY_JOINTS = 2  # a half needs more visible joints than this

@@ -119,9 +119,8 @@ def warp(
       image_size: (height, width) of the crop.
       mirrored: whether to mirror the photo first.
     """
-    height, width = image_size
     photo = _mirrored(photo, matrix, image_size) if mirrored else photo
-    return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(photo, matrix, image_size[::-1], flags=cv2.INTER_LINEAR)
 
 
 def _mirrored(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

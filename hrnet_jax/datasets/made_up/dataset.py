@@ -113,14 +113,12 @@ def _make_photo(root: pathlib.Path, split: str, seed: int, number: int) -> Entri
     name = f"{photo_id:012d}.jpg"
     photo = {"id": photo_id, "file_name": name, "width": width, "height": height, "license": 1}
     annotations = labels.annotate(scene, photo_id, rng)
-    quality = int(rng.integers(85, 96))
-    _, jpeg = cv2.imencode(".jpg", scene.photo, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, jpeg = cv2.imencode(".jpg", scene.photo, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(85, 96))])
     (root / "images" / split / name).write_bytes(jpeg.tobytes())
     return photo, annotations, labels.detect(annotations, photo, rng)
 
 
 def _rng(seed: int, split: str, number: int) -> np.random.Generator:
-    """Returns the random generator of one photo."""
     return np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), number]))
 
 

@@ -13,7 +13,6 @@ UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2  # COCO's visibility flags
 MIN_AREA = 200  # people with fewer visible pixels are not annotated
 # Probability that a joint is labelled if another person or object, the own body or the own head hides it.
 LABELLED_IF_HIDDEN = {"other": 0.6, "own": 0.3, "face": 0.1}
-FACE = ("nose", "eye", "ear")
 
 
 def label(scene: scenes.Scene, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +47,7 @@ def _occluder(scene: scenes.Scene, number: int, kind: str, column: int, row: int
         return "other"
     if person.surface(column, row) - z <= bodies.DEPTHS[kind] * person.height:
         return None
-    return "face" if kind in FACE else "own"
+    return "face" if kind in ("nose", "eye", "ear") else "own"
 
 
 def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -56,12 +55,10 @@ def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> li
     annotations = []
     for number in range(len(scene.people)):
         joints, flags = label(scene, number, rng)
-        mask = scene.owner == number + 1
+        mask = (scene.owner == number + 1).astype(np.uint8)
         area = int(mask.sum())
         if area < MIN_AREA:
             continue
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        box = columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]
         annotations.append(
             {
                 "id": photo_id * 10 + number,
@@ -70,7 +67,7 @@ def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> li
                 "iscrowd": 0,
                 "segmentation": _outlines(mask),
                 "area": float(area),
-                "bbox": [float(side) for side in box],
+                "bbox": [float(side) for side in cv2.boundingRect(mask)],
                 "num_keypoints": int((flags > 0).sum()),
                 "keypoints": np.column_stack([joints.astype(object), flags]).ravel().tolist(),
             }
@@ -80,7 +77,7 @@ def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> li
 
 def _outlines(mask: np.ndarray) -> list[list[float]]:
     """Returns the outlines of a mask as COCO's polygons [x0, y0, x1, y1, ...], without holes."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [contour.ravel().astype(float).tolist() for contour in contours if len(contour) >= 3]
 
 

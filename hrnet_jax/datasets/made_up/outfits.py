@@ -82,7 +82,7 @@ def sample_colour(rng: np.random.Generator, value: tuple[float, float], saturati
     return np.array(colorsys.hsv_to_rgb(hue, strength, rng.uniform(*value))[::-1])
 
 
-def _sample_cloth(rng: np.random.Generator, value: tuple[float, float], saturation: float, patterns=PATTERNS):
+def _sample_cloth(rng: np.random.Generator, value: tuple, saturation: float, patterns=PATTERNS) -> Cloth:
     first = sample_colour(rng, value, saturation)
     two_colours = rng.random() < 0.5
     second = sample_colour(rng, (0.15, 0.98), saturation) if two_colours else first * rng.uniform(0.45, 0.75)
