@@ -11,25 +11,16 @@ are float32 for COCO and float64 for MPII.
 import cv2
 import numpy as np
 
-BOX_PADDING = 1.25
-"""Size of the crop relative to the person's box."""
-
-PIXELS_PER_SCALE = 200.0
-"""Photo pixels per unit of `scale`, a convention of MPII."""
+BOX_PADDING = 1.25  # size of the crop relative to the person's box
+PIXELS_PER_SCALE = 200.0  # photo pixels per unit of `scale`, a convention of MPII
 
 
 def box_to_center_scale(
     box: np.ndarray, aspect_ratio: float, precision: type[np.floating] = np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes centre and scale of the crop around a box.
+    """Computes the crop around a box ``[4]``, for an aspect ratio of width / height.
 
-    Args:
-      box: ``[4]`` x, y, width, height in photo pixels.
-      aspect_ratio: width / height of the crop.
-      precision: float32 or float64.
-
-    Returns:
-      ``[2]`` centre in photo pixels and ``[2]`` scale, the crop's (width, height) in units of 200 photo pixels.
+    Returns the ``[2]`` centre in photo pixels and the ``[2]`` scale: (width, height) in units of 200 photo pixels.
     """
     x, y, width, height = map(float, box)
     center = np.array([x + width * 0.5, y + height * 0.5], precision)
@@ -37,11 +28,7 @@ def box_to_center_scale(
 
 
 def padded_scale(
-    width: float,
-    height: float,
-    aspect_ratio: float,
-    padding: float,
-    precision: type[np.floating] = np.float32,
+    width: float, height: float, aspect_ratio: float, padding: float, precision: type[np.floating] = np.float32
 ) -> np.ndarray:
     """Enlarges an extent in photo pixels to an aspect ratio, pads it, and returns its ``[2]`` scale.
 
@@ -49,10 +36,8 @@ def padded_scale(
     """
     if width == height == 0:
         width = height = 1.0
-    if width > aspect_ratio * height:
-        height = width / aspect_ratio
-    else:
-        width = height * aspect_ratio
+    wide = width > aspect_ratio * height
+    width, height = (width, width / aspect_ratio) if wide else (height * aspect_ratio, height)
     return np.array([width / PIXELS_PER_SCALE, height / PIXELS_PER_SCALE], precision) * precision(padding)
 
 
@@ -107,16 +92,10 @@ def compose(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def clip_box(box: np.ndarray, width: int, height: int) -> np.ndarray | None:
-    """Clips a box to the photo, as the original does for ground truth.
+    """Clips a box ``[4]`` to a photo of `width` and `height`, as the original does for ground truth.
 
-    Args:
-      box: ``[4]`` x, y, width, height in photo pixels.
-      width: of the photo.
-      height: of the photo.
-
-    Returns:
-      ``[4]`` float64 box, or None if it is empty. Width and height are measured between the centres of the
-      outermost pixels, so they are one pixel less than those of `box`.
+    Returns a ``[4]`` float64 box, or None if it is empty. Its width and height are measured between the centres of
+    the outermost pixels, so they are one pixel less than those of `box`.
     """
     x, y, box_width, box_height = map(float, box)
     left, top = max(0.0, x), max(0.0, y)
@@ -132,19 +111,16 @@ def warp(
 ) -> np.ndarray:
     """Extracts a crop with bilinear interpolation. Pixels outside the photo are black.
 
+    Equal to the original in every pixel with OpenCV 3.4 to 4. OpenCV 5 interpolates differently.
+
     Args:
       photo: ``[height, width, 3]`` uint8.
       matrix: ``[2, 3]`` map from the photo to the crop, or from the mirrored photo if `mirrored`.
       image_size: (height, width) of the crop.
       mirrored: whether to mirror the photo first.
-
-    Returns:
-      ``[H, W, 3]`` uint8. Equal to the original in every pixel with OpenCV 3.4 to 4. OpenCV 5 interpolates
-      differently.
     """
-    height, width = image_size
     photo = _mirrored(photo, matrix, image_size) if mirrored else photo
-    return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(photo, matrix, image_size[::-1], flags=cv2.INTER_LINEAR)
 
 
 def _mirrored(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

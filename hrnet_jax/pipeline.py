@@ -56,6 +56,8 @@ def train_batches(
 ) -> grain.DatasetIterator[Batch]:
     """Returns an infinite iterator over training batches. Each epoch visits all people once in a new order.
 
+    Close the iterator with ``close()``.
+
     Args:
       split: data set with ground-truth people.
       image_size: (height, width) of the crop.
@@ -67,9 +69,6 @@ def train_batches(
       process_count: number of processes (hosts) that share a batch.
       threads: loader threads per worker, each with a batch of its own. 0 loads on demand.
       workers: loader processes, for hosts with more cores than threads can use.
-
-    Returns:
-      Iterator, to be closed with ``close()``.
 
     Raises:
       ValueError: there are no people, or `batch_size` is not a multiple of `process_count`. While iterating: a
@@ -98,23 +97,9 @@ def eval_batches(
 ) -> grain.DatasetIterator[Batch]:
     """Returns an iterator over batches with every person exactly once, in the table's order and not augmented.
 
-    The last batch is padded with copies of the last person with `valid` 0. All batches therefore have the same
-    size and all processes take the same number of steps.
-
-    Args:
-      split: data set with the photos.
-      people: ``split.people`` or ``split.detections``.
-      image_size: (height, width) of the crop.
-      batch_size: people per step in all processes together.
-      process_index: index of this process.
-      process_count: number of processes (hosts) that share a batch.
-      threads: loader threads, each with a batch of its own. 0 loads on demand.
-
-    Returns:
-      Iterator, to be closed with ``close()``.
-
-    Raises:
-      ValueError: as for `train_batches`.
+    `people` is ``split.people`` or ``split.detections``. The last batch is padded with copies of the last person
+    with `valid` 0. All batches therefore have the same size and all processes take the same number of steps.
+    Other arguments and errors are those of `train_batches`. Close the iterator with ``close()``.
     """
     local_size = _local_batch_size(batch_size, process_count)
     source = _source(split, people)
@@ -192,29 +177,18 @@ def _person_or_padding(row: int, *, source: records.PersonSource) -> Person:
 
 def cutter(split: records.Split, image_size: tuple[int, int]) -> Callable[[Person], Batch]:
     """Returns a picklable function that extracts the crop of a person."""
-    return functools.partial(
-        _crop,
-        skeleton=split.skeleton,
-        image_size=image_size,
-        precision=records.PRECISION[records.dataset(split.summary)],
-    )
+    precision = records.PRECISION[records.dataset(split.summary)]
+    return functools.partial(_crop, skeleton=split.skeleton, image_size=image_size, precision=precision)
 
 
 def _crop(
-    person: Person,
-    *,
-    skeleton: Skeleton,
-    image_size: tuple[int, int],
-    precision: type[np.floating],
+    person: Person, *, skeleton: Skeleton, image_size: tuple[int, int], precision: type[np.floating]
 ) -> Batch:
     """Returns one row of a batch."""
     height, width = image_size
     photo = person["photo"]
     view = augment.apply(
-        person["draw"],
-        person["joints"],
-        person["visible"],
-        person["box"],
+        *(person[name] for name in ("draw", "joints", "visible", "box")),
         photo_width=photo.shape[1],
         aspect_ratio=width / height,
         skeleton=skeleton,

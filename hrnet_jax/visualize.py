@@ -33,71 +33,40 @@ def side_colors(skeleton: Skeleton) -> list[Color]:
     return colors
 
 
-def _limb_color(color_a: Color, color_b: Color) -> Color:
-    """Returns the side's colour if one or both joints are on that side, else `MIDDLE`."""
-    sides = {color_a, color_b} - {MIDDLE}
-    return sides.pop() if len(sides) == 1 else MIDDLE
-
-
 def draw_person(
     picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, visible: np.ndarray | None = None
 ) -> np.ndarray:
     """Draws a person with outlined limbs, left and right in different colours.
 
-    Line width and joint size scale with the person. Joints may be outside the picture. Joints with NaN and their
-    limbs are not drawn.
-
-    Args:
-      picture: ``[height, width, 3]`` uint8 RGB.
-      joints: ``[K, 2]`` in pixels of the picture.
-      skeleton: limbs and sides.
-      visible: ``[K]``, above 0 for joints to draw. None for all.
+    Line width and joint size scale with the person. `joints` ``[K, 2]``, in pixels, may be outside the picture.
+    Joints with NaN or with `visible` ``[K]`` not above 0, and their limbs, are not drawn.
     """
     picture = picture.copy()
     flags = np.ones(len(joints)) if visible is None else np.asarray(visible)
     drawn = (flags > 0) & np.all(np.abs(joints) < _MAX_COORDINATE, axis=-1)  # false for NaN
-    points = [_fixed_point(joint) if ok else None for joint, ok in zip(joints, drawn, strict=True)]
     colors = side_colors(skeleton)
-    width = _line_width(picture, joints[drawn])
+    rows = enumerate(zip(joints, drawn, colors, strict=True))
+    points = {i: np.rint(joint * 2**_SUBPIXEL_BITS).astype(int).tolist() for i, (joint, ok, _) in rows if ok}
+    extent = np.ptp(joints[drawn], axis=0).max() if points else 0
+    width = max(1, round(min(*picture.shape[:2], extent) / 100))
     for border in (width + 2, 0):  # outlines first, so that they do not cross other limbs
-        _draw_limbs(picture, points, skeleton, colors, width, border)
-        _draw_dots(picture, points, colors, width, border)
+        for a, b in skeleton.limbs:
+            if a in points and b in points:
+                sides = {colors[a], colors[b]} - {MIDDLE}
+                color = OUTLINE if border else sides.pop() if len(sides) == 1 else MIDDLE
+                cv2.line(picture, points[a], points[b], color, width + border, cv2.LINE_AA, _SUBPIXEL_BITS)
+        radius = round((1.5 * width + border / 2) * 2**_SUBPIXEL_BITS)
+        for i, point in points.items():
+            color = OUTLINE if border else colors[i]
+            cv2.circle(picture, point, radius, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
     return picture
 
 
-def _line_width(picture: np.ndarray, joints: np.ndarray) -> int:
-    """Returns a hundredth of the extent of the person or of the picture, if smaller."""
-    extent = np.ptp(joints, axis=0).max() if len(joints) else 0
-    return max(1, round(min(*picture.shape[:2], extent) / 100))
-
-
-def _fixed_point(joint: np.ndarray) -> tuple[int, int]:
-    x, y = np.rint(joint * 2**_SUBPIXEL_BITS).astype(int)
-    return int(x), int(y)
-
-
-def _draw_limbs(picture, points, skeleton, colors, width, border) -> None:
-    for a, b in skeleton.limbs:
-        if points[a] is not None and points[b] is not None:
-            color = OUTLINE if border else _limb_color(colors[a], colors[b])
-            cv2.line(picture, points[a], points[b], color, width + border, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _draw_dots(picture, points, colors, width, border) -> None:
-    radius = round((1.5 * width + border / 2) * 2**_SUBPIXEL_BITS)
-    for point, color in zip(points, colors, strict=True):
-        if point is not None:
-            filled = OUTLINE if border else color
-            cv2.circle(picture, point, radius, filled, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
 def draw_heatmap(picture: np.ndarray, heatmaps: np.ndarray, stride: float) -> np.ndarray:
-    """Overlays the maximum over heatmaps on a darkened picture.
+    """Overlays the maximum over heatmaps ``[h, w, K]`` on a darkened picture.
 
-    Args:
-      picture: ``[height, width, 3]`` uint8 RGB.
-      heatmaps: ``[h, w, K]``. Values up to 0 are transparent, values from 1 have the brightest colour.
-      stride: picture pixels per heatmap pixel. Both have pixel (0, 0) at the same position.
+    Values up to 0 are transparent, values from 1 have the brightest colour. `stride` is in picture pixels per
+    heatmap pixel. Both have pixel (0, 0) at the same position.
     """
     height, width = picture.shape[:2]
     highest = np.clip(np.asarray(heatmaps, np.float32).max(axis=-1), 0, 1)
@@ -120,18 +89,13 @@ def caption(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
-    """Arranges pictures in rows of equal cells, `gap` pixels apart.
-
-    Raises:
-      ValueError: there are no pictures, or `columns` is not positive.
-    """
+    """Arranges pictures in rows of equal cells, `gap` pixels apart. Raises ValueError if there are none."""
     if not pictures or columns < 1:
         raise ValueError(f"`grid` needs at least one picture (={len(pictures)}) and one column (={columns})")
     height = max(picture.shape[0] for picture in pictures) + gap
     width = max(picture.shape[1] for picture in pictures) + gap
     columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    sheet = np.full((rows * height + gap, columns * width + gap, 3), PAPER, np.uint8)
+    sheet = np.full((-(-len(pictures) // columns) * height + gap, columns * width + gap, 3), PAPER, np.uint8)
     for i, picture in enumerate(pictures):
         top, left = gap + i // columns * height, gap + i % columns * width
         sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
@@ -148,8 +112,7 @@ def enlarge(picture: np.ndarray, joints: np.ndarray, factor: float) -> tuple[np.
 
 def encode_jpeg(picture: np.ndarray) -> bytes:
     """Encodes a picture as JPEG of quality 90."""
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    return encoded.tobytes()
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
 def training_picture(
@@ -162,7 +125,7 @@ def training_picture(
     targets: np.ndarray,
     skeleton: Skeleton,
 ) -> np.ndarray:
-    """Shows joints and heatmaps, predicted and ground truth, of up to `MOST_PEOPLE` people of a batch.
+    """Shows joints and heatmaps, predicted and ground truth, of up to `MOST_PEOPLE` people, one per row.
 
     Args:
       images: ``[B, H, W, 3]`` uint8 RGB crops.
@@ -173,9 +136,6 @@ def training_picture(
       heatmaps: ``[B, h, w, K]`` predictions.
       targets: ``[B, h, w, K]``.
       skeleton: limbs and sides.
-
-    Returns:
-      Picture with one row per person.
     """
     rows = []
     for i in range(min(len(images), MOST_PEOPLE)):

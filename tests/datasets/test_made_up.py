@@ -230,7 +230,7 @@ def test_bodies_respect_angle_limits_and_have_bones_of_equal_length_on_both_side
     for offset in range(10):
         body, angles = random_body(seed + offset)
         for name, angle in angles.items():
-            low, high = poses.LIMITS[name.removeprefix("left_").removeprefix("right_")]
+            low, high, *_ = poses.ANGLES[name.removeprefix("left_").removeprefix("right_")]
             assert low <= angle <= high
         joints = body.joints
         for upper, middle, lower, angle in (
@@ -252,8 +252,8 @@ def test_bodies_respect_angle_limits_and_have_bones_of_equal_length_on_both_side
 
 def test_a_relaxed_standing_body_is_one_height_tall():
     angles = {
-        side + name: float(np.clip(0, *limits))
-        for name, limits in poses.LIMITS.items()
+        side + name: float(np.clip(0, low, high))
+        for name, (low, high, *_) in poses.ANGLES.items()
         for side in (("left_", "right_") if name in poses.SIDED else ("",))
     }
     body = bodies.build(bodies.Shape(1, 1, 1, 1, 1, 1), angles)

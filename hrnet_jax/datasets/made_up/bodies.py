@@ -15,10 +15,13 @@ DEPTHS = {
     "nose": 0.020, "eye": 0.016, "ear": 0.020, "shoulder": 0.075, "elbow": 0.045, "wrist": 0.036,
     "hip": 0.105, "knee": 0.060, "ankle": 0.045,
 }  # fmt: skip
-SIDES = {"left_": 1.0, "right_": -1.0}
-"""Prefix of a sided name -> sign of x on that side."""
-
+SIDES = {"left_": 1.0, "right_": -1.0}  # prefix of a sided name -> sign of x on that side
 UP, DOWN = np.array([0.0, 1.0, 0.0]), np.array([0.0, -1.0, 0.0])
+# Mean, standard deviation, lowest and highest value of the fields of `Shape`.
+SHAPES = (
+    (1.0, 0.12, 0.8, 1.35), (1.0, 0.07, 0.85, 1.15), (1.0, 0.06, 0.88, 1.15), (1.0, 0.03, 0.93, 1.07),
+    (1.0, 0.03, 0.93, 1.07), (1.06, 0.05, 0.95, 1.2),
+)  # fmt: skip
 
 Joints = dict[str, np.ndarray]  # name -> [3] position
 
@@ -37,27 +40,16 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A cone with round ends and an oval cross-section, in body or view space.
+    """A cone with round ends and an oval cross-section, in body or view space."""
 
-    Attributes:
-      name: kind of part without its side, such as ``"thigh"``.
-      start: [3] centre of the first end ball.
-      end: [3] centre of the second end ball.
-      radii: of the two balls, measured from left to right.
-      frame: [3, 3] left, up and front. `figures` aligns it with the axis from start to end.
-      depth: thickness from front to back, relative to the width.
-      offset: distance along the garment from its beginning to `start`, so that patterns continue across parts.
-      flat: whether the second end is a plane instead of a ball.
-    """
-
-    name: str
-    start: np.ndarray
-    end: np.ndarray
-    radii: tuple[float, float]
-    frame: np.ndarray
-    depth: float = 1.0
-    offset: float = 0.0
-    flat: bool = False
+    name: str  # without its side, such as "thigh"
+    start: np.ndarray  # [3] centre of the first end ball
+    end: np.ndarray  # [3] centre of the second end ball
+    radii: tuple[float, float]  # of the two balls, measured from left to right
+    frame: np.ndarray  # [3, 3] left, up and front; `figures` aligns it with the axis from start to end
+    depth: float = 1.0  # thickness from front to back, relative to the width
+    offset: float = 0.0  # distance from the garment's beginning to `start`: patterns continue across parts
+    flat: bool = False  # whether the second end is a plane instead of a ball
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,38 +68,18 @@ class Body:
 def turn(axis: int, degrees: float) -> np.ndarray:
     """Returns the [3, 3] right-handed rotation about axis 0 (x), 1 (y) or 2 (z)."""
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    matrix = np.eye(3)
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    matrix[[a, b], [a, b]] = cosine
-    matrix[a, b], matrix[b, a] = -sine, sine
-    return matrix
+    return np.roll([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], axis, axis=(0, 1))
 
 
 def sample_shape(rng: np.random.Generator) -> Shape:
     """Draws the proportions of a person."""
-
-    def factor(mean: float, deviation: float, low: float, high: float) -> float:
-        return float(np.clip(rng.normal(mean, deviation), low, high))
-
-    return Shape(
-        girth=factor(1.0, 0.12, 0.8, 1.35),
-        shoulders=factor(1.0, 0.07, 0.85, 1.15),
-        hips=factor(1.0, 0.06, 0.88, 1.15),
-        arms=factor(1.0, 0.03, 0.93, 1.07),
-        legs=factor(1.0, 0.03, 0.93, 1.07),
-        head=factor(1.06, 0.05, 0.95, 1.2),
-    )
+    return Shape(*(float(np.clip(rng.normal(mean, std), low, high)) for mean, std, low, high in SHAPES))
 
 
 def build(shape: Shape, angles: dict[str, float], pose: str = "") -> Body:
-    """Builds a body from the pelvis outwards.
+    """Builds a body with the angles of `poses.sample`. The pelvis is at the origin and faces +z.
 
-    The pelvis is at the origin and faces +z. Hip angles are relative to the vertical, not to the bent back.
-
-    Args:
-      shape: proportions.
-      angles: name -> degrees, see `poses.sample`.
-      pose: name of the pose.
+    Hip angles are relative to the vertical, not to the bent back.
     """
     bend, side, twist = angles["spine_bend"], angles["spine_side"], angles["spine_twist"]
     pelvis = turn(0, 0.35 * bend) @ turn(2, 0.3 * side)
@@ -125,10 +97,9 @@ def build(shape: Shape, angles: dict[str, float], pose: str = "") -> Body:
     return Body(joints | face, parts + skull, pose)
 
 
-def _torso(
-    shape: Shape, pelvis: np.ndarray, waist: np.ndarray, chest: np.ndarray
-) -> tuple[np.ndarray, list[Part]]:
+def _torso(shape: Shape, *frames: np.ndarray) -> tuple[np.ndarray, list[Part]]:
     """Returns the base of the neck and the parts of the trunk."""
+    pelvis, waist, chest = frames
     girth = shape.girth
     low = pelvis @ np.array([0.0, 0.012, 0.0])
     belt = pelvis @ UP * 0.062
@@ -214,14 +185,10 @@ def _head(size: float, frame: np.ndarray, neck: np.ndarray) -> tuple[Joints, lis
 
 
 def place(body: Body, view: np.ndarray, distance: float, height: float) -> Body:
-    """Rotates a body and projects it to view space, see `figures`. The pelvis stays at the origin.
+    """Rotates a body by `view` and projects it to view space, see `figures`. The pelvis stays at the origin.
 
-    Args:
-      body: in body space.
-      view: [3, 3] rotation from body space to view space.
-      distance: from the camera to the pelvis in standing heights; infinite for no perspective. Points and radii
-        at depth z are scaled by ``distance / (distance - z)``. A cone therefore stays a cone.
-      height: of the standing person in pixels.
+    Points and radii at depth z are scaled by ``distance / (distance - z)``, so a cone stays a cone. `distance` is
+    from the camera to the pelvis in standing heights, infinite for no perspective. `height` is in pixels.
     """
 
     def project(point: np.ndarray) -> tuple[np.ndarray, float]:

@@ -51,10 +51,8 @@ def _tile(picture: np.ndarray, people: list[dict[str, Any]]) -> np.ndarray:
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for person in people:
         _draw_person(picture, np.array(person["bbox"]) * scale, np.reshape(person["keypoints"], (-1, 3)), scale)
-    tile = np.full((TILE, TILE, 3), 255, np.uint8)
-    top, left = (TILE - picture.shape[0]) // 2, (TILE - picture.shape[1]) // 2
-    tile[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return tile
+    (top, bottom), (left, right) = ((gap // 2, gap - gap // 2) for gap in np.subtract(TILE, picture.shape[:2]))
+    return cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
 def _draw_person(picture: np.ndarray, box: np.ndarray, keypoints: np.ndarray, scale: float) -> None:

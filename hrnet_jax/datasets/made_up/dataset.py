@@ -24,15 +24,11 @@ from hrnet_jax.datasets.made_up import labels, scenes
 
 SPLITS = ("train2017", "val2017")
 DETECTIONS = "person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
-DESCRIPTION = (
-    "Made-up people of hrnet_jax"  # `write` overwrites only annotation files with this ``info.description``
-)
+DESCRIPTION = "Made-up people of hrnet_jax"  # `write` overwrites only files with this ``info.description``
 PHOTOS_PER_TASK = 8
 MAX_PHOTOS = 999_999
 
-Entries = tuple[
-    dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]
-]  # of a photo: image, annotations, boxes
+Entries = tuple[dict[str, Any], list[dict], list[dict]]  # of a photo: image, annotations, boxes
 
 
 def annotation_file(root: pathlib.Path, split: str) -> pathlib.Path:
@@ -63,16 +59,13 @@ def write(
       ValueError: a count or the seed is out of range, or `root` holds annotations of another data set.
     """
     root = pathlib.Path(root)
-    counts = {"train_photos": train_photos, "val_photos": val_photos}
     files = [annotation_file(root, split) for split in SPLITS]
-    _check(counts, seed, files)
+    _check({"train_photos": train_photos, "val_photos": val_photos}, seed, files)
     for file in (*files, root / DETECTIONS):
         file.unlink(missing_ok=True)  # annotations must not outlive the photos that are about to be replaced
     with _process_map(os.cpu_count() or 1 if workers is None else workers) as process_map:
-        train, val = (
-            _make_split(root, split, count, seed, process_map)
-            for split, count in zip(SPLITS, counts.values(), strict=True)
-        )
+        train = _make_split(root, SPLITS[0], train_photos, seed, process_map)
+        val = _make_split(root, SPLITS[1], val_photos, seed, process_map)
     _write_json(root / DETECTIONS, [box for _, _, boxes in val for box in boxes])
     for file, entries in zip(files, (train, val), strict=True):
         _write_json(file, _annotations(entries))
@@ -86,9 +79,7 @@ def _check(counts: dict[str, int], seed: int, files: list[pathlib.Path]) -> None
             raise ValueError(f"`{name}` (={count}) must be between 1 and {MAX_PHOTOS}")
     if seed < 0:
         raise ValueError(f"`seed` (={seed}) must not be negative")
-    for file in files:
-        if not file.exists():
-            continue
+    for file in filter(pathlib.Path.exists, files):
         content = validation.read_json(file)
         info = content.get("info") if isinstance(content, dict) else None
         if not isinstance(info, dict) or info.get("description") != DESCRIPTION:
@@ -122,26 +113,19 @@ def _make_photo(root: pathlib.Path, split: str, seed: int, number: int) -> Entri
     name = f"{photo_id:012d}.jpg"
     photo = {"id": photo_id, "file_name": name, "width": width, "height": height, "license": 1}
     annotations = labels.annotate(scene, photo_id, rng)
-    quality = int(rng.integers(85, 96))
-    _, jpeg = cv2.imencode(".jpg", scene.photo, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, jpeg = cv2.imencode(".jpg", scene.photo, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(85, 96))])
     (root / "images" / split / name).write_bytes(jpeg.tobytes())
     return photo, annotations, labels.detect(annotations, photo, rng)
 
 
 def _rng(seed: int, split: str, number: int) -> np.random.Generator:
-    """Returns the random generator of one photo."""
     return np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), number]))
 
 
 def _annotations(entries: list[Entries]) -> dict[str, Any]:
     """Returns the content of COCO's annotation file."""
-    category = {
-        "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(labels.SKELETON.joints),
-        "skeleton": [[a + 1, b + 1] for a, b in labels.SKELETON.limbs],
-    }
+    category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": labels.SKELETON.joints}
+    category["skeleton"] = [[a + 1, b + 1] for a, b in labels.SKELETON.limbs]
     return {
         "info": {"description": DESCRIPTION, "version": "1.0"},
         "licenses": [{"id": 1, "name": "No rights: nobody is in these pictures", "url": ""}],

@@ -1,6 +1,7 @@
 """Made-up ground truth and predictions on the scale of COCO val2017, for benchmarks of the evaluation."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,23 +16,15 @@ OCCUPIED, PEOPLE, LABELLED, CROWDS = 2693 / 5000, 10_777 / 5000, 6352 / 5000, 22
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Ground truth, and predictions to evaluate on it.
+    """Ground truth, and predictions to evaluate on it."""
 
-    Attributes:
-      annotations: content of a COCO annotation file.
-      people: N detected boxes.
-      joints: [N, K, 2] float32 predicted joints of each box, in photo pixels.
-      joint_scores: [N, K] float32.
-    """
-
-    annotations: dict
-    people: records.People
-    joints: np.ndarray
-    joint_scores: np.ndarray
+    annotations: dict  # content of a COCO annotation file
+    people: records.People  # N detected boxes
+    joints: np.ndarray  # [N, K, 2] float32 predicted joints of each box, in photo pixels
+    joint_scores: np.ndarray  # [N, K] float32
 
 
-@dataclasses.dataclass(frozen=True)
-class _Poses:
+class _Poses(NamedTuple):
     """M people or false alarms; `size` is the square root of the area in pixels."""
 
     photo: np.ndarray
@@ -44,12 +37,8 @@ def make(seed: int, photos: int, detections: int) -> Problem:
     """Draws photos with and without people, and the predictions there.
 
     Most small people have no labelled joints. Some people are annotated a second time as crowds. Every person is
-    detected at least once and many are detected more often. There are also false alarms with low scores.
-
-    Args:
-      seed: other seeds give other people.
-      photos: number of photos; 5,000 in val2017.
-      detections: number of boxes; 104,125 in the file that the published results use.
+    detected at least once and many are detected more often. There are also false alarms with low scores. val2017
+    has 5,000 photos. The file of detections that the published results use has 104,125 boxes.
     """
     rng = np.random.default_rng(seed)
     occupied = rng.permutation(photos)[: round(photos * OCCUPIED) or 1]
@@ -99,7 +88,7 @@ def _predict(
     rng: np.random.Generator, people: _Poses, false_alarms: _Poses, count: int
 ) -> tuple[records.People, np.ndarray, np.ndarray]:
     """Returns boxes, joints and joint scores, sorted by photo: each person once, the rest drawn at random."""
-    candidates = _Poses(*map(np.concatenate, zip(vars(people).values(), vars(false_alarms).values(), strict=True)))
+    candidates = _Poses(*map(np.concatenate, zip(people, false_alarms, strict=True)))
     row = np.append(np.arange(len(people.photo)), rng.integers(0, len(candidates.photo), count))[:count]
     row = row[np.argsort(candidates.photo[row], kind="stable")]
     real = row < len(people.photo)

@@ -9,12 +9,10 @@ import dataclasses
 import cv2
 import numpy as np
 
-from hrnet_jax.datasets.made_up import bodies, fabrics, outfits
+from hrnet_jax.datasets.made_up import bodies, outfits
 
 BACKGROUND = np.float32(-1e8)  # depth of pixels beside the person
-MISS = np.float32(
-    -1e9
-)  # depth of a ray that misses a cone, so far below `BACKGROUND` that rounding cannot lift it
+MISS = np.float32(-1e9)  # depth of a ray that misses a cone; rounding cannot lift it to `BACKGROUND`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +26,12 @@ class Light:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A rendered person.
+    """A rendered person."""
 
-    Attributes:
-      colour: [h, w, 3] float32 BGR in 0..1.
-      alpha: [h, w] float32 coverage.
-      depth: [h, w] float32 z of the nearest surface in pixels; `BACKGROUND` beside the person.
-      corner: (x, y) of the top left pixel in view space, y downwards.
-    """
-
-    colour: np.ndarray
-    alpha: np.ndarray
-    depth: np.ndarray
-    corner: tuple[int, int]
+    colour: np.ndarray  # [h, w, 3] float32 BGR in 0..1
+    alpha: np.ndarray  # [h, w] float32 coverage
+    depth: np.ndarray  # [h, w] float32 z of the nearest surface in pixels; `BACKGROUND` beside the person
+    corner: tuple[int, int]  # (x, y) of the top left pixel in view space, y downwards
 
 
 def _axes(parts: list[bodies.Part]) -> tuple[np.ndarray, np.ndarray]:
@@ -65,13 +56,8 @@ def _intersect(
     """Returns the depth [h, w] of each viewing ray's hit on a cone of length 1, or `MISS`.
 
     The formulas are those of a ray and the convex hull of two balls, for a direction that is not of unit length.
-
-    Args:
-      axes: [3, 3] from view space to the space of the cone. The cone starts at its origin, with a round section.
-      radii: of the two end balls.
-      x: [1, w] columns of the rays.
-      y: [h, 1] rows of the rays.
-      flat: whether the second end is a plane.
+    `axes` [3, 3] lead from view space to the space of the cone, which starts at the origin with a round section.
+    Rays are at columns `x` [1, w] and rows `y` [h, 1].
     """
     (ax, bx, dx), (ay, by, dy), (az, bz, dz) = axes.tolist()
     ox, oy, oz = ax * x + bx * y, ay * x + by * y, az * x + bz * y
@@ -110,11 +96,7 @@ def _bounds(parts: list[bodies.Part]) -> np.ndarray:
 
 
 def cast(parts: list[bodies.Part], left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Renders depth and part index of a rectangle of pixels.
-
-    Returns:
-      [h, w] float32 z of the nearest surface or `BACKGROUND`, and [h, w] int16 index of its part or -1.
-    """
+    """Renders a rectangle: depth [h, w] float32 or `BACKGROUND`, and index of the part [h, w] int16 or -1."""
     depth = np.full((height, width), BACKGROUND, np.float32)
     owner = np.full((height, width), -1, np.int16)
     axes, lengths = _axes(parts)
@@ -135,23 +117,14 @@ def cast(parts: list[bodies.Part], left: int, top: int, width: int, height: int)
 def surface(
     parts: list[bodies.Part], owner: np.ndarray, points: np.ndarray, height: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns local coordinates and unit normals of points on a body.
+    """Returns local coordinates and unit normals, [N, 3], of points [N, 3] on the parts with indices `owner` [N].
 
-    Args:
-      parts: of the body.
-      owner: [N] index of the part that each point lies on.
-      points: [N, 3] in view space.
-      height: of the standing person in pixels.
-
-    Returns:
-      [N, 3] coordinates (side, along, front) in heights, `along` counted from the beginning of the garment, and
-      [N, 3] normals.
+    Coordinates are (side, along, front) in standing heights, `along` counted from the beginning of the garment.
     """
     axes, lengths = (array.astype(np.float32) for array in _axes(parts))
-    start = np.stack([part.start for part in parts]).astype(np.float32)
-    first, second, depths, offsets = np.array(
-        [[*part.radii, part.depth, part.offset] for part in parts], np.float32
-    ).T
+    start = np.array([part.start for part in parts], np.float32)
+    rows = [[*part.radii, part.depth, part.offset] for part in parts]
+    first, second, depths, offsets = np.array(rows, np.float32).T
     place = np.einsum("nij,nj->ni", axes[owner], points - start[owner])
     length, step = lengths[owner], (first - second)[owner]
     slope = np.maximum(length**2 - step**2, 1e-6)
@@ -167,14 +140,9 @@ def surface(
 
 
 def paint(body: bodies.Body, outfit: outfits.Outfit, height: float, light: Light, samples: int = 1) -> Picture:
-    """Renders a dressed body into a picture just large enough for it.
+    """Renders a dressed body in view space into a picture just large enough for it.
 
-    Args:
-      body: in view space, see `bodies.place`.
-      outfit: colours and patterns.
-      height: of the standing person in pixels.
-      light: illumination.
-      samples: per pixel along each side, averaged.
+    `height` is that of the standing person in pixels. Each pixel is the mean of ``samples**2`` samples.
     """
     bounds = _bounds(body.parts)
     left, top = (bounds[:, :2].min(axis=0) - 1).tolist()
@@ -201,24 +169,16 @@ def _enlarge(part: bodies.Part, factor: int) -> bodies.Part:
     return dataclasses.replace(part, start=part.start * factor + shift, end=part.end * factor + shift, radii=radii)
 
 
-def _shade(
-    body: bodies.Body,
-    owner: np.ndarray,
-    depth: np.ndarray,
-    corner: tuple[int, int],
-    outfit: outfits.Outfit,
-    height: float,
-    light: Light,
-) -> np.ndarray:
+def _shade(body, owner, depth, corner, outfit, height, light) -> np.ndarray:
     """Returns [h, w, 4] float32: lit colours times coverage, then coverage."""
     rows, columns = np.nonzero(owner >= 0)
     z = depth[rows, columns]
     points = np.stack([columns + corner[0], -(rows + corner[1]), z], axis=1).astype(np.float32)
     hit = owner[rows, columns]
     place, normal = surface(body.parts, hit, points, height)
-    albedo = fabrics.colour(fabrics.Surface(body, hit, place, points), outfit, height, light.noise)
+    albedo = outfits.colour(outfits.Surface(body, hit, place, points), outfit, height, light.noise)
     lit = 0.5 + 0.5 * normal @ light.direction.astype(np.float32)
-    folds = fabrics.lookup(light.noise, place[:, 0] * 5, place[:, 1] * 3)
+    folds = outfits.lookup(light.noise, place[:, 0] * 5, place[:, 1] * 3)
     shade = light.ambient + (1 - light.ambient) * lit * lit
     shade *= (0.80 + 0.20 * normal[:, 2]) * (0.88 + 0.24 * folds) * _occlusion(depth, height)[rows, columns]
     layer = np.zeros((*owner.shape, 4), np.float32)

@@ -13,17 +13,13 @@ UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2  # COCO's visibility flags
 MIN_AREA = 200  # people with fewer visible pixels are not annotated
 # Probability that a joint is labelled if another person or object, the own body or the own head hides it.
 LABELLED_IF_HIDDEN = {"other": 0.6, "own": 0.3, "face": 0.1}
-FACE = ("nose", "eye", "ear")
 
 
 def label(scene: scenes.Scene, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Labels the joints of person `number` as an annotator would.
+    """Returns the joints [K, 2] of person `number` and their visibility flags [K], as an annotator would set them.
 
     A joint is visible if the pixels around it show the person at a depth within `bodies.DEPTHS` of the joint.
     Hidden joints are labelled with the probabilities in `LABELLED_IF_HIDDEN`. Joints outside the photo never are.
-
-    Returns:
-      [K, 2] joints in photo pixels and [K] visibility flags.
     """
     height, width = scene.owner.shape
     joints = np.zeros((SKELETON.num_joints, 2))
@@ -51,7 +47,7 @@ def _occluder(scene: scenes.Scene, number: int, kind: str, column: int, row: int
         return "other"
     if person.surface(column, row) - z <= bodies.DEPTHS[kind] * person.height:
         return None
-    return "face" if kind in FACE else "own"
+    return "face" if kind in ("nose", "eye", "ear") else "own"
 
 
 def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -59,12 +55,10 @@ def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> li
     annotations = []
     for number in range(len(scene.people)):
         joints, flags = label(scene, number, rng)
-        mask = scene.owner == number + 1
+        mask = (scene.owner == number + 1).astype(np.uint8)
         area = int(mask.sum())
         if area < MIN_AREA:
             continue
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        box = columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]
         annotations.append(
             {
                 "id": photo_id * 10 + number,
@@ -73,13 +67,9 @@ def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> li
                 "iscrowd": 0,
                 "segmentation": _outlines(mask),
                 "area": float(area),
-                "bbox": [float(side) for side in box],
+                "bbox": [float(side) for side in cv2.boundingRect(mask)],
                 "num_keypoints": int((flags > 0).sum()),
-                "keypoints": [
-                    value
-                    for (x, y), flag in zip(joints, flags, strict=True)
-                    for value in (float(x), float(y), int(flag))
-                ],
+                "keypoints": np.column_stack([joints.astype(object), flags]).ravel().tolist(),
             }
         )
     return annotations
@@ -87,29 +77,25 @@ def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> li
 
 def _outlines(mask: np.ndarray) -> list[list[float]]:
     """Returns the outlines of a mask as COCO's polygons [x0, y0, x1, y1, ...], without holes."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return [contour.ravel().astype(float).tolist() for contour in contours if len(contour) >= 3]
 
 
-def detect(
-    annotations: list[dict[str, Any]], photo: dict[str, Any], rng: np.random.Generator
-) -> list[dict[str, Any]]:
+def detect(annotations: list[dict[str, Any]], photo: dict[str, Any], rng: np.random.Generator) -> list[dict]:
     """Returns the boxes of an imperfect detector, in the format of COCO results.
 
     Scores correlate with the accuracy of the boxes. One person in 25 is missed and one in 15 detected twice. There
     are false alarms.
     """
-    boxes: list[tuple[np.ndarray, float]] = []  # corners and score
-    for annotation in annotations:
-        boxes += _detect_person(np.array(annotation["bbox"]), rng)
+    boxes = [found for entry in annotations for found in _detect_person(np.array(entry["bbox"]), rng)]
     for _ in range(rng.poisson(0.8)):
         middle = rng.uniform(0, 1, 2) * [photo["width"], photo["height"]]
         half = np.exp(rng.uniform(np.log(15), np.log(90))) * np.array([rng.uniform(0.3, 0.7), 1.0])
         boxes.append((np.r_[middle - half, middle + half], float(rng.beta(1.2, 6))))
     detections = []
+    last = np.array([photo["width"], photo["height"]] * 2) - 1
     for box, score in boxes:
-        x0, x1 = np.clip(box[[0, 2]], 0, photo["width"] - 1)
-        y0, y1 = np.clip(box[[1, 3]], 0, photo["height"] - 1)
+        x0, y0, x1, y1 = np.clip(box, 0, last)
         if x1 - x0 > 2 and y1 - y0 > 2:
             bbox = [round(float(side), 2) for side in (x0, y0, x1 - x0, y1 - y0)]
             detections.append({"image_id": photo["id"], "category_id": 1, "bbox": bbox, "score": round(score, 4)})

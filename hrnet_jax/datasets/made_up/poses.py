@@ -6,29 +6,18 @@ and `twist` turns them about the bone, outwards if positive.
 
 import numpy as np
 
-# (lowest, highest) value of each angle, the same on both sides.
-LIMITS = {
-    "spine_bend": (-15.0, 85.0), "spine_side": (-20.0, 20.0), "spine_twist": (-30.0, 30.0),
-    "neck_bend": (-25.0, 35.0), "neck_side": (-20.0, 20.0), "neck_turn": (-60.0, 60.0),
-    "shoulder_swing": (-45.0, 170.0), "shoulder_spread": (4.0, 170.0), "shoulder_twist": (-75.0, 45.0),
-    "elbow": (3.0, 140.0), "wrist": (-35.0, 45.0),
-    "hip_swing": (-30.0, 115.0), "hip_spread": (0.0, 45.0), "hip_twist": (-10.0, 40.0),
-    "knee": (2.0, 135.0), "ankle": (-25.0, 20.0),
+# Lowest and highest value of each angle on both sides, then its mean and standard deviation when relaxed.
+ANGLES = {
+    "spine_bend": (-15, 85, 3, 4), "spine_side": (-20, 20, 0, 4), "spine_twist": (-30, 30, 0, 6),
+    "neck_bend": (-25, 35, 4, 9), "neck_side": (-20, 20, 0, 5), "neck_turn": (-60, 60, 0, 20),
+    "shoulder_swing": (-45, 170, 4, 10), "shoulder_spread": (4, 170, 9, 6), "shoulder_twist": (-75, 45, -12, 15),
+    "elbow": (3, 140, 18, 14), "wrist": (-35, 45, 0, 12),
+    "hip_swing": (-30, 115, 2, 5), "hip_spread": (0, 45, 4, 3), "hip_twist": (-10, 40, 8, 6),
+    "knee": (2, 135, 6, 5), "ankle": (-25, 20, 0, 4),
 }  # fmt: skip
-SIDED = (
-    "shoulder_swing", "shoulder_spread", "shoulder_twist", "elbow", "wrist",
-    "hip_swing", "hip_spread", "hip_twist", "knee", "ankle",
-)  # fmt: skip
-
-# (mean, standard deviation) of each angle, unless the pose has its own.
-RELAXED = {
-    "spine_bend": (3, 4), "spine_side": (0, 4), "spine_twist": (0, 6),
-    "neck_bend": (4, 9), "neck_side": (0, 5), "neck_turn": (0, 20),
-    "shoulder_swing": (4, 10), "shoulder_spread": (9, 6), "shoulder_twist": (-12, 15),
-    "elbow": (18, 14), "wrist": (0, 12),
-    "hip_swing": (2, 5), "hip_spread": (4, 3), "hip_twist": (8, 6), "knee": (6, 5), "ankle": (0, 4),
-}  # fmt: skip
-# Angles of each pose. Those of one side take precedence. The sides are swapped half of the time.
+SIDED = [name for name in ANGLES if not name.startswith(("spine", "neck"))]
+# Mean and standard deviation of the angles of each pose that are not relaxed. Those of one side take precedence.
+# The sides are swapped half of the time.
 POSES = {
     "standing": {},
     "walking": {
@@ -86,14 +75,14 @@ POSE_WEIGHTS = {  # 1 for the others
 
 
 def sample(rng: np.random.Generator) -> tuple[str, dict[str, float]]:
-    """Draws the name of a pose and its angles, ``{"left_elbow": degrees, ...}``, clipped to `LIMITS`."""
+    """Draws the name of a pose and its angles, ``{"left_elbow": degrees, ...}``, within the limits in `ANGLES`."""
     weights = np.array([POSE_WEIGHTS.get(name, 1.0) for name in POSES])
     pose = str(rng.choice(list(POSES), p=weights / weights.sum()))
     swapped = rng.random() < 0.5
     target = {"left_": "right_", "right_": "left_", "": ""} if swapped else {}
     angles = {}
-    for name, limits in LIMITS.items():
+    for name, (low, high, *relaxed) in ANGLES.items():
         for side in ("left_", "right_") if name in SIDED else ("",):
-            distribution = POSES[pose].get(side + name, POSES[pose].get(name, RELAXED[name]))
-            angles[target.get(side, side) + name] = float(np.clip(rng.normal(*distribution), *limits))
+            distribution = POSES[pose].get(side + name, POSES[pose].get(name, relaxed))
+            angles[target.get(side, side) + name] = float(np.clip(rng.normal(*distribution), low, high))
     return pose, angles

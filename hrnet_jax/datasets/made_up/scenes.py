@@ -4,24 +4,17 @@ import dataclasses
 
 import numpy as np
 
-from hrnet_jax.datasets.made_up import bodies, figures, outfits, poses, props, scenery
+from hrnet_jax.datasets.made_up import bodies, figures, outfits, poses, scenery
 
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """One person in a photo.
-
-    Attributes:
-      body: in view space.
-      picture: rendering of the body, in view space.
-      origin: (x, y) of the origin of view space in the photo.
-      height: of the standing person in pixels.
-    """
+    """One person in a photo. Body and picture are in view space."""
 
     body: bodies.Body
     picture: figures.Picture
-    origin: tuple[int, int]
-    height: float
+    origin: tuple[int, int]  # (x, y) of the origin of view space in the photo
+    height: float  # of the standing person in pixels
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -44,17 +37,11 @@ class Person:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A photo with its people.
+    """A photo with its people."""
 
-    Attributes:
-      photo: [h, w, 3] uint8 BGR.
-      people: from far to near.
-      owner: [h, w] int8 instance map: n for person n - 1, 0 for background, -1 for an object before the people.
-    """
-
-    photo: np.ndarray
-    people: list[Person]
-    owner: np.ndarray
+    photo: np.ndarray  # [h, w, 3] uint8 BGR
+    people: list[Person]  # from far to near
+    owner: np.ndarray  # [h, w] int8: n for person n - 1, 0 for background, -1 for an object before the people
 
 
 def compose(rng: np.random.Generator) -> Scene:
@@ -117,7 +104,7 @@ def _draw_person(
     scenery.shadow(photo, x, foot - 0.02 * size, 0.35 * size)
     if person.body.pose == "sitting":
         seat = person.joint("left_hip")[1] + 0.045 * size
-        props.draw(photo, props.stool(rng, x - 0.14 * size, seat, 0.28 * size, foot - seat))
+        scenery.draw(photo, scenery.stool(rng, x - 0.14 * size, seat, 0.28 * size, foot - seat))
     left, top = person.corner
     rows, columns = person.picture.alpha.shape
     y0, y1, x0, x1 = max(0, top), min(height, top + rows), max(0, left), min(width, left + columns)
@@ -136,5 +123,5 @@ def _occlude(rng: np.random.Generator, photo: np.ndarray, owner: np.ndarray, peo
     x = person.origin[0] + rng.normal(0, 0.2) * person.height
     foot = person.origin[1] + rng.uniform(0.5, 0.7) * person.height
     mask = np.zeros(owner.shape, np.uint8)
-    props.draw(photo, props.standing(rng, x, foot, person.height * rng.uniform(0.4, 0.9)), mask)
+    scenery.draw(photo, scenery.standing(rng, x, foot, person.height * rng.uniform(0.4, 0.9)), mask)
     owner[mask > 0] = -1
