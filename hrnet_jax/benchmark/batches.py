@@ -17,8 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import augment, geometry, pipeline
-from hrnet_jax.benchmark import race, workload
-from hrnet_jax.benchmark.plain_input import OriginalLoader
+from hrnet_jax.benchmark import plain, race, workload
 from hrnet_jax.datasets import photo_stores, records
 
 ORIGINAL = "the original's way"
@@ -53,7 +52,7 @@ def measure(config: ConfigDict, split: records.Split, rounds: int, batches: int 
     title = f"input, one thread, batch {size}, {height}x{width}, augmented"
     with contextlib.ExitStack() as stack:
         directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        original = OriginalLoader(config, split, directory)
+        original = plain.OriginalLoader(config, split, directory)
         contenders = {f"ours, {name}": _contender(stack, config, one, batches) for name, one in splits.items()}
         contenders[ORIGINAL] = lambda: sum(len(original.batch()["image"]) for _ in range(batches))
         result = race.run(title, "people", contenders, reference=ORIGINAL, rounds=rounds)
@@ -78,7 +77,7 @@ def _contender(
     return lambda: sum(len(next(loader)["image"]) for _ in range(batches))
 
 
-def _compare_crops(original: OriginalLoader) -> dict[str, int]:
+def _compare_crops(original: plain.OriginalLoader) -> dict[str, int]:
     """Compares our augmented crops of all people with the original's, pixel by pixel."""
     split = original.split
     source = records.PersonSource(split.photos, split.people, split.decoded)

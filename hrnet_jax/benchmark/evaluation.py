@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hrnet_jax.benchmark import plain_evaluation, race
+from hrnet_jax.benchmark import plain, race
 from hrnet_jax.datasets.made_up import detections as made_up_detections
 from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching, oks
 
@@ -57,9 +57,9 @@ def original(predictions: Predictions, annotations: pathlib.Path, areas: np.ndar
     """
     people, joints, scores = predictions.people, predictions.joints, predictions.joint_scores
     sigmas = np.array(SKELETON.sigmas)
-    photos = plain_evaluation.rescore(joints, scores, people.photo_id, people.score, areas)
-    kept = [person for group in photos.values() for person in plain_evaluation.suppress(group, sigmas)]
-    return plain_evaluation.average_precision(plain_evaluation.to_results(kept), annotations, sigmas)
+    photos = plain.rescore(joints, scores, people.photo_id, people.score, areas)
+    kept = [person for group in photos.values() for person in plain.suppress(group, sigmas)]
+    return plain.average_precision(plain.to_results(kept), annotations, sigmas)
 
 
 def run(predictions: Predictions, *, rounds: int) -> race.Race:

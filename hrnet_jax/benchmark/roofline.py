@@ -5,7 +5,7 @@ At these rates a program's operations and its bytes each take a time. The longer
 the network. For float32 that is a lower one on recent GPUs and TPUs.
 """
 
-import time
+import timeit
 from collections.abc import Callable, Mapping
 
 import jax
@@ -20,9 +20,7 @@ BYTES = {"cpu": 2**28}  # of the copied array, by platform; far larger than any 
 def peak_rates(dtype: str, rounds: int = 7) -> dict[str, float]:
     """Measures the ``operations`` and ``bytes`` per second of one device, the best of several rounds.
 
-    Args:
-      dtype: of the matrices. A multiply-add counts as two operations.
-      rounds: number of rounds of each measurement.
+    The matrices are of type `dtype`. A multiply-add counts as two operations.
     """
     platform = jax.default_backend()
     side, size = SIDE.get(platform, 8192), BYTES.get(platform, 2**31)
@@ -44,10 +42,7 @@ def peak_rates(dtype: str, rounds: int = 7) -> dict[str, float]:
 def limits(cost: Mapping[str, float], rates: Mapping[str, float], seconds: float) -> dict[str, float]:
     """Returns the seconds needed for ``operations`` and ``bytes``, and the ``share`` explained by the longer.
 
-    Args:
-      cost: operations and bytes of a program on each device; see `workload.cost`.
-      rates: see `peak_rates`.
-      seconds: measured duration of the program.
+    The `cost` is from `workload.cost`, the `rates` from `peak_rates`. The program took a measured `seconds`.
     """
     bounds = {name: cost[name] / rates[name] for name in ("operations", "bytes")}
     return bounds | {"share": float(np.max([*bounds.values()])) / seconds}
@@ -65,10 +60,6 @@ def summary(cost: Mapping[str, float], rates: Mapping[str, float], bounds: Mappi
 
 
 def _shortest(function: Callable, *arguments: jax.Array, rounds: int) -> float:
-    jax.block_until_ready(function(*arguments))
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return float(np.min(seconds))
+    jax.block_until_ready(function(*arguments))  # compiles
+    times = timeit.repeat(lambda: jax.block_until_ready(function(*arguments)), number=1, repeat=rounds)
+    return min(times)

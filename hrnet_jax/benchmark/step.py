@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import skeletons
-from hrnet_jax.benchmark import plain_evaluation, race, workload
+from hrnet_jax.benchmark import plain, race, workload
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
 
@@ -130,7 +130,7 @@ def _original_prediction(config: ConfigDict) -> Callable[[], int]:
     def predict() -> int:
         mirrored = forward(image.flip(3))[:, flip_order, :, ::-1].copy()
         mirrored[..., 1:] = mirrored[..., :-1].copy()
-        plain_evaluation.decode((forward(image) + mirrored) / 2, heatmap_to_photo)
+        plain.decode((forward(image) + mirrored) / 2, heatmap_to_photo)
         return config.batch_size
 
     return predict
