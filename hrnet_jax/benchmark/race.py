@@ -7,11 +7,13 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 OURS = "ours"  # prefix of the names of our contenders
+Contender = Callable[[], int]  # does its work to completion and returns the number of units, such as people
+Contenders = Mapping[str, Contender]  # by name, ours first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,27 +32,15 @@ class Race:
         return {name: float(np.median(rates) / base) for name, rates in self.rates.items()}
 
 
-def run(
-    title: str,
-    unit: str,
-    contenders: Mapping[str, Callable[[], int]],
-    *,
-    reference: str,
-    rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Race:
-    """Runs each contender once per round, in an order that alternates between rounds.
-
-    Contenders do their work to completion and return the number of units. One round of warm-up comes first and is
-    not counted. The `clock` returns seconds since an arbitrary point in time.
-    """
+def run(title: str, unit: str, contenders: Contenders, *, reference: str, rounds: int) -> Race:
+    """Runs each contender once per round, in alternating order, after a round of warm-up that does not count."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(-1, rounds):
         for name in list(contenders)[:: -1 if number % 2 else 1]:
-            start = clock()
+            start = time.perf_counter()
             units = contenders[name]()
             if number >= 0:
-                rates[name].append(units / (clock() - start))
+                rates[name].append(units / (time.perf_counter() - start))
     return Race(title, unit, rates, reference)
 
 
@@ -60,9 +50,7 @@ def fastest_reference(rates: Mapping[str, Sequence[float]]) -> str:
     return max(medians, key=medians.__getitem__, default=next(iter(rates)))
 
 
-def sweep(
-    part: str, sizes: Iterable[int], arguments: Sequence[str], directory: pathlib.Path
-) -> dict[int, list[Race]]:
+def sweep(part: str, sizes: list[int], arguments: Sequence[str], directory: pathlib.Path) -> dict[int, list[Race]]:
     """Runs a part of the benchmark (``step``, ``predict``) at several batch sizes and returns its races by size.
 
     Each side runs in a process of its own at each size, with the same further command-line arguments. It has the

@@ -56,8 +56,7 @@ def _first_batch(config: ConfigDict) -> dict:
 
     if not (pathlib.Path(config.data.dir) / config.data.train_split).is_dir():
         return workload.made_up_batch(config, config.batch_size)
-    split = workload.train_split(config)
-    loader = workload.train_loader(config, split, seed=config.seed, policy=None, threads=0)
+    loader = workload.train_loader(config, workload.train_split(config), seed=config.seed, policy=None, threads=0)
     with contextlib.closing(loader):
         return next(loader)
 
