@@ -18,7 +18,6 @@ import math
 import os
 import pathlib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,29 +26,16 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hrnet_jax import augment, console, heatmap, rows, sharding
-from hrnet_jax.benchmark import (  # fmt: skip
-    batches,
-    chart,
-    collectives,
-    evaluation,
-    footprint,
-    race,
-    report,
-    roofline,
-    scale,
-    start,
-    step,
-    sweep,
-    workload,
-)
+from hrnet_jax.benchmark import batches, evaluation, footprint, race, report, scale, start, step, workload
 from hrnet_jax.run import setup
+
+Measured = tuple[Any, str]  # results for the report, and a text for the terminal
 
 
 def define_flags() -> None:
     """Defines the command line."""
-    config_flags.DEFINE_config_file(
-        "config", os.fspath(rows.directory() / "default.py"), "Network, its size and its data."
-    )
+    default = os.fspath(rows.directory() / "default.py")
+    config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
     flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`. Default: the config's.")
     flags.DEFINE_enum(
         "side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`; `theirs`: PyTorch."
@@ -99,116 +85,108 @@ def _check(parts: list[str], options: flags.FlagValues) -> None:
         raise ValueError(f"--modes (={','.join(options.modes)}) must be some of {', '.join(step.MODES)}")
 
 
-def measure_input(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_input(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures loading from the training split, which must have decoded photos."""
     split, config = workload.train_split(config), config.copy_and_resolve_references()
     config.batch_size = min(32, len(split.people))
     measured = batches.measure(config, split, options.rounds)
-    chart.bars(measured["race"], f"{options.out}/input.svg")
+    report.bars(measured["race"], f"{options.out}/input.svg")
     stages = {
         f"{race.OURS}, {name}": {stage: 1e3 * seconds for stage, seconds in stages.items() if stage != "whole"}
         for name, stages in measured["stages"].items()
     }
-    chart.stages("time per person by stage", "milliseconds", stages, f"{options.out}/input_stages.svg")
+    report.stages("time per person by stage", "milliseconds", stages, f"{options.out}/input_stages.svg")
     return measured, batches.summary(measured)
 
 
-def measure_step(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_step(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures training steps and the device's limits."""
     if options.sweep:
         return _sweep("step", config, options)
     config = workload.with_batch_size(config, options.batch or config.batch_size)
     if options.side == "theirs":
-        result = _race("step", config, options, None)
-        return {"race": result}, race.table(result)
+        return _race("step", config, options, None)
     compiled = setup.compile_step(config, workload.adam(config), sharding.make_mesh())
     ours = workload.train(config, compiled)
     if options.profile:
         ours()  # warm-up
         with jax.profiler.trace(f"{options.out}/profile"):
             ours()
-    result = _race("step", config, options, ours)
-    cost, rates = workload.cost(compiled), roofline.peak_rates(config.model.dtype)
-    seconds = config.batch_size / float(np.median(result.rates[race.OURS]))
-    limits = roofline.limits(cost, rates, seconds)
-    text = f"{race.table(result)}\n{roofline.summary(cost, rates, limits)}"
-    return {"race": result, "cost": cost, "rates": rates, "limits": limits}, text
+    results, text = _race("step", config, options, ours)
+    cost, rates = workload.cost(compiled), step.peak_rates(config.model.dtype)
+    seconds = config.batch_size / float(np.median(results["race"].rates[race.OURS]))
+    limits = step.limits(cost, rates, seconds)
+    results |= {"cost": cost, "rates": rates, "limits": limits}
+    return results, f"{text}\n{step.limits_summary(cost, rates, limits)}"
 
 
-def measure_predict(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_predict(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures predictions."""
     heatmap.check_decoder(config.eval.decoder)
     if options.sweep:
         return _sweep("predict", config, options)
     config = workload.with_batch_size(config, options.batch or config.eval.batch_size)
     ours = None if options.side == "theirs" else workload.predict(config)
-    result = _race("predict", config, options, ours)
+    return _race("predict", config, options, ours)
+
+
+def _race(part: str, config: ConfigDict, options: flags.FlagValues, ours: race.Contender | None) -> Measured:
+    """Runs and draws the race of a part."""
+    pytorch, modes = options.side != "ours", options.modes
+    result = step.measure(config, options.rounds, ours, train=part == "step", pytorch=pytorch, modes=modes)
+    if result.reference == race.OURS and options.side == "both":
+        print("  no comparison with PyTorch, which is not installed: pip install torch", flush=True)
+    report.bars(result, f"{options.out}/{part}.svg")
     return {"race": result}, race.table(result)
 
 
-def _race(part: str, config: ConfigDict, options: flags.FlagValues, ours: Callable[[], int] | None) -> race.Race:
-    """Runs and draws the race of a part."""
-    result = step.measure(
-        config,
-        options.rounds,
-        ours,
-        train=part == "step",
-        pytorch=options.side != "ours",
-        modes=options.modes,
-    )
-    if result.reference == race.OURS and options.side == "both":
-        print("  no comparison with PyTorch, which is not installed: pip install torch", flush=True)
-    chart.bars(result, f"{options.out}/{part}.svg")
-    return result
-
-
-def _sweep(part: str, config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def _sweep(part: str, config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures a part at each batch size of `--sweep` and compares the contenders at their fastest."""
     arguments = [argument for argument in sys.argv[1:] if argument not in {*PARTS, "all"}]
-    races = sweep.run(part, map(int, options.sweep), arguments, pathlib.Path(options.out))
+    races = race.sweep(part, [*map(int, options.sweep)], arguments, pathlib.Path(options.out))
     best = race.best(f"{workload.title(config, 'each at its best batch')}, {part}", races)
-    chart.bars(best, f"{options.out}/{part}.svg")
+    report.bars(best, f"{options.out}/{part}.svg")
     return {"best": best, "batches": races}, race.table(best)
 
 
-def measure_evaluate(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_evaluate(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures the evaluation of made-up predictions."""
     predictions = evaluation.made_up(seed=0)
     result, shares = evaluation.run(predictions, rounds=options.rounds), evaluation.shares(predictions)
-    chart.bars(result, f"{options.out}/evaluate.svg")
+    report.bars(result, f"{options.out}/evaluate.svg")
     percent = {race.OURS: {stage: 100 * share for stage, share in shares.items()}}
-    chart.stages("time of an evaluation by stage", "percent", percent, f"{options.out}/evaluate_stages.svg")
+    report.stages("time of an evaluation by stage", "percent", percent, f"{options.out}/evaluate_stages.svg")
     stages = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
     text = f"{race.table(result)}\n  the metrics are identical, bit for bit; ours: {stages}"
     return {"race": result, "shares": shares}, text
 
 
-def measure_compile(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_compile(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures the time to the end of the first step."""
     overrides = [argument for argument in sys.argv[1:] if argument.lstrip("-").startswith("config.")]
     size = workload.with_batch_size(config, options.batch or config.batch_size).batch_size
     file = str(options["config"].config_filename)  # pyright: ignore[reportAttributeAccessIssue]
     measured = start.measure(file, overrides, size)
     title = "from the command to the end of a first training step"
-    chart.stages(title, "seconds", measured, f"{options.out}/compile.svg")
+    report.stages(title, "seconds", measured, f"{options.out}/compile.svg")
     return measured, "\n".join([title, start.summary(measured)])
 
 
-def measure_memory(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_memory(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures the device memory of a training step, and the host's memory over many batches."""
     config = workload.with_batch_size(config, options.batch or config.batch_size)
     result, needs = footprint.measure_step(config, options.rounds)
-    chart.bars(result, f"{options.out}/memory_remat.svg")
+    report.bars(result, f"{options.out}/memory_remat.svg")
     print(f"{race.table(result)}\n{footprint.step_summary(needs)}", flush=True)
     split, policy = workload.train_split(config), augment.Policy(**config.augment)
     loader = workload.train_loader(config, split, seed=0, policy=policy, **config.loader)
     readings = footprint.measure_loading(loader, options.batches)
-    series = {"loading process": readings}
-    chart.curves("memory of the host", "batches", "GB", series, f"{options.out}/memory_host.svg")
+    path = f"{options.out}/memory_host.svg"
+    report.curves("memory of the host", "batches", "GB", {"loading process": readings}, path)
     return {"race": result, "needs": needs, "host": readings}, footprint.loading_summary(readings)
 
 
-def measure_scale(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, str]:
+def measure_scale(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Counts the communication of a step and predicts its time on many chips."""
     mesh = sharding.make_mesh()
     if mesh.size == 1:
@@ -219,17 +197,18 @@ def measure_scale(config: ConfigDict, options: flags.FlagValues) -> tuple[Any, s
         raise ValueError(f"--share (={options.share}) must be in (0, 1], --loaded (={options.loaded}) above 0")
     config = workload.with_batch_size(config, options.batch or config.batch_size)
     compiled = setup.lower_step(config, workload.adam(config), mesh).compile()
-    cost, communication = workload.cost(compiled), collectives.totals(collectives.read(compiled.as_text()))
+    cost, communication = workload.cost(compiled), scale.totals(scale.read_collectives(compiled.as_text()))
     people = config.batch_size / mesh.size
     step_cost = scale.StepCost(people, cost["operations"], communication)
     predicted = scale.predict_all(step_cost, options.share, options.loaded)
     title = f"{workload.title(config)} on {mesh.size} devices"
     series = {name: [(row["chips"], 100 * row["efficiency"]) for row in rows] for name, rows in predicted.items()}
-    path = f"{options.out}/scale.svg"
-    chart.curves(f"{title}: predicted", "chips", "percent computing", series, path, log=True)
-    results = {"people": people, "cost": cost, "communication": communication, "predicted": predicted}
+    chart = f"{options.out}/scale.svg"
+    report.curves(f"{title}: predicted", "chips", "percent computing", series, chart, log=True)
     assumption = f"  predicted, if computing reaches {options.share:.0%} of the peak and overlaps with nothing:"
-    return results, "\n".join([title, collectives.table(communication), assumption, scale.table(predicted)])
+    tables = [scale.communication_table(communication), assumption, scale.prediction_table(predicted)]
+    results = {"people": people, "cost": cost, "communication": communication, "predicted": predicted}
+    return results, "\n".join([title, *tables])
 
 
 PARTS = {

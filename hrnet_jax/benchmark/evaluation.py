@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import cProfile
+import functools
 import json
 import multiprocessing
 import pathlib
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hrnet_jax.benchmark import plain_evaluation, race
+from hrnet_jax.benchmark import plain, race
 from hrnet_jax.datasets.made_up import detections as made_up_detections
 from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching, oks
 
@@ -19,6 +20,8 @@ Predictions = made_up_detections.Problem
 IMAGE_SIZE = (256, 192)
 SKELETON = made_up_detections.SKELETON
 ORIGINAL = "the original's Python"
+# Predictions and annotations, by default as many as for COCO's val2017.
+made_up = functools.partial(made_up_detections.make, photos=5000, detections=104_125)
 # One function per stage, in the order of execution. The remaining time is bookkeeping.
 STAGES: dict[str, Callable] = {
     "annotations": ground_truth.load,
@@ -33,11 +36,6 @@ STAGES: dict[str, Callable] = {
 }
 
 
-def made_up(seed: int, photos: int = 5000, detections: int = 104_125) -> Predictions:
-    """Makes up predictions and annotations, by default as many as for COCO's val2017."""
-    return made_up_detections.make(seed, photos, detections)
-
-
 def ours(predictions: Predictions, annotations: pathlib.Path) -> list[float]:
     """Returns the ten metrics. Reads the annotation file anew."""
     ground_truth.forget()
@@ -48,27 +46,17 @@ def ours(predictions: Predictions, annotations: pathlib.Path) -> list[float]:
 
 
 def original(predictions: Predictions, annotations: pathlib.Path, areas: np.ndarray) -> list[float]:
-    """Returns the ten metrics as the original computes them.
-
-    Args:
-      predictions: predictions to evaluate.
-      annotations: COCO annotation file.
-      areas: [N] areas of the crops in square pixels. The original has them from loading the crops.
-    """
+    """Returns the ten metrics as the original computes them, given the [N] areas of the crops in square pixels."""
     people, joints, scores = predictions.people, predictions.joints, predictions.joint_scores
     sigmas = np.array(SKELETON.sigmas)
-    photos = plain_evaluation.rescore(joints, scores, people.photo_id, people.score, areas)
-    kept = [person for group in photos.values() for person in plain_evaluation.suppress(group, sigmas)]
-    return plain_evaluation.average_precision(plain_evaluation.to_results(kept), annotations, sigmas)
+    photos = plain.rescore(joints, scores, people.photo_id, people.score, areas)
+    kept = [person for group in photos.values() for person in plain.suppress(group, sigmas)]
+    return plain.average_precision(plain.to_results(kept), annotations, sigmas)
 
 
 def run(predictions: Predictions, *, rounds: int) -> race.Race:
-    """Runs a race of our evaluation against the original's.
-
-    Raises:
-      RuntimeError: their metrics are not identical.
-    """
-    areas = coco.padded_areas(predictions.people.box, IMAGE_SIZE)
+    """Runs a race of our evaluation against the original's. Raises RuntimeError if their metrics differ at all."""
+    areas = coco.padded_areas(predictions.people.box, IMAGE_SIZE)  # the original has them from loading the crops
     metrics: dict[str, list[float]] = {}
 
     def turn(name: str, evaluate: Callable[[], list[float]]) -> int:

@@ -2,11 +2,11 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
 
+import grain
 from ml_collections import ConfigDict
 
-from hrnet_jax import pipeline, sharding
+from hrnet_jax import sharding
 from hrnet_jax.benchmark import race, workload
 from hrnet_jax.run import memory, setup
 
@@ -17,13 +17,8 @@ KEPT, RECOMPUTED = "ours, activations kept", "ours, activations recomputed"
 def measure_step(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, int]]:
     """Runs a race of training steps that keep their activations against ones that recompute them (``remat``).
 
-    Steps that do not fit into the device's memory are left out of the race.
-
-    Returns:
-      The race, and the bytes per device needed by each of the two steps.
-
-    Raises:
-      ValueError: neither step fits.
+    Steps that do not fit into the device's memory are left out of the race. Raises ValueError if neither fits.
+    Returns the race, and the bytes per device needed by each of the two steps.
     """
     mesh, steps, needed = sharding.make_mesh(), {}, {}
     for name, remat in ((KEPT, False), (RECOMPUTED, True)):
@@ -39,20 +34,14 @@ def measure_step(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, 
     return race.run(title, "people", steps, reference=next(iter(steps)), rounds=rounds), needed
 
 
-def measure_loading(loader: Iterator[pipeline.Batch], batches: int, readings: int = 20) -> list[tuple[int, float]]:
-    """Loads batches as in training and reads this process's memory on the way.
+def measure_loading(loader: grain.DatasetIterator, batches: int, readings: int = 20) -> list[tuple[int, float]]:
+    """Loads batches as in training and reads this process's memory on the way, evenly spaced. Closes the loader.
 
-    Args:
-      loader: see `pipeline.train_batches`. It is closed at the end.
-      batches: number of batches to load.
-      readings: number of readings, evenly spaced.
-
-    Returns:
-      The number of batches loaded and the `anonymous_memory` in gigabytes at each reading.
+    Returns the number of batches loaded and the `anonymous_memory` in gigabytes at each reading.
     """
     anonymous_memory()  # fails now rather than after hours if the system does not report it
-    with contextlib.closing(loader) as loader:  # pyright: ignore[reportArgumentType]
-        found = []
+    found = []
+    with contextlib.closing(loader):
         for number in range(1, batches + 1):
             next(loader)
             if number % max(1, batches // readings) == 0:
@@ -61,18 +50,14 @@ def measure_loading(loader: Iterator[pipeline.Batch], batches: int, readings: in
 
 
 def anonymous_memory() -> int:
-    """Returns the bytes of this process's anonymous resident memory.
+    """Returns the bytes of this process's anonymous resident memory. Raises ValueError if the system is not Linux.
 
     Mapped files do not count, since the system may reclaim their pages.
-
-    Raises:
-      ValueError: the system is not Linux.
     """
-    lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
-    sizes = [int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
-    if not sizes:
+    _, found, rest = (STATUS.read_text() if STATUS.is_file() else "").partition("RssAnon:")
+    if not found:
         raise ValueError(f"the memory of a process is read from {STATUS}, which has it on Linux only")
-    return 1024 * sizes[0]
+    return 1024 * int(rest.split()[0])
 
 
 def loading_summary(readings: list[tuple[int, float]]) -> str:

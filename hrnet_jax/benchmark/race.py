@@ -1,30 +1,29 @@
 """Interleaved timing: contenders take turns, so that other load on the machine affects all of them alike."""
 
 import dataclasses
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-OURS = "ours"
-"""Prefix of the names of our contenders."""
+OURS = "ours"  # prefix of the names of our contenders
+Contender = Callable[[], int]  # does its work to completion and returns the number of units, such as people
+Contenders = Mapping[str, Contender]  # by name, ours first
 
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """Result of a race.
+    """Result of a race: the rates of its contenders, ours first, one value per round."""
 
-    Attributes:
-      title: description of the work, such as ``HRNet-W32 256x192, training step, batch 8``.
-      unit: name of the counted units, such as ``people``.
-      rates: units per second by contender, one value per round. Our contender comes first.
-      reference: name of the contender that ours is compared with.
-    """
-
-    title: str
-    unit: str
-    rates: Mapping[str, Sequence[float]]
-    reference: str
+    title: str  # description of the work, such as ``HRNet-W32 256x192, training step, batch 8``
+    unit: str  # name of the counted units, such as ``people``
+    rates: Mapping[str, Sequence[float]]  # units per second by contender
+    reference: str  # name of the contender that ours is compared with
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -33,34 +32,15 @@ class Race:
         return {name: float(np.median(rates) / base) for name, rates in self.rates.items()}
 
 
-def run(
-    title: str,
-    unit: str,
-    contenders: Mapping[str, Callable[[], int]],
-    *,
-    reference: str,
-    rounds: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Race:
-    """Runs each contender once per round, in an order that alternates between rounds.
-
-    One round of warm-up comes first and is not counted.
-
-    Args:
-      title: see `Race`.
-      unit: see `Race`.
-      contenders: functions by name, ours first. Each does its work to completion and returns the number of units.
-      reference: see `Race`.
-      rounds: number of counted rounds.
-      clock: returns seconds since an arbitrary point in time.
-    """
+def run(title: str, unit: str, contenders: Contenders, *, reference: str, rounds: int) -> Race:
+    """Runs each contender once per round, in alternating order, after a round of warm-up that does not count."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(-1, rounds):
         for name in list(contenders)[:: -1 if number % 2 else 1]:
-            start = clock()
+            start = time.perf_counter()
             units = contenders[name]()
             if number >= 0:
-                rates[name].append(units / (clock() - start))
+                rates[name].append(units / (time.perf_counter() - start))
     return Race(title, unit, rates, reference)
 
 
@@ -70,15 +50,34 @@ def fastest_reference(rates: Mapping[str, Sequence[float]]) -> str:
     return max(medians, key=medians.__getitem__, default=next(iter(rates)))
 
 
+def sweep(part: str, sizes: list[int], arguments: Sequence[str], directory: pathlib.Path) -> dict[int, list[Race]]:
+    """Runs a part of the benchmark (``step``, ``predict``) at several batch sizes and returns its races by size.
+
+    Each side runs in a process of its own at each size, with the same further command-line arguments. It has the
+    device's memory to itself, and if it runs out of memory only that process ends. The reports are written to
+    directories in `directory`. Repeated sizes are measured once. Raises ValueError if all processes fail.
+    """
+    sizes = list(dict.fromkeys(sizes))
+    races: dict[int, list[Race]] = {}
+    for size, side in itertools.product(sizes, ("ours", "theirs")):
+        out = directory / f"{part}-{size}-{side}"
+        own = [f"--batch={size}", f"--side={side}", "--sweep=", f"--out={out}"]
+        done = subprocess.run([sys.executable, "-m", "hrnet_jax.benchmark", part, *arguments, *own])
+        if done.returncode:
+            print(f"batch {size}, {side}: not measured, see the error above\n", flush=True)
+            continue
+        result = json.loads((out / "report.json").read_text())[part]["race"]
+        del result["ratios"]
+        races.setdefault(size, []).append(Race(**result))
+    if not races:
+        raise ValueError(f"--sweep (={','.join(map(str, sizes))}): none of these batch sizes could be measured")
+    return races
+
+
 def best(title: str, races: Mapping[int, Sequence[Race]]) -> Race:
-    """Combines races into one, with each contender at its fastest batch size.
+    """Combines races by batch size into one. Each contender is at its fastest size, which its name then ends with.
 
-    The batch size is appended to the contender's name. The rates come from races run one after the other, so they
-    are not interleaved.
-
-    Args:
-      title: see `Race`.
-      races: races by batch size.
+    The rates come from races run one after the other, so they are not interleaved.
     """
     found: dict[str, tuple[str, Sequence[float]]] = {}
     for size, sides in races.items():

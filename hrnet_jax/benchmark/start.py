@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -22,13 +23,8 @@ STAGES = ("import", "data", "weights", "trace", "compile", "first step")
 def measure(config: str, overrides: list[str], size: int) -> dict[str, dict[str, float]]:
     """Returns the seconds of each of `STAGES` for a ``cold`` and a ``cached`` start.
 
-    Args:
-      config: path of a configuration.
-      overrides: command-line arguments that change its fields.
-      size: batch size.
-
-    Raises:
-      ValueError: the program failed.
+    Takes the path of a configuration, command-line arguments that change its fields, and the batch size. Raises
+    ValueError if the program fails.
     """
     command = [sys.executable, "-m", __name__, f"--config={config}", f"--batch={size}", *overrides]
     with tempfile.TemporaryDirectory() as cache:
@@ -60,15 +56,13 @@ def _first_batch(config: ConfigDict) -> dict:
 
     if not (pathlib.Path(config.data.dir) / config.data.train_split).is_dir():
         return workload.made_up_batch(config, config.batch_size)
-    split = workload.train_split(config)
-    with contextlib.closing(
-        workload.train_loader(config, split, seed=config.seed, policy=None, threads=0)
-    ) as loader:
+    loader = workload.train_loader(config, workload.train_split(config), seed=config.seed, policy=None, threads=0)
+    with contextlib.closing(loader):
         return next(loader)
 
 
-def _run() -> None:
-    """Prints the times at which the stages ended."""
+def _stages() -> Iterator[None]:
+    """Goes through `STAGES` up to the end of the first step. Yields at the end of each."""
     import jax
 
     from hrnet_jax import sharding
@@ -76,18 +70,17 @@ def _run() -> None:
     from hrnet_jax.run import setup
 
     config = workload.with_batch_size(flags.FLAGS.config, flags.FLAGS.batch)
-    times = [time.time()]
+    yield
     batch = _first_batch(config)
-    times.append(time.time())
+    yield
     state, batch = workload.place_inputs(config, batch)
-    times.append(time.time())
+    yield
     lowered = setup.lower_step(config, workload.adam(config), sharding.make_mesh())
-    times.append(time.time())
+    yield
     compiled = lowered.compile()
-    times.append(time.time())
+    yield
     jax.block_until_ready(compiled(state, batch))
-    times.append(time.time())
-    print(json.dumps(times))
+    yield
 
 
 if __name__ == "__main__":
@@ -95,4 +88,4 @@ if __name__ == "__main__":
 
     config_flags.DEFINE_config_file("config")
     flags.DEFINE_integer("batch", None, "Batch size.", required=True)
-    console.start(_run)
+    console.start(lambda: print(json.dumps([time.time() for _ in _stages()])))

@@ -1,53 +1,53 @@
-"""Speed of a training step and of a prediction, against the PyTorch model on the same device.
+"""Speed of a training step and of a prediction, against PyTorch and the limits of the same device.
 
 Our training step also normalises the pixels and draws the targets. PyTorch's gets normalised images and finished
 targets.
+
+The limits are measured rates of matrix products and of memory traffic. At these rates a program's operations and
+its bytes each take a time. The longer one bounds the program from below (roofline model; Williams, Waterman and
+Patterson, 2009). Matrices are multiplied in JAX's default precision, as in the network. For float32 that is a
+lower one on recent GPUs and TPUs.
 """
 
 import contextlib
 import dataclasses
 import importlib.util
 import re
-from collections.abc import Callable, Collection, Iterator
+import timeit
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import skeletons
-from hrnet_jax.benchmark import plain_evaluation, race, workload
+from hrnet_jax.benchmark import plain, race, workload
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
 
-EAGER = "PyTorch, eager"
-CHANNELS_LAST = "PyTorch, channels last"
+EAGER, CHANNELS_LAST = "PyTorch, eager", "PyTorch, channels last"
 COMPILED = "PyTorch, channels last, compiled"
 LOOPS = "PyTorch, channels last, the original's decoding"
+# Names of contenders by the mode of ``torch.compile``.
 MODES = {
     "default": COMPILED,
     "reduce-overhead": f"{COMPILED}, as a CUDA graph",
     "max-autotune": f"{COMPILED}, autotuned",
 }
-"""Names of contenders by the mode of ``torch.compile``."""
+PRODUCTS = 8  # consecutive products per timed call, so that the launch time is negligible
+SIDE = {"cpu": 2048}  # of the matrices, by platform
+BYTES = {"cpu": 2**28}  # of the copied array, by platform; far larger than any cache
 
 
 @contextlib.contextmanager
-def pytorch_contenders(
-    config: ConfigDict, *, train: bool, modes: Collection[str]
-) -> Iterator[dict[str, Callable[[], int]]]:
-    """Yields the PyTorch contenders by name, on a GPU if torch finds one.
+def pytorch_contenders(config: ConfigDict, *, train: bool, modes: Sequence[str]) -> Iterator[race.Contenders]:
+    """Yields the PyTorch contenders by name, on a GPU if torch finds one. They train if `train`, else predict.
 
     They use mixed precision if the configuration has bfloat16. All but `LOOPS` predict heatmaps of image and
-    mirror image only. `LOOPS` also flips them back, averages and decodes on the host, like the original.
-
-    Args:
-      config: describes the network and the batch.
-      train: contenders take training steps. Otherwise they predict.
-      modes: of ``torch.compile``, one contender each; see `MODES`. Compiling them takes minutes.
-
-    Raises:
-      ImportError: torch is not installed.
+    mirror image only. `LOOPS` also flips them back, averages and decodes on the host, like the original. There is
+    one contender for each of the `modes`, some of `MODES`. Compiling them takes minutes.
     """
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -62,28 +62,25 @@ def pytorch_contenders(
 
 
 def _place(config: ConfigDict, layout: Any) -> tuple[Any, list[Any], Any]:
-    """Returns the network, its inputs (image, targets, weights) and the autocast context, on PyTorch's device."""
+    """Returns the network, its inputs and the autocast context, on PyTorch's device.
+
+    The inputs are the normalised image, targets and weights, channels first.
+    """
     import torch  # pyright: ignore[reportMissingImports]
 
     from hrnet_jax.torch_interop import torch_models
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = torch_models.build(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-    image, targets, weights = (torch.from_numpy(array).to(device) for array in _inputs(config))
+    batch = {name: jnp.asarray(x) for name, x in workload.made_up_batch(config, config.batch_size).items()}
+    targets, weights = top_down.make_target_fn(config)(batch["joints"], batch["visible"])
+    maps = [np.moveaxis(np.asarray(x), 3, 1) for x in (layers.normalize(batch["image"]), targets)]
+    image, targets, weights = (torch.from_numpy(np.array(x)).to(device) for x in (*maps, weights))
     autocast = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
     return net, [image.to(memory_format=layout), targets, weights], autocast
 
 
-def _inputs(config: ConfigDict) -> list[np.ndarray]:
-    """Returns normalised images, targets and weights, channels first."""
-    batch = workload.made_up_batch(config, config.batch_size)
-    image = layers.normalize(jax.numpy.asarray(batch["image"]))
-    joints, visible = (jax.numpy.asarray(batch[name]) for name in ("joints", "visible"))
-    targets, weights = top_down.make_target_fn(config)(joints, visible)
-    return [np.array(np.asarray(x).transpose(0, 3, 1, 2)) for x in (image, targets)] + [np.array(weights)]
-
-
-def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -> Callable[[], int]:
+def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -> race.Contender:
     import torch  # pyright: ignore[reportMissingImports]
 
     net, (image, targets, weights), autocast = _place(config, layout)
@@ -96,8 +93,7 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
         mark_step()
         with autocast:
             heatmaps = forward(image)
-        errors = ((heatmaps.float() - targets) * weights[:, :, None, None]).square().mean()
-        loss = 0.5 * errors
+        loss = 0.5 * ((heatmaps.float() - targets) * weights[:, :, None, None]).square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -114,7 +110,7 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
     return train_step if train else predict
 
 
-def _original_prediction(config: ConfigDict) -> Callable[[], int]:
+def _original_prediction(config: ConfigDict) -> race.Contender:
     """Returns the original's way of predicting: two forward passes, then a loop over joints on the host."""
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -130,7 +126,7 @@ def _original_prediction(config: ConfigDict) -> Callable[[], int]:
     def predict() -> int:
         mirrored = forward(image.flip(3))[:, flip_order, :, ::-1].copy()
         mirrored[..., 1:] = mirrored[..., :-1].copy()
-        plain_evaluation.decode((forward(image) + mirrored) / 2, heatmap_to_photo)
+        plain.decode((forward(image) + mirrored) / 2, heatmap_to_photo)
         return config.batch_size
 
     return predict
@@ -139,26 +135,17 @@ def _original_prediction(config: ConfigDict) -> Callable[[], int]:
 def measure(
     config: ConfigDict,
     rounds: int,
-    ours: Callable[[], int] | None,
+    ours: race.Contender | None,
     *,
     train: bool,
     pytorch: bool,
-    modes: Collection[str] = (),
+    modes: Sequence[str] = (),
 ) -> race.Race:
     """Runs a race of ours against PyTorch. The reference is PyTorch's fastest, or ours without PyTorch.
 
-    Contenders that run out of device memory are left out.
-
-    Args:
-      config: describes network and batch; see `workload.with_batch_size`.
-      rounds: number of rounds.
-      ours: our contender, from `workload.train` or `workload.predict`, or None to leave it out.
-      train: contenders take training steps. Otherwise they predict.
-      pytorch: includes PyTorch if it is installed.
-      modes: of ``torch.compile``, see `pytorch_contenders`.
-
-    Raises:
-      ValueError: there is no contender.
+    Contenders that run out of device memory are left out. Ours, if any, is from `workload.train` or, unless
+    `train`, from `workload.predict`. PyTorch takes part if wanted and installed, compiled in each of the `modes`
+    of `MODES`. Raises ValueError if there is no contender.
     """
     context = contextlib.nullcontext({})
     if pytorch and importlib.util.find_spec("torch"):
@@ -176,7 +163,7 @@ def measure(
     return dataclasses.replace(result, reference=race.fastest_reference(result.rates))
 
 
-def _fits(name: str, contender: Callable[[], int]) -> bool:
+def _fits(name: str, contender: race.Contender) -> bool:
     """Runs a contender once, including its compilation, and reports whether the device's memory sufficed."""
     try:
         contender()
@@ -186,3 +173,44 @@ def _fits(name: str, contender: Callable[[], int]) -> bool:
         print(f"  {name}: left out, it needs more memory than the device has", flush=True)
         return False
     return True
+
+
+def peak_rates(dtype: str, rounds: int = 7) -> dict[str, float]:
+    """Measures the ``operations`` (multiply-add: 2) and ``bytes`` per second of a device, the best of `rounds`."""
+    platform = jax.default_backend()
+    side, size = SIDE.get(platform, 8192), BYTES.get(platform, 2**31)
+    random = np.random.default_rng(0)  # constant matrices draw less power and run faster
+    first, second = (jnp.asarray(random.standard_normal((side, side)) / side**0.5, dtype) for _ in range(2))
+    array = jnp.asarray(np.resize(random.standard_normal(2**20).astype(np.float32), size // 4))
+
+    @jax.jit
+    def products(first: jax.Array, second: jax.Array) -> jax.Array:
+        for _ in range(PRODUCTS):
+            first = first @ second
+        return first
+
+    product = _shortest(products, first, second, rounds=rounds) / PRODUCTS
+    copy = _shortest(jax.jit(jnp.negative), array, rounds=rounds)
+    return {"operations": 2 * side**3 / product, "bytes": 2 * size / copy}
+
+
+def limits(cost: Mapping[str, float], rates: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Returns the seconds of a cost at some rates, and the ``share`` of `seconds` that the longer one explains."""
+    bounds = {name: cost[name] / rates[name] for name in ("operations", "bytes")}
+    return bounds | {"share": float(np.max([*bounds.values()])) / seconds}
+
+
+def limits_summary(cost: Mapping[str, float], rates: Mapping[str, float], bounds: Mapping[str, float]) -> str:
+    """Formats cost, rates and `limits` for the terminal."""
+    lines = [
+        f"  {cost[name] / 1e9:,.1f} G {name} counted at {rates[name] / 1e9:,.0f} G/s"
+        f" would take {bounds[name]:.3g} s"
+        for name in ("operations", "bytes")
+    ]
+    memory = f"memory needed {cost['memory'] / 1e9:.2f} GB"
+    return "\n".join(lines) + f": {bounds['share']:.0%} of the step's time; {memory}"
+
+
+def _shortest(function: Callable, *arguments: jax.Array, rounds: int) -> float:
+    jax.block_until_ready(function(*arguments))  # compiles
+    return min(timeit.repeat(lambda: jax.block_until_ready(function(*arguments)), number=1, repeat=rounds))

@@ -1,7 +1,6 @@
 """The measured work: inputs, our training step and our prediction, the last two as contenders for a race."""
 
 import pathlib
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import grain
@@ -11,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from hrnet_jax import models, optimizer, pipeline, sharding, skeletons, tasks, training
+from hrnet_jax.benchmark import race
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.run import memory
@@ -28,12 +28,10 @@ def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def train_loader(
-    config: ConfigDict, split: records.Split, **options: Any
-) -> grain.DatasetIterator[pipeline.Batch]:
+def train_loader(config: ConfigDict, split: records.Split, **options: Any) -> grain.DatasetIterator:
     """Returns `pipeline.train_batches` of a split for a configuration."""
-    size = tuple(config.image_size)
-    return pipeline.train_batches(split, image_size=size, batch_size=config.batch_size, **options)
+    image_size, batch_size = tuple(config.image_size), config.batch_size
+    return pipeline.train_batches(split, image_size=image_size, batch_size=batch_size, **options)
 
 
 def train_split(config: ConfigDict) -> records.Split:
@@ -42,11 +40,7 @@ def train_split(config: ConfigDict) -> records.Split:
 
 
 def with_batch_size(config: ConfigDict, size: int) -> ConfigDict:
-    """Returns the configuration with another batch size and without gradient accumulation.
-
-    Raises:
-      ValueError: the devices cannot share a batch of this size evenly.
-    """
+    """Returns a copy with a batch size that the devices can share, else raises ValueError, and no accumulation."""
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulation = size, 1
     sharding.check_batch_size("batch_size", size, 1, sharding.make_mesh())
@@ -64,9 +58,7 @@ def adam(config: ConfigDict) -> optax.GradientTransformation:
     return optimizer.adam(lambda _: config.learning_rate, config.weight_decay)
 
 
-def place_inputs(
-    config: ConfigDict, batch: Mapping[str, np.ndarray]
-) -> tuple[training.TrainState, dict[str, jax.Array]]:
+def place_inputs(config: ConfigDict, batch: pipeline.Batch) -> tuple[training.TrainState, dict[str, jax.Array]]:
     """Returns the inputs of the first training step on the devices: the initial state and a batch."""
     mesh = sharding.make_mesh()
     variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
@@ -74,7 +66,7 @@ def place_inputs(
     return state, sharding.place_batch({name: batch[name] for name in tasks.build(config).inputs()}, mesh)
 
 
-def train(config: ConfigDict, step: training.CompiledStep) -> Callable[[], int]:
+def train(config: ConfigDict, step: training.CompiledStep) -> race.Contender:
     """Returns a contender that takes a compiled training step on a batch already on the devices."""
     state, batch = place_inputs(config, made_up_batch(config, config.batch_size))
 
@@ -87,7 +79,7 @@ def train(config: ConfigDict, step: training.CompiledStep) -> Callable[[], int]:
     return turn
 
 
-def predict(config: ConfigDict) -> Callable[[], int]:
+def predict(config: ConfigDict) -> race.Contender:
     """Returns a contender that predicts a batch already on the devices, with flip test and decoding."""
     model, mesh = models.build(config), sharding.make_mesh()
     variables = sharding.place_state(training.init_variables(model, tuple(config.image_size), 0), mesh)
@@ -102,10 +94,7 @@ def predict(config: ConfigDict) -> Callable[[], int]:
 
 
 def cost(step: training.CompiledStep) -> dict[str, float]:
-    """Returns the compiler's estimates for a training step on each device.
-
-    They are the ``operations``, the ``bytes`` moved and the ``memory`` needed in bytes.
-    """
+    """Returns the compiler's estimates per device: ``operations``, ``bytes`` moved and ``memory`` in bytes."""
     analyses = [program.cost_analysis() or {} for program in step.programs]
     return {
         "operations": float(sum(analysis.get("flops", float("nan")) for analysis in analyses)),

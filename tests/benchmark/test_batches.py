@@ -6,7 +6,7 @@ import pytest
 
 from configs import default
 from hrnet_jax import augment
-from hrnet_jax.benchmark import batches, plain_input
+from hrnet_jax.benchmark import batches, plain
 from hrnet_jax.datasets import decoded, records
 
 
@@ -47,7 +47,7 @@ def test_all_contenders_run_and_stages_add_up_to_the_whole(measured):
 def test_the_reference_loader_equals_the_originals(shared, split, tmp_path):
     """Crops without augmentation equal the original loader's. Targets peak at the joints."""
     expected = np.load(shared / "conformance" / "coco_four" / "real.npz")
-    original = plain_input.OriginalLoader(default.get_config(), split, tmp_path)
+    original = plain.OriginalLoader(default.get_config(), split, tmp_path)
     for index in range(11):
         crop, joints, visible = original.crop(index, augment.Draw())
         np.testing.assert_array_equal(crop, expected["gt/crops_rgb_uint8"][index])

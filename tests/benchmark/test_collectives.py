@@ -5,7 +5,7 @@ import pytest
 
 from configs import default
 from hrnet_jax import models, optimizer, sharding, skeletons, training
-from hrnet_jax.benchmark import collectives
+from hrnet_jax.benchmark import scale
 from hrnet_jax.run import setup
 
 JOINTS = skeletons.load("coco").num_joints
@@ -30,7 +30,7 @@ ENTRY %main {
 
 
 def test_every_kind_is_read_once_and_at_its_full_size():
-    found = collectives.read(TEXT)
+    found = scale.read_collectives(TEXT)
     assert [(one.kind, one.bytes) for one in found] == [
         ("all-reduce", (512, 6)),
         ("all-reduce", (17,)),
@@ -40,21 +40,21 @@ def test_every_kind_is_read_once_and_at_its_full_size():
         ("collective-permute", (512,)),
         ("all-to-all", (512,)),
     ]
-    assert [one.purpose for one in found[:2]] == [collectives.GRADIENTS, collectives.STATISTICS]
-    table = collectives.table(collectives.totals(found))
+    assert [one.purpose for one in found[:2]] == [scale.GRADIENTS, scale.STATISTICS]
+    table = scale.communication_table(scale.totals(found))
     assert "gradients  all-gather              2 operations      3 arrays      0.004 MB" in table
 
 
 def test_purposes_follow_from_the_sources():
     norm, weight, loss = "jvp(f)/bn/jit(standardize)/sum", "transpose(jvp(f))/conv", "jvp()/mean"
     for sources, purpose in {
-        (norm,): collectives.NORM,
-        (f"transpose({norm})",): collectives.NORM,
-        (norm, weight, loss): collectives.GRADIENTS,
-        (loss,): collectives.STATISTICS,
-        ("jit(step)/add",): collectives.UPDATE,
+        (norm,): scale.NORM,
+        (f"transpose({norm})",): scale.NORM,
+        (norm, weight, loss): scale.GRADIENTS,
+        (loss,): scale.STATISTICS,
+        ("jit(step)/add",): scale.UPDATE,
     }.items():
-        assert collectives.Collective("all-reduce", (4,) * len(sources), sources).purpose == purpose
+        assert scale.Collective("all-reduce", (4,) * len(sources), sources).purpose == purpose
 
 
 @pytest.fixture(scope="module")
@@ -84,33 +84,33 @@ def sizes(config) -> dict[str, int]:
 
 def test_groups_within_devices_reduce_gradients_only(config, grouped):
     """The same operation carries the first group's statistics, the loss and two sums per joint for the PCK."""
-    found = collectives.totals(collectives.read(grouped.as_text()))
-    assert set(found) == {collectives.GRADIENTS, collectives.STATISTICS}
-    assert found[collectives.STATISTICS] == {"all-reduce": {"operations": 1, "arrays": 1, "bytes": JOINTS}}
-    reduced = found[collectives.GRADIENTS].pop("all-reduce")
+    found = scale.totals(scale.read_collectives(grouped.as_text()))
+    assert set(found) == {scale.GRADIENTS, scale.STATISTICS}
+    assert found[scale.STATISTICS] == {"all-reduce": {"operations": 1, "arrays": 1, "bytes": JOINTS}}
+    reduced = found[scale.GRADIENTS].pop("all-reduce")
     assert reduced["bytes"] == sum(sizes(config).values()) + 4 * (1 + 2 * JOINTS)
-    assert reduced["operations"] == 1 and not found[collectives.GRADIENTS]
+    assert reduced["operations"] == 1 and not found[scale.GRADIENTS]
 
 
 def test_statistics_of_the_whole_batch_are_reduced_in_every_layer(config, grouped):
     step = compile_step(config, **{"model.norm_group_size": 0})
-    found, before = (collectives.totals(collectives.read(one.as_text())) for one in (step, grouped))
-    norm = found[collectives.NORM].pop("all-reduce")
+    found, before = (scale.totals(scale.read_collectives(one.as_text())) for one in (step, grouped))
+    norm = found[scale.NORM].pop("all-reduce")
     shapes = models.shapes(models.build(config), tuple(config.image_size))
     layers = len(jax.tree.leaves(shapes["batch_stats"])) // 2
-    assert not found[collectives.NORM]
+    assert not found[scale.NORM]
     assert norm["arrays"] == 4 * layers  # mean and variance, and two sums in the backward pass
     assert norm["bytes"] == 2 * sizes(config)["batch_stats"]
     assert norm["operations"] > 2 * layers
-    rest = found[collectives.GRADIENTS]["all-reduce"]["bytes"]
-    assert norm["bytes"] + rest == before[collectives.GRADIENTS]["all-reduce"]["bytes"]
+    rest = found[scale.GRADIENTS]["all-reduce"]["bytes"]
+    assert norm["bytes"] + rest == before[scale.GRADIENTS]["all-reduce"]["bytes"]
 
 
 @pytest.mark.parametrize("skip", [0, 1])
 def test_fsdp_gathers_the_weights_that_each_device_updated(config, grouped, skip):
     split = compile_step(config, fsdp=True, skip_not_finite=skip)
-    found, before = (collectives.totals(collectives.read(step.as_text())) for step in (split, grouped))
-    gathered = found.pop(collectives.UPDATE)
+    found, before = (scale.totals(scale.read_collectives(step.as_text())) for step in (split, grouped))
+    gathered = found.pop(scale.UPDATE)
     assert found == before
     shapes = jax.tree.leaves(models.shapes(models.build(config), tuple(config.image_size))["params"])
     parts = [x for x in shapes if not sharding.split(x.shape, sharding.make_mesh()).is_fully_replicated]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax import heatmap, skeletons
-from hrnet_jax.benchmark import evaluation, plain_evaluation, race
+from hrnet_jax.benchmark import evaluation, plain, race
 from hrnet_jax.evaluation import coco, oks
 
 SIGMAS = np.array(skeletons.COCO.sigmas)
@@ -17,7 +17,7 @@ def predictions():
 def rescored(predictions):
     people, joints, scores = predictions.people, predictions.joints, predictions.joint_scores
     areas = coco.padded_areas(people.box, evaluation.IMAGE_SIZE)
-    return plain_evaluation.rescore(joints, scores, people.photo_id, people.score, areas)
+    return plain.rescore(joints, scores, people.photo_id, people.score, areas)
 
 
 def test_made_up_annotations_have_the_counts_of_val2017():
@@ -41,12 +41,12 @@ def test_made_up_predictions_depend_on_the_seed_only(predictions):
 
 
 def test_suppression_removes_some_people_and_keeps_most(predictions, rescored):
-    kept = sum(len(plain_evaluation.suppress(people, SIGMAS)) for people in rescored.values())
+    kept = sum(len(plain.suppress(people, SIGMAS)) for people in rescored.values())
     assert 0.6 * len(predictions.people) < kept < 0.95 * len(predictions.people)
 
 
 def test_the_reference_keeps_the_same_people(predictions, rescored):
-    kept = [person for people in rescored.values() for person in plain_evaluation.suppress(people, SIGMAS)]
+    kept = [person for people in rescored.values() for person in plain.suppress(people, SIGMAS)]
     found = coco.results(
         predictions.joints, predictions.joint_scores, predictions.people, evaluation.IMAGE_SIZE, skeletons.COCO
     )
@@ -59,7 +59,7 @@ def test_the_reference_keeps_the_same_people(predictions, rescored):
 def test_the_reference_oks_agrees(predictions):
     joints, areas = predictions.joints[:20], np.linspace(1e3, 1e5, 20)
     flat = np.dstack([joints, predictions.joint_scores[:20]]).reshape(20, -1)
-    found = plain_evaluation.oks(flat[0], flat[1:], areas[0], areas[1:], SIGMAS)
+    found = plain.oks(flat[0], flat[1:], areas[0], areas[1:], SIGMAS)
     np.testing.assert_allclose(found, oks.oks(joints[0], joints[1:], areas[0], areas[1:], SIGMAS), rtol=1e-14)
 
 
@@ -71,10 +71,8 @@ def test_a_race_ends_with_identical_metrics(predictions):
 
 
 def test_different_metrics_are_an_error(predictions, monkeypatch):
-    metrics = plain_evaluation.average_precision
-    monkeypatch.setattr(
-        plain_evaluation, "average_precision", lambda *given: [value + 1e-12 for value in metrics(*given)]
-    )
+    metrics = plain.average_precision
+    monkeypatch.setattr(plain, "average_precision", lambda *given: [value + 1e-12 for value in metrics(*given)])
     with pytest.raises(RuntimeError, match="the metrics differ"):
         evaluation.run(predictions, rounds=1)
 
@@ -91,6 +89,6 @@ def test_the_reference_decoding_agrees():
     heatmaps[0, :, :, 0] = 0  # no maximum
     ours, scores = heatmap.decode(heatmaps, "quarter")
     heatmap_to_photo = np.tile(np.array([[2.0, 0, 5], [0, 2, 7]]), (3, 1, 1))
-    found, maxima = plain_evaluation.decode(heatmaps.transpose(0, 3, 1, 2), heatmap_to_photo)
+    found, maxima = plain.decode(heatmaps.transpose(0, 3, 1, 2), heatmap_to_photo)
     np.testing.assert_allclose(found, 2 * np.asarray(ours) + (5, 7), atol=1e-6)
     np.testing.assert_array_equal(maxima, scores)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hrnet_jax.benchmark import collectives, scale
+from hrnet_jax.benchmark import scale
 
 TORUS = scale.Chip(1e12, links=4e9, axes=2, closed=64, island=64, network=1e8, host=8)
 SWITCHED = scale.Chip(1e12, links=1e9, axes=0, closed=1, island=8, network=1e8, host=8)
@@ -10,8 +10,8 @@ SWITCHED = scale.Chip(1e12, links=1e9, axes=0, closed=1, island=8, network=1e8, 
 
 def communication(size: int, operations: int = 1, sums: int = 0) -> dict[str, dict[str, dict[str, int]]]:
     """Returns gradients of some size and sums of 8 bytes for batch normalisation."""
-    found = {collectives.GRADIENTS: {"all-reduce": {"operations": operations, "bytes": size}}}
-    return found | ({collectives.NORM: {"all-reduce": {"operations": sums, "bytes": 8 * sums}}} if sums else {})
+    found = {scale.GRADIENTS: {"all-reduce": {"operations": operations, "bytes": size}}}
+    return found | ({scale.NORM: {"all-reduce": {"operations": sums, "bytes": 8 * sums}}} if sums else {})
 
 
 def test_a_ring_all_reduce_sends_every_byte_twice():
@@ -79,6 +79,6 @@ def test_predictions_cover_every_chip_and_count():
     assert {name: [row["chips"] for row in rows] for name, rows in predicted.items()} == {
         name: list(scale.CHIP_COUNTS) for name in scale.CHIPS
     }
-    lines = scale.table(predicted).splitlines()
+    lines = scale.prediction_table(predicted).splitlines()
     assert len(lines) == 1 + len(scale.CHIPS) * len(scale.CHIP_COUNTS)
     assert lines[1].split()[:5] == ["TPU", "v4", "8", "18.5", "ms"]

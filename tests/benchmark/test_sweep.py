@@ -8,7 +8,7 @@ import pytest
 
 from configs import default
 from hrnet_jax.benchmark import __main__ as benchmark
-from hrnet_jax.benchmark import race, report, sweep
+from hrnet_jax.benchmark import race, report
 
 
 def test_a_sweep_finds_the_fastest_batch_sizes_and_survives_failures(monkeypatch, tmp_path, capsys):
@@ -23,7 +23,7 @@ def test_a_sweep_finds_the_fastest_batch_sizes_and_survives_failures(monkeypatch
         report.write(pathlib.Path(options["out"]), {"predict": {"race": result}})
         return subprocess.CompletedProcess(command, -9 if (size, side) == (16, "ours") else 0)
 
-    monkeypatch.setattr(sweep.subprocess, "run", run)
+    monkeypatch.setattr(race.subprocess, "run", run)
     monkeypatch.setattr(
         sys, "argv", ["benchmark", "step", "predict", "--sweep=8,16,8", "--config.eval.decoder=dark"]
     )
@@ -39,6 +39,6 @@ def test_a_sweep_finds_the_fastest_batch_sizes_and_survives_failures(monkeypatch
 
 
 def test_a_sweep_without_any_result_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(sweep.subprocess, "run", lambda command: subprocess.CompletedProcess(command, 1))
+    monkeypatch.setattr(race.subprocess, "run", lambda command: subprocess.CompletedProcess(command, 1))
     with pytest.raises(ValueError, match=r"--sweep \(=8,16\): none of these batch sizes could be measured"):
-        sweep.run("step", [8, 16], [], tmp_path)
+        race.sweep("step", [8, 16], [], tmp_path)
