@@ -6,7 +6,6 @@ page fetches nothing, and its content security policy forbids it to.
 
 import html
 import json
-import math
 import pathlib
 import re
 from typing import Any
@@ -17,10 +16,8 @@ TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 def render(report: dict[str, Any]) -> str:
     """Returns the report as a self-contained HTML document.
 
-    Args:
-      report: title and description of the comparison, and ``runs`` with the rows and training steps of each
-        precision (see `laboratory.compare`). A deviation is a number, None if missing, or the name of a number
-        that is not finite (``"nan"``, ``"inf"``). Floats that are not finite are replaced by these names.
+    The report has title and description of the comparison, and ``runs`` with the rows and training steps of each
+    precision (see `laboratory.compare`). A deviation is a number, None if missing, or ``"nan"`` or ``"inf"``.
     """
     verdict = "Held" if report["held"] else "Not held"
     text = to_json(report, separators=(",", ":"))
@@ -33,13 +30,5 @@ def render(report: dict[str, Any]) -> str:
 
 def to_json(report: dict[str, Any], **options: Any) -> str:
     """Returns the report as strict JSON; `options` are those of `json.dumps`."""
-    return json.dumps(_without_nan(report), allow_nan=False, **options)
-
-
-def _without_nan(value: Any) -> Any:
-    """Replaces floats that are not finite by their names."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    strict = json.loads(json.dumps(report), parse_constant=lambda name: str(float(name)))  # "nan", "inf" or "-inf"
+    return json.dumps(strict, allow_nan=False, **options)

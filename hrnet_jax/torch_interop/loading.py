@@ -44,15 +44,13 @@ _MEAN = "running_mean"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Result of loading weights.
+    """Result of loading weights into a network.
 
     Attributes:
-      network: title of the network.
       loaded: names of the loaded tensors, including PyTorch's step counters.
       initialised: reasons why tensors were not loaded and keep their initial values, by name. Counters are
         included if the source has any.
       extra: reasons why tensors of the source were not used, by name.
-      notes: further remarks.
     """
 
     network: str
@@ -112,10 +110,8 @@ def read(path: str | os.PathLike) -> Weights:
 def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the valid fields among joints and colours, which the tensors do not reveal."""
     colors, joints = metadata.get("colors"), metadata.get("joints")
-    valid: dict[str, Any] = {"colors": colors} if colors in layers.COLORS else {}
-    if isinstance(joints, list) and all(isinstance(joint, str) for joint in joints):
-        valid["joints"] = joints
-    return valid
+    named = isinstance(joints, list) and all(isinstance(joint, str) for joint in joints)
+    return ({"colors": colors} if colors in layers.COLORS else {}) | ({"joints": joints} if named else {})
 
 
 def infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -169,23 +165,16 @@ def counter_names(names: Iterable[str]) -> list[str]:
 
 
 def initialize(
-    variables: dict[str, Any],
-    weights: Weights,
-    description: Mapping[str, Any],
-    *,
-    allow_missing: tuple[str, ...] = (),
+    variables: dict[str, Any], weights: Weights, description: Mapping, *, allow_missing: tuple[str, ...] = ()
 ) -> tuple[dict[str, Any], Report]:
-    """Replaces the variables of a network by weights.
+    """Replaces the initial ``params`` and ``batch_stats`` of a network by weights, and returns them and a report.
 
     Args:
-      variables: initial ``params`` and ``batch_stats``.
+      variables: ``params`` and ``batch_stats``.
       weights: see `read`.
       description: of the network, see `models.describe`.
       allow_missing: name prefixes of tensors that may be missing or have another shape. `HEADS` is for weights
         of another task. With `ALL` no check is made and every suitable tensor is loaded.
-
-    Returns:
-      The variables and a report.
 
     Raises:
       ValueError: the weights are of another network or order of colours; or a tensor is missing, has another
