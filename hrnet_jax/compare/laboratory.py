@@ -20,11 +20,8 @@ LAYERS = ("evaluation", "training")
 """Sections with a row for each layer."""
 
 AFTER_ADAM = ("state", "steps")
-"""Results of Adam, which divides each gradient by its own size and so amplifies rounding.
-
-They may deviate by `NOISE_FACTOR` times the effect of a perturbation on PyTorch, if that is more than the usual
-tolerance.
-"""
+"""Results of Adam, which divides each gradient by its own size and so amplifies rounding. They may deviate by
+`NOISE_FACTOR` times the effect of a perturbation on PyTorch, if that is more than the usual tolerance."""
 
 EARLY_STEPS = 3
 EARLY_TOLERANCE, LATE_TOLERANCE = 1e-8, 1e-3
@@ -209,16 +206,14 @@ def table(run: Mapping[str, Any]) -> str:
 def failures(run: Mapping[str, Any]) -> Sequence[str]:
     """Returns a line for each section that failed, about its first row above the tolerance."""
     found = []
-    for section in run["sections"]:
-        if first := section["first"]:
-            row, tolerance = section["rows"][first["index"]], section["tolerance"]
-            limit = "not finite" if tolerance is None else f"above {_number(tolerance)}"
-            size = "missing" if row["deviation"] is None else _number(row["deviation"])
-            text = f"{section['title']}: first {limit} is {row['name']} ({row['kind']}), {size}"
-            if row["isolated"] is not None:
-                origin = "introduced there" if _exceeds(row["isolated"], tolerance) else "propagated"
-                text += f"; with the reference's input {_number(row['isolated'])}: {origin}"
-            found.append(text)
+    for section in (section for section in run["sections"] if section["first"]):
+        row, tolerance = section["rows"][section["first"]["index"]], section["tolerance"]
+        limit = "not finite" if tolerance is None else f"above {_number(tolerance)}"
+        size = "missing" if row["deviation"] is None else _number(row["deviation"])
+        found.append(f"{section['title']}: first {limit} is {row['name']} ({row['kind']}), {size}")
+        if row["isolated"] is not None:
+            origin = "introduced there" if _exceeds(row["isolated"], tolerance) else "propagated"
+            found[-1] += f"; with the reference's input {_number(row['isolated'])}: {origin}"
     return found
 
 

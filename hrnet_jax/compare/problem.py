@@ -24,6 +24,9 @@ from hrnet_jax.torch_interop import loading
 
 PEOPLE = 2
 
+Labels = tuple[np.ndarray, np.ndarray] | None
+"""Joints [B, K, 2] in crop pixels and visibility [B, K]; None for random ones."""
+
 PERTURBATION = 1e-14
 """Relative size: a few dozen float64 rounding errors, about as many as add up within a layer."""
 
@@ -53,13 +56,7 @@ class Setup:
 
 
 def make_setup(
-    config: ConfigDict,
-    people: int = PEOPLE,
-    seed: int = 0,
-    *,
-    weights: str = "",
-    data: bool = False,
-    labels: tuple[np.ndarray, np.ndarray] | None = None,
+    config: ConfigDict, people: int = PEOPLE, seed: int = 0, *, weights="", data=False, labels: Labels = None
 ) -> Setup:
     """Loads or draws weights and a batch.
 
@@ -69,7 +66,7 @@ def make_setup(
       seed: of random weights and batches.
       weights: path of a checkpoint; empty for random weights.
       data: whether to read the batch from ``config.data``; it is random otherwise.
-      labels: joints of a random batch, see `random_batch`.
+      labels: of a random batch.
 
     Raises:
       FileNotFoundError: there is no such checkpoint or data.
@@ -127,13 +124,8 @@ def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return _generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
 
 
-def random_batch(
-    config: ConfigDict, people: int, seed: int = 0, labels: tuple[np.ndarray, np.ndarray] | None = None
-) -> Batch:
-    """Draws images of noise with joints in and around the crop. One joint in five is not labelled.
-
-    `labels` are joints [B, K, 2] in crop pixels and visibility [B, K], instead of random ones and of `people`.
-    """
+def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels = None) -> Batch:
+    """Draws images of noise with joints in and around the crop. One joint in five is not labelled."""
     height, width = config.image_size
     random, count = _generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
     joints, visible = labels or (

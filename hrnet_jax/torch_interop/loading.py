@@ -146,12 +146,7 @@ def to_pytorch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Kernels ``[height, width, in, out]`` become ``[out, in, height, width]``.
     """
     flat = traverse_util.flatten_dict(jax.device_get(variables))
-    return {_name(path): _transpose_kernel(np.asarray(leaf), 3, 2, 0, 1) for path, leaf in flat.items()}
-
-
-def _name(path: tuple[str, ...]) -> str:
-    """Returns PyTorch's name for a path in the variables; its first element is ``params`` or ``batch_stats``."""
-    return ".".join(path[1:])
+    return {".".join(path[1:]): _transpose_kernel(np.asarray(leaf), 3, 2, 0, 1) for path, leaf in flat.items()}
 
 
 def _transpose_kernel(array: np.ndarray, *axes: int) -> np.ndarray:
@@ -187,7 +182,7 @@ def initialize(
     flat: dict[Any, Any] = traverse_util.flatten_dict(variables)
     loaded = set(report.loaded)
     for path, leaf in flat.items():
-        if (name := _name(path)) in loaded:
+        if (name := ".".join(path[1:])) in loaded:
             flat[path] = _transpose_kernel(weights.tensors[name], 2, 3, 1, 0).astype(leaf.dtype)
     return traverse_util.unflatten_dict(flat), report
 
@@ -201,19 +196,18 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     unusable |= _unusable_counters(counters, tensors, unusable)
     wanted = {*own, *counters}
     loaded = sorted(wanted - unusable.keys())
-    extra = {
-        name: next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
-        for name in tensors
-        if name not in wanted
-    }
-    network, notes = models.title(description), []
-    if "joints" in description:
-        network += f" ({len(description['joints'])} joints, reads {description['colors']})"
+    extra = {name: _reason_of_extra(name) for name in tensors if name not in wanted}
+    notes, joints = [], len(description["joints"])
+    network = f"{models.title(description)} ({joints} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
     if _CLASSIFIER in extra.values():
         notes.append("the trunk of an image classifier under a new head: as the papers start training")
     return Report(network, loaded, unusable, extra, tuple(notes))
+
+
+def _reason_of_extra(name: str) -> str:
+    return next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
 
 
 @np.errstate(over="ignore")  # numbers too large for the network's precision are reported as not finite
@@ -237,7 +231,7 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
 
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
-    here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
+    here, head = list(description["joints"]), weights.tensors.get("final_layer.weight")
     if there := list(weights.description.get("joints", ())):
         return "" if there == here else f"made for {len(there)} other joints ({listed(there)})"
     if head is None or head.ndim != 4 or len(head) == len(here):
@@ -245,9 +239,7 @@ def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     return f"made for {len(head)} joints, not {len(here)}"
 
 
-def _unusable_counters(
-    counters: Iterable[str], tensors: Mapping[str, np.ndarray], unusable: Mapping[str, str]
-) -> dict[str, str]:
+def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[str, str]) -> dict[str, str]:
     """Returns the reasons why step counters start from zero, by name. In half-precision files they are floats."""
     reasons = {}
     for name in counters:
