@@ -112,8 +112,7 @@ def _setup_and_reference(given: flags.FlagValues) -> tuple[Setup, Measurement, s
         setup = make(labels=(arrays["train/joints"], arrays["train/vis"]))
         _check_network(path, reference, setup)
         return setup, reference, path
-    setup = make()
-    _check_same(path, about, setup)
+    _check_same(path, about, setup := make())
     batch = dataclasses.replace(setup.batch, targets=arrays["targets"], weights=arrays["weights"])
     return dataclasses.replace(setup, batch=batch), reference, path
 

@@ -16,8 +16,7 @@ from hrnet_jax.compare.problem import Setup
 FLOAT64_TOLERANCES = {"evaluation": 1e-9, "training": 1e-9, "gradients": 1e-8, "statistics": 1e-8, "state": 1e-8}
 """Rounding in float64 makes a difference of about 1e-12. The rest is a margin for other machines."""
 
-LAYERS = ("evaluation", "training")
-"""Sections with a row for each layer."""
+LAYERS = ("evaluation", "training")  # sections with a row for each layer
 
 AFTER_ADAM = ("state", "steps")
 """Results of Adam, which divides each gradient by its own size and so amplifies rounding. They may deviate by
@@ -27,8 +26,7 @@ EARLY_STEPS = 3
 EARLY_TOLERANCE, LATE_TOLERANCE = 1e-8, 1e-3
 """For the losses of the first `EARLY_STEPS` steps, and of later ones, in which rounding has grown."""
 
-NOISE_FACTOR = 3.0
-"""Largest permitted ratio of our deviation to PyTorch's own rounding error."""
+NOISE_FACTOR = 3.0  # largest permitted ratio of our deviation to PyTorch's own rounding error
 
 
 def compare(

@@ -15,9 +15,7 @@ import numpy as np
 from hrnet_jax.torch_interop import state_dict
 
 SAMPLES = 64  # values kept of each array in a file
-
-HEATMAPS = "heatmaps"
-"""Name of the network's output among those of its layers."""
+HEATMAPS = "heatmaps"  # name of the network's output among those of its layers
 
 STEP_OF_STATE = 2
 """Number of steps before the states are compared: Adam's second step is the first to depend on its history."""
@@ -53,8 +51,7 @@ class Measurement:
     """Outputs, gradients and training steps of a network on one batch.
 
     Attributes:
-      evaluation: layer outputs in evaluation mode, in the order of computation. The network's own output comes
-        last and is called `HEATMAPS`.
+      evaluation: layer outputs in evaluation mode, in the order of computation, the last called `HEATMAPS`.
       training: the same in training mode.
       gradients: of the loss with respect to each parameter, before the first step.
       losses: on the same batch, before each step.

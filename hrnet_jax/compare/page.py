@@ -1,7 +1,7 @@
 """The report as a single HTML page.
 
-The template ``page.html`` is edited as HTML. Its script draws everything from the report, embedded as JSON. The
-page fetches nothing, and its content security policy forbids it to.
+The script in the template ``page.html`` draws everything from the report, embedded as JSON. Its content security
+policy forbids it to fetch anything.
 """
 
 import html
@@ -9,8 +9,6 @@ import json
 import pathlib
 import re
 from typing import Any
-
-TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 
 def render(report: dict[str, Any]) -> str:
@@ -24,8 +22,9 @@ def render(report: dict[str, Any]) -> str:
     for character in "<>&":  # without them JSON can neither end a script element nor open a comment
         text = text.replace(character, f"\\u{ord(character):04x}")
     slots = {"title": html.escape(f"{verdict}: {report['title']}"), "report": text}
+    template = pathlib.Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     # A single pass leaves slot names inside the report as they are.
-    return re.sub(r"\{\{(title|report)\}\}", lambda match: slots[match[1]], TEMPLATE.read_text(encoding="utf-8"))
+    return re.sub(r"\{\{(title|report)\}\}", lambda match: slots[match[1]], template)
 
 
 def to_json(report: dict[str, Any], **options: Any) -> str:

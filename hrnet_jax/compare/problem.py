@@ -58,15 +58,9 @@ class Setup:
 def make_setup(
     config: ConfigDict, people: int = PEOPLE, seed: int = 0, *, weights="", data=False, labels: Labels = None
 ) -> Setup:
-    """Loads or draws weights and a batch.
+    """Loads or draws weights and a batch of `people`.
 
-    Args:
-      config: the network, the loss and the data.
-      people: size of the batch.
-      seed: of random weights and batches.
-      weights: path of a checkpoint; empty for random weights.
-      data: whether to read the batch from ``config.data``; it is random otherwise.
-      labels: of a random batch.
+    `weights` is the path of a checkpoint. `data` reads the batch from ``config.data``. The default is random.
 
     Raises:
       FileNotFoundError: there is no such checkpoint or data.

@@ -24,12 +24,10 @@ from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 HEADS = ("final_layer.", "deconv_layers.")
 """Name prefixes of the layers that a network trained for another task lacks."""
 
-ALL = ("",)
-"""A prefix of every name."""
+ALL = ("",)  # a prefix of every name
 
 # A reason is a kind, optionally followed by a colon and details of the tensor.
-_MISSING = "not in the checkpoint"
-_UNKNOWN = "unknown to this network"
+_MISSING, _UNKNOWN = "not in the checkpoint", "unknown to this network"
 _CLASSIFIER = "of the image classifier"
 
 KNOWN_EXTRAS = {
@@ -86,18 +84,14 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str], prefix="") -> list[str]:
     """Describes the fields of different value, such as ``"`width` is 4 there and 8 here"``."""
-    return [
-        f"`{prefix}{name}` is {there.get(name)!r} there and {here.get(name)!r} here"
-        for name in sorted(names)
-        if there.get(name) != here.get(name)
-    ]
+    different = sorted(name for name in names if there.get(name) != here.get(name))
+    return [f"`{prefix}{name}` is {there.get(name)!r} there and {here.get(name)!r} here" for name in different]
 
 
 def read(path: str | os.PathLike) -> Weights:
     """Reads the weights of a PyTorch file, a run directory or one of our checkpoints.
 
-    Raises:
-      FileNotFoundError, ValueError: see `state_dict.read` and `checkpoint.find`.
+    Raises FileNotFoundError or ValueError, see `state_dict.read` and `checkpoint_files.read_weights`.
     """
     if state_dict.is_torch_file(path):
         weights = state_dict.read(path)
@@ -136,8 +130,8 @@ def infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def build(description: Mapping[str, Any], **options: Any) -> nn.Module:
     """Builds the network of a description (see `models.describe`); `options` as in `models.create`."""
-    fields = {name: value for name, value in description.items() if name != "joints"}
-    return models.create(fields, len(description["joints"]), **options)
+    fields = dict(description)
+    return models.create(fields, len(fields.pop("joints")), **options)
 
 
 def to_pytorch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -164,12 +158,9 @@ def initialize(
 ) -> tuple[dict[str, Any], Report]:
     """Replaces the initial ``params`` and ``batch_stats`` of a network by weights, and returns them and a report.
 
-    Args:
-      variables: ``params`` and ``batch_stats``.
-      weights: see `read`.
-      description: of the network, see `models.describe`.
-      allow_missing: name prefixes of tensors that may be missing or have another shape. `HEADS` is for weights
-        of another task. With `ALL` no check is made and every suitable tensor is loaded.
+    For the description see `models.describe`. `allow_missing` are name prefixes of tensors that may be missing or
+    have another shape. `HEADS` is for weights of another task. With `ALL` no check is made and every suitable
+    tensor is loaded.
 
     Raises:
       ValueError: the weights are of another network or order of colours; or a tensor is missing, has another
@@ -267,11 +258,8 @@ def _check_network(weights: Weights, description: Mapping[str, Any]) -> None:
 
 def _check_report(source: str, report: Report, allow_missing: tuple[str, ...]) -> None:
     """Raises ValueError if tensors are unknown, or missing or unsuitable without permission. Counters may be."""
-    problems = {
-        name: reason
-        for name, reason in report.initialised.items()
-        if not name.startswith(allow_missing) and not name.endswith(COUNTER)
-    }
+    required = [n for n in report.initialised if not n.startswith(allow_missing) and not n.endswith(COUNTER)]
+    problems = {name: report.initialised[name] for name in required}
     problems |= {name: reason for name, reason in report.extra.items() if reason == _UNKNOWN}
     if not problems:
         return

@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")
-"""Suffixes of PyTorch's files; ``.pth.tar`` is not an archive either."""
+SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")  # ``.pth.tar`` is not an archive either
 
 COUNTER = "num_batches_tracked"
 """Last part of the names of PyTorch's step counters, one for each batch normalisation."""
@@ -40,8 +39,8 @@ _HARMLESS = (
 """Objects in training checkpoints besides tensors: the best score in the authors' files, logs in mmpose's. An
 `_Ignored` replaces them, so they are never called."""
 
+# Messages of torch about objects that it refuses to create.
 _CODE = re.compile(r"GLOBAL ([\w.]+)|Trying to call|Can only|Unsupported class|(TorchScript)")
-"""Messages of torch about objects that it refuses to create."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,8 +224,8 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as scratch:
-        yield pathlib.Path(scratch) / path.name
-        os.rename(pathlib.Path(scratch) / path.name, path)
+        yield (partial := pathlib.Path(scratch, path.name))
+        partial.rename(path)
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
