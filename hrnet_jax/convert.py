@@ -22,9 +22,6 @@ from hrnet_jax.models import hrnet, layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
-PUBLISHED_WIDTHS = (32, 48)
-"""Widths of the pose HRNets in the paper. A file of such a width with other stages is probably incomplete."""
-
 _SKELETONS = {skeleton.num_joints: name for name, skeleton in skeletons.SKELETONS.items()}
 
 _ORDER = (
@@ -37,23 +34,17 @@ _ORDER = (
 
 
 def convert(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
-    *,
-    skeleton: str | None = None,
-    colors: str | None = None,
-    partial: bool = False,
+    source: str | os.PathLike, target: str | os.PathLike, *, skeleton="", colors="", partial=False
 ) -> loading.Report:
     """Reads the weights of a complete network and writes them in the other format.
 
-    The target is complete or, after an error, absent.
-
     Args:
       source: path for `loading.read`.
-      target: a file named ``.pth``, or a directory for one of our checkpoints; must not exist.
-      skeleton: name or file of the joints; None for COCO's or MPII's by their number.
-      colors: colour order of the network's input. None for that of the weights, or else of the authors' networks:
-        RGB for HRNet, BGR for SimpleBaseline.
+      target: a file named ``.pth``, or a directory for one of our checkpoints; must not exist. It is complete or,
+        after an error, absent.
+      skeleton: name or file of the joints; the default is COCO's or MPII's by their number.
+      colors: colour order of the network's input. The default is that of the weights, or else of the authors'
+        networks: RGB for HRNet, BGR for SimpleBaseline.
       partial: load the tensors that fit and initialise the others as for training.
 
     Raises:
@@ -62,7 +53,7 @@ def convert(
     """
     state_dict.check_target(target)
     weights = loading.read(source)
-    description = _describe(weights, skeleton, colors)
+    description, assumed = _describe(weights, skeleton, colors)
     if not partial:
         _check_complete(weights)
     variables = training.init_variables(loading.build(description), (layers.MULTIPLE, layers.MULTIPLE), seed=0)
@@ -76,12 +67,11 @@ def convert(
     else:
         with state_dict.write_atomically(target) as directory:
             checkpoint_files.write_weights(directory, variables, description, counters)
-    assumed = _assumptions(weights, description, skeleton, colors)
     return dataclasses.replace(report, notes=(*report.notes, *assumed))
 
 
-def _describe(weights: Weights, skeleton: str | None, colors: str | None) -> dict[str, Any]:
-    """Returns the description of the weights' network, as of `models.describe`."""
+def _describe(weights: Weights, skeleton: str, colors: str) -> tuple[dict[str, Any], list[str]]:
+    """Returns the network as `models.describe`, and notes about what neither weights nor options tell."""
     known = weights.description
     if "name" not in known:
         raise ValueError(
@@ -92,11 +82,16 @@ def _describe(weights: Weights, skeleton: str | None, colors: str | None) -> dic
         raise ValueError(
             f"--colors (={colors}): the network in {weights.source!r} reads {known['colors']}; leave out --colors"
         )
-    usual = "RGB" if known["name"] == "hrnet" else "BGR"
-    return known | {"colors": known.get("colors", colors or usual), "joints": _joints(weights, skeleton)}
+    usual, assumed = "RGB" if known["name"] == "hrnet" else "BGR", []
+    count = len(joints := _joints(weights, skeleton))
+    if not skeleton and "joints" not in known:
+        assumed.append(f"assuming the {count} joints of {_SKELETONS[count]!r}; otherwise give --skeleton")
+    if not colors and "colors" not in known:
+        assumed.append(f"assuming {usual} input, as in the authors' release; otherwise give --colors")
+    return known | {"colors": known.get("colors", colors or usual), "joints": joints}, assumed
 
 
-def _joints(weights: Weights, skeleton: str | None) -> list[str]:
+def _joints(weights: Weights, skeleton: str) -> list[str]:
     """Returns the names of the network's joints."""
     known, head = weights.description.get("joints"), weights.tensors.get("final_layer.weight")
     if skeleton:
@@ -117,32 +112,17 @@ def _joints(weights: Weights, skeleton: str | None) -> list[str]:
 
 
 def _check_complete(weights: Weights) -> None:
-    """Raises ValueError if a foreign HRNet has a published width but other stages."""
+    """Raises ValueError for a foreign HRNet of a width in the paper with other stages: probably incomplete."""
     known = weights.description
-    if known["name"] != "hrnet" or known["width"] not in PUBLISHED_WIDTHS or "joints" in known:
+    if known["name"] != "hrnet" or known["width"] not in (32, 48) or "joints" in known:
         return
     published = {"stem": hrnet.HRNet.stem, "units": list(hrnet.HRNet.units), "blocks": hrnet.HRNet.blocks}
-    different = [
-        f"`{name}` is {known[name]}, not {value}" for name, value in published.items() if known[name] != value
-    ]
-    if different:
+    fields = [name for name in published if known[name] != published[name]]
+    if different := [f"`{name}` is {known[name]}, not {published[name]}" for name in fields]:
         raise ValueError(
             f"{weights.source!r} is not a complete {models.title(known)}: {'; '.join(different)}; download or"
             " write it again, or if this is intended, load it as it is with --partial"
         )
-
-
-def _assumptions(
-    weights: Weights, description: Mapping[str, Any], skeleton: str | None, colors: str | None
-) -> list[str]:
-    """Returns notes about fields that neither the weights nor the options give."""
-    known, joints, order = weights.description, len(description["joints"]), description["colors"]
-    assumed = []
-    if not skeleton and "joints" not in known:
-        assumed.append(f"assuming the {joints} joints of {_SKELETONS[joints]!r}; otherwise give --skeleton")
-    if not colors and "colors" not in known:
-        assumed.append(f"assuming {order} input, as in the authors' release; otherwise give --colors")
-    return assumed
 
 
 def _in_order(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -159,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.convert", description="Converts checkpoints.")
     parser.add_argument("source", metavar="SRC", help="a .pth or .safetensors file, a run directory or checkpoint")
     parser.add_argument("target", metavar="DST", help="a name ending in .pth, or a directory; must not exist")
-    parser.add_argument("--skeleton", help="the joints: coco, mpii or a JSON file")
-    parser.add_argument("--colors", choices=layers.COLORS, help="colour order of the network's input")
+    parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
+    parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--partial", action="store_true", help="load the tensors that fit, initialise the others")
     args = parser.parse_args(arguments)
     report = convert(args.source, args.target, skeleton=args.skeleton, colors=args.colors, partial=args.partial)

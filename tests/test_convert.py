@@ -8,7 +8,7 @@ import pytest
 import reference
 from made_weights import BASELINE, COCO, MPII, TINY, W32, described
 
-from hrnet_jax import checkpoint, checkpoint_files, console, convert, skeletons
+from hrnet_jax import checkpoint_files, console, convert, skeletons
 from hrnet_jax.torch_interop import loading
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
@@ -83,7 +83,7 @@ def test_simple_baseline_of_mmpose_reads_rgb(tmp_path):
     foreign = {("head." if n.startswith(loading.HEADS) else "backbone.") + n: x for n, x in arrays.items()}
     foreign |= {"backbone." + n: np.ones(1) for n in made_weights.tensors(BASELINE) if "conv3.weight" in n}
     weights = loading.read(made_weights.file(tmp_path / "mmpose.safetensors", foreign))
-    assert convert._describe(weights, None, None) == described(BASELINE, colors="RGB")
+    assert convert._describe(weights, "", "")[0] == described(BASELINE, colors="RGB")
 
 
 def test_mistakes_leave_no_files(tiny, tmp_path, capsys):
@@ -120,7 +120,7 @@ def test_an_interrupted_conversion_leaves_no_checkpoint(tiny, tmp_path, monkeypa
         write(directory, *rest)
         raise failure
 
-    monkeypatch.setattr(checkpoint, "write_weights", interrupt)
+    monkeypatch.setattr(checkpoint_files, "write_weights", interrupt)
     with pytest.raises(failure):
         convert.convert(tiny, tmp_path / "new")
     assert list(tmp_path.iterdir()) == [tiny]
@@ -140,7 +140,7 @@ def test_partial_weights_become_a_complete_checkpoint(tmp_path, capsys):
 @pytest.mark.parametrize("name", made_weights.PUBLISHED)
 def test_published_networks_are_recognised_and_their_tensors_keep_their_order(shared, name):
     arrays = made_weights.listed(shared / f"conformance/net_{name}_256x192.keys.json")
-    description = convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+    description, _ = convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), "", "")
     assert description["joints"] == COCO and description["colors"] == ("RGB" if "hrnet" in name else "BGR")
     assert list(convert._in_order({name: arrays[name] for name in sorted(arrays)})) == list(arrays)
 
@@ -159,7 +159,7 @@ def test_tensors_of_odd_shapes_are_refused(shape):
     arrays = dict.fromkeys(made_weights.tensors(), np.ones(shape, "f4"))
     loading.infer(arrays)
     with pytest.raises(ValueError, match=r"neither an HRNet nor a SimpleBaseline|has no head|finds 0 joints"):
-        convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), None, None)
+        convert._describe(Weights("x.pth", arrays, loading.infer(arrays)), "", "")
 
 
 def test_a_published_network_with_other_stages_is_incomplete():

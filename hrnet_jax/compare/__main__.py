@@ -34,7 +34,6 @@ from hrnet_jax.compare.problem import Setup
 from hrnet_jax.torch_interop import loading
 
 OUT = pathlib.Path("runs/compare")
-LIBRARIES = ("jax", "flax", "optax", "numpy", "torch")
 
 
 def define_flags() -> None:
@@ -80,10 +79,8 @@ def _check_flags(given: flags.FlagValues, out: pathlib.Path) -> None:
     _precisions(given.precision)
     if given.people < 1:
         raise ValueError(f"--people (={given.people}) must be at least 1")
-    if given.steps and given.steps < measured.STEP_OF_STATE:
-        raise ValueError(
-            f"--steps (={given.steps}) must be 0, for layers only, or at least {measured.STEP_OF_STATE}"
-        )
+    if given.steps and given.steps < (least := measured.STEP_OF_STATE):
+        raise ValueError(f"--steps (={given.steps}) must be 0, for layers only, or at least {least}")
     if given.tolerance is not None and not 0 < given.tolerance < np.inf:
         raise ValueError(f"--tolerance (={given.tolerance}) must be a positive number")
     if given.reference and given.save_reference:
@@ -95,20 +92,17 @@ def _check_flags(given: flags.FlagValues, out: pathlib.Path) -> None:
 
 
 def _precisions(named: list[str]) -> list[str]:
-    wanted: list[str] = list(jax_runner.PRECISIONS) if named == ["all"] else named
-    if not wanted or not set(wanted) <= set(jax_runner.PRECISIONS):
-        raise ValueError(
-            f"--precision (={','.join(named)}) must be some of {', '.join(jax_runner.PRECISIONS)}, or all"
-        )
+    known = jax_runner.PRECISIONS
+    wanted = [*known] if named == ["all"] else named
+    if not wanted or not set(wanted) <= set(known):
+        raise ValueError(f"--precision (={','.join(named)}) must be some of {', '.join(known)}, or all")
     return wanted
 
 
 def _setup_and_reference(given: flags.FlagValues) -> tuple[Setup, Measurement, str]:
     """Returns the setup, the reference, and a description of the reference."""
-    path, data = given.reference, given.batch == "data"
-    make = functools.partial(
-        problem.make_setup, given.config, given.people, given.seed, weights=given.checkpoint, data=data
-    )
+    path, inputs = given.reference, {"weights": given.checkpoint, "data": given.batch == "data"}
+    make = functools.partial(problem.make_setup, given.config, given.people, given.seed, **inputs)
     if not path:
         setup = make()
         return setup, _torch_runner().measure(setup, "float64", given.steps), "PyTorch in float64"
@@ -118,8 +112,7 @@ def _setup_and_reference(given: flags.FlagValues) -> tuple[Setup, Measurement, s
         setup = make(labels=(arrays["train/joints"], arrays["train/vis"]))
         _check_network(path, reference, setup)
         return setup, reference, path
-    setup = make()
-    _check_same(path, about, setup)
+    _check_same(path, about, setup := make())
     batch = dataclasses.replace(setup.batch, targets=arrays["targets"], weights=arrays["weights"])
     return dataclasses.replace(setup, batch=batch), reference, path
 
@@ -136,10 +129,7 @@ def _torch_runner() -> Any:
 
 
 def _noise_floors(setup: Setup, reference: Measurement, given: flags.FlagValues) -> NoiseFloors:
-    """Returns PyTorch's own deviations in lower precisions and on the perturbed setup.
-
-    With ``--save_reference`` all of them are computed and saved with the reference.
-    """
+    """Returns the deviations of PyTorch's `NOISE_RUNS`. With ``--save_reference`` all are computed and saved."""
     if given.reference:
         return reference.noise_floors
     wanted = measured.NOISE_RUNS if given.save_reference else _precisions(given.precision)
@@ -190,12 +180,8 @@ def _check_enough(given: flags.FlagValues, reference: Measurement) -> None:
 
 def _head(given: flags.FlagValues, setup: Setup, source: str) -> dict[str, Any]:
     """Returns the description of the comparison: inputs, command, versions and device."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            versions[library] = None
+    installed = {package.name: package.version for package in importlib.metadata.distributions()}
+    libraries = {library: installed.get(library) for library in ("jax", "flax", "optax", "numpy", "torch")}
     return {
         "title": laboratory.title(setup),
         "config": str(given["config"].config_filename),  # pyright: ignore[reportAttributeAccessIssue]
@@ -204,7 +190,7 @@ def _head(given: flags.FlagValues, setup: Setup, source: str) -> dict[str, Any]:
         "reference": source,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python -m hrnet_jax.compare", *sys.argv[1:]]),
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **libraries},
         "device": jax.devices()[0].device_kind,
     }
 

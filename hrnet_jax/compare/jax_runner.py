@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 
 from hrnet_jax import models, optimizer, training
-from hrnet_jax.compare.measured import HEATMAPS, Measurement
+from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
 from hrnet_jax.models import batch_norm, layers
 from hrnet_jax.tasks import top_down
@@ -26,48 +26,28 @@ WITH_PARAMETERS = (layers.Conv, layers.ConvTranspose, batch_norm.BatchNorm)
 _DTYPES = {"float64": jnp.float64, "highest": jnp.float32, "default": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-@contextlib.contextmanager
-def use_precision(precision: str) -> Iterator[None]:
+def use_precision(precision: str) -> contextlib.AbstractContextManager:
     """Sets JAX to one of the `PRECISIONS`."""
-    with contextlib.ExitStack() as settings:
-        if precision == "float64":
-            settings.enter_context(jax.enable_x64(True))
-        if precision == "highest":
-            settings.enter_context(jax.default_matmul_precision("highest"))
-        yield
+    if precision == "float64":
+        return jax.enable_x64(True)
+    return jax.default_matmul_precision("highest") if precision == "highest" else contextlib.nullcontext()
 
 
 def measure(setup: Setup, precision: str, steps: int) -> Measurement:
-    """Measures our network.
-
-    Args:
-      setup: network, weights and batch.
-      precision: one of `PRECISIONS`.
-      steps: number of Adam steps on the batch.
-    """
+    """Measures our network in one of the `PRECISIONS` with a number of Adam steps on the batch."""
     with use_precision(precision):
         trained = train(setup, precision, steps)  # first: it needs most memory and keeps least
         evaluation, training_mode = (outputs(setup, precision, train=train) for train in (False, True))
         return Measurement(evaluation, training_mode, *trained)
 
 
-def isolated_outputs(
-    setup: Setup, precision: str, inputs: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Returns the outputs of layers with parameters for the reference's input to each of them.
+def isolated_outputs(setup: Setup, precision: str, inputs: Mapping[str, Mapping]) -> dict[str, Arrays]:
+    """Returns the outputs, by mode, of layers with parameters for the reference's `Measurement.inputs` to each.
 
     The layer itself introduces any deviation of these outputs. Nothing is propagated from the layers before.
-
-    Args:
-      setup: network, weights and batch.
-      precision: one of `PRECISIONS`.
-      inputs: of the reference by mode and layer, see `Measurement.inputs`.
     """
     with use_precision(precision):
-        return {
-            mode: outputs(setup, precision, train=mode == "training", inputs=given)
-            for mode, given in inputs.items()
-        }
+        return {mode: outputs(setup, precision, train=mode == "training", inputs=inputs[mode]) for mode in inputs}
 
 
 def _model(setup: Setup, precision: str) -> nn.Module:
@@ -85,11 +65,8 @@ def outputs(
 ) -> dict[str, np.ndarray]:
     """Returns the output of every layer in the order of computation.
 
-    Args:
-      setup: network, weights and batch.
-      precision: one of `PRECISIONS`.
-      train: whether batch normalisation uses the statistics of the batch.
-      inputs: arrays in PyTorch's layout that replace the inputs of the layers of these names.
+    With `train`, batch normalisation uses the statistics of the batch. `inputs`, in PyTorch's layout, replace the
+    inputs of the layers of these names.
     """
     model, names = _model(setup, precision), []
 
@@ -130,11 +107,9 @@ def train(setup: Setup, precision: str, steps: int) -> tuple[dict[str, np.ndarra
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, image, targets, weights):
-        value_and_gradients = jax.value_and_grad(loss, has_aux=True)
-        (value, (batch_stats, _)), gradients = value_and_gradients(
-            state.params, state.batch_stats, image, targets, weights
-        )
-        return training.update(state, gradients, batch_stats, adam), value, gradients
+        differentiate = jax.value_and_grad(loss, has_aux=True)
+        (value, (stats, _)), gradients = differentiate(state.params, state.batch_stats, image, targets, weights)
+        return training.update(state, gradients, stats, adam), value, gradients
 
     variables, *arrays = _cast((setup.variables, batch.image, batch.targets, batch.weights), precision)
     with jax.numpy_dtype_promotion("standard"):

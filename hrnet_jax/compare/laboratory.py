@@ -16,22 +16,17 @@ from hrnet_jax.compare.problem import Setup
 FLOAT64_TOLERANCES = {"evaluation": 1e-9, "training": 1e-9, "gradients": 1e-8, "statistics": 1e-8, "state": 1e-8}
 """Rounding in float64 makes a difference of about 1e-12. The rest is a margin for other machines."""
 
-LAYERS = ("evaluation", "training")
-"""Sections with a row for each layer."""
+LAYERS = ("evaluation", "training")  # sections with a row for each layer
 
 AFTER_ADAM = ("state", "steps")
-"""Results of Adam, which divides each gradient by its own size and so amplifies rounding.
-
-They may deviate by `NOISE_FACTOR` times the effect of a perturbation on PyTorch, if that is more than the usual
-tolerance.
-"""
+"""Results of Adam, which divides each gradient by its own size and so amplifies rounding. They may deviate by
+`NOISE_FACTOR` times the effect of a perturbation on PyTorch, if that is more than the usual tolerance."""
 
 EARLY_STEPS = 3
 EARLY_TOLERANCE, LATE_TOLERANCE = 1e-8, 1e-3
 """For the losses of the first `EARLY_STEPS` steps, and of later ones, in which rounding has grown."""
 
-NOISE_FACTOR = 3.0
-"""Largest permitted ratio of our deviation to PyTorch's own rounding error."""
+NOISE_FACTOR = 3.0  # largest permitted ratio of our deviation to PyTorch's own rounding error
 
 
 def compare(
@@ -42,19 +37,12 @@ def compare(
     noise_floor: Mapping[str, Mapping[str, float]] | None = None,
     tolerance: float | None = None,
 ) -> dict[str, Any]:
-    """Measures our network in one precision and compares it with the reference.
+    """Measures our network in one of `jax_runner.PRECISIONS` and compares it with PyTorch in float64.
 
-    Args:
-      setup: network, weights and batch.
-      reference: PyTorch in float64.
-      precision: one of `jax_runner.PRECISIONS`.
-      steps: number of Adam steps to compare.
-      noise_floor: deviations by section and name of PyTorch's run in this precision, or for float64 of its run
-        on the perturbed setup; see `estimate_noise_floor`.
-      tolerance: replaces the usual tolerances of layers, gradients and states.
+    `noise_floor` has the deviations of PyTorch's run in this precision, or for float64 of its run on the perturbed
+    setup, see `estimate_noise_floor`. `tolerance` replaces the usual tolerances of layers, gradients and states.
 
-    Returns:
-      ``precision``, ``held`` (whether all tolerances held), ``sections`` and ``steps``; see `page.render`.
+    Returns ``precision``, ``held`` (whether all tolerances held), ``sections`` and ``steps``; see `page.render`.
     """
     measured, noise_floor = jax_runner.measure(setup, precision, steps), noise_floor or {}
     kinds, sections = jax_runner.kinds(setup), []
@@ -82,8 +70,7 @@ def estimate_noise_floor(other: Measurement, reference: Measurement) -> dict[str
 
 def deviations(measured: Arrays, reference: Arrays) -> dict[str, float]:
     """Returns the deviation of every array that both have."""
-    common = [name for name in measured if name in reference]
-    return {name: deviation(np.asarray(measured[name]), reference[name]) for name in common}
+    return {name: deviation(np.asarray(measured[name]), reference[name]) for name in measured if name in reference}
 
 
 def _tolerance(section: str, precision: str, noise: Mapping[str, float]) -> float | None:
@@ -94,9 +81,7 @@ def _tolerance(section: str, precision: str, noise: Mapping[str, float]) -> floa
     return max([FLOAT64_TOLERANCES[section], *(own if section in AFTER_ADAM else [])])
 
 
-def _add_isolated(
-    sections: Sequence[dict[str, Any]], outputs: Mapping[str, Arrays], reference: Measurement
-) -> None:
+def _add_isolated(sections: list[dict[str, Any]], outputs: Mapping[str, Arrays], reference: Measurement) -> None:
     """Adds the isolated deviations of layers with parameters, which tell a fault from its consequences."""
     with_parameters = {layer.__name__ for layer in jax_runner.WITH_PARAMETERS}
     for section in sections:
@@ -106,11 +91,7 @@ def _add_isolated(
 
 
 def _rows(
-    section: str,
-    measured: Mapping[str, Any],
-    reference: Mapping[str, Any],
-    kinds: Mapping[str, str],
-    noise: Mapping[str, float],
+    section: str, measured: Mapping, reference: Mapping, kinds: Mapping[str, str], noise: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Returns a row for each array in the order of computation, which is backward for gradients."""
     modules = {name: number for number, name in enumerate(kinds)}
@@ -123,12 +104,11 @@ def _rows(
     for name in reversed(names) if section == "gradients" else names:
         array, expected = measured.get(name), reference[name]
         module = name if name in kinds else name.partition("[")[0] if "[" in name else name.rpartition(".")[0]
-        shape = np.shape(expected if array is None else array)
         rows.append(
             {
                 "name": name,
                 "kind": kinds.get(module, ""),
-                "shape": list(shape),
+                "shape": list(np.shape(expected if array is None else array)),
                 "deviation": None if array is None else deviation(array, expected),
                 "isolated": None,
                 "noise_floor": noise.get(name),
@@ -145,7 +125,8 @@ def _exceeds(value: float | None, tolerance: float | None) -> bool:
 def _section(name: str, rows: list[dict[str, Any]], tolerance: float | None) -> dict[str, Any]:
     """Summarises rows: the worst, and the first above the tolerance."""
     above = [number for number, row in enumerate(rows) if _exceeds(row["deviation"], tolerance)]
-    worst = max(rows, key=lambda row: _rank(row["deviation"]))
+    sizes = np.array([row["deviation"] for row in rows], float)  # NaN if missing
+    worst = rows[np.where(np.isnan(sizes), np.inf, sizes).argmax()]
     first = {"index": above[0], **{key: rows[above[0]][key] for key in ("name", "deviation")}} if above else None
     return {
         "name": name,
@@ -159,31 +140,27 @@ def _section(name: str, rows: list[dict[str, Any]], tolerance: float | None) -> 
     }
 
 
-def _rank(value: float | None) -> float:
-    return float("inf") if value is None or np.isnan(value) else value
-
-
 def _steps(
     measured: Measurement, reference: Measurement, precision: str, noise: Mapping[str, float]
 ) -> dict[str, Any]:
     """Compares the losses, and the distance between the parameters, after each step."""
-    pairs = list(zip(measured.losses, reference.losses, strict=False))
-    found = [abs(a / b - 1) for a, b in pairs]
-    limits = [_step_tolerance(number, precision, noise) for number in range(1, len(pairs) + 1)]
-    complete = (  # samples are not enough for a distance
-        (a, b)
-        for a, b in zip(measured.states, reference.states, strict=False)
-        if b and not any(isinstance(array, Sampled) for array in b.values())
-    )
+    count = min(len(measured.losses), len(reference.losses))
+    found = [abs(a / b - 1) for a, b in zip(measured.losses, reference.losses, strict=False)]
+    limits = [_step_tolerance(number, precision, noise) for number in range(1, count + 1)]
+    states = zip(measured.states, reference.states, strict=False)
     return {
-        "ours": [a for a, _ in pairs],
-        "reference": [b for _, b in pairs],
+        "ours": measured.losses[:count],
+        "reference": reference.losses[:count],
         "deviation": found,
         "tolerance": limits,
-        "drift": [_distance(a, b) for a, b in complete],
-        "held": bool(found) == bool(reference.losses)
-        and not any(_exceeds(value, limit) for value, limit in zip(found, limits, strict=True)),
+        "drift": [_distance(a, b) for a, b in states if b and not _is_sampled(b)],
+        "held": bool(found) == bool(reference.losses) and not any(map(_exceeds, found, limits)),
     }
+
+
+def _is_sampled(arrays: Arrays) -> bool:
+    """Whether only samples are known, which are not enough for a distance."""
+    return any(isinstance(array, Sampled) for array in arrays.values())
 
 
 def _step_tolerance(number: int, precision: str, noise: Mapping[str, float]) -> float | None:
@@ -227,16 +204,14 @@ def table(run: Mapping[str, Any]) -> str:
 def failures(run: Mapping[str, Any]) -> Sequence[str]:
     """Returns a line for each section that failed, about its first row above the tolerance."""
     found = []
-    for section in run["sections"]:
-        if first := section["first"]:
-            row, tolerance = section["rows"][first["index"]], section["tolerance"]
-            limit = "not finite" if tolerance is None else f"above {_number(tolerance)}"
-            size = "missing" if row["deviation"] is None else _number(row["deviation"])
-            text = f"{section['title']}: first {limit} is {row['name']} ({row['kind']}), {size}"
-            if row["isolated"] is not None:
-                origin = "introduced there" if _exceeds(row["isolated"], tolerance) else "propagated"
-                text += f"; with the reference's input {_number(row['isolated'])}: {origin}"
-            found.append(text)
+    for section in (section for section in run["sections"] if section["first"]):
+        row, tolerance = section["rows"][section["first"]["index"]], section["tolerance"]
+        limit = "not finite" if tolerance is None else f"above {_number(tolerance)}"
+        size = "missing" if row["deviation"] is None else _number(row["deviation"])
+        found.append(f"{section['title']}: first {limit} is {row['name']} ({row['kind']}), {size}")
+        if row["isolated"] is not None:
+            origin = "introduced there" if _exceeds(row["isolated"], tolerance) else "propagated"
+            found[-1] += f"; with the reference's input {_number(row['isolated'])}: {origin}"
     return found
 
 

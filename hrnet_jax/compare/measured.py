@@ -6,17 +6,16 @@ Names and layouts are PyTorch's on both sides.
 import dataclasses
 import json
 import os
-import pathlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-SAMPLES = 64  # values kept of each array in a file
+from hrnet_jax.torch_interop import state_dict
 
-HEATMAPS = "heatmaps"
-"""Name of the network's output among those of its layers."""
+SAMPLES = 64  # values kept of each array in a file
+HEATMAPS = "heatmaps"  # name of the network's output among those of its layers
 
 STEP_OF_STATE = 2
 """Number of steps before the states are compared: Adam's second step is the first to depend on its history."""
@@ -35,12 +34,7 @@ NOISE_RUNS = {"float64": "perturbed", "highest": "float32", "default": "float32"
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """Norm and samples of an array.
-
-    Attributes:
-      norm: Euclidean norm of the array.
-      samples: values at evenly spaced positions from the first to the last.
-    """
+    """Euclidean norm of an array, and samples at evenly spaced positions from its first to its last value."""
 
     norm: float
     samples: np.ndarray
@@ -57,8 +51,7 @@ class Measurement:
     """Outputs, gradients and training steps of a network on one batch.
 
     Attributes:
-      evaluation: layer outputs in evaluation mode, in the order of computation. The network's own output comes
-        last and is called `HEATMAPS`.
+      evaluation: layer outputs in evaluation mode, in the order of computation, the last called `HEATMAPS`.
       training: the same in training mode.
       gradients: of the loss with respect to each parameter, before the first step.
       losses: on the same batch, before each step.
@@ -77,14 +70,11 @@ class Measurement:
 
     def section(self, name: str) -> Arrays:
         """Returns the arrays of one of the `SECTIONS`."""
-        if name == "statistics":
-            return {key: array for key, array in self._state(1).items() if is_statistic(key)}
-        if name == "state":
-            return self._state(STEP_OF_STATE)
-        return getattr(self, name)
-
-    def _state(self, step: int) -> Arrays:
-        return self.states[step - 1] if len(self.states) >= step else {}
+        if name not in ("statistics", "state"):
+            return getattr(self, name)
+        step = 1 if name == "statistics" else STEP_OF_STATE
+        state = self.states[step - 1] if len(self.states) >= step else {}
+        return state if name == "state" else {key: array for key, array in state.items() if is_statistic(key)}
 
 
 def is_statistic(name: str) -> bool:
@@ -109,13 +99,13 @@ def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
     if isinstance(reference, Sampled):
         found = sample(ours, len(reference.samples))
         if found.samples.shape != reference.samples.shape:
-            return float("inf")
+            return np.inf
         scale = max(reference.norm / np.sqrt(ours.size), np.abs(reference.samples).max(initial=0.0))
         largest = np.abs(found.samples - reference.samples).max(initial=0.0)
         parts = _relative(largest, scale), _relative(abs(found.norm - reference.norm), reference.norm)
         return float(np.max(parts))
     if ours.shape != reference.shape:
-        return float("inf")
+        return np.inf
     difference = np.abs(np.asarray(ours, np.float64) - reference).max(initial=0.0)
     return _relative(float(difference), float(np.abs(reference).max(initial=0.0)))
 
@@ -123,31 +113,19 @@ def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
 def _relative(difference: float, scale: float) -> float:
     if difference == 0:
         return 0.0
-    return float(difference / scale) if scale else float("inf")
+    return float(difference / scale) if scale else np.inf
 
 
 def save(
-    path: str | os.PathLike,
-    measurement: Measurement,
-    noise_floors: NoiseFloors,
-    about: Mapping[str, Any],
-    labels: Mapping[str, np.ndarray],
+    path: str | os.PathLike, measurement: Measurement, noise_floors: NoiseFloors, about: Mapping, labels: Arrays
 ) -> None:
-    """Writes a reference file for machines without PyTorch: norm and samples of every array.
+    """Writes a reference file for machines without PyTorch: norm and samples of every array of PyTorch in float64.
 
-    Args:
-      path: of the ``.npz`` file.
-      measurement: of PyTorch in float64.
-      noise_floors: of PyTorch.
-      about: summary of the setup, see `problem.summarize`.
-      labels: ``targets`` and ``weights`` of the batch; `exp` rounds differently on other machines.
+    The file also has the summary of the setup, `about` (see `problem.summarize`), and as `labels` the ``targets``
+    and ``weights`` of the batch, since `exp` rounds differently on other machines.
     """
-    content: dict[str, Any] = {
-        "about": json.dumps(dict(about)),
-        "noise_floors": json.dumps(dict(noise_floors)),
-        "losses": np.array(measurement.losses),
-        **labels,
-    }
+    texts = {"about": json.dumps(dict(about)), "noise_floors": json.dumps(dict(noise_floors))}
+    content: dict[str, Any] = {**texts, "losses": np.array(measurement.losses), **labels}
     for section in SECTIONS:
         arrays = measurement.section(section)
         table = np.full((len(arrays), 1 + SAMPLES), np.nan)
@@ -155,16 +133,14 @@ def save(
             row = sample(np.asarray(array), SAMPLES)
             line[: 1 + len(row.samples)] = [row.norm, *row.samples]
         content |= {f"{section}/names": np.array(list(arrays), str), f"{section}/rows": table}
-    partial = pathlib.Path(path).with_suffix(".partial.npz")
-    np.savez_compressed(partial, **content)
-    os.replace(partial, path)
+    with state_dict.write_atomically(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **content)
 
 
 def load(path: str | os.PathLike) -> tuple[Measurement, dict[str, Any], dict[str, np.ndarray]]:
     """Reads a file of `save`, or the numbers of the authors' own code in ``net_*.npz``.
 
-    Returns:
-      The measurement, the summary of its setup (empty for the authors' numbers), and all arrays of the file.
+    Returns the measurement, the summary of its setup (empty for the authors' numbers), and all arrays of the file.
 
     Raises:
       FileNotFoundError: there is no such file.

@@ -15,13 +15,17 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, heatmap, models, pipeline, skeletons
+from hrnet_jax import augment, models, pipeline, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
+from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 
 PEOPLE = 2
+
+Labels = tuple[np.ndarray, np.ndarray] | None
+"""Joints [B, K, 2] in crop pixels and visibility [B, K]; None for random ones."""
 
 PERTURBATION = 1e-14
 """Relative size: a few dozen float64 rounding errors, about as many as add up within a layer."""
@@ -29,13 +33,10 @@ PERTURBATION = 1e-14
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """A training batch as the networks see it.
+    """A training batch as the networks see it, in float64.
 
-    Attributes:
-      image: [B, H, W, 3] float64, normalised.
-      targets: [B, H / 4, W / 4, K] float64 heatmaps.
-      weights: [B, K] float64 weights of the joints in the loss.
-      title: description for the report.
+    Normalised images [B, H, W, 3], target heatmaps [B, H / 4, W / 4, K], weights of the joints in the loss [B, K],
+    and a description for the report.
     """
 
     image: np.ndarray
@@ -46,14 +47,7 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """A network, its weights and a batch.
-
-    Attributes:
-      config: the network and the loss.
-      variables: float64 ``params`` and ``batch_stats``.
-      weights_title: source of the weights, for the report.
-      batch: input of the network.
-    """
+    """Network and loss, float64 ``params`` and ``batch_stats`` with their source for the report, and a batch."""
 
     config: ConfigDict
     variables: dict[str, Any]
@@ -62,23 +56,11 @@ class Setup:
 
 
 def make_setup(
-    config: ConfigDict,
-    people: int = PEOPLE,
-    seed: int = 0,
-    *,
-    weights: str = "",
-    data: bool = False,
-    labels: tuple[np.ndarray, np.ndarray] | None = None,
+    config: ConfigDict, people: int = PEOPLE, seed: int = 0, *, weights="", data=False, labels: Labels = None
 ) -> Setup:
-    """Loads or draws weights and a batch.
+    """Loads or draws weights and a batch of `people`.
 
-    Args:
-      config: the network, the loss and the data.
-      people: size of the batch.
-      seed: of random weights and batches.
-      weights: path of a checkpoint; empty for random weights.
-      data: whether to read the batch from ``config.data``; it is random otherwise.
-      labels: joints of a random batch, see `random_batch`.
+    `weights` is the path of a checkpoint. `data` reads the batch from ``config.data``. The default is random.
 
     Raises:
       FileNotFoundError: there is no such checkpoint or data.
@@ -86,9 +68,8 @@ def make_setup(
     """
     variables, title = load_weights(config, weights, seed)
     batch = data_batch(config, people) if data else random_batch(config, people, seed, labels)
-    setup = Setup(config, variables, title, batch)
-    _check(setup)
-    return setup
+    _check(config, *batch.image.shape[:3])
+    return Setup(config, variables, title, batch)
 
 
 def _generator(text: str, seed: int) -> np.random.RandomState:
@@ -97,10 +78,9 @@ def _generator(text: str, seed: int) -> np.random.RandomState:
 
 
 def draw_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Draws a parameter or statistic from its name in the PyTorch release.
+    """Draws a parameter or statistic from its name in the PyTorch release, in float64 and PyTorch's layout.
 
-    The values resemble trained ones, so activations keep their scale through the network. The array is float64
-    and in PyTorch's layout.
+    The values resemble trained ones, so activations keep their scale through the network.
     """
     random, part = _generator(name, seed), name.rsplit(".", 1)[-1]
     if part in ("running_mean", "bias"):
@@ -138,17 +118,8 @@ def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return _generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
 
 
-def random_batch(
-    config: ConfigDict, people: int, seed: int = 0, labels: tuple[np.ndarray, np.ndarray] | None = None
-) -> Batch:
-    """Draws images of noise with joints in and around the crop. One joint in five is not labelled.
-
-    Args:
-      config: for sizes and joints.
-      people: B.
-      seed: of the generator.
-      labels: joints [B, K, 2] in crop pixels and visibility [B, K], to use instead of random ones and of `people`.
-    """
+def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels = None) -> Batch:
+    """Draws images of noise with joints in and around the crop. One joint in five is not labelled."""
     height, width = config.image_size
     random, count = _generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
     joints, visible = labels or (
@@ -164,13 +135,9 @@ def data_batch(config: ConfigDict, people: int) -> Batch:
     """Returns the first augmented training batch of the configuration's data."""
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
     evaluate.check_skeleton(split, config)
+    size, policy = tuple(config.image_size), augment.Policy(**config.augment)
     batches = pipeline.train_batches(
-        split,
-        image_size=tuple(config.image_size),
-        batch_size=people,
-        seed=config.seed,
-        policy=augment.Policy(**config.augment),
-        threads=0,
+        split, image_size=size, batch_size=people, seed=config.seed, policy=policy, threads=0
     )
     with contextlib.closing(batches):
         batch = next(batches)
@@ -182,22 +149,14 @@ def data_batch(config: ConfigDict, people: int) -> Batch:
 
 def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> list[np.ndarray]:
     """Returns targets and weights, drawn in float32 as in training."""
-    height, width = config.image_size
-    drawn = heatmap.render(
-        jax.numpy.asarray(joints, np.float32),
-        jax.numpy.asarray(visible, np.float32),
-        image_size=(height, width),
-        heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
-        sigma=config.heatmap.sigma,
-        unbiased=config.heatmap.unbiased,
-    )
+    labels = (jax.numpy.asarray(array, np.float32) for array in (joints, visible))
+    drawn = top_down.make_target_fn(config)(*labels)
     return [np.asarray(array, np.float64) for array in drawn]
 
 
-def _check(setup: Setup) -> None:
+def _check(config: ConfigDict, people: int, height: int, width: int) -> None:
     """Raises ValueError if PyTorch on one device cannot compute the same."""
-    people, height, width = setup.batch.image.shape[:3]
-    group = setup.config.model.norm_group_size
+    group = config.model.norm_group_size
     if group and people > group:
         raise ValueError(
             f"`people` (={people}) is more than `model.norm_group_size` (={group}), the batch of one device."
@@ -236,12 +195,9 @@ def perturb(setup: Setup) -> Setup:
 
 
 def load_weights(config: ConfigDict, source: str, seed: int = 0) -> tuple[dict[str, Any], str]:
-    """Returns the variables of a checkpoint in float64 and a description of their source.
+    """Returns the variables of a checkpoint in float64, or random ones if `source` is empty, and their source.
 
-    The variables are random if `source` is empty.
-
-    Raises:
-      FileNotFoundError, ValueError: see `loading.read` and `loading.initialize`.
+    Raises FileNotFoundError or ValueError, see `loading.read` and `loading.initialize`.
     """
     shapes = models.shapes(models.build(config), tuple(config.image_size))
     if not source:

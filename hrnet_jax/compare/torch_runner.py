@@ -1,6 +1,5 @@
 """Measurement of a network in PyTorch, the counterpart of `jax_runner`."""
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,12 +17,9 @@ _WITH_PARAMETERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.BatchNor
 
 
 def measure(setup: Setup, precision: str, steps: int) -> Measurement:
-    """Measures the PyTorch network.
+    """Measures the PyTorch network with a number of Adam steps on the batch.
 
-    Args:
-      setup: network, weights and batch.
-      precision: "float64", "float32", or "bfloat16" for automatic mixed precision over float32.
-      steps: number of Adam steps on the batch.
+    `precision` is "float64", "float32", or "bfloat16" for automatic mixed precision over float32.
     """
     trained = _train(setup, precision, steps)  # first: it needs most memory and keeps least
     evaluation, training = (_outputs(setup, precision, train) for train in (False, True))
@@ -32,7 +28,7 @@ def measure(setup: Setup, precision: str, steps: int) -> Measurement:
 
 def _network(setup: Setup, precision: str, train: bool) -> torch.nn.Module:
     """Returns the network in evaluation or training mode. Frozen batch normalisation stays in evaluation mode."""
-    net = torch_models.build(setup.config).to(_dtype(precision))
+    net = torch_models.build(setup.config).to(torch.float64 if precision == "float64" else torch.float32)
     weights = {name: _tensor(array, precision) for name, array in loading.to_pytorch(setup.variables).items()}
     net.load_state_dict(net.state_dict() | weights)
     net.train(train)
@@ -42,15 +38,11 @@ def _network(setup: Setup, precision: str, train: bool) -> torch.nn.Module:
     return net
 
 
-def _dtype(precision: str) -> torch.dtype:
-    return torch.float64 if precision == "float64" else torch.float32
-
-
 def _tensor(array: np.ndarray, precision: str) -> torch.Tensor:
-    return torch.from_numpy(np.array(array, order="C")).to(_dtype(precision))
+    return torch.from_numpy(np.array(array, np.float64 if precision == "float64" else np.float32, order="C"))
 
 
-def _autocast(precision: str) -> contextlib.AbstractContextManager:
+def _autocast(precision: str) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -63,8 +55,7 @@ def _outputs(setup: Setup, precision: str, train: bool) -> Arrays:
     """Returns the outputs of all modules that our network has too."""
     found, wanted = {}, jax_runner.kinds(setup)
 
-    def record(name: str, _: torch.nn.Module, args: tuple, result: Any) -> None:
-        del args
+    def record(name: str, _module: torch.nn.Module, _args: tuple, result: Any) -> None:
         name = name or HEATMAPS
         if name in wanted and isinstance(result, list | tuple):
             found.update({f"{name}[{i}]": _array(branch) for i, branch in enumerate(result)})
@@ -78,13 +69,13 @@ def _outputs(setup: Setup, precision: str, train: bool) -> Arrays:
 def _inputs(setup: Setup) -> Mapping[str, Arrays]:
     """Returns the float64 inputs of all modules with parameters, by mode and name."""
     found: dict[str, dict[str, np.ndarray]] = {"evaluation": {}, "training": {}}
+
+    def record(inputs: dict, name: str, module: torch.nn.Module, args: tuple, _: Any) -> None:
+        if isinstance(module, _WITH_PARAMETERS):
+            inputs[name] = _array(args[0])
+
     for mode, inputs in found.items():
-
-        def record(name: str, module: torch.nn.Module, args: tuple, _: Any, inputs=inputs) -> None:
-            if isinstance(module, _WITH_PARAMETERS):
-                inputs[name] = _array(args[0])
-
-        _run(setup, "float64", mode == "training", record)
+        _run(setup, "float64", mode == "training", functools.partial(record, inputs))
     return found
 
 
@@ -101,11 +92,11 @@ def _image(setup: Setup, precision: str) -> torch.Tensor:
     return _tensor(setup.batch.image.transpose(0, 3, 1, 2), precision)
 
 
-def _loss(setup: Setup, heatmaps: torch.Tensor) -> torch.Tensor:
+def _loss(setup: Setup, heatmaps: torch.Tensor, precision: str) -> torch.Tensor:
     """Returns the configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
-    targets = torch.from_numpy(setup.batch.targets.transpose(0, 3, 1, 2).copy()).to(heatmaps.dtype)
-    weights = torch.from_numpy(setup.batch.weights).to(heatmaps.dtype)[:, :, None, None]
-    errors = 0.5 * ((heatmaps - targets) * weights).square().mean((2, 3))
+    targets, weights = setup.batch.targets.transpose(0, 3, 1, 2), setup.batch.weights[:, :, None, None]
+    targets, weights = (_tensor(array, precision) for array in (targets, weights))
+    errors = 0.5 * ((heatmaps.to(targets.dtype) - targets) * weights).square().mean((2, 3))
     if setup.config.loss == "ohkm":
         errors = errors.topk(min(losses.HARDEST_JOINTS, errors.shape[1]), dim=1).values
     return errors.mean()
@@ -119,7 +110,7 @@ def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float
     for _ in range(steps):
         with _autocast(precision):
             heatmaps = net(image)
-        loss = _loss(setup, heatmaps.to(_dtype(precision)))
+        loss = _loss(setup, heatmaps, precision)
         adam.zero_grad()
         loss.backward()
         first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}

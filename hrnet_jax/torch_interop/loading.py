@@ -24,12 +24,10 @@ from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 HEADS = ("final_layer.", "deconv_layers.")
 """Name prefixes of the layers that a network trained for another task lacks."""
 
-ALL = ("",)
-"""A prefix of every name."""
+ALL = ("",)  # a prefix of every name
 
 # A reason is a kind, optionally followed by a colon and details of the tensor.
-_MISSING = "not in the checkpoint"
-_UNKNOWN = "unknown to this network"
+_MISSING, _UNKNOWN = "not in the checkpoint", "unknown to this network"
 _CLASSIFIER = "of the image classifier"
 
 KNOWN_EXTRAS = {
@@ -44,15 +42,13 @@ _MEAN = "running_mean"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Result of loading weights.
+    """Result of loading weights into a network.
 
     Attributes:
-      network: title of the network.
       loaded: names of the loaded tensors, including PyTorch's step counters.
       initialised: reasons why tensors were not loaded and keep their initial values, by name. Counters are
         included if the source has any.
       extra: reasons why tensors of the source were not used, by name.
-      notes: further remarks.
     """
 
     network: str
@@ -88,18 +84,14 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str], prefix="") -> list[str]:
     """Describes the fields of different value, such as ``"`width` is 4 there and 8 here"``."""
-    return [
-        f"`{prefix}{name}` is {there.get(name)!r} there and {here.get(name)!r} here"
-        for name in sorted(names)
-        if there.get(name) != here.get(name)
-    ]
+    different = sorted(name for name in names if there.get(name) != here.get(name))
+    return [f"`{prefix}{name}` is {there.get(name)!r} there and {here.get(name)!r} here" for name in different]
 
 
 def read(path: str | os.PathLike) -> Weights:
     """Reads the weights of a PyTorch file, a run directory or one of our checkpoints.
 
-    Raises:
-      FileNotFoundError, ValueError: see `state_dict.read` and `checkpoint.find`.
+    Raises FileNotFoundError or ValueError, see `state_dict.read` and `checkpoint_files.read_weights`.
     """
     if state_dict.is_torch_file(path):
         weights = state_dict.read(path)
@@ -112,10 +104,8 @@ def read(path: str | os.PathLike) -> Weights:
 def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the valid fields among joints and colours, which the tensors do not reveal."""
     colors, joints = metadata.get("colors"), metadata.get("joints")
-    valid: dict[str, Any] = {"colors": colors} if colors in layers.COLORS else {}
-    if isinstance(joints, list) and all(isinstance(joint, str) for joint in joints):
-        valid["joints"] = joints
-    return valid
+    named = isinstance(joints, list) and all(isinstance(joint, str) for joint in joints)
+    return ({"colors": colors} if colors in layers.COLORS else {}) | ({"joints": joints} if named else {})
 
 
 def infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -140,8 +130,8 @@ def infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def build(description: Mapping[str, Any], **options: Any) -> nn.Module:
     """Builds the network of a description (see `models.describe`); `options` as in `models.create`."""
-    fields = {name: value for name, value in description.items() if name != "joints"}
-    return models.create(fields, len(description["joints"]), **options)
+    fields = dict(description)
+    return models.create(fields, len(fields.pop("joints")), **options)
 
 
 def to_pytorch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -150,12 +140,7 @@ def to_pytorch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Kernels ``[height, width, in, out]`` become ``[out, in, height, width]``.
     """
     flat = traverse_util.flatten_dict(jax.device_get(variables))
-    return {_name(path): _transpose_kernel(np.asarray(leaf), 3, 2, 0, 1) for path, leaf in flat.items()}
-
-
-def _name(path: tuple[str, ...]) -> str:
-    """Returns PyTorch's name for a path in the variables; its first element is ``params`` or ``batch_stats``."""
-    return ".".join(path[1:])
+    return {".".join(path[1:]): _transpose_kernel(np.asarray(leaf), 3, 2, 0, 1) for path, leaf in flat.items()}
 
 
 def _transpose_kernel(array: np.ndarray, *axes: int) -> np.ndarray:
@@ -169,23 +154,13 @@ def counter_names(names: Iterable[str]) -> list[str]:
 
 
 def initialize(
-    variables: dict[str, Any],
-    weights: Weights,
-    description: Mapping[str, Any],
-    *,
-    allow_missing: tuple[str, ...] = (),
+    variables: dict[str, Any], weights: Weights, description: Mapping, *, allow_missing: tuple[str, ...] = ()
 ) -> tuple[dict[str, Any], Report]:
-    """Replaces the variables of a network by weights.
+    """Replaces the initial ``params`` and ``batch_stats`` of a network by weights, and returns them and a report.
 
-    Args:
-      variables: initial ``params`` and ``batch_stats``.
-      weights: see `read`.
-      description: of the network, see `models.describe`.
-      allow_missing: name prefixes of tensors that may be missing or have another shape. `HEADS` is for weights
-        of another task. With `ALL` no check is made and every suitable tensor is loaded.
-
-    Returns:
-      The variables and a report.
+    For the description see `models.describe`. `allow_missing` are name prefixes of tensors that may be missing or
+    have another shape. `HEADS` is for weights of another task. With `ALL` no check is made and every suitable
+    tensor is loaded.
 
     Raises:
       ValueError: the weights are of another network or order of colours; or a tensor is missing, has another
@@ -198,7 +173,7 @@ def initialize(
     flat: dict[Any, Any] = traverse_util.flatten_dict(variables)
     loaded = set(report.loaded)
     for path, leaf in flat.items():
-        if (name := _name(path)) in loaded:
+        if (name := ".".join(path[1:])) in loaded:
             flat[path] = _transpose_kernel(weights.tensors[name], 2, 3, 1, 0).astype(leaf.dtype)
     return traverse_util.unflatten_dict(flat), report
 
@@ -212,19 +187,18 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     unusable |= _unusable_counters(counters, tensors, unusable)
     wanted = {*own, *counters}
     loaded = sorted(wanted - unusable.keys())
-    extra = {
-        name: next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
-        for name in tensors
-        if name not in wanted
-    }
-    network, notes = models.title(description), []
-    if "joints" in description:
-        network += f" ({len(description['joints'])} joints, reads {description['colors']})"
+    extra = {name: _reason_of_extra(name) for name in tensors if name not in wanted}
+    notes, joints = [], len(description["joints"])
+    network = f"{models.title(description)} ({joints} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
     if _CLASSIFIER in extra.values():
         notes.append("the trunk of an image classifier under a new head: as the papers start training")
     return Report(network, loaded, unusable, extra, tuple(notes))
+
+
+def _reason_of_extra(name: str) -> str:
+    return next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
 
 
 @np.errstate(over="ignore")  # numbers too large for the network's precision are reported as not finite
@@ -248,7 +222,7 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
 
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
-    here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
+    here, head = list(description["joints"]), weights.tensors.get("final_layer.weight")
     if there := list(weights.description.get("joints", ())):
         return "" if there == here else f"made for {len(there)} other joints ({listed(there)})"
     if head is None or head.ndim != 4 or len(head) == len(here):
@@ -256,9 +230,7 @@ def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     return f"made for {len(head)} joints, not {len(here)}"
 
 
-def _unusable_counters(
-    counters: Iterable[str], tensors: Mapping[str, np.ndarray], unusable: Mapping[str, str]
-) -> dict[str, str]:
+def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[str, str]) -> dict[str, str]:
     """Returns the reasons why step counters start from zero, by name. In half-precision files they are floats."""
     reasons = {}
     for name in counters:
@@ -286,11 +258,8 @@ def _check_network(weights: Weights, description: Mapping[str, Any]) -> None:
 
 def _check_report(source: str, report: Report, allow_missing: tuple[str, ...]) -> None:
     """Raises ValueError if tensors are unknown, or missing or unsuitable without permission. Counters may be."""
-    problems = {
-        name: reason
-        for name, reason in report.initialised.items()
-        if not name.startswith(allow_missing) and not name.endswith(COUNTER)
-    }
+    required = [n for n in report.initialised if not n.startswith(allow_missing) and not n.endswith(COUNTER)]
+    problems = {name: report.initialised[name] for name in required}
     problems |= {name: reason for name, reason in report.extra.items() if reason == _UNKNOWN}
     if not problems:
         return

@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")
-"""Suffixes of PyTorch's files; ``.pth.tar`` is not an archive either."""
+SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")  # ``.pth.tar`` is not an archive either
 
 COUNTER = "num_batches_tracked"
 """Last part of the names of PyTorch's step counters, one for each batch normalisation."""
@@ -31,8 +30,7 @@ COUNTER = "num_batches_tracked"
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)*")
 _MMPOSE = re.compile(r"^(backbone|keypoint_head|head)\.")
 _METADATA = "hrnet_jax"  # key of our description of the network
-_BFLOAT16 = "BF16"
-_SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", _BFLOAT16: "<u2", "I64": "<i8", "I32": "<i4"}
+_SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
 _HARMLESS = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
@@ -41,18 +39,16 @@ _HARMLESS = (
 """Objects in training checkpoints besides tensors: the best score in the authors' files, logs in mmpose's. An
 `_Ignored` replaces them, so they are never called."""
 
+# Messages of torch about objects that it refuses to create.
 _CODE = re.compile(r"GLOBAL ([\w.]+)|Trying to call|Can only|Unsupported class|(TorchScript)")
-"""Messages of torch about objects that it refuses to create."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Weights of a network.
+    """Weights of a network with their path, for messages.
 
-    Attributes:
-      source: path, for messages.
-      tensors: arrays by the release's names, in PyTorch's layout.
-      description: known fields of the network: those of `models.architecture`, and the names of its ``joints``.
+    The tensors have the release's names and PyTorch's layout. The description has the known fields of the network:
+    those of `models.architecture`, and the names of its ``joints``.
     """
 
     source: str
@@ -63,11 +59,8 @@ class Weights:
 class _Ignored:
     """Placeholder for an unneeded object in a file. It takes any arguments and does nothing."""
 
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
+    def __init__(self, *_: Any) -> None: ...
+    def __setstate__(self, _: Any) -> None: ...
 
 
 def is_torch_file(path: str | os.PathLike) -> bool:
@@ -130,11 +123,8 @@ def _read_pickle(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, A
     content = content if isinstance(content, dict) else {}
     wrapped = content.get("state_dict")
     state_dict = wrapped if isinstance(wrapped, dict) else content
-    tensors = {
-        name: tensor
-        for name, tensor in state_dict.items()
-        if isinstance(name, str) and isinstance(tensor, torch.Tensor)
-    }
+    named = {name: value for name, value in state_dict.items() if isinstance(name, str)}
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     total, size = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values()), path.stat().st_size
     if total > size:
         raise ValueError(
@@ -187,42 +177,35 @@ def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[s
             raise ValueError(f"the header should end at byte {start:,} of {len(content):,}")
         header = json.loads(bytes(content[8:start]))
         header.pop("__metadata__", None)
-        total = sum(_safe_size(name, entry, len(content) - start) for name, entry in header.items())
-        if total > len(content) - start:
+        arrays = {name: _safe_array(name, entry, content[start:]) for name, entry in header.items()}
+        if (total := sum(array.nbytes for array in arrays.values())) > len(content) - start:
             raise ValueError(f"its arrays take {total:,} bytes of {len(content) - start:,}: some overlap")
-        return {name: _safe_array(entry, content[start:]) for name, entry in header.items()}, {}
+        return {name: _copy(array) for name, array in arrays.items()}, {}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{os.fspath(path)!r} is not a whole safetensors file ({error}): download or write it again"
         ) from error
 
 
-def _safe_size(name: str, entry: Mapping[str, Any], available: int) -> int:
-    """Returns the number of bytes of an array. Raises ValueError if its place in the file is impossible."""
+def _safe_array(name: str, entry: Mapping[str, Any], content: memoryview) -> np.ndarray:
+    """Returns a view of the bytes after the header. Raises ValueError if the array's place there is impossible."""
     (first, last), shape, kind = entry["data_offsets"], entry["shape"], entry["dtype"]
     if kind not in _SAFE_TYPES:
         raise ValueError(f"{name!r} is of type {kind!r}, not one of {', '.join(_SAFE_TYPES)}")
     size = math.prod(shape) * np.dtype(_SAFE_TYPES[kind]).itemsize
-    if min(shape, default=0) < 0 or not 0 <= first <= last <= available or last - first != size:
-        raise ValueError(f"{name!r} of {shape} {kind} cannot lie at bytes {first} to {last} of {available}")
-    return size
+    if min(shape, default=0) < 0 or not 0 <= first <= last <= len(content) or last - first != size:
+        raise ValueError(f"{name!r} of {shape} {kind} cannot lie at bytes {first} to {last} of {len(content)}")
+    return np.frombuffer(content[first:last], _SAFE_TYPES[kind]).reshape(shape)
 
 
-def _safe_array(entry: Mapping[str, Any], content: memoryview) -> np.ndarray:
-    """Copies an array from the bytes after the header."""
-    (first, last), shape, kind = entry["data_offsets"], entry["shape"], entry["dtype"]
-    flat = np.frombuffer(content[first:last], _SAFE_TYPES[kind])
-    if kind == _BFLOAT16:  # the upper half of a float32
-        flat = (flat.astype(np.uint32) << 16).view(np.float32)
-    return flat.reshape(shape).copy()
+def _copy(array: np.ndarray) -> np.ndarray:
+    """Copies an array; bfloat16, the upper half of a float32, becomes one."""
+    is_bfloat16 = array.dtype == _SAFE_TYPES["BF16"]
+    return (array.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else array.copy()
 
 
 def check_target(path: str | os.PathLike) -> None:
-    """Checks that a checkpoint can be written to a path.
-
-    Raises:
-      ValueError: the path exists, its directory is not writable, or a PyTorch file is requested without torch.
-    """
+    """Raises ValueError if a path exists, its directory is not writable, or its format cannot be written here."""
     path = pathlib.Path(path)
     if os.path.lexists(path):
         raise ValueError(f"{os.fspath(path)!r} exists: delete it, or give another name")
@@ -241,28 +224,20 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as scratch:
-        yield pathlib.Path(scratch) / path.name
-        os.rename(pathlib.Path(scratch) / path.name, path)
+        yield (partial := pathlib.Path(scratch, path.name))
+        partial.rename(path)
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Writes a bare state dict for PyTorch's ``load_state_dict``. The file is complete or absent.
+    """Writes a bare state dict for PyTorch's ``load_state_dict`` to a new file, which is complete or absent.
 
-    The description of the network goes into the state dict's metadata, which PyTorch ignores.
-
-    Args:
-      path: ending in ``.pth``; must not exist.
-      tensors: arrays by the release's names, in PyTorch's layout.
-      description: see `Weights`.
-
-    Raises:
-      ValueError: see `check_target`.
+    The tensors and the description are those of `Weights`. The description goes into the state dict's metadata,
+    which PyTorch ignores. Raises ValueError, see `check_target`.
     """
     check_target(path)
     torch = _torch(pathlib.Path(path))
-    content = collections.OrderedDict(
-        (name, torch.from_numpy(np.array(value, order="C"))) for name, value in tensors.items()
-    )
+    arrays = {name: torch.from_numpy(np.array(value, order="C")) for name, value in tensors.items()}
+    content = collections.OrderedDict(arrays)
     content._metadata = {"": {"version": 1, _METADATA: json.dumps(dict(description))}}  # type: ignore
     with write_atomically(path) as partial:
         torch.save(content, partial)

@@ -25,11 +25,8 @@ except ModuleNotFoundError as error:
 def build(config: ConfigDict) -> nn.Module:
     """Returns the PyTorch counterpart of `hrnet_jax.models.build`, in training mode and float32.
 
-    Batch normalisation is PyTorch's own and covers the whole batch. The fields in
-    `hrnet_jax.models.TRAINING_FIELDS` and ``colors`` are ignored: the caller chooses precision and input.
-
-    Raises:
-      ValueError: the network is unknown.
+    Batch normalisation is PyTorch's own and covers the whole batch. Only the fields of the architecture count: the
+    caller chooses precision and input. Raises ValueError if the network is unknown.
     """
     fields, num_joints = config.model, skeletons.load(config.skeleton).num_joints
     if fields.name == "hrnet":
@@ -47,11 +44,9 @@ def _norm(features: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(features, eps=1e-5, momentum=0.1)
 
 
-def _conv_norm(
-    inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False
-) -> nn.Sequential:
-    layers = [_conv(inputs, outputs, kernel_size, stride), _norm(outputs)]
-    return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
+def _conv_norm(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False) -> nn.Module:
+    activation = [nn.ReLU()] if relu else []
+    return nn.Sequential(_conv(inputs, outputs, kernel_size, stride), _norm(outputs), *activation)
 
 
 def _initialize(module: nn.Module) -> None:
@@ -73,8 +68,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, features, H, W]`` to the same shape."""
         y = functional.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return functional.relu(x + y)
+        return functional.relu(x + self.bn2(self.conv2(y)))
 
 
 class Bottleneck(nn.Module):
@@ -93,8 +87,7 @@ class Bottleneck(nn.Module):
         """Maps ``[B, inputs, H, W]`` to ``[B, 4 * features, H / stride, W / stride]``."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return functional.relu(self.downsample(x) + y)
+        return functional.relu(self.downsample(x) + self.bn3(self.conv3(y)))
 
 
 def _bottlenecks(inputs: int, features: int, count: int, stride: int = 1) -> nn.Sequential:
@@ -149,10 +142,8 @@ class Transition(nn.ModuleList):
     """Converts branches to the channels of a stage and adds a branch of half the resolution."""
 
     def __init__(self, inputs: Sequence[int], width: int):
-        kept = [
-            nn.Identity() if features == width * 2**i else _conv_norm(features, width * 2**i, relu=True)
-            for i, features in enumerate(inputs)
-        ]
+        pairs = [(features, width * 2**i) for i, features in enumerate(inputs)]
+        kept = [nn.Identity() if old == new else _conv_norm(old, new, relu=True) for old, new in pairs]
         start = _conv_norm(inputs[-1], width * 2 ** len(inputs), stride=2, relu=True)
         super().__init__([*kept, nn.Sequential(start)])
 
@@ -164,14 +155,7 @@ class Transition(nn.ModuleList):
 class HRNet(nn.Module):
     """PyTorch counterpart of `hrnet_jax.models.hrnet.HRNet`."""
 
-    def __init__(
-        self,
-        num_joints: int,
-        width: int = 32,
-        stem: int = 64,
-        units: tuple[int, int, int] = (1, 4, 3),
-        blocks: int = 4,
-    ):
+    def __init__(self, num_joints: int, width=32, stem=64, units: Sequence[int] = (1, 4, 3), blocks=4):
         super().__init__()
 
         def stage(branches: int, outputs: Sequence[int]) -> nn.Sequential:
@@ -199,11 +183,7 @@ class HRNet(nn.Module):
 
 
 class SimpleBaseline(nn.Module):
-    """PyTorch counterpart of `hrnet_jax.models.simple_baseline.SimpleBaseline`.
-
-    Raises:
-      ValueError: there is no ResNet of this depth.
-    """
+    """PyTorch counterpart of `hrnet_jax.models.simple_baseline.SimpleBaseline`; `depth` is 50, 101 or 152."""
 
     def __init__(self, num_joints: int, depth: int = 50):
         super().__init__()
