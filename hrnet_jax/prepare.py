@@ -1,13 +1,9 @@
 """Conversion of a data set into records: ``python -m hrnet_jax.prepare coco --root DIR --out DIR``.
 
-The root of ``coco`` has COCO's layout:
-
-- ``annotations/person_keypoints_<split>.json``, or ``image_info_<split>.json`` (photos without ground truth) for
-  splits of a test server;
-- photos in ``images/<split>/``, ``<split>/`` or zip files of that name.
-
-The root of ``mpii`` has the authors' layout: ``annot/<split>.json``, ``annot/gt_<split>.mat`` (ground truth for
-PCKh), and photos in ``images/`` or ``images.zip``.
+The root of ``coco`` has COCO's layout: ``annotations/person_keypoints_<split>.json`` (for splits of a test server,
+``image_info_<split>.json``, photos without ground truth), and photos in ``images/<split>/``, ``<split>/`` or zip
+files of that name. The root of ``mpii`` has the authors' layout: ``annot/<split>.json``, ``annot/gt_<split>.mat``
+(ground truth for PCKh), and photos in ``images/`` or ``images.zip``.
 
 A split is written into a hidden directory and renamed when complete, so an interrupted run leaves no broken split.
 Run the same command again to do the rest.
@@ -58,20 +54,13 @@ def prepare_coco(
       force: rewrite existing splits.
       decode: also store the decoded photos, see `decoded`.
 
-    Returns:
-      The summary of each split.
-
-    Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: an entry of a file is invalid.
+    Returns the summary of each split. Raises FileNotFoundError if a file is missing, and ValueError for an invalid
+    entry.
     """
-    root, out = pathlib.Path(root), pathlib.Path(out)
-    if not root.is_dir():
-        raise FileNotFoundError(f"`root` (={root}) does not exist: it must hold annotations/ and images/")
+    root = _existing(root, "annotations/ and images/")
     splits = list(splits) if splits else _found_splits(root)
     given = {detections_target(splits): pathlib.Path(detections)} if detections else {}
-    sources = [_sources(root, split, given.get(split)) for split in splits]
-    return {source.split: _prepare(source, out / source.split, skeleton, force, decode) for source in sources}
+    return _prepare([_sources(root, split, given.get(split)) for split in splits], out, skeleton, force, decode)
 
 
 def prepare_mpii(
@@ -89,14 +78,17 @@ def prepare_mpii(
     Arguments, result and errors are those of `prepare_coco`. `splits` is such as ``["valid"]``, or None for all of
     `MPII_SPLITS` with a file.
     """
-    root, out = pathlib.Path(root), pathlib.Path(out)
-    if not root.is_dir():
-        raise FileNotFoundError(f"`root` (={root}) does not exist: it must hold annot/ and images/")
+    root = _existing(root, "annot/ and images/")
     found = [split for split in MPII_SPLITS if (root / "annot" / f"{split}.json").is_file()]
     sources = [_mpii_sources(root, split) for split in splits or found or MPII_SPLITS]
-    return {
-        source.split: _prepare(source, out / source.split, skeletons.MPII, force, decode) for source in sources
-    }
+    return _prepare(sources, out, skeletons.MPII, force, decode)
+
+
+def _existing(root: str | os.PathLike, content: str) -> pathlib.Path:
+    path = pathlib.Path(root)
+    if not path.is_dir():
+        raise FileNotFoundError(f"`root` (={path}) does not exist: it must hold {content}")
+    return path
 
 
 def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
@@ -109,25 +101,24 @@ def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
     return Sources("mpii", split, annotations, photos, truth=truth if truth.is_file() else None)
 
 
-def _prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool, decode: bool) -> dict:
-    """Prepares a split and prints its summary."""
-    had_pixels = (directory / decoded.TABLE).is_file()
-    summary, written = write_records.prepare(sources, directory, skeleton, force)
-    result = "prepared" if written else "already prepared from these files, not rewritten (--force rewrites it)"
-    print(f"{directory}: {result}\n{_describe(summary)}")
-    if decode:
-        _decode(directory)
-    elif had_pixels and not (directory / decoded.TABLE).is_file():
-        print("  decoded    removed with the old photos; --decoded makes them again")
-    return summary
-
-
-def _decode(directory: pathlib.Path) -> None:
-    """Stores the decoded photos beside the records, unless they exist."""
-    split = records.open_split(directory)
-    if split.decoded is None:
-        size = decoded.write(directory, split.photos, split.name)
-        print(f"  decoded    {size / 1e9:>9,.2f} GB in {decoded.PIXELS}")
+def _prepare(
+    splits: Sequence[Sources], out: str | os.PathLike, skeleton: Skeleton, force: bool, decode: bool
+) -> dict[str, dict]:
+    """Prepares splits, prints their summaries and returns them by split."""
+    summaries = {}
+    for sources in splits:
+        directory = pathlib.Path(out) / sources.split
+        had_pixels = (directory / decoded.TABLE).is_file()
+        summary, written = write_records.prepare(sources, directory, skeleton, force)
+        unchanged = "already prepared from these files, not rewritten (--force rewrites it)"
+        print(f"{directory}: {'prepared' if written else unchanged}\n{_describe(summary)}")
+        if decode and (split := records.open_split(directory)).decoded is None:
+            size = decoded.write(directory, split.photos, split.name)
+            print(f"  decoded    {size / 1e9:>9,.2f} GB in {decoded.PIXELS}")
+        elif had_pixels and not (directory / decoded.TABLE).is_file():
+            print("  decoded    removed with the old photos; --decoded makes them again")
+        summaries[sources.split] = summary
+    return summaries
 
 
 def _found_splits(root: pathlib.Path) -> list[str]:
@@ -198,9 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.add_argument("--out", required=True, help="directory of the prepared splits, such as data/coco")
     common.add_argument("--splits", nargs="+", help="such as val2017 or valid; default: all found")
     common.add_argument("--force", action="store_true", help="rewrite existing splits")
-    common.add_argument(
-        "--decoded", action="store_true", help="also store the decoded photos: much faster loading, much more disk"
-    )
+    decoded_help = "also store the decoded photos: much faster loading, much more disk"
+    common.add_argument("--decoded", action="store_true", help=decoded_help)
     formats = parser.add_subparsers(dest="format", required=True)
     coco = formats.add_parser("coco", parents=[common], help="COCO, or any data set in its layout")
     coco.add_argument("--detections", help="a detector's JSON file for the evaluation split")
@@ -209,9 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if args.format == "mpii":
         prepare_mpii(args.root, args.out, args.splits, args.force, args.decoded)
-        return
-    skeleton = skeletons.load(args.skeleton)
-    prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force, args.decoded)
+    else:
+        skeleton = skeletons.load(args.skeleton)
+        prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force, args.decoded)
 
 
 if __name__ == "__main__":

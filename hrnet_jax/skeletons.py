@@ -14,8 +14,7 @@ import numpy as np
 
 from hrnet_jax import validation
 
-MIN_SIGMA = 1e-4
-"""No annotator is that exact. OKS divides by the square of sigma, which underflows for much smaller ones."""
+MIN_SIGMA = 1e-4  # no annotator is that exact; OKS divides by the square, which underflows for much smaller ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,23 +40,19 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         """Raises ValueError if the fields contradict each other."""
-        count = len(self.joints)
+        count, where = len(self.joints), f"skeleton {self.name!r:.100}:"
         if not count or len(set(self.joints)) != count:
-            raise ValueError(
-                f"skeleton {self.name!r:.100}: `joints` ({validation.short_repr(self.joints)}) must be distinct,"
-                " and at least one"
-            )
+            found = validation.short_repr(self.joints)
+            raise ValueError(f"{where} `joints` ({found}) must be distinct, and at least one")
         if len(self.sigmas) != count or not all(sigma >= MIN_SIGMA for sigma in self.sigmas):
-            raise ValueError(
-                f"skeleton {self.name!r:.100}: `sigmas` (={validation.short_repr(self.sigmas)}) must be {count}"
-                f" numbers of at least {MIN_SIGMA:g}, one for each joint"
-            )
+            found, wanted = validation.short_repr(self.sigmas), f"{count} numbers of at least {MIN_SIGMA:g}"
+            raise ValueError(f"{where} `sigmas` (={found}) must be {wanted}, one for each joint")
         mirrored = [joint for pair in self.flip_pairs for joint in pair]
-        used = [*mirrored, *(joint for limb in self.limbs for joint in limb), *self.upper_body]
-        if any(not 0 <= joint < count for joint in used):
-            raise ValueError(f"skeleton {self.name!r:.100}: joint indices must be between 0 and {count - 1}")
+        connected = [joint for limb in self.limbs for joint in limb]
+        if any(not 0 <= joint < count for joint in (*mirrored, *connected, *self.upper_body)):
+            raise ValueError(f"{where} joint indices must be between 0 and {count - 1}")
         if len(set(mirrored)) != len(mirrored):
-            raise ValueError(f"skeleton {self.name!r:.100}: a joint is in two of the `flip_pairs`")
+            raise ValueError(f"{where} a joint is in two of the `flip_pairs`")
 
     @property
     def num_joints(self) -> int:
@@ -74,12 +69,7 @@ class Skeleton:
 
 
 def _from_names(
-    name: str,
-    joints: list[str],
-    flip_pairs: list[list[str]],
-    limbs: list[list[str]],
-    sigmas: list[float],
-    upper_body: list[str],
+    *, name: str, joints: list, flip_pairs: list, limbs: list, sigmas: list, upper_body: list
 ) -> Skeleton:
     """Makes a skeleton with joints given by name."""
     indices = {joint: index for index, joint in enumerate(joints)}
@@ -96,14 +86,8 @@ def _from_names(
             raise ValueError(f"skeleton {name!r:.100}: flip pairs and limbs (={value}) must be of two joints each")
         return tuple((index(a), index(b)) for a, b in named)
 
-    return Skeleton(
-        name=name,
-        joints=tuple(joints),
-        flip_pairs=pairs(flip_pairs),
-        limbs=pairs(limbs),
-        sigmas=tuple(sigmas),
-        upper_body=tuple(map(index, upper_body)),
-    )
+    mirrored, connected = pairs(flip_pairs), pairs(limbs)
+    return Skeleton(name, tuple(joints), mirrored, connected, tuple(sigmas), tuple(map(index, upper_body)))
 
 
 def _sides(part: str) -> list[str]:
@@ -115,7 +99,7 @@ def _both_sides(*parts: str) -> list[str]:
 
 
 def _limb(a: str, b: str) -> list[list[str]]:
-    return [list(pair) for pair in zip(_sides(a), _sides(b), strict=True)]
+    return [[f"{side}_{a}", f"{side}_{b}"] for side in ("left", "right")]
 
 
 _COCO_PARTS = ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
@@ -194,9 +178,8 @@ def _check_fields(content: Any, where: str) -> None:
     """Raises ValueError, beginning with `where`, unless the fields are complete and of the right types."""
     wanted = [field.name for field in dataclasses.fields(Skeleton)]
     if not isinstance(content, dict) or content.keys() != set(wanted):
-        raise ValueError(
-            f"{where}: a skeleton file needs the fields {', '.join(wanted)}, not {validation.short_repr(content)}"
-        )
+        found = validation.short_repr(content)
+        raise ValueError(f"{where}: a skeleton file needs the fields {', '.join(wanted)}, not {found}")
     for name in wanted:
         validation.require(content, name, str if name == "name" else list, where)
     for name in ("joints", "upper_body"):
@@ -209,13 +192,8 @@ def _check_fields(content: Any, where: str) -> None:
 
 def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
     """Writes a skeleton as the JSON file that `load` reads."""
-    name = skeleton.joints.__getitem__
-    content = {
-        "name": skeleton.name,
-        "joints": skeleton.joints,
-        "flip_pairs": [[name(a), name(b)] for a, b in skeleton.flip_pairs],
-        "limbs": [[name(a), name(b)] for a, b in skeleton.limbs],
-        "sigmas": skeleton.sigmas,
-        "upper_body": [name(joint) for joint in skeleton.upper_body],
-    }
-    pathlib.Path(path).write_text(json.dumps(content, indent=1))
+    joints, named = skeleton.joints, {}
+    for field in ("flip_pairs", "limbs"):
+        named[field] = [[joints[a], joints[b]] for a, b in getattr(skeleton, field)]
+    named["upper_body"] = [joints[joint] for joint in skeleton.upper_body]
+    pathlib.Path(path).write_text(json.dumps(vars(skeleton) | named, indent=1))

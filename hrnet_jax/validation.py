@@ -19,27 +19,13 @@ Record = TypeVar("Record")
 OnError = Callable[[str, Any, str], None]
 """Called by the readers of annotations for each error, with its kind, the entry's id or row, and a message."""
 
-# The types that `require` can check.
-KINDS: dict[type | tuple[type, ...], str] = {
-    int: "an integer",
-    (int, float): "a number",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-}
+KINDS = {int: "an integer", (int, float): "a number", str: "a string", list: "a list", dict: "an object"}
+"""The types that `require` can check."""
 
-INT64_LIMIT = 2**63
-"""Integers must fit in int64."""
-
-MAX_UNPACKED = 2**32
-"""Bytes of a file of arrays, unpacked. A million boxes for 133 joints take 3.2e9."""
-
-MAX_COMPRESSION = 1032
-"""The largest ratio of unpacked to packed bytes. Only damaged or malicious files exceed it: it is the limit of
-`deflate`."""
-
-MAX_NUMBER = 1e9
-"""Of coordinates, sizes and scores. No photo is that large, and the square still fits in float32."""
+INT64_LIMIT = 2**63  # integers must fit in int64
+MAX_UNPACKED = 2**32  # bytes of a file of arrays, unpacked: a million boxes for 133 joints take 3.2e9
+MAX_COMPRESSION = 1032  # unpacked to packed bytes: the limit of `deflate`, so other files are damaged or malicious
+MAX_NUMBER = 1e9  # of coordinates, sizes and scores: no photo is that large, and the square still fits in float32
 
 # Control characters, backslashes, drive letters and unpaired surrogates: no photo has them in its name.
 _BAD_NAME = re.compile(r"[\0-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:")
@@ -61,9 +47,7 @@ def raise_error(path: pathlib.Path) -> OnError:
 class ErrorCollector:
     """The handler that collects all errors of a file by kind.
 
-    Attributes:
-      entries: the ids or rows of the entries.
-      first: the first message.
+    `entries` are the ids or rows of the entries, `first` is the first message.
     """
 
     def __init__(self):
@@ -89,12 +73,9 @@ def one_line(error: Exception) -> str:
 def differences(
     there: Mapping[Any, Any], here: Mapping[Any, Any], wording: str = "`{}` is {!r} there and {!r} here"
 ) -> dict[Any, str]:
-    """Describes the entries in which two mappings differ, sorted by key; NaN equals NaN.
+    """Describes the entries in which two mappings differ, sorted by key. NaN equals NaN, a missing entry is None.
 
-    Args:
-      there: one mapping. An entry missing from it counts as None.
-      here: the other mapping.
-      wording: a format string for a key and its two values.
+    The wording is a format string for a key and its two values.
     """
     pairs = {key: (there.get(key), here.get(key)) for key in sorted(there.keys() | here.keys())}
     return {key: wording.format(key, a, b) for key, (a, b) in pairs.items() if a != b and (a == a or b == b)}
@@ -111,12 +92,7 @@ def missing(path: pathlib.Path) -> FileNotFoundError:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Reads a JSON file of finite numbers.
-
-    Raises:
-      FileNotFoundError, OSError: see `read_json_leniently`.
-      ValueError: see there, or a number is not finite.
-    """
+    """Reads a JSON file as `read_json_leniently` does. Raises ValueError also for numbers that are not finite."""
     content, not_finite = read_json_leniently(path)
     if first := next(not_finite, ""):
         raise ValueError(f"{path}: {first}, not a finite number: correct it, or leave the entry out")
@@ -147,50 +123,39 @@ def read_json_leniently(path: pathlib.Path) -> tuple[Any, Iterator[str]]:
     return content, _not_finite(content) if has_not_finite else iter(())
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        ((key, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the key {short_repr(key)} is used twice in {short_repr(fields)}")
-    return fields
-
-
 def _parse(text: bytes) -> tuple[Any, bool]:
     """Parses JSON. Also returns whether a number in it is not finite."""
-    has_not_finite = False
+    not_finite = []
 
     def number(digits: str) -> float:
-        nonlocal has_not_finite
         value = float(digits)
-        has_not_finite = has_not_finite or not math.isfinite(value)
+        if not math.isfinite(value):
+            not_finite.append(value)
         return value
 
-    content = json.loads(text, object_pairs_hook=_object, parse_float=number, parse_constant=number)
-    return content, has_not_finite
+    def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            ((key, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+            raise ValueError(f"the key {short_repr(key)} is used twice in {short_repr(found)}")
+        return found
+
+    return json.loads(text, object_pairs_hook=fields, parse_float=number, parse_constant=number), bool(not_finite)
 
 
 def _not_finite(document: Any) -> Iterator[str]:
-    """Yields the locations of infinity and NaN: ``it['annotations'][3]['area'] is nan``."""
-    pending: list[tuple[Any, tuple]] = [({"": document}, ())]
+    """Yields the locations of infinity and NaN, shortened: ``it['annotations'][3]['area'] is nan``."""
+    if isinstance(document, float):
+        yield f"it is {document}"
+    pending = [("it", document)] if isinstance(document, dict | list) else []
     while pending:
-        outer, path = pending.pop()
-        location, inner = "", []
-        for key, x in outer.items() if isinstance(outer, dict) else enumerate(outer):
-            if isinstance(x, dict | list):
-                inner.append((x, (path, key)))
-            elif isinstance(x, float) and not math.isfinite(x):
-                location = location or _location(path)  # once for all of them
-                yield f"{location}{f'[{key!r:.100}]' if path else ''} is {x}"
+        where, outer = pending.pop()
+        inner = []
+        for key, value in outer.items() if isinstance(outer, dict) else enumerate(outer):
+            if isinstance(value, dict | list):
+                inner.append((f"{where}[{key!r:.100}]"[:300], value))
+            elif isinstance(value, float) and not math.isfinite(value):
+                yield f"{where}[{key!r:.100}] is {value}"
         pending += reversed(inner)
-
-
-def _location(path: tuple) -> str:
-    """Returns a location in a document, shortened: ``it['annotations'][3]``."""
-    keys = []
-    while path:
-        path, key = path
-        keys.append(key)
-    return "it" + "".join(f"[{key!r:.100}]" for key in keys[-2::-1])[:300]
 
 
 def check_regular(path: pathlib.Path | epath.Path) -> None:
@@ -210,12 +175,7 @@ def check_packing(entry: zipfile.ZipInfo) -> None:
 
 
 def _check_unpacked(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Raises ValueError if a zip file claims more bytes than `MAX_UNPACKED`, or than its size can hold.
-
-    Args:
-      entries: of the zip file. The sizes they claim may be false.
-      size: bytes of the zip file.
-    """
+    """Raises ValueError if a zip file of `size` bytes claims more than `MAX_UNPACKED`, or than that can hold."""
     for entry in entries:
         check_packing(entry)
     unpacked = sum(entry.file_size for entry in entries)  # no more than this is ever unpacked
@@ -229,15 +189,9 @@ def read_arrays(
     kind: Callable[..., Record],
     columns: Mapping[str, tuple[type[np.generic], tuple[int, ...]]],
 ) -> Record:
-    """Reads arrays of equal length from a file of a prepared split.
+    """Reads arrays of equal length, of given dtypes and shapes of rows, from an ``.npz`` file of a prepared split.
 
-    Args:
-      path: an ``.npz`` file.
-      kind: makes the result from the arrays by name.
-      columns: dtype and shape of each array's rows.
-
-    Raises:
-      ValueError: the file is damaged, or holds other arrays.
+    The result is `kind` called with the arrays by name. Raises ValueError if the file is damaged or holds others.
     """
     try:
         check_regular(path)
@@ -261,16 +215,16 @@ def read_arrays(
 
 def numbers(value: Any, count: int, where: str) -> list[float]:
     """Returns a list of `count` finite numbers unchanged. Raises ValueError that begins with `where`."""
+
+    def is_number(item: Any) -> bool:
+        return type(item) in (int, float) and -MAX_NUMBER <= item <= MAX_NUMBER
+
     is_list = isinstance(value, list)
-    if not (is_list and len(value) == count and all(map(_is_number, value))):
+    if not (is_list and len(value) == count and all(map(is_number, value))):
         found = f"{len(value)}: {short_repr(value)}" if is_list else short_repr(value)
         wanted = "a finite number" if count == 1 else f"{count} finite numbers"
         raise ValueError(f"{where} must be {wanted} up to {MAX_NUMBER:g}, but is {found}")
     return value
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 def names(value: Any, where: str) -> list[str]:
@@ -283,8 +237,7 @@ def names(value: Any, where: str) -> list[str]:
 def require(entry: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
     """Returns a field of a JSON object, of one of the `KINDS`. Numbers are finite and fit in int64.
 
-    Raises:
-      ValueError: the field is missing or of another kind. The message begins with `where`.
+    Raises ValueError that begins with `where` if the field is missing or of another kind.
     """
     if not isinstance(entry, dict):
         raise ValueError(f"{where} must be an object, but is {short_repr(entry)}")
@@ -303,8 +256,7 @@ def require(entry: Any, name: str, kind: type | tuple[type, ...], where: str) ->
 def inner_path(entry: Any, name: str, where: str) -> str:
     """Returns a field that holds the path of a photo, relative to the folder of photos.
 
-    Raises:
-      ValueError: the field is missing or leads out of the folder. The message begins with `where`.
+    Raises ValueError that begins with `where` if the field is missing or leads out of the folder.
     """
     value = require(entry, name, str, where)
     path = pathlib.PurePosixPath(value)

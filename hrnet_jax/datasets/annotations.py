@@ -13,30 +13,15 @@ from hrnet_jax.skeletons import Skeleton
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """The files and photos of a split.
+    """The files and photos of a split."""
 
-    Attributes:
-      dataset: the format of the files, one of `READERS`.
-      split: its name.
-      annotations: the file of people, or of photos only.
-      photos: folder or zip file.
-      with_people: False if the annotations are of photos only (COCO's test servers).
-      detections: a detector's file (COCO).
-      truth: the MATLAB file for PCKh (MPII).
-    """
-
-    dataset: str
+    dataset: str  # one of `READERS`
     split: str
-    annotations: pathlib.Path
+    annotations: pathlib.Path  # of people, or of photos only
     photos: PhotoStore
-    with_people: bool = True
-    detections: pathlib.Path | None = None
-    truth: pathlib.Path | None = None
-
-    @property
-    def is_train(self) -> bool:
-        """Whether the split is for training. Photos without people are of no use then."""
-        return self.split.startswith("train")
+    with_people: bool = True  # False if the annotations are of photos only (COCO's test servers)
+    detections: pathlib.Path | None = None  # a detector's file (COCO)
+    truth: pathlib.Path | None = None  # the MATLAB file for PCKh (MPII)
 
     @property
     def files(self) -> dict[str, pathlib.Path]:
@@ -45,23 +30,15 @@ class Sources:
         return {name: path for name, path in named.items() if path}
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """People without `photo_index` (-1), and the number of dropped entries by reason."""
-
-    people: records.People
-    dropped: dict[str, int]
+Selection = tuple[records.People, dict[str, int]]
+"""People without `photo_index` (-1), and the number of dropped entries by reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitContent:
-    """The content of a split's source files.
+    """The content of a split's source files: photos by id, selected people, and a detector's boxes or None.
 
-    Attributes:
-      photos: by photo id.
-      ground_truth: the selected people.
-      detections: a detector's boxes, or None.
-      write_truth: writes the ground truth of the metrics into a directory, for the given photo ids.
+    `write_truth` writes the ground truth of the metrics into a directory, for the given photo ids.
     """
 
     photos: dict[int, Photo]
@@ -73,18 +50,15 @@ class SplitContent:
 def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
     """Reads and validates the files of a split, except the photos.
 
-    Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: an entry of a file is invalid.
+    Raises FileNotFoundError if a file is missing, and ValueError for an invalid entry.
     """
     return READERS[sources.dataset](sources, skeleton)
 
 
 def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     annotations = coco.load(sources.annotations, skeleton, with_people=sources.with_people)
-    people, boxes = Selection(*coco.select_people(annotations, skeleton)), None
-    if sources.detections:
-        boxes = Selection(*detections.load(sources.detections, annotations, skeleton))
+    people = coco.select_people(annotations, skeleton)
+    boxes = detections.load(sources.detections, annotations, skeleton) if sources.detections else None
 
     def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
         content = coco.ground_truth(annotations, photo_ids)
@@ -95,20 +69,17 @@ def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
 
 def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:
     rows = mpii.load(sources.annotations, skeleton)
-    count = len(rows.people)
     truth = mpii.read_truth(sources.truth, skeleton) if sources.truth else None
-    if truth and len(truth) != count:
-        raise ValueError(
-            f"{sources.truth} is of {len(truth)} people, but {sources.annotations} of {count}: they must be of the"
-            " same split, in the same order"
-        )
+    if truth and len(truth) != len(rows.people):
+        counts = f"{len(truth)} people, but {sources.annotations} of {len(rows.people)}"
+        raise ValueError(f"{sources.truth} is of {counts}: they must be of the same split, in the same order")
 
     def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
         del photo_ids  # rows keep their numbers, so the truth is written whole
         if truth:
             mpii.save_truth(truth, directory / records.TRUTH["mpii"])
 
-    return SplitContent(rows.photos, Selection(*mpii.select_people(rows)), None, write_truth)
+    return SplitContent(rows.photos, mpii.select_people(rows), None, write_truth)
 
 
 READERS = {"coco": _read_coco, "mpii": _read_mpii}

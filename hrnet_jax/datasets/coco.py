@@ -28,34 +28,20 @@ CATEGORY_KEPT = ("id", "name", "keypoints")
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """A validated COCO annotation file.
-
-    Attributes:
-      path: the file.
-      category: the entry of the category ``person``; empty if `read` found none.
-      photos: by photo id, in the file's order.
-      people: the category's annotations by photo id, in the file's order.
-      others: annotations of other categories.
-    """
+    """A validated COCO annotation file. Photos and annotations are in the file's order."""
 
     path: pathlib.Path
-    category: dict
-    photos: dict[int, Photo]
-    people: dict[int, list[dict]]
-    others: list[dict]
+    category: dict  # the entry of the category ``person``; empty if `read` found none
+    photos: dict[int, Photo]  # by photo id
+    people: dict[int, list[dict]]  # the category's annotations by photo id
+    others: list[dict]  # annotations of other categories
 
 
 def load(path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True) -> Annotations:
-    """Reads and validates a COCO annotation file.
+    """Reads and validates a COCO annotation file such as ``person_keypoints_val2017.json``.
 
-    Args:
-      path: such as ``person_keypoints_val2017.json``.
-      skeleton: of the people.
-      with_people: False for the files of a test server, with photos and categories only.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is not JSON, or an entry is invalid.
+    The files of a test server hold photos and categories only: `with_people` is False. Raises FileNotFoundError if
+    there is no such file, and ValueError if it is not JSON, or an entry is invalid.
     """
     content = validation.read_json(path)
     return read(path, content, skeleton, validation.raise_error(path), with_people=with_people)
@@ -67,10 +53,7 @@ def read(
     """Validates the content of an annotation file. Skips invalid entries if `on_error` returns.
 
     The kinds of errors are photos_malformed, photo_ids_twice, photos_none, categories, category_malformed,
-    keypoint_names, people_malformed, ids_twice and photos_unknown.
-
-    Raises:
-      ValueError: a list of entries is missing.
+    keypoint_names, people_malformed, ids_twice and photos_unknown. Raises ValueError if a list is missing.
     """
     for name in ["images"] + ["annotations"] * with_people:
         validation.require(content, name, list, str(path))
@@ -85,9 +68,8 @@ def read(
 def _person_category(content: dict, on_error: OnError) -> dict:
     try:
         categories = validation.require(content, "categories", list, "the file")
-        names = [
-            validation.require(entry, "name", str, f"categories[{row}]") for row, entry in enumerate(categories)
-        ]
+        rows = enumerate(categories)
+        names = [validation.require(entry, "name", str, f"categories[{row}]") for row, entry in rows]
         if names.count(PERSON) != 1:
             listed = ", ".join(names)[:200] or "none"
             raise ValueError(f"`categories` ({listed}) must have one named {PERSON!r}")
@@ -110,14 +92,11 @@ def _check_keypoint_names(category: dict, skeleton: Skeleton, on_error: OnError)
         return
     is_reordered = set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints
     if is_reordered or len(names) != skeleton.num_joints:
-        wanted = (
-            f"{skeleton.num_joints} joints{' in another order' * is_reordered} ({', '.join(skeleton.joints):.500})"
-        )
-        message = (
-            f"{_CATEGORY} has {len(names)} keypoints ({', '.join(names):.500}), but the skeleton"
-            f" {skeleton.name!r} has {wanted}: give the skeleton of this data set with --skeleton FILE"
-        )
-        on_error("keypoint_names", PERSON, message)
+        found = f"{_CATEGORY} has {len(names)} keypoints ({', '.join(names):.500})"
+        joints = f"joints{' in another order' * is_reordered} ({', '.join(skeleton.joints):.500})"
+        wanted = f"the skeleton {skeleton.name!r} has {skeleton.num_joints} {joints}"
+        advice = "give the skeleton of this data set with --skeleton FILE"
+        on_error("keypoint_names", PERSON, f"{found}, but {wanted}: {advice}")
 
 
 def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
@@ -143,10 +122,9 @@ def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
 def _photo(entry: Any, where: str) -> Photo:
     photo_id, width, height = (validation.require(entry, name, int, where) for name in ("id", "width", "height"))
     file_name = validation.inner_path(entry, "file_name", where)
-    if not 0 < width <= image_headers.MAX_SIDE or not 0 < height <= image_headers.MAX_SIDE:
-        raise ValueError(
-            f"{where}: `width` and `height` (={width}, {height}) must be positive, up to {image_headers.MAX_SIDE}"
-        )
+    limit = image_headers.MAX_SIDE
+    if not 0 < width <= limit or not 0 < height <= limit:
+        raise ValueError(f"{where}: `width` and `height` (={width}, {height}) must be positive, up to {limit}")
     return Photo(photo_id, file_name, width, height)
 
 
@@ -193,8 +171,7 @@ def _check_person(entry: dict, skeleton: Skeleton, where: str) -> None:
 def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records.People, dict[str, int]]:
     """Chooses the people for training and evaluation, and clips their boxes, as the original does.
 
-    Returns:
-      The people, without `photo_index` (-1), and the number of dropped annotations by reason.
+    Returns the people, without `photo_index` (-1), and the number of dropped annotations by reason.
     """
     dropped: collections.Counter[str] = collections.Counter()
     kept, boxes = [], []
@@ -249,11 +226,8 @@ def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:
         "images": [dataclasses.asdict(annotations.photos[photo_id]) for photo_id in photo_ids],
         "categories": [{name: category[name] for name in CATEGORY_KEPT if name in category}],
         "annotations": [
-            {
-                "iscrowd": 0,
-                "num_keypoints": sum(visible > 0 for visible in person["keypoints"][2::3]),
-                **{name: value for name, value in person.items() if name in KEPT},
-            }
+            {"iscrowd": 0, "num_keypoints": sum(visible > 0 for visible in person["keypoints"][2::3])}
+            | {name: value for name, value in person.items() if name in KEPT}
             for person in people
         ],
     }

@@ -22,11 +22,7 @@ PIXELS, TABLE = "decoded.rgb", "decoded.npy"
 
 
 class Decoded:
-    """The decoded photos of a prepared split, by row. Picklable.
-
-    Attributes:
-      photo_id: [P] int64.
-    """
+    """The decoded photos of a prepared split, by row. `photo_id` is [P] int64. Picklable."""
 
     def __init__(self, path: pathlib.Path, table: np.ndarray):
         self.photo_id = table[:, 0]
@@ -58,13 +54,8 @@ def _ends(table: np.ndarray) -> np.ndarray:
 def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray) -> Decoded | None:
     """Opens the decoded photos of a prepared split, or returns None if there are none.
 
-    Args:
-      directory: of the split.
-      photo_index: [N] rows of the people's photos.
-      photo_id: [N] ids of the people's photos.
-
-    Raises:
-      ValueError: the files are damaged, or of other photos.
+    Raises ValueError if the files are damaged, or their photos are not those of the people: `photo_index` [N] are
+    the rows and `photo_id` [N] the ids of the people's photos.
     """
     path = directory / TABLE
     if not path.is_file():
@@ -87,21 +78,19 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
 
 
 def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
-    """Decodes all photos of a prepared split with a progress bar, and returns their size in bytes.
+    """Decodes all photos of a prepared split with a titled progress bar, and returns their size in bytes.
 
-    Args:
-      directory: of the split.
-      photos: its records, see `photos.read`.
-      title: of the progress bar.
-
-    Raises:
-      ValueError: a photo cannot be decoded, or the disk is too small. No file is left then.
+    The photos are the split's records, see `photos.read`. Raises ValueError, and leaves no file, if a photo cannot
+    be decoded or the disk is too small.
     """
-    table = np.array(
-        [[record[name] for name in ("photo_id", "height", "width")] for record in _each(photos)], np.int64
-    )
-    total = int(_ends(table)[-1])
-    _require_room(directory, total)
+    names = ("photo_id", "height", "width")
+    table = np.array([[record[name] for name in names] for record in _each(photos)], np.int64)
+    total, free = int(_ends(table)[-1]), shutil.disk_usage(directory).free
+    if total > free:
+        raise ValueError(
+            f"the decoded photos of {directory} need {total / 1e9:.1f} GB and {free / 1e9:.1f} GB are free:"
+            " make room, or leave --decoded out"
+        )
     partial = directory / f".{PIXELS}"
     try:
         with partial.open("wb") as file:
@@ -122,12 +111,3 @@ def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
 
 def _each(photos: Sequence[dict]) -> Iterator[dict]:
     return (photos[row] for row in range(len(photos)))
-
-
-def _require_room(directory: pathlib.Path, needed: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if needed > free:
-        raise ValueError(
-            f"the decoded photos of {directory} need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free:"
-            " make room, or leave --decoded out"
-        )

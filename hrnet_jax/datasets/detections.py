@@ -1,4 +1,7 @@
-"""Detected boxes in COCO's result format: a list of ``{"image_id", "category_id", "bbox", "score"}``."""
+"""Detected boxes in COCO's result format.
+
+A file is a JSON list of ``{"image_id", "category_id", "bbox" [x, y, width, height], "score"}``.
+"""
 
 import dataclasses
 import pathlib
@@ -15,17 +18,11 @@ from hrnet_jax.validation import OnError
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """The N valid entries of a detector's file, in its order.
+    """The N valid entries of a detector's file, in its order."""
 
-    Attributes:
-      people: their boxes as a table of people, without `photo_index` (-1).
-      category_id: [N] int64.
-      row: [N] int64, counted from 0.
-    """
-
-    people: records.People
-    category_id: np.ndarray
-    row: np.ndarray
+    people: records.People  # their boxes, without `photo_index` (-1)
+    category_id: np.ndarray  # [N] int64
+    row: np.ndarray  # [N] int64, counted from 0
 
     def on_unknown_photos(self, photo_ids: Collection[int]) -> np.ndarray:
         """[N] bool: the photo is not among these."""
@@ -38,22 +35,22 @@ def load(
     """Reads and validates a detector's file.
 
     Boxes keep their order and are not clipped, as in the original. Boxes of other categories, and boxes without a
-    size, are dropped.
-
-    Args:
-      path: a JSON list of ``{"image_id", "category_id", "bbox" [x, y, width, height], "score"}``.
-      annotations: of the photos.
-      skeleton: sets the number of joints of the table.
-
-    Returns:
-      The boxes as people, without `photo_index` (-1), and the number of dropped boxes by reason.
+    size, are dropped. Returns the boxes as people with the skeleton's joints, without `photo_index` (-1), and the
+    number of dropped boxes by reason.
 
     Raises:
       FileNotFoundError: there is no such file.
       ValueError: it is not a JSON list, an entry is invalid, a photo is unknown, or no box is of a person.
     """
     found = read(path, validation.read_json(path), skeleton, validation.raise_error(path))
-    _check_photos(found, annotations, path)
+    unknown = found.people.photo_id[found.on_unknown_photos(annotations.photos)]
+    if len(unknown):
+        ids = np.unique(unknown).tolist()
+        raise ValueError(
+            f"{path}: `image_id` of {len(unknown)} of {len(found.row)} boxes is not in {annotations.path}"
+            f" ({len(ids)} photos: {', '.join(map(str, ids[:5]))}{', ...' * (len(ids) > 5)}):"
+            " is it the detector file of another split?"
+        )
     size = found.people.box[:, 2:]
     is_other = found.category_id != annotations.category["id"]
     is_empty = ~is_other & ((size.min(axis=1) < 0) | (size.max(axis=1) == 0))
@@ -61,20 +58,15 @@ def load(
     dropped = {reason: count for reason, count in counts.items() if count}
     people = found.people.select(~is_other & ~is_empty)
     if not len(people):
-        raise ValueError(
-            f"{path}: none of its {len(is_other)} boxes is a person (`category_id` {annotations.category['id']})"
-            f" with a size; dropped: {dropped}"
-        )
+        person = f"a person (`category_id` {annotations.category['id']}) with a size"
+        raise ValueError(f"{path}: none of its {len(is_other)} boxes is {person}; dropped: {dropped}")
     return people, dropped
 
 
 def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError) -> Detections:
     """Validates the content of a detector's file. Skips invalid entries if `on_error` returns.
 
-    The only kind of errors is detections_malformed.
-
-    Raises:
-      ValueError: it is not a list, or empty.
+    The only kind of errors is detections_malformed. Raises ValueError if the content is not a list, or empty.
     """
     if not isinstance(content, list) or not content:
         kind, value = type(content).__name__, validation.short_repr(content)
@@ -104,14 +96,3 @@ def _box(entry: Any, where: str) -> tuple[int, int, list[float], float]:
     photo_id, category_id = (validation.require(entry, name, int, where) for name in ("image_id", "category_id"))
     box = validation.numbers(validation.require(entry, "bbox", list, where), 4, f"{where}: `bbox`")
     return photo_id, category_id, box, validation.require(entry, "score", (int, float), where)
-
-
-def _check_photos(found: Detections, annotations: coco.Annotations, path: pathlib.Path) -> None:
-    unknown = found.people.photo_id[found.on_unknown_photos(annotations.photos)]
-    if len(unknown):
-        ids = np.unique(unknown).tolist()
-        raise ValueError(
-            f"{path}: `image_id` of {len(unknown)} of {len(found.row)} boxes is not in {annotations.path}"
-            f" ({len(ids)} photos: {', '.join(map(str, ids[:5]))}{', ...' * (len(ids) > 5)}):"
-            " is it the detector file of another split?"
-        )

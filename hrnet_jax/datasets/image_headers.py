@@ -12,14 +12,9 @@ MAX_PIXELS = 100_000_000
 
 Decoding a progressive JPEG takes up to 600 MB more: two bytes for each colour of each pixel."""
 
-MAX_BYTES = MAX_PIXELS
-"""Bytes of a photo's file. Even the best JPEG takes less than a byte per pixel."""
-
-MAX_SIDE = 32_766
-"""Pixels of a photo's side, the limit of OpenCV's warpAffine."""
-
-MAX_SCANS = 100
-"""Scans of a progressive JPEG. Encoders write about 10."""
+MAX_BYTES = MAX_PIXELS  # of a photo's file: even the best JPEG takes less than a byte per pixel
+MAX_SIDE = 32_766  # pixels of a photo's side, the limit of OpenCV's warpAffine
+MAX_SCANS = 100  # of a progressive JPEG: encoders write about 10
 
 _PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)  # the header comes first: width, height
 _JPEG = b"\xff\xd8"
@@ -31,13 +26,9 @@ _SCAN = 0xDA
 
 
 def size(encoded: bytes) -> tuple[int, int]:
-    """Returns width and height of a photo from its header.
+    """Returns width and height of a JPEG or PNG file from its header.
 
-    Args:
-      encoded: a JPEG or PNG file.
-
-    Raises:
-      ValueError: it is of another format, or exceeds a limit.
+    Raises ValueError if it is of another format, or exceeds a limit.
     """
     width, height, scans = _claims(encoded)
     if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:

@@ -21,11 +21,7 @@ MEMORY = 2**32  # limit in bytes: damaged files claim any size
 
 
 def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads some of a file's arrays.
-
-    Raises:
-      ValueError: it is not a MATLAB file, or lacks an array.
-    """
+    """Reads some of a file's arrays. Raises ValueError if it is not a MATLAB file, or lacks an array."""
     command = [sys.executable, "-P", __file__, str(MEMORY), str(path), *names]
     alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread would use some of the memory
     try:
@@ -33,17 +29,13 @@ def read(path: pathlib.Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     except subprocess.TimeoutExpired:
         raise ValueError(f"{path} cannot be read in {TIMEOUT} seconds: download it again") from None
     if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it crashed the reader"]
-        raise ValueError(
-            f"{path} cannot be read as a MATLAB file up to version 7.2: {reason[0][:300]}; download it again"
-        )
+        (reason,) = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it crashed the reader"]
+        problem = f"cannot be read as a MATLAB file up to version 7.2: {reason[:300]}"
+        raise ValueError(f"{path} {problem}; download it again")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
-        present = list(arrays)
-        for name in names:
-            if name not in present:
-                raise ValueError(
-                    f"{path} has no `{name}`; of {', '.join(names)} it holds {', '.join(present) or 'nothing'}"
-                )
+        missing, present = [name for name in names if name not in arrays], ", ".join(arrays) or "nothing"
+        if missing:
+            raise ValueError(f"{path} has no `{missing[0]}`; of {', '.join(names)} it holds {present}")
         return {name: arrays[name] for name in names}
 
 

@@ -31,30 +31,20 @@ JOINT_NAMES = {**_SIDED, "pelv": "pelvis", "thor": "thorax", "neck": "upper_neck
 class Rows:
     """The R valid rows of a file of people, in its order.
 
-    Attributes:
-      photos: by photo id, counted from 1 in order of first appearance.
-      people: `annotation_id` is the row, counted from 1; `photo_index` is -1, `flags` are `joints_vis`, and the
-        area is the box's.
-      scale: [R] float64, as in the file.
-      has_center: [R] bool.
+    In the table of people, `annotation_id` is the row, counted from 1, `photo_index` is -1, `flags` are
+    `joints_vis`, and the area is the box's.
     """
 
-    photos: dict[int, Photo]
+    photos: dict[int, Photo]  # by photo id, counted from 1 in order of first appearance
     people: records.AnnotatedPeople
-    scale: np.ndarray
-    has_center: np.ndarray
+    scale: np.ndarray  # [R] float64, as in the file
+    has_center: np.ndarray  # [R] bool
 
 
 def load(path: pathlib.Path, skeleton: Skeleton) -> Rows:
-    """Reads and validates a file of people.
+    """Reads and validates a file of people such as ``annot/valid.json``.
 
-    Args:
-      path: such as ``annot/valid.json``.
-      skeleton: of the people.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is not JSON, or a row is invalid.
+    Raises FileNotFoundError if there is no such file, and ValueError if it is not JSON, or a row is invalid.
     """
     return read(path, validation.read_json(path), skeleton, validation.raise_error(path))
 
@@ -62,10 +52,7 @@ def load(path: pathlib.Path, skeleton: Skeleton) -> Rows:
 def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError) -> Rows:
     """Validates the content of a file of people. Skips invalid rows if `on_error` returns.
 
-    The only kind of errors is people_malformed.
-
-    Raises:
-      ValueError: it is not a list, or empty.
+    The only kind of errors is people_malformed. Raises ValueError if the content is not a list, or empty.
     """
     if not isinstance(content, list) or not content:
         raise ValueError(f"{path} must hold a list of people, but holds {validation.short_repr(content)}")
@@ -125,8 +112,7 @@ def _table(
 def select_people(rows: Rows) -> tuple[records.People, dict[str, int]]:
     """Chooses the people for training and evaluation, as the original does.
 
-    Returns:
-      The people, without `photo_index` (-1), and the number of dropped rows by reason.
+    Returns the people, without `photo_index` (-1), and the number of dropped rows by reason.
     """
     no_scale = rows.has_center & (rows.scale <= 0)
     counts = {"without centre": int((~rows.has_center).sum()), "without scale": int(no_scale.sum())}
@@ -146,17 +132,11 @@ def _boxes(center: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """The ground truth of PCKh, for the R rows of a file of people.
+    """The ground truth of PCKh, for the R rows of a file of people."""
 
-    Attributes:
-      joints: [R, K, 2] photo pixels, counted from 1 as in the file.
-      missing: [R, K] 1 for joints that are not scored, else 0.
-      head_boxes: [R, 2, 2] two opposite corners of the head, (x, y).
-    """
-
-    joints: np.ndarray
-    missing: np.ndarray
-    head_boxes: np.ndarray
+    joints: np.ndarray  # [R, K, 2] photo pixels, counted from 1 as in the file
+    missing: np.ndarray  # [R, K] 1 for joints that are not scored, else 0
+    head_boxes: np.ndarray  # [R, 2, 2] two opposite corners of the head, (x, y)
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -165,11 +145,8 @@ class Truth:
 def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
     """Reads the ground truth from a MATLAB file, and puts its joints in the skeleton's order.
 
-    A joint with a name not in `JOINT_NAMES` is taken for the skeleton's joint of the same row.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is not a MATLAB file, or its arrays are not MPII's.
+    A joint with a name not in `JOINT_NAMES` is taken for the skeleton's joint of the same row. Raises
+    FileNotFoundError if there is no such file, and ValueError if it is not a MATLAB file, or not MPII's.
     """
     if not path.is_file():
         raise validation.missing(path)
@@ -178,10 +155,8 @@ def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
     content = matlab.read(path, ["dataset_joints", *shapes])
     names = [str(name).strip() for name in np.ravel(content["dataset_joints"])]
     found = [JOINT_NAMES.get(name, joint) for name, joint in zip(names, skeleton.joints, strict=False)]
-    if len(names) != skeleton.num_joints or set(found) != set(skeleton.joints):
-        raise ValueError(
-            f"{path}: `dataset_joints` ({', '.join(names)[:200]}) must be MPII's {skeleton.num_joints} joints"
-        )
+    if len(names) != count or set(found) != set(skeleton.joints):
+        raise ValueError(f"{path}: `dataset_joints` ({', '.join(names)[:200]}) must be MPII's {count} joints")
     rows = [found.index(name) for name in skeleton.joints]
     arrays = {name: _shaped(content[name], shape, f"{path}: `{name}`") for name, shape in shapes.items()}
     lengths = {name: array.shape[-1] for name, array in arrays.items()}
@@ -213,11 +188,7 @@ def save_truth(truth: Truth, path: pathlib.Path) -> None:
 
 
 def load_truth(path: pathlib.Path) -> Truth:
-    """Reads the ground truth of a prepared split.
-
-    Raises:
-      ValueError: the file is damaged.
-    """
+    """Reads the ground truth of a prepared split. Raises ValueError if the file is damaged."""
     joints = skeletons.MPII.num_joints
     shapes = {"joints": (joints, 2), "missing": (joints,), "head_boxes": (2, 2)}
     return validation.read_arrays(path, Truth, {name: (np.float64, shape) for name, shape in shapes.items()})

@@ -74,9 +74,8 @@ class Zip:
         try:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # zipfile raises many kinds
-            raise ValueError(
-                f"{path} is not a complete zip file ({validation.one_line(error)}): download it again"
-            ) from error
+            problem = f"is not a complete zip file ({validation.one_line(error)})"
+            raise ValueError(f"{path} {problem}: download it again") from error
         self._entries = {self._short(entry.filename): entry for entry in self._zip.infolist()}
 
     def _short(self, file_name: str) -> str:
@@ -103,9 +102,7 @@ class Zip:
 def locate(root: pathlib.Path, name: str) -> PhotoStore:
     """Finds the store called `name`: root/images/NAME/, root/NAME/, root/images/NAME.zip or root/NAME.zip.
 
-    Raises:
-      FileNotFoundError: none of these exists.
-      ValueError: the name is not plain, or the zip file is damaged.
+    Raises FileNotFoundError if there is none, and ValueError if the name is not plain, or the zip file is damaged.
     """
     check_plain(name)
     parents = (root / "images", root)
@@ -126,26 +123,16 @@ def check_plain(name: str) -> None:
 
 
 def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
-    """Decodes a JPEG or PNG file.
+    """Decodes a JPEG or PNG file to [height, width, 3] uint8, RGB.
 
-    Args:
-      encoded: content of the file.
-      photo_id: for error messages.
-
-    Returns:
-      [height, width, 3] uint8, RGB. The EXIF orientation is ignored as in the original: annotations refer to the
-      pixels as stored.
-
-    Raises:
-      ValueError: it is of another format, too large (see `image_headers`), or incomplete.
+    The EXIF orientation is ignored as in the original: annotations refer to the pixels as stored. Raises
+    ValueError with the photo's id if it is of another format, too large (see `image_headers`), or incomplete.
     """
     try:
         return _decode(encoded)
     except ValueError as error:
-        raise ValueError(
-            f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error}): replace or remove it; prepare"
-            " the data again with --force"
-        ) from error
+        problem = f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error})"
+        raise ValueError(f"{problem}: replace or remove it; prepare the data again with --force") from error
 
 
 def _decode(encoded: bytes) -> np.ndarray:
@@ -163,11 +150,8 @@ def _decode(encoded: bytes) -> np.ndarray:
 def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
     """Reads a photo, decodes it, and compares its size with the annotations'.
 
-    Returns:
-      The encoded photo, its width and height, and the problem with it or "".
-
-    Raises:
-      ValueError: it is a link out of the folder.
+    Returns the encoded photo, its width and height, and the problem with it or "". Raises ValueError if it is a
+    link out of the folder.
     """
     if (length := store.size(photo.file_name)) > image_headers.MAX_BYTES:
         return b"", (0, 0), f"{length:,} bytes, but up to {image_headers.MAX_BYTES:,} are accepted"

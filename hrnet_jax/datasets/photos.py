@@ -63,19 +63,10 @@ class Photos(tfds.core.ShardBasedBuilder):
 
 
 def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, title: str) -> dict[int, str]:
-    """Writes the valid photos into `directory`, with a progress bar.
+    """Writes the valid photos, in their order, to ``photos/1.0.0`` in `directory`, with a titled progress bar.
 
-    Args:
-      directory: must exist. The records are written to ``photos/1.0.0`` in it.
-      photos: in the order to write.
-      store: of the photos.
-      title: of the progress bar.
-
-    Returns:
-      The problem of each photo that is left out, by photo id.
-
-    Raises:
-      ValueError: no photo is valid, or one is a link out of the folder.
+    Returns the problem of each photo that is left out, by photo id. Raises ValueError if no photo is valid, or one
+    is a link out of the folder.
     """
     problems: dict[int, str] = {}
     with tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=None) as bar:
@@ -154,11 +145,8 @@ def read(directory: pathlib.Path) -> Records:
     """Opens the records of a prepared split.
 
     Only the numbers of records are read from TFDS's metadata. The rest names modules, which TFDS would import, and
-    files anywhere on the disk.
-
-    Raises:
-      FileNotFoundError: a file of records is missing.
-      ValueError: the metadata is damaged.
+    files anywhere on the disk. Raises FileNotFoundError if a file of records is missing, and ValueError if the
+    metadata is damaged.
     """
     path = directory / "photos" / "1.0.0" / "dataset_info.json"
     try:

@@ -1,6 +1,4 @@
-"""Prepared splits: photos as records, the people on them as arrays.
-
-``OUT/<split>/`` holds
+"""Prepared splits: photos as records, the people on them as arrays. ``OUT/<split>/`` holds
 
 - ``photos/``, see `photos`;
 - ``people.npz``: ground truth, in the original's order;
@@ -131,8 +129,7 @@ class PersonSource:
     def __getitem__(self, index: int) -> dict:
         """Returns photo [height, width, 3] uint8, joints [K, 2], visible [K], box [4] and the row's `index`.
 
-        Raises:
-          ValueError: the photo cannot be decoded.
+        Raises ValueError if the photo cannot be decoded.
         """
         people = self.people
         return {
@@ -147,23 +144,17 @@ class PersonSource:
 def read_photo(
     photos: Sequence[dict], pixels: decoded_photos.Decoded | None, people: People, index: int
 ) -> np.ndarray:
-    """Returns a person's photo, from the decoded photos if they exist, else from the records.
+    """Returns a person's photo [height, width, 3] uint8, RGB, from the decoded photos if there are any.
 
-    Returns:
-      [height, width, 3] uint8, RGB.
-
-    Raises:
-      ValueError: the photo cannot be read or decoded, or has another id than the person's.
+    Raises ValueError if the photo cannot be read or decoded, or has another id than the person's.
     """
     row, photo_id = int(people.photo_index[index]), int(people.photo_id[index])
     if pixels is not None:
         return pixels[row]
     record = photos[row]
     if record["photo_id"] != photo_id:
-        raise ValueError(
-            f"record {row} is of photo {record['photo_id']}, not {photo_id}: the records do not belong to the"
-            f" people, {AGAIN}"
-        )
+        problem = f"record {row} is of photo {record['photo_id']}, not {photo_id}"
+        raise ValueError(f"{problem}: the records do not belong to the people, {AGAIN}")
     return photo_stores.decode(record["image"], photo_id=photo_id)
 
 
@@ -177,9 +168,8 @@ def on_photos(people: People, photo_ids: Sequence[int]) -> People:
 def read_summary(directory: str | os.PathLike) -> dict:
     """Reads the summary of a prepared split.
 
-    Raises:
-      FileNotFoundError: there is no such directory.
-      ValueError: it is not a prepared split, or of another version of this package.
+    Raises FileNotFoundError if there is no such directory, and ValueError if it is not a prepared split, or of
+    another version of this package.
     """
     directory = pathlib.Path(directory)
     command = PREPARE.format(dataset="coco", out=directory.parent, split=directory.name)
@@ -228,15 +218,10 @@ def dataset(summary: dict) -> str:
 
 
 def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Split:
-    """Opens a split that `hrnet_jax.prepare` wrote.
+    """Opens a split that `hrnet_jax.prepare` wrote, such as ``data/coco/val2017``, also its decoded photos.
 
-    Args:
-      directory: such as ``data/coco/val2017``.
-      with_pixels: whether to open the decoded photos.
-
-    Raises:
-      FileNotFoundError: there is no such directory.
-      ValueError: it is not a prepared split, or incomplete, damaged or of another version.
+    Raises FileNotFoundError if there is no such directory, and ValueError if it is not a prepared split, or
+    incomplete, damaged or of another version.
     """
     directory = pathlib.Path(directory)
     summary = read_summary(directory)
@@ -252,7 +237,10 @@ def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Spl
         )  # fmt: skip
     photos, skeleton = photo_records.read(directory), skeletons.load(directory / "skeleton.json")
     tables = [_read_people(directory / name, len(photos), skeleton) for name in people_files]
-    _check_counts(directory, summary, [len(photos), *map(len, tables)])
+    counts = zip(("photos", "people", "detections"), map(len, (photos, *tables)), strict=False)
+    wrong = [f"{count} {name}, not {summary[name]}" for name, count in counts if count != summary[name]]
+    if wrong:
+        raise ValueError(f"{directory} holds {', '.join(wrong)}: {AGAIN}")
     photo_index, photo_id = (np.concatenate([getattr(t, n) for t in tables]) for n in ("photo_index", "photo_id"))
     return Split(
         name=directory.name,
@@ -266,20 +254,8 @@ def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Spl
     )
 
 
-def _check_counts(directory: pathlib.Path, summary: dict, counts: list[int]) -> None:
-    """Raises ValueError unless the counts of photos, people and detections are those of the summary."""
-    found = dict(zip(("photos", "people", "detections"), counts, strict=False))
-    wrong = [f"{count} {name}, not {summary[name]}" for name, count in found.items() if count != summary[name]]
-    if wrong:
-        raise ValueError(f"{directory} holds {', '.join(wrong)}: {AGAIN}")
-
-
 def read_table(path: pathlib.Path, skeleton: Skeleton) -> People:
-    """Reads a table of people without checking its values.
-
-    Raises:
-      ValueError: the file is damaged, or holds other columns.
-    """
+    """Reads a table of people, not checking values. Raises ValueError if it is damaged, or holds other columns."""
     joints = skeleton.num_joints
     columns = {
         **dict.fromkeys(("photo_index", "photo_id", "annotation_id"), (np.int64, ())),

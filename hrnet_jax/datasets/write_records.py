@@ -1,7 +1,4 @@
-"""Writing of prepared splits, see `records`. Complete parts are reused.
-
-A split is written into a hidden directory and renamed when complete, so an interrupted run leaves no broken split.
-"""
+"""Writing of prepared splits, see `records`. Complete parts are reused."""
 
 import contextlib
 import hashlib
@@ -24,42 +21,27 @@ NO_PHOTO = "photo unreadable"
 
 
 def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> tuple[dict, bool]:
-    """Writes a split to `directory`, unless one from the same files is there already.
+    """Writes a split to `directory`, unless one from the same files is there already. `force` writes it anyway.
 
-    Args:
-      sources: the files and photos.
-      directory: of the split.
-      skeleton: of the people.
-      force: write it even if it is there already.
-
-    Returns:
-      The summary, and whether anything was written.
-
-    Raises:
-      FileNotFoundError: a file is missing.
-      ValueError: an entry of a file is invalid, or `directory` is in use.
+    Returns the summary, and whether anything was written. Raises FileNotFoundError if a file is missing, and
+    ValueError if an entry is invalid, or `directory` holds anything but a prepared split, such as the photos.
     """
-    _refuse_others(directory)
-    digests = {name: _digest(path) for name, path in sources.files.items()}
-    summary = None if force else _existing_summary(directory, digests, skeleton)
-    boxes_digest = digests.get("detections")
-    if summary and boxes_digest in (None, summary["sources"]["detections"]):
-        return summary, False
-    content = annotations.read(sources, skeleton)
-    if summary and content.detections and _has_photos(summary, directory, content.detections):
-        return _add_detections(summary, directory, content.detections, boxes_digest), True
-    with replacing(directory) as partial:
-        return _write(partial, sources, content, skeleton, digests), True
-
-
-def _refuse_others(directory: pathlib.Path) -> None:
-    """Raises ValueError if `directory` holds anything but a prepared split, such as the photos themselves."""
     is_empty = directory.is_dir() and not any(directory.iterdir())
     if directory.exists() and not is_empty and not (directory / "summary.json").is_file():
         raise ValueError(
             f"{directory} is there already and is not a prepared split (it has no summary.json), so it is not"
             " replaced: give another --out, or move it away"
         )
+    digests = {name: _digest(path) for name, path in sources.files.items()}
+    summary = None if force else _existing_summary(directory, digests, skeleton)
+    boxes_digest = digests.get("detections")
+    if summary and boxes_digest in (None, summary["sources"]["detections"]):
+        return summary, False
+    content = annotations.read(sources, skeleton)
+    if summary and content.detections and _has_photos(summary, directory, content.detections[0]):
+        return _add_detections(summary, directory, content.detections, boxes_digest), True
+    with replacing(directory) as partial:
+        return _write(partial, sources, content, skeleton, digests), True
 
 
 def _digest(path: pathlib.Path) -> dict:
@@ -80,17 +62,15 @@ def _existing_summary(directory: pathlib.Path, digests: dict[str, dict], skeleto
 
 
 def _write(
-    directory: pathlib.Path,
-    sources: Sources,
-    content: SplitContent,
-    skeleton: Skeleton,
-    digests: dict[str, dict],
+    directory: pathlib.Path, sources: Sources, content: SplitContent, skeleton: Skeleton, digests: dict[str, dict]
 ) -> dict:
     """Writes a split into an empty directory and returns its summary."""
-    people, dropped, boxes = content.ground_truth.people, content.ground_truth.dropped, content.detections
+    people, dropped = content.ground_truth
     _require_people(people, dropped, sources)
-    used = {*people.photo_id.tolist(), *(boxes.people.photo_id.tolist() if boxes else [])}
-    ids = sorted(used if sources.is_train else content.photos)
+    tables = [people, content.detections[0]] if content.detections else [people]
+    used = {photo_id for table in tables for photo_id in table.photo_id.tolist()}
+    is_train = sources.split.startswith("train")  # photos without people are of no use then
+    ids = sorted(used if is_train else content.photos)
     problems = photos.write(directory, [content.photos[number] for number in ids], sources.photos, sources.split)
     kept = [photo_id for photo_id in ids if photo_id not in problems]
     readable = records.on_photos(people, kept)
@@ -100,13 +80,13 @@ def _write(
     content.write_truth(directory, kept)
     skeletons.save(skeleton, directory / "skeleton.json")
     named = [f"{content.photos[photo_id].file_name}: {problem}" for photo_id, problem in problems.items()]
-    photos_dropped = {"unreadable": len(problems), "without people": len(content.photos) - len(ids)}
+    unused = len(content.photos) - len(ids)
     summary = {
         "format": records.FORMAT,
         "dataset": sources.dataset,
         "split": sources.split,
         "photos": len(kept),
-        "photos_dropped": _nonzero(photos_dropped),
+        "photos_dropped": _nonzero({"unreadable": len(problems), "without people": unused}),
         "photos_unreadable": {"count": len(problems), "examples": named[:MAX_EXAMPLES], "ids": list(problems)},
         "people": len(readable),
         "people_dropped": dropped,
@@ -114,8 +94,8 @@ def _write(
         "detections_dropped": {},
         "sources": digests | {"photos": str(sources.photos.path), "detections": None},
     }
-    if boxes:
-        return _add_detections(summary, directory, boxes, digests["detections"])
+    if content.detections:
+        return _add_detections(summary, directory, content.detections, digests["detections"])
     return _save_summary(directory, summary)
 
 
@@ -126,10 +106,10 @@ def _require_people(people: records.People, dropped: dict[str, int], sources: So
         raise ValueError(f"{sources.annotations}: no annotation is a person that could be used ({reasons})")
 
 
-def _has_photos(summary: dict, directory: pathlib.Path, boxes: Selection) -> bool:
+def _has_photos(summary: dict, directory: pathlib.Path, boxes: records.People) -> bool:
     """Returns whether a split has the photos of the boxes, unreadable ones aside."""
     known = {*_photo_ids(directory), *summary["photos_unreadable"]["ids"]}
-    return known.issuperset(boxes.people.photo_id.tolist())
+    return known.issuperset(boxes.photo_id.tolist())
 
 
 def _photo_ids(directory: pathlib.Path) -> list[int]:
@@ -139,13 +119,14 @@ def _photo_ids(directory: pathlib.Path) -> list[int]:
     return [validation.require(image, "id", int, f"{path}: images[{row}]") for row, image in enumerate(images)]
 
 
-def _add_detections(summary: dict, directory: pathlib.Path, boxes: Selection, digest: dict | None) -> dict:
+def _add_detections(summary: dict, directory: pathlib.Path, detections: Selection, digest: dict | None) -> dict:
     """Writes a split's boxes and summary, and returns the summary."""
-    readable = records.on_photos(boxes.people, _photo_ids(directory))
+    boxes, dropped = detections
+    readable = records.on_photos(boxes, _photo_ids(directory))
     _save_people(directory / "detections.npz", readable)
     summary = summary | {
         "detections": len(readable),
-        "detections_dropped": boxes.dropped | _nonzero({NO_PHOTO: len(boxes.people) - len(readable)}),
+        "detections_dropped": dropped | _nonzero({NO_PHOTO: len(boxes) - len(readable)}),
         "sources": summary["sources"] | {"detections": digest},
     }
     return _save_summary(directory, summary)
@@ -173,8 +154,8 @@ def replacing(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     Leftovers of an interrupted run are removed. An old `directory` stays until the new one is complete.
     """
     partial, old = (directory.with_name(f".{directory.name}.{tail}") for tail in ("partial", "old"))
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -29,16 +29,16 @@ def finished_run(prepared, tmp_path_factory) -> pathlib.Path:
     workdir.mkdir()
     directory.claim(workdir, config)
     splits = [records.open_split(prepared / name) for name in ("train2017", SPLIT)]
-    manifest.add(workdir, {"data": {split.name: manifest.digest(split) for split in splits}})
+    manifest.add(workdir, {"data": {split.name: records.digest(split) for split in splits}})
     normal = np.random.default_rng(0).normal
     parts = ("params", "batch_stats", "opt_state")
     state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
     saved, log = checkpoint.Checkpoints(workdir, models.describe(config)), logger.Logger(workdir, 0)
     epoch = pipeline.steps_per_epoch(count, config.batch_size)
     for step in range(1, 3 * epoch + 1):
-        log.figures(step, {"loss": 1 / step, "learning_rate": 1e-3})
+        log.metrics(step, {"loss": 1 / step, "learning_rate": 1e-3})
         if step % epoch == 0:
-            log.figures(step, {f"{SPLIT}/gt_boxes/AP": 0.1})
+            log.metrics(step, {f"{SPLIT}/gt_boxes/AP": 0.1})
             saved.save(state, step)
     saved.save_best(state, 2 * epoch, 0.1)
     saved.close()
