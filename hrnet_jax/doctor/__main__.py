@@ -55,15 +55,12 @@ def kind_of(path: pathlib.Path) -> str:
 def examine(
     path: pathlib.Path, detections: pathlib.Path | None = None, skeleton: str = "coco"
 ) -> tuple[str, list[Examination]]:
-    """Examines a directory of any kind.
+    """Examines a directory of any kind. Returns the kind, and the examination of each split or part.
 
     Args:
       path: a data set in COCO's or MPII's layout, a prepared split or several, or a run directory.
       detections: a detector's file for a data set in COCO's layout; None for the authors' file if it exists.
       skeleton: name or file, for a data set in COCO's layout.
-
-    Returns:
-      The kind, and the examination of each split or part.
 
     Raises:
       FileNotFoundError, ValueError: `path` cannot be examined, or the options do not apply to it.
@@ -77,14 +74,12 @@ def examine(
         return kind, raw.mpii_root(path)
     if kind == COCO:
         joints, about = skeleton_files.read(skeleton)
-        parts = [Examination("skeleton", {}, findings.with_location(about, skeleton, "skeleton"))] if about else []
-        return kind, parts + (raw.coco(path, joints, detections) if joints else [])
+        part = Examination("skeleton")
+        part.add(skeleton, {}, about)
+        return kind, [part] * bool(about) + (raw.coco(path, joints, detections) if joints else [])
     folders = [path] if kind == SPLIT else sorted(filter(prepared.is_split, path.iterdir()))
-    examined = {
-        folder.name: splits.guarded(folder, folder.name, functools.partial(prepared.examine, folder))
-        for folder in folders
-    }
-    return kind, raw.with_shared(path, examined)
+    looks = [(functools.partial(prepared.examine, folder), folder, folder.name) for folder in folders]
+    return kind, splits.with_shared(path, [splits.guarded(*look) for look in looks])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

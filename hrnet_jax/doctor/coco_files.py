@@ -17,11 +17,7 @@ REFUSED = "correct the entry that the message names; `python -m hrnet_jax.prepar
 def read(
     path: pathlib.Path, skeleton: Skeleton, with_people: bool
 ) -> tuple[coco.Annotations | None, AnnotatedPeople, list[Finding]]:
-    """Reads the valid entries of an annotation file.
-
-    Returns:
-      The annotations, or None if it is not an annotation file; its people; the findings.
-    """
+    """Returns the annotations, or None if the file has none, its people, and the findings in all its entries."""
     errors = validation.ErrorCollector()
     try:
         content, findings = document(path, REFUSED)
@@ -59,8 +55,8 @@ def _category(
     if malformed or not isinstance(names, list):  # files without people may lack them
         return findings
     as_many = len(names) == skeleton.num_joints
-    other = [f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b]
-    other = other if as_many else [f"{len(names)} keypoints"]
+    differing = (f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b)
+    other = differing if as_many else [f"{len(names)} keypoints"]
     what = f"the file's keypoints are not the {skeleton.num_joints} joints of the skeleton {skeleton.name!r}"
     remedy = "give the skeleton of this data set with --skeleton FILE (README.md, `Your own data`)"
     severity = "error" if "keypoint_names" in errors.entries or not as_many else "warning"

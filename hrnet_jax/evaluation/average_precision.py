@@ -70,10 +70,7 @@ def curves(matches: matching.Matches) -> tuple[np.ndarray, np.ndarray]:
 def _curve(true_positive: np.ndarray, false_positive: np.ndarray, positives: int) -> tuple[np.ndarray, float]:
     """Returns the interpolated precision [R], 0 beyond the final recall, and the final recall.
 
-    Args:
-      true_positive: [N] bool by detection, in descending order of score.
-      false_positive: [N] bool.
-      positives: number of annotated people.
+    Takes [N] bool by detection, in descending order of score, and the number of annotated people.
     """
     true, false = (np.cumsum(part).astype(np.float64) for part in (true_positive, false_positive))
     recall = true / positives

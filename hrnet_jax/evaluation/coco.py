@@ -28,9 +28,8 @@ class Result(TypedDict):
 def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """Returns [N]: the area of each box's crop in square pixels of the photo, for OKS-NMS.
 
-    Args:
-      boxes: [N, 4] x, y, width, height in photo pixels.
-      image_size: (height, width) of the network's input. Boxes grow to its aspect ratio, then by a quarter.
+    The boxes [N, 4] are x, y, width, height in photo pixels. They grow to the aspect ratio of `image_size`, the
+    (height, width) of the network's input, then by a quarter.
     """
     width, height = boxes[:, 2], boxes[:, 3]
     point = np.where((width == 0) & (height == 0), 1.0, 0.0)  # vectorised `geometry.padded_scale`
@@ -150,17 +149,10 @@ def _check_photos(
 def per_joint_errors(
     joints: np.ndarray, people: records.People, areas: np.ndarray, skeleton: Skeleton
 ) -> dict[str, dict[str, float | None]]:
-    """Returns the errors of each joint's predictions on ground-truth boxes, over labelled joints.
+    """Returns `errors.per_joint` with the square root of a person's area as its size, and another column `oks`.
 
-    Args:
-      joints: [N, K, 2] predictions in photo pixels.
-      people: the N annotated people.
-      areas: [N] their annotated areas in square pixels, see `annotated_areas`.
-      skeleton: provides names, mirror pairs and sigmas.
-
-    Returns:
-      The columns of `errors.per_joint` by joint name, for a person's size equal to the square root of its area.
-      `oks` is the joint's mean contribution to OKS, None without labelled ones.
+    `oks` is the joint's mean contribution to OKS, None without labelled ones. `areas` [N] are those annotated, in
+    square pixels, see `annotated_areas`.
     """
     labelled = people.visible > 0
     similarity = oks.joint_similarity(joints, people.joints, areas, skeleton.sigmas)

@@ -43,10 +43,7 @@ def per_joint(
 def per_person(joints: np.ndarray, people: records.People, sizes: np.ndarray) -> np.ndarray:
     """Returns [N]: the mean error of each person's labelled joints, in units of its size; NaN without any.
 
-    Args:
-      joints: [N, K, 2] predictions in photo pixels.
-      people: the N annotated people.
-      sizes: [N] the people's sizes in pixels.
+    See `per_joint` for the arguments.
     """
     labelled = people.visible > 0
     distance = np.linalg.norm(joints - people.joints, axis=-1) * labelled

@@ -37,14 +37,9 @@ def oks(
     areas_b: np.ndarray,
     sigmas: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
-    """Returns [N]: the OKS of one person and each of N others over all joints.
+    """Returns [N]: the OKS of one person and each of N others over all joints, for the mean of both areas.
 
-    Args:
-      joints_a: [K, 2] in photo pixels.
-      joints_b: [N, K, 2] in photo pixels.
-      area_a: square pixels. OKS uses the mean of both people's areas.
-      areas_b: [N] square pixels.
-      sigmas: K, see `joint_similarity`.
+    Takes joints [K, 2] and [N, K, 2] in photo pixels, square pixels, and sigmas as `joint_similarity`.
     """
     return joint_similarity(joints_a, joints_b, (area_a + np.asarray(areas_b)) / 2, sigmas).mean(axis=-1)
 
@@ -58,12 +53,7 @@ def oks_of_predictions(
 ) -> np.ndarray:
     """Returns [N]: COCO's OKS of each prediction and its ground truth, over labelled joints.
 
-    Args:
-      predicted: [N, K, 2] in photo pixels.
-      joints: [N, K, 2] the ground truth.
-      visible: [N, K] above 0 for labelled joints. A person without any gets 0.
-      areas: [N] annotated areas in square pixels.
-      sigmas: K, see `joint_similarity`.
+    `visible` [N, K] is above 0 for these. A person without any gets 0. See `joint_similarity` for the rest.
     """
     labelled = np.asarray(visible) > 0
     similarity = joint_similarity(predicted, joints, areas, sigmas) * labelled
