@@ -2,7 +2,6 @@
 
 import collections
 import pathlib
-from typing import Any
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import coco
@@ -87,9 +86,9 @@ def _counts(entries: list[dict]) -> list[Finding]:
 
 
 def _unknown_categories(content: dict, entries: list[dict]) -> list[Finding]:
-    listed: Any = content.get("categories")
-    listed = [entry.get("id") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    known = {number for number in listed if type(number) is int}
+    categories = content.get("categories")
+    listed = [entry for entry in categories if isinstance(entry, dict)] if isinstance(categories, list) else []
+    known = {entry["id"] for entry in listed if type(entry.get("id")) is int}
     unknown = [entry for entry in entries if entry["category_id"] not in known] if known else []
     numbers = dict(collections.Counter(entry["category_id"] for entry in unknown).most_common(5))
     what = f"{{count}} of {{of}} annotations are of categories that are not in `categories`: {numbers}"

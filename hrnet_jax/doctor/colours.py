@@ -32,8 +32,9 @@ def faces(people: AnnotatedPeople, skeleton: Skeleton) -> Faces:
     every = joint_names.coco_style(skeleton)
     for names, part in ((side_cues.FACE, 0.5), (HEAD, 0.2)):
         if set(names) <= set(every):
-            rows = np.flatnonzero(side_cues.visible(people, skeleton, names) & ~people.crowd)
-            points = [position[rows] for position in side_cues.positions(people, skeleton, names)]
+            positions, visible = side_cues.locate(people, skeleton, names)
+            rows = np.flatnonzero(visible & ~people.crowd)
+            points = [position[rows] for position in positions]
             return rows, np.mean(points, axis=0), part * np.linalg.norm(points[-2] - points[-1], axis=-1)
     return np.zeros(0, int), np.zeros((0, 2)), np.zeros(0)
 

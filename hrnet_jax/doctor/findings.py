@@ -101,11 +101,7 @@ def attempt(
 
 
 def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
-    """Reads a JSON file. Returns its content, and a finding if some numbers are not finite.
-
-    Raises:
-      OSError, ValueError: see `validation.read_json_leniently`.
-    """
+    """Reads a JSON file like `validation.read_json_leniently`. Returns a finding if numbers are not finite."""
     content, odd = validation.read_json_leniently(path)
     what = "{count} numbers are not finite: write finite ones or remove the entries"
     return content, found("numbers_not_finite", "error", odd, what, remedy)
@@ -165,12 +161,9 @@ def as_text(path: str, kind: str, examinations: Sequence[Examination]) -> str:
         lines += [f"  {topic:<15} {fact}" for topic, fact in part.facts.items()]
         for finding in sorted(part.findings, key=lambda finding: SEVERITIES.index(finding.severity)):
             lines += _paragraph(finding)
-    return "\n".join(map(_printable, [*lines, "", _verdict(examinations)]))
-
-
-def _printable(line: str) -> str:
-    """Escapes control characters, changes of text direction and unpaired surrogates."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    lines += ["", _verdict(examinations)]
+    # Escapes control characters, changes of text direction and unpaired surrogates.
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
 
 
 def _paragraph(finding: Finding) -> list[str]:

@@ -15,11 +15,7 @@ PEOPLE, PHOTOS_ONLY = "person_keypoints_", "image_info_"
 
 
 def coco(root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None) -> list[Examination]:
-    """Examines all splits of a data set in COCO's layout.
-
-    Raises:
-      ValueError: the split of the detections is ambiguous.
-    """
+    """Examines all splits in COCO's layout. Raises ValueError if the split of the detections is ambiguous."""
     folder = root / "annotations"
     files = {file.stem.removeprefix(PEOPLE): file for file in sorted(folder.glob(f"{PEOPLE}*.json"))}
     for file in sorted(folder.glob(f"{PHOTOS_ONLY}*.json")):
@@ -29,13 +25,12 @@ def coco(root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None
     if not files:
         return _missing(root, "annotations", f"there is no {PEOPLE}<split>.json in {folder}")
     target = prepare.detections_target(list(files)) if detections else None
-    examined = []
+    looks = {}
     for split, file in files.items():
         published = root / "person_detection_results" / prepare.DETECTION_FILES.get(split, "")
         given = detections if split == target else published if published.is_file() else None
-        examine = functools.partial(_coco_split, root, file, given, skeleton)
-        examined.append(splits.guarded(examine, file, split))
-    return splits.with_shared(root, examined)
+        looks[split] = file, functools.partial(_coco_split, root, file, given, skeleton)
+    return splits.examine_all(root, looks)
 
 
 def _missing(root: pathlib.Path, name: str, what: str) -> list[Examination]:
@@ -96,8 +91,8 @@ def mpii_root(root: pathlib.Path) -> list[Examination]:
     if not files:
         what = f"{root / 'annot'} has no file of a split ({', '.join(prepare.MPII_SPLITS)})"
         return _missing(root, "annot", what)
-    looks = {split: functools.partial(_mpii_split, root, file) for split, file in files.items()}
-    return splits.with_shared(root, [splits.guarded(looks[split], file, split) for split, file in files.items()])
+    looks = {split: (file, functools.partial(_mpii_split, root, file)) for split, file in files.items()}
+    return splits.examine_all(root, looks)
 
 
 def _mpii_split(root: pathlib.Path, file: pathlib.Path, part: Examination) -> None:

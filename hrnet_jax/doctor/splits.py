@@ -15,22 +15,25 @@ from hrnet_jax.doctor.pictures import Looks
 from hrnet_jax.skeletons import Skeleton
 
 
-def guarded(examine: Callable[[Examination], None], path: pathlib.Path, split: str) -> Examination:
-    """Examines a split, and turns an unexpected error into a finding."""
-    part = Examination(split)
-    try:
-        examine(part)
-    except Exception as error:
+def examine_all(
+    root: pathlib.Path, splits: Mapping[str, tuple[pathlib.Path, Callable[[Examination], None]]]
+) -> list[Examination]:
+    """Examines splits, each with its path and function, and the photos they share, if any.
+
+    An unexpected error becomes the only finding of its split.
+    """
+    parts = []
+    for split, (path, examine) in splits.items():
         part = Examination(split)
-        part.add(path, {}, not_examined(split, error))
-    return part
-
-
-def with_shared(root: pathlib.Path, examined: list[Examination]) -> list[Examination]:
-    """Returns the examinations of the splits, and one of the photos they share, if any."""
+        try:
+            examine(part)
+        except Exception as error:
+            part = Examination(split)
+            part.add(path, {}, not_examined(split, error))
+        parts.append(part)
     between = Examination("between splits")
-    between.add(root, {}, pictures.shared({part.name: part.photo_names for part in examined}))
-    return examined + [between] * bool(between.findings)
+    between.add(root, {}, pictures.shared({part.name: part.photo_names for part in parts}))
+    return parts + [between] * bool(between.findings)
 
 
 @topic("people", {})

@@ -21,10 +21,7 @@ def metrics(
 ) -> dict[str, float]:
     """Returns the ten metrics, averaged over the categories of the detections; -1 without annotated people.
 
-    Args:
-      truth: the annotations of all photos to evaluate.
-      detections: by category, on photos of `truth`.
-      sigmas: K, see `oks.joint_similarity`.
+    `truth` has the annotations of all photos to evaluate. The detections by category are on its photos.
 
     Raises:
       ValueError: a category has another number of joints than `sigmas`.

@@ -93,10 +93,8 @@ def average_precision(
     AP is the mean over OKS thresholds 0.50 to 0.95; AP50 and AP75 use one threshold. M stands for people of 32^2
     to 96^2 square pixels and L for larger ones. A metric is -1 without people. All are 0 if `found` is empty.
 
-    Args:
-      found: from `results`, or the content of a COCO result file. Boxes in it are not read.
-      annotations: COCO annotation file.
-      skeleton: provides the sigmas for any number of joints.
+    `found` is from `results`, or the content of a COCO result file, in which boxes are not read. The skeleton
+    provides the sigmas for any number of joints.
 
     Raises:
       ValueError: a result is of a photo that `annotations` does not list, or of another skeleton.
@@ -110,11 +108,7 @@ def average_precision(
 
 
 def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matching.Detections]:
-    """Converts results to arrays by category number.
-
-    Raises:
-      ValueError: a result has another number of joints than the skeleton.
-    """
+    """Converts results to arrays by category number. Raises ValueError if they are of another skeleton."""
     lengths = {len(result["keypoints"]) for result in found}
     if lengths != {3 * skeleton.num_joints}:
         raise ValueError(
@@ -170,11 +164,7 @@ def person_category(annotations: str | os.PathLike) -> int:
 
 
 def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
-    """Returns [N]: the areas in square pixels of these annotations in a COCO annotation file.
-
-    Raises:
-      ValueError: an annotation is not in the file.
-    """
+    """Returns [N]: these annotations' areas in square pixels. Raises ValueError if one is not in the file."""
     areas: dict[int, float] = {}
     for people in ground_truth.load(annotations).people.values():
         areas |= zip(people.annotation_id.tolist(), people.area.tolist(), strict=True)

@@ -37,11 +37,7 @@ def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
 
 
 def box_sources(split: records.Split) -> dict[str, records.People]:
-    """Returns the boxes of a split by source.
-
-    Raises:
-      ValueError: the split has none.
-    """
+    """Returns the boxes of a split by source. Raises ValueError if it has none."""
     tables = {GT_BOXES: split.people, DETECTOR_BOXES: split.detections}
     sources = {name: people for name, people in tables.items() if people is not None and len(people.box)}
     if not sources:
@@ -63,14 +59,8 @@ def evaluate(
 ) -> list[Outcome]:
     """Predicts the joints in all boxes of a split and computes the metrics of each source.
 
-    Args:
-      step: from `build_step`.
-      variables: the network's ``params`` and ``batch_stats``, on the devices.
-      split: the data.
-      config: provides ``image_size``, ``eval``, ``loader`` and ``skeleton``.
-      place: puts a batch on the devices.
-      sources: names of the sources to evaluate. Missing ones are skipped.
-      progress: show a progress bar.
+    `step` is from `build_step`. `place` puts a batch on the devices, where the network's `variables` are. The
+    configuration provides ``image_size``, ``eval``, ``loader`` and ``skeleton``. Missing `sources` are skipped.
 
     Raises:
       ValueError: the split has no boxes of these sources, or another skeleton than the network.

@@ -58,7 +58,8 @@ def match_detections(
         is_ignored = ignored_people[chosen, np.arange(len(SIZES))[:, None]]
         matched[rows[exists]] = (has_match & (people.annotation_id[chosen] != 0))[exists]  # pycocotools: 0 is none
         ignored[rows[exists]] = (has_match & is_ignored)[exists]
-    ignored |= ~matched & _outside(_extent(detections.joints))[..., None]
+    extent = np.ptp(detections.joints, axis=1).prod(axis=-1)  # area of the box around each person's joints
+    ignored |= ~matched & _outside(extent)[..., None]
     return Matches(detections.score, matched & ~ignored, ~matched & ~ignored, np.sum(~ignored_people, axis=0))
 
 
@@ -74,11 +75,6 @@ def _outside(areas: np.ndarray) -> np.ndarray:
     """Returns [N, A] bool: the area is outside the range of a size."""
     low, high = np.array(list(SIZES.values())).T
     return (areas[:, None] < low) | (areas[:, None] > high)
-
-
-def _extent(joints: np.ndarray) -> np.ndarray:
-    """Returns [N]: the area in square pixels of the box around each person's joints."""
-    return np.prod(joints.max(axis=1) - joints.min(axis=1), axis=-1)
 
 
 def _blocks(detected: np.ndarray, annotated: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -29,7 +29,7 @@ def finished_run(prepared, tmp_path_factory) -> pathlib.Path:
     workdir.mkdir()
     directory.claim(workdir, config)
     splits = [records.open_split(prepared / name) for name in ("train2017", SPLIT)]
-    manifest.add(workdir, {"data": {split.name: manifest.digest(split) for split in splits}})
+    manifest.add(workdir, {"data": {split.name: records.digest(split) for split in splits}})
     normal = np.random.default_rng(0).normal
     parts = ("params", "batch_stats", "opt_state")
     state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
