@@ -17,22 +17,12 @@ from hrnet_jax.doctor import findings, prepared, raw, run_directories, skeleton_
 from hrnet_jax.doctor.findings import Examination
 
 FINDINGS = 1  # exit status with errors or warnings
-COCO, MPII, SPLIT, SPLITS, RUN = (
-    "data set in COCO's layout",
-    "data set in MPII's layout",
-    "prepared split",
-    "prepared splits",
-    "run",
-)
+COCO, MPII = "data set in COCO's layout", "data set in MPII's layout"
+SPLIT, SPLITS, RUN = "prepared split", "prepared splits", "run"
 
 
 def kind_of(path: pathlib.Path) -> str:
-    """Returns the kind of a directory.
-
-    Raises:
-      FileNotFoundError: there is no such directory.
-      ValueError: it is of no known kind.
-    """
+    """Returns the kind of a directory. Raises FileNotFoundError or, for an unknown kind, ValueError."""
     if not path.exists():
         raise validation.missing(path)
     if path.is_dir():
@@ -55,15 +45,10 @@ def kind_of(path: pathlib.Path) -> str:
 def examine(
     path: pathlib.Path, detections: pathlib.Path | None = None, skeleton: str = "coco"
 ) -> tuple[str, list[Examination]]:
-    """Examines a directory of any kind.
+    """Examines a directory of any kind. Returns the kind, and the examination of each split or part.
 
-    Args:
-      path: a data set in COCO's or MPII's layout, a prepared split or several, or a run directory.
-      detections: a detector's file for a data set in COCO's layout; None for the authors' file if it exists.
-      skeleton: name or file, for a data set in COCO's layout.
-
-    Returns:
-      The kind, and the examination of each split or part.
+    A data set in COCO's layout may have `detections`, a detector's file (None for the authors' file if it exists),
+    and a `skeleton`, a name or file.
 
     Raises:
       FileNotFoundError, ValueError: `path` cannot be examined, or the options do not apply to it.
@@ -77,14 +62,12 @@ def examine(
         return kind, raw.mpii_root(path)
     if kind == COCO:
         joints, about = skeleton_files.read(skeleton)
-        parts = [Examination("skeleton", {}, findings.with_location(about, skeleton, "skeleton"))] if about else []
-        return kind, parts + (raw.coco(path, joints, detections) if joints else [])
+        part = Examination("skeleton")
+        part.add(skeleton, {}, about)
+        return kind, [part] * bool(about) + (raw.coco(path, joints, detections) if joints else [])
     folders = [path] if kind == SPLIT else sorted(filter(prepared.is_split, path.iterdir()))
-    examined = {
-        folder.name: splits.guarded(folder, folder.name, functools.partial(prepared.examine, folder))
-        for folder in folders
-    }
-    return kind, raw.with_shared(path, examined)
+    looks = {folder.name: (folder, functools.partial(prepared.examine, folder)) for folder in folders}
+    return kind, splits.examine_all(path, looks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,17 +15,11 @@ Verdict = Literal["unknown", "passed", "mixed", "failed"]
 
 @dataclasses.dataclass(frozen=True)
 class Checks:
-    """Outcomes of one check on N people or photos.
+    """Outcomes of one check on N people or photos."""
 
-    Attributes:
-      passed: [N] bool.
-      id: [N] int64 ids of the people or photos.
-      floor: the least share of passed checks in sound data.
-    """
-
-    passed: np.ndarray
-    id: np.ndarray
-    floor: float
+    passed: np.ndarray  # [N] bool
+    id: np.ndarray  # [N] int64 ids of the people or photos
+    floor: float  # the least share of passed checks in sound data
 
     def __len__(self) -> int:
         return len(self.passed)
@@ -42,9 +36,8 @@ class Checks:
 def verdict(checks: Checks) -> Verdict:
     """Tests whether the share of passed checks is that of sound data.
 
-    Returns:
-      "unknown" if there are so few checks that even all could fail by chance. "passed" if chance explains the
-      failures. "failed" if chance explains the passes in data with all answers inverted. Otherwise "mixed".
+    It is "unknown" with so few checks that all could fail by chance, "passed" if chance explains the failures,
+    "failed" if chance explains the passes in data with all answers inverted, and otherwise "mixed".
     """
     count, passed = len(checks), int(checks.passed.sum())
     if (1 - checks.floor) ** count >= ALPHA:

@@ -8,7 +8,6 @@ import numpy as np
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import detections
-from hrnet_jax.datasets.detections import Detections
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import AnnotatedPeople, People
 from hrnet_jax.doctor import people
@@ -20,9 +19,7 @@ KNOWN_DUMMY = 1000  # boxes in the placeholder file that is passed around
 MATCHED = 0.3  # IoU from which on a box is of a person
 ANNOTATED = 0.9  # IoU from which on a box is an annotated one
 MOSTLY = 0.9  # fraction of annotated boxes in a file of these
-MAX_UNMATCHED = (
-    0.5  # of the people: detectors find nearly all, among many false positives (measured: 0 of 12, .05)
-)
+MAX_UNMATCHED = 0.5  # of the people: detectors find nearly all (measured: 0 of 12, .05), among false positives
 DUMMY = (
     "get the file of the papers' tables (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125 boxes),"
     " or your own detector's"
@@ -37,17 +34,10 @@ def read(
     truth: AnnotatedPeople | None,
     skeleton: Skeleton,
 ) -> tuple[People | None, list[Finding]]:
-    """Reads the valid entries of a detector's file.
+    """Reads the valid entries of a detector's file, see `datasets.detections`.
 
-    Args:
-      path: JSON, see `datasets.detections`.
-      photos: of the annotations, by id.
-      category: id of the people's category, or None if unknown.
-      truth: the people on the photos, or None if unknown.
-      skeleton: of the people.
-
-    Returns:
-      The boxes of people on these photos, None if there are none or the file is a placeholder; the findings.
+    Returns the boxes of people on these photos, None if there are none or the file is a placeholder, and findings.
+    The people's `category` and `truth`, the people on the photos, are None if unknown.
     """
     errors = validation.ErrorCollector()
     try:
@@ -63,22 +53,14 @@ def read(
     what = f"{unknown.sum():,} of {len(content):,} boxes are on {{count}} photos that are not in the annotations"
     remedy = "give the detector's file of this split; `prepare` refuses this one"
     findings += found("detections_unknown_photos", "error", ids, what, remedy)
-    is_other = _is_other(valid, category)
-    findings += _other_categories(valid, is_other, category)
-    dummy = _dummy(valid.people, truth)  # of all boxes, on unknown photos too
-    kept = valid.people.select(~unknown & ~is_other)
-    return kept if len(kept) and not dummy else None, findings + dummy
-
-
-def _is_other(valid: Detections, category: int | None) -> np.ndarray:
-    return np.zeros(len(valid.row), bool) if category is None else valid.category_id != category
-
-
-def _other_categories(valid: Detections, is_other: np.ndarray, category: int | None) -> list[Finding]:
+    is_other = (category is not None) & (valid.category_id != category)
     numbers = dict(collections.Counter(valid.category_id[is_other].tolist()))
     what = f"{{count}} of {{of}} boxes are not of the people's category ({category}), but of {numbers}"
     remedy = "they are dropped; if they are of people, write the category's id"
-    return found("detections_categories", "warning", valid.row[is_other], what, remedy, of=len(is_other))
+    findings += found("detections_categories", "warning", valid.row[is_other], what, remedy, of=len(is_other))
+    dummy = _dummy(valid.people, truth)  # of all boxes, on unknown photos too
+    kept = valid.people.select(~unknown & ~is_other)
+    return kept if len(kept) and not dummy else None, findings + dummy
 
 
 def _have_one_score(boxes: People) -> bool:

@@ -2,7 +2,6 @@
 
 import collections
 import pathlib
-from typing import Any
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import coco
@@ -17,11 +16,7 @@ REFUSED = "correct the entry that the message names; `python -m hrnet_jax.prepar
 def read(
     path: pathlib.Path, skeleton: Skeleton, with_people: bool
 ) -> tuple[coco.Annotations | None, AnnotatedPeople, list[Finding]]:
-    """Reads the valid entries of an annotation file.
-
-    Returns:
-      The annotations, or None if it is not an annotation file; its people; the findings.
-    """
+    """Returns the annotations, or None if the file has none, its people, and the findings in all its entries."""
     errors = validation.ErrorCollector()
     try:
         content, findings = document(path, REFUSED)
@@ -59,8 +54,8 @@ def _category(
     if malformed or not isinstance(names, list):  # files without people may lack them
         return findings
     as_many = len(names) == skeleton.num_joints
-    other = [f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b]
-    other = other if as_many else [f"{len(names)} keypoints"]
+    differing = (f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b)
+    other = differing if as_many else [f"{len(names)} keypoints"]
     what = f"the file's keypoints are not the {skeleton.num_joints} joints of the skeleton {skeleton.name!r}"
     remedy = "give the skeleton of this data set with --skeleton FILE (README.md, `Your own data`)"
     severity = "error" if "keypoint_names" in errors.entries or not as_many else "warning"
@@ -91,9 +86,9 @@ def _counts(entries: list[dict]) -> list[Finding]:
 
 
 def _unknown_categories(content: dict, entries: list[dict]) -> list[Finding]:
-    listed: Any = content.get("categories")
-    listed = [entry.get("id") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    known = {number for number in listed if type(number) is int}
+    categories = content.get("categories")
+    listed = [entry for entry in categories if isinstance(entry, dict)] if isinstance(categories, list) else []
+    known = {entry["id"] for entry in listed if type(entry.get("id")) is int}
     unknown = [entry for entry in entries if entry["category_id"] not in known] if known else []
     numbers = dict(collections.Counter(entry["category_id"] for entry in unknown).most_common(5))
     what = f"{{count}} of {{of}} annotations are of categories that are not in `categories`: {numbers}"

@@ -5,7 +5,7 @@ faces in colour and 698 of 699 made-up ones are redder than blue. The floor allo
 grass are a weaker cue: only .7 of whole photos are redder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,8 +32,9 @@ def faces(people: AnnotatedPeople, skeleton: Skeleton) -> Faces:
     every = joint_names.coco_style(skeleton)
     for names, part in ((side_cues.FACE, 0.5), (HEAD, 0.2)):
         if set(names) <= set(every):
-            rows = np.flatnonzero(side_cues.visible(people, skeleton, names) & ~people.crowd)
-            points = [position[rows] for position in side_cues.positions(people, skeleton, names)]
+            positions, visible = side_cues.locate(people, skeleton, names)
+            rows = np.flatnonzero(visible & ~people.crowd)
+            points = [position[rows] for position in positions]
             return rows, np.mean(points, axis=0), part * np.linalg.norm(points[-2] - points[-1], axis=-1)
     return np.zeros(0, int), np.zeros((0, 2)), np.zeros(0)
 
@@ -51,29 +52,22 @@ def examine(
 ) -> tuple[str, list[Finding]]:
     """Returns a summary of the faces' colours, and a finding if red and blue seem exchanged.
 
-    Args:
-      people: with joint positions in the photos.
-      skeleton: of these people.
-      read: returns the RGB photo with an id, or None for a damaged photo.
+    `read` returns the RGB photo with an id, or None for a damaged photo.
     """
     rows, centers, radii = faces(people, skeleton)
     face_photos = people.photo_id[rows]
     photo_ids = np.unique(face_photos)
     chosen = photo_ids[np.linspace(0, len(photo_ids) - 1, min(len(photo_ids), MOST_PHOTOS)).astype(int)]
-    red, ids = [], []
+    red: list[float] = []
+    ids: list[int] = []
     for photo_id in chosen.tolist():
         photo = read(photo_id)
         if photo is not None:
             of_photo = np.flatnonzero(face_photos == photo_id)
             red += [redness(photo, centers[face], radii[face]) for face in of_photo]
             ids += [photo_id] * len(of_photo)
-    return _findings(np.array(red), np.array(ids, np.int64))
-
-
-def _findings(red: np.ndarray, photo_ids: Sequence[int] | np.ndarray) -> tuple[str, list[Finding]]:
-    """Tests the redness [N] of faces on photos [N]."""
     coloured = np.abs(red) >= GREY
-    checks = Checks(red[coloured] > 0, np.asarray(photo_ids)[coloured], FLOOR)
+    checks = Checks(np.array(red)[coloured] > 0, np.array(ids, np.int64)[coloured], FLOOR)
     verdict = binomial_test.verdict(checks)
     if verdict == "unknown":
         return f"too few faces to decide ({len(checks)})", []

@@ -5,7 +5,7 @@ import functools
 import itertools
 import pathlib
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 from hrnet_jax import validation
@@ -16,7 +16,7 @@ WIDTH = 112  # characters in a line on the terminal
 MAX_SENTENCE, MAX_NAME = 1000, 200  # characters: names in files may be of any length
 
 Examine = TypeVar("Examine", bound=Callable[..., tuple])
-
+Result = TypeVar("Result")
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -25,74 +25,86 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 class Finding:
     """One kind of problem in one file.
 
-    Attributes:
-      kind: a stable identifier.
-      severity: "error" if `prepare` or training refuses the data or gives wrong results; "warning" for a likely
-        mistake; "note" for a possible one.
-      what: the problem in a sentence.
-      remedy: a command or a sentence.
-      count: number of affected entries.
-      examples: ids, rows or names of the first affected entries.
-      file: path of the file.
-      split: name of the split, or part of the run.
+    An error makes `prepare` or training refuse the data or gives wrong results. A warning is a likely mistake, and
+    a note a possible one.
     """
 
-    kind: str
+    kind: str  # a stable identifier
     severity: Severity
-    what: str
-    remedy: str
-    count: int = 1
-    examples: tuple[Any, ...] = ()
-    file: str = ""
-    split: str = ""
+    what: str  # the problem in a sentence
+    remedy: str  # a command or a sentence
+    count: int = 1  # number of affected entries
+    examples: tuple[Any, ...] = ()  # ids, rows or names of the first affected entries
+    file: str = ""  # path of the file
+    split: str = ""  # name of the split, or part of the run
 
 
 @dataclasses.dataclass(frozen=True)
 class Examination:
-    """The findings in a split or a part of a run, and `facts`: summaries of the examined topics."""
+    """A split or a part of a run: findings, `facts` by topic, and the names of whole photos by digest."""
 
     name: str
-    facts: dict[str, str]
-    findings: list[Finding]
+    facts: dict[str, str] = dataclasses.field(default_factory=dict)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    photo_names: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def add(self, file: object, facts: Mapping[str, str], findings: Iterable[Finding]) -> None:
+        """Adds facts, and findings that are in `file` unless they name another one."""
+        path = _truncate(str(file), MAX_SENTENCE)
+        located = (dataclasses.replace(each, file=each.file or path, split=self.name) for each in findings)
+        self.findings.extend(located)
+        self.facts.update(facts)
 
 
 def found(
-    kind: str, severity: Severity, examples: Iterable[Any], what: str, remedy: str, *, of: int | None = None
+    kind: str,
+    severity: Severity,
+    examples: Iterable[Any],
+    what: str,
+    remedy: str,
+    *,
+    of: int = 0,
+    file: object = "",
 ) -> list[Finding]:
     """Returns a list with one finding, or an empty list without examples.
 
-    Args:
-      kind: see `Finding`.
-      severity: see `Finding`.
-      examples: all affected entries; numpy scalars become Python's.
-      what: see `Finding`. ``{count}`` is replaced by the number of examples and ``{of}`` by `of`.
-      remedy: see `Finding`.
-      of: number of examined entries.
+    `examples` are all affected entries, with numpy scalars as Python's. In `what`, their number replaces
+    ``{count}``, and the number `of` examined entries replaces ``{of}``. See `Finding` for the rest.
     """
     every = iter(examples)
     first = [item.item() if hasattr(item, "item") else item for item in itertools.islice(every, MAX_EXAMPLES)]
     if not first:
         return []
     count = len(first) + sum(1 for _ in every)  # without a list: there may be more than memory holds
-    total = "" if of is None else f"{of:,}"
-    sentence = _truncate(what.replace("{count}", f"{count:,}").replace("{of}", total), MAX_SENTENCE)
+    sentence = _truncate(what.replace("{count}", f"{count:,}").replace("{of}", f"{of:,}"), MAX_SENTENCE)
     short = (_truncate(item, MAX_NAME) if isinstance(item, str) else item for item in first)
-    return [Finding(kind, severity, sentence, _truncate(remedy, MAX_SENTENCE), count, tuple(short))]
-
-
-def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
-    """Reads a JSON file. Returns its content, and a finding if some numbers are not finite.
-
-    Raises:
-      OSError, ValueError: see `validation.read_json_leniently`.
-    """
-    content, odd = validation.read_json_leniently(path)
-    what = "{count} numbers are not finite: write finite ones or remove the entries"
-    return content, found("numbers_not_finite", "error", odd, what, remedy)
+    path, remedy = (_truncate(str(text), MAX_SENTENCE) for text in (file, remedy))
+    return [Finding(kind, severity, sentence, remedy, count, tuple(short), path)]
 
 
 def _truncate(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def attempt(
+    read: Callable[[], Result],
+    kind: str,
+    name: str,
+    remedy: str,
+    errors: type[Exception] | tuple[type[Exception], ...] = (ValueError, OSError),
+) -> tuple[Result | None, list[Finding]]:
+    """Returns the result of `read`, or None and the finding that the file `name` cannot be read."""
+    try:
+        return read(), []
+    except errors as error:
+        return None, found(kind, "error", [name], str(error), remedy)
+
+
+def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
+    """Reads a JSON file like `validation.read_json_leniently`. Returns a finding if numbers are not finite."""
+    content, odd = validation.read_json_leniently(path)
+    what = "{count} numbers are not finite: write finite ones or remove the entries"
+    return content, found("numbers_not_finite", "error", odd, what, remedy)
 
 
 def not_examined(topic: str, error: Exception) -> list[Finding]:
@@ -103,12 +115,7 @@ def not_examined(topic: str, error: Exception) -> list[Finding]:
 
 
 def topic(name: str, *defaults: Any) -> Callable[[Examine], Examine]:
-    """Decorates a function that returns findings last, so that an unexpected error becomes a finding.
-
-    Args:
-      name: the examined topic.
-      defaults: the other results in case of an error.
-    """
+    """Decorates a function that returns findings last: on an unexpected error, `defaults` and a finding."""
 
     def decorate(examine: Examine) -> Examine:
         @functools.wraps(examine)
@@ -121,15 +128,6 @@ def topic(name: str, *defaults: Any) -> Callable[[Examine], Examine]:
         return cast(Examine, wrapper)
 
     return decorate
-
-
-def with_location(findings: Iterable[Finding], file: object, split: str) -> list[Finding]:
-    """Fills in the file and the split of findings that have none."""
-    path = _truncate(str(file), MAX_SENTENCE)
-    return [
-        dataclasses.replace(finding, file=finding.file or path, split=finding.split or split)
-        for finding in findings
-    ]
 
 
 def has_problems(examinations: Sequence[Examination]) -> bool:
@@ -163,12 +161,9 @@ def as_text(path: str, kind: str, examinations: Sequence[Examination]) -> str:
         lines += [f"  {topic:<15} {fact}" for topic, fact in part.facts.items()]
         for finding in sorted(part.findings, key=lambda finding: SEVERITIES.index(finding.severity)):
             lines += _paragraph(finding)
-    return "\n".join(map(_printable, [*lines, "", _verdict(examinations)]))
-
-
-def _printable(line: str) -> str:
-    """Escapes control characters, changes of text direction and unpaired surrogates."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    lines += ["", _verdict(examinations)]
+    # Escapes control characters, changes of text direction and unpaired surrogates.
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
 
 
 def _paragraph(finding: Finding) -> list[str]:

@@ -19,11 +19,9 @@ REMEDY = "get the authors' file again, or correct these rows"
 
 
 def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], AnnotatedPeople | None, list[Finding]]:
-    """Reads the valid rows of a file of people.
+    """Returns the photos by id, the people, or None if it is no such file, and the findings in all its rows.
 
-    Returns:
-      The photos by id; the people, or None if it is not such a file; the findings. Joints without a location (-1
-      in the file) are moved to 0, and flags above 0 become `SEEN`.
+    Joints without a location (-1 in the file) are moved to 0, and flags above 0 become `SEEN`.
     """
     errors = validation.ErrorCollector()
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import HIDDEN, SEEN, AnnotatedPeople
 from hrnet_jax.doctor.findings import Finding, found
+from hrnet_jax.evaluation import oks
 from hrnet_jax.skeletons import Skeleton
 
 SLACK = 2.0  # pixels by which a box or joint may be outside: annotators round, and count from 1 or from 0
@@ -90,13 +91,7 @@ def nowhere(people: AnnotatedPeople) -> np.ndarray:
 
 
 def joints(people: AnnotatedPeople, size: np.ndarray, box: np.ndarray | None = None) -> list[Finding]:
-    """Examines the locations of labelled joints.
-
-    Args:
-      people: their joints.
-      size: [N, 2] of the photos.
-      box: [N, 4] that the joints should be in, or None to skip this check.
-    """
+    """Examines the locations of labelled joints in photos of sizes [N, 2], and in their boxes [N, 4] if given."""
     labelled, lost, ids = people.labelled & ~people.crowd[:, None], nowhere(people), people.annotation_id
     what = "{count} of {of} people have labelled joints at the location 0, 0"
     remedy = "give joints that are not labelled the flag 0: these would be trained on as they are"
@@ -145,9 +140,8 @@ def _duplicates(people: AnnotatedPeople, sigmas: np.ndarray) -> list[int]:
         overlap = overlaps(people.box[[row]], people.box[:row])[0]
         others = np.flatnonzero(overlap >= SAME_BOX)
         both = labelled[row] & labelled[others]
-        distance = ((people.joints[row] - people.joints[others]) ** 2).sum(axis=-1)
-        area = np.maximum((size[row] + size[others]) / 4, 1.0)[:, None]
-        similarity = np.exp(-distance / (2 * (2 * sigmas) ** 2 * area))
+        area = np.maximum((size[row] + size[others]) / 4, 1.0)
+        similarity = oks.joint_similarity(people.joints[row], people.joints[others], area, sigmas)
         mean = (similarity * both).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
         unlabelled = ~labelled[row].any() & ~labelled[others].any(axis=1)
         if np.any((mean >= SAME_JOINTS) | (unlabelled & (overlap[others] >= SAME_BOX_ALONE))):

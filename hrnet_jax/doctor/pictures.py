@@ -1,12 +1,12 @@
 """Finds missing, damaged, resized and duplicate photos."""
 
 import concurrent.futures
-import dataclasses
 import functools
 import hashlib
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import tqdm
 
@@ -18,80 +18,70 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 UNIONS = {"trainval": {"train", "valid"}}  # splits that share photos with their parts: MPII
 OTHER_SIZE = "in the annotations"  # end of the problem that `photo_stores.read_checked` returns for such photos
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-@dataclasses.dataclass(frozen=True)
-class Looks:
-    """Problems, sizes (width, height) and digests of photo files, by photo id."""
 
-    problems: dict[int, str]
-    sizes: dict[int, tuple[int, int]]
-    digests: dict[int, str]
+class Look(NamedTuple):
+    """The problem of a photo's file, "" for a whole one, its size (width, height), and its content's digest."""
+
+    problem: str
+    size: tuple[int, int]
+    digest: str
+
+
+Looks = Mapping[int, Look]  # by photo id
 
 
 def look(place: PhotoStore, photos: Mapping[int, Photo], title: str) -> Looks:
     """Reads and decodes all photos with a progress bar."""
+    looks = in_threads(functools.partial(_look, place), list(photos.values()), title)
+    return dict(zip(photos, looks, strict=True))
+
+
+def in_threads(function: Callable[[Item], Result], photos: Sequence[Item], title: str) -> list[Result]:
+    """Calls a function for each photo, in as many threads as there are CPUs and with a progress bar."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        results = pool.map(functools.partial(_look, place), photos.values())
-        bar = tqdm.tqdm(results, title, len(photos), unit=" photos", leave=False, disable=None)
-        looks = dict(zip(photos, bar, strict=True))
-    whole = {number: look for number, look in looks.items() if not look[0]}
-    return Looks(
-        problems={number: problem for number, (problem, _, _) in looks.items() if problem},
-        sizes={number: size for number, (_, size, _) in whole.items()},
-        digests={number: digest for number, (_, _, digest) in whole.items()},
-    )
+        results = pool.map(function, photos)
+        return list(tqdm.tqdm(results, title, len(photos), unit=" photos", leave=False, disable=None))
 
 
-def _look(place: PhotoStore, photo: Photo) -> tuple[str, tuple[int, int], str]:
+def _look(place: PhotoStore, photo: Photo) -> Look:
     try:
         image, size, problem = photo_stores.read_checked(place, photo)
     except ValueError as error:  # a link out of the data set
-        return str(error), (0, 0), ""
-    return problem, size, hashlib.blake2b(image, digest_size=16).hexdigest()
+        return Look(str(error), (0, 0), "")
+    return Look(problem, size, hashlib.blake2b(image, digest_size=16).hexdigest())
 
 
 def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     """Returns the findings in a split's photos."""
-    first: dict[str, str] = {}
-    duplicates = [
-        f"{photos[number].file_name} as {first[digest]}"
-        for number, digest in looks.digests.items()
-        if first.setdefault(digest, photos[number].file_name) != photos[number].file_name
-    ]
-    what = "{count} of {of} photos have the same content as another file"
-    remedy = "remove one of each with its people, or merge their people"
-    findings = _listed_twice(photos) + _unusable(photos, looks.problems)
-    return findings + found("photos_twice", "warning", duplicates, what, remedy, of=len(photos))
-
-
-def _unusable(photos: Mapping[int, Photo], problems: Mapping[int, str]) -> list[Finding]:
-    missing = [photos[number].file_name for number, problem in problems.items() if problem == "missing"]
-    sizes = {number: problem for number, problem in problems.items() if problem.endswith(OTHER_SIZE)}
-    damaged = [
-        f"{photos[number].file_name}: {problem}"
-        for number, problem in problems.items()
-        if problem != "missing" and number not in sizes
-    ]
     of, left_out = len(photos), "; `prepare` leaves out these photos and their people"
+    repeated = _repeated((photo.id, photo.file_name) for photo in photos.values())
+    what, remedy = "{count} of {of} photos name the file of another photo", "give each photo its own file"
+    findings = found("photos_listed_twice", "error", repeated, what, remedy, of=of)
+    problems = [(photos[number].file_name, look.problem) for number, look in looks.items() if look.problem]
+    missing = [name for name, problem in problems if problem == "missing"]
     what, remedy = "{count} of {of} photos are missing", f"copy or download them{left_out}"
-    findings = found("photos_missing", "error", missing, what, remedy, of=of)
+    findings += found("photos_missing", "error", missing, what, remedy, of=of)
+    unusable = [f"{name}: {problem}" for name, problem in problems if problem != "missing"]
+    resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
+    damaged = [problem for problem in unusable if not problem.endswith(OTHER_SIZE)]
     what, remedy = "{count} of {of} photos cannot be read", f"copy or download them again{left_out}"
     findings += found("photos_damaged", "error", damaged, what, remedy, of=of)
     what = "{count} of {of} photos have another size than in the annotations"
     remedy = f"use the annotated photos, not resized or rotated ones, or correct width and height{left_out}"
-    named = [f"{photos[number].file_name}: {problem}" for number, problem in sizes.items()]
-    return findings + found("photo_sizes", "error", named, what, remedy, of=of)
+    findings += found("photo_sizes", "error", resized, what, remedy, of=of)
+    whole = ((photos[number].file_name, look.digest) for number, look in looks.items() if not look.problem)
+    what = "{count} of {of} photos have the same content as another file"
+    remedy = "remove one of each with its people, or merge their people"
+    return findings + found("photos_twice", "warning", _repeated(whole), what, remedy, of=of)
 
 
-def _listed_twice(photos: Mapping[int, Photo]) -> list[Finding]:
-    first: dict[str, int] = {}
-    repeated = [
-        f"{photo.id} as {first[photo.file_name]}"
-        for photo in photos.values()
-        if first.setdefault(photo.file_name, photo.id) != photo.id
-    ]
-    what = "{count} of {of} photos name the file of another photo"
-    return found("photos_listed_twice", "error", repeated, what, "give each photo its own file", of=len(photos))
+def _repeated(named: Iterable[tuple[object, str]]) -> list[str]:
+    """Returns "name as first name" for each (name, content) whose content had another name before."""
+    first: dict[str, object] = {}
+    return [f"{name} as {first[content]}" for name, content in named if first.setdefault(content, name) != name]
 
 
 def unlisted(place: PhotoStore, photos: Mapping[int, Photo]) -> list[Finding]:

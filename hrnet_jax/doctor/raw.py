@@ -8,95 +8,80 @@ from hrnet_jax.datasets import mpii, photo_stores
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import boxes, coco_files, mpii_files, pictures, splits
-from hrnet_jax.doctor.findings import Examination, Finding, found, with_location
-from hrnet_jax.doctor.splits import Examined
+from hrnet_jax.doctor.findings import Examination, Finding, attempt, found
 from hrnet_jax.skeletons import Skeleton
 
 PEOPLE, PHOTOS_ONLY = "person_keypoints_", "image_info_"
 
 
 def coco(root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None) -> list[Examination]:
-    """Examines all splits of a data set in COCO's layout.
-
-    Raises:
-      ValueError: the split of the detections is ambiguous.
-    """
+    """Examines all splits in COCO's layout. Raises ValueError if the split of the detections is ambiguous."""
     folder = root / "annotations"
     files = {file.stem.removeprefix(PEOPLE): file for file in sorted(folder.glob(f"{PEOPLE}*.json"))}
     for file in sorted(folder.glob(f"{PHOTOS_ONLY}*.json")):
         split = file.stem.removeprefix(PHOTOS_ONLY)
-        if not isinstance(_locate(root, prepare.photos_name(split, with_people=False)), Exception):
+        if _locate(root, prepare.photos_name(split, with_people=False))[0] is not None:
             files.setdefault(split, file)  # COCO ships these files to everyone: without photos they are unused
     if not files:
         return _missing(root, "annotations", f"there is no {PEOPLE}<split>.json in {folder}")
     target = prepare.detections_target(list(files)) if detections else None
-    examined = {}
+    looks = {}
     for split, file in files.items():
         published = root / "person_detection_results" / prepare.DETECTION_FILES.get(split, "")
         given = detections if split == target else published if published.is_file() else None
-        look = functools.partial(_coco_split, root, split, file, given, skeleton)
-        examined[split] = splits.guarded(file, split, look)
-    return with_shared(root, examined)
+        looks[split] = file, functools.partial(_coco_split, root, file, given, skeleton)
+    return splits.examine_all(root, looks)
 
 
 def _missing(root: pathlib.Path, name: str, what: str) -> list[Examination]:
     remedy = "put the annotation files there, the authors' or your own"
-    missing = found("annotations_missing", "error", [name], what, remedy)
-    return [Examination(root.name, {}, with_location(missing, root, root.name))]
+    part = Examination(root.name)
+    part.add(root, {}, found("annotations_missing", "error", [name], what, remedy))
+    return [part]
 
 
 def _coco_split(
-    root: pathlib.Path, split: str, file: pathlib.Path, detections: pathlib.Path | None, skeleton: Skeleton
-) -> Examined:
+    root: pathlib.Path, file: pathlib.Path, detections: pathlib.Path | None, skeleton: Skeleton, part: Examination
+) -> None:
     with_people = file.name.startswith(PEOPLE)
-    annotations, people, about_entries = coco_files.read(file, skeleton, with_people)
-    about_entries = with_location(about_entries, file, split)
+    annotations, people, findings = coco_files.read(file, skeleton, with_people)
+    part.add(file, {}, findings)
     if annotations is None:
-        return Examined(Examination(split, {}, about_entries), {})
-    place = _locate(root, prepare.photos_name(split, with_people))
+        return
     photos = annotations.photos
-    facts, findings, names = _examine(file, split, place, photos, people, skeleton, squares=False)
-    findings = about_entries + findings
-    if not isinstance(place, Exception):
-        findings += with_location(pictures.unlisted(place, photos), place.path, split)
+    place = _examine(part, file, prepare.photos_name(part.name, with_people), photos, people, skeleton)
+    if place is not None:
+        part.add(place.path, {}, pictures.unlisted(place, photos))
     if detections:
         truth = people if with_people else None
-        category = annotations.category.get("id")
-        table, about_boxes = boxes.read(detections, photos, category, truth, skeleton)
+        table, findings = boxes.read(detections, photos, annotations.category.get("id"), truth, skeleton)
+        part.add(detections, {}, findings)
         if table is not None:
-            more, further = boxes.examine(table, photos, truth)
-            facts, about_boxes = facts | more, about_boxes + further
-        findings += with_location(about_boxes, detections, split)
-    return Examined(Examination(split, facts, findings), names)
+            part.add(detections, *boxes.examine(table, photos, truth))
 
 
 def _examine(
+    part: Examination,
     file: pathlib.Path,
-    split: str,
-    place: PhotoStore | Exception,
+    folder: str,
     photos: dict[int, Photo],
     people: AnnotatedPeople,
     skeleton: Skeleton,
     *,
-    squares: bool,
-) -> tuple[dict[str, str], list[Finding], dict[str, str]]:
-    """Examines the photos and people of a split; returns facts, findings, and the photos' names by digest."""
-    if isinstance(place, Exception):
-        remedy = "put the photos (or COCO's zip file) there"
-        lost = found("photos_unavailable", "error", ["photos"], str(place), remedy)
-        looks, facts, about_photos = None, {}, with_location(lost, file.parents[1], split)
-    else:
-        looks, facts, about_photos = splits.examine_photos(place, photos, split)
+    squares: bool = False,
+) -> PhotoStore | None:
+    """Examines the photos and people of a split. Returns where the photos are."""
+    root, looks = file.parents[1], None
+    place, about_photos = _locate(root, folder)
+    if place is not None:
+        looks, about_photos = splits.examine_photos(part, place, photos)
         photos = splits.with_sizes(photos, looks)
-        about_photos = with_location(about_photos, place.path, split)
-    findings: list[Finding] = []
     if len(people) and (people.labelled.any() or not squares):
-        more, findings = splits.examine_people(people, skeleton, photos, squares=squares)
-        facts |= more
-        if looks and not isinstance(place, Exception):
-            more, about_colours = splits.examine_colours(people, skeleton, photos, place, looks)
-            facts, findings = facts | more, findings + about_colours
-    return facts, with_location(findings, file, split) + about_photos, splits.named(photos, looks)
+        part.add(file, *splits.examine_people(people, skeleton, photos, squares=squares))
+        if looks and place is not None:
+            part.add(file, *splits.examine_colours(people, skeleton, photos, place, looks))
+    part.add(root if place is None else place.path, {}, about_photos)
+    return place
 
 
 def mpii_root(root: pathlib.Path) -> list[Examination]:
@@ -106,44 +91,31 @@ def mpii_root(root: pathlib.Path) -> list[Examination]:
     if not files:
         what = f"{root / 'annot'} has no file of a split ({', '.join(prepare.MPII_SPLITS)})"
         return _missing(root, "annot", what)
-    looks = {split: functools.partial(_mpii_split, root, split, file) for split, file in files.items()}
-    return with_shared(root, {split: splits.guarded(files[split], split, look) for split, look in looks.items()})
+    looks = {split: (file, functools.partial(_mpii_split, root, file)) for split, file in files.items()}
+    return splits.examine_all(root, looks)
 
 
-def _mpii_split(root: pathlib.Path, split: str, file: pathlib.Path) -> Examined:
-    photos, people, about_rows = mpii_files.read(file, skeletons.MPII)
-    about_rows = with_location(about_rows, file, split)
+def _mpii_split(root: pathlib.Path, file: pathlib.Path, part: Examination) -> None:
+    photos, people, findings = mpii_files.read(file, skeletons.MPII)
+    part.add(file, {}, findings)
     if people is None:
-        return Examined(Examination(split, {}, about_rows), {})
-    place = _locate(root, "images")
-    facts, findings, names = _examine(file, split, place, photos, people, skeletons.MPII, squares=True)
-    findings = about_rows + findings
-    truth = root / "annot" / f"gt_{split}.mat"
+        return
+    _examine(part, file, "images", photos, people, skeletons.MPII, squares=True)
+    truth = root / "annot" / f"gt_{part.name}.mat"
     if truth.is_file():
-        findings += with_location(_truth(truth, len(people)), truth, split)
-    return Examined(Examination(split, facts, findings), names)
+        part.add(truth, {}, _truth(truth, len(people)))
 
 
 def _truth(path: pathlib.Path, rows: int) -> list[Finding]:
     """Examines the MATLAB file for PCKh."""
     remedy = f"get the {path.name} that belongs to the JSON file"
-    try:
-        truth = mpii.read_truth(path, skeletons.MPII)
-    except (ValueError, OSError) as error:
-        return found("truth", "error", [path.name], str(error), remedy)
+    truth, damaged = attempt(lambda: mpii.read_truth(path, skeletons.MPII), "truth", path.name, remedy)
+    if truth is None:
+        return damaged
     other = [path.name] * (len(truth) != rows)
     return found("truth", "error", other, f"it is of {len(truth):,} people, the JSON file of {rows:,}", remedy)
 
 
-def _locate(root: pathlib.Path, name: str) -> PhotoStore | Exception:
-    try:
-        return photo_stores.locate(root, name)
-    except (ValueError, OSError) as error:
-        return error
-
-
-def with_shared(root: pathlib.Path, examined: dict[str, Examined]) -> list[Examination]:
-    """Returns the examinations of the splits, and one of the photos they share, if any."""
-    between = pictures.shared({name: split.names for name, split in examined.items()})
-    both = [Examination("between splits", {}, with_location(between, root, "between splits"))] if between else []
-    return [split.part for split in examined.values()] + both
+def _locate(root: pathlib.Path, name: str) -> tuple[PhotoStore | None, list[Finding]]:
+    remedy = "put the photos (or COCO's zip file) there"
+    return attempt(lambda: photo_stores.locate(root, name), "photos_unavailable", "photos", remedy)

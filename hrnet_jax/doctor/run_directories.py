@@ -9,7 +9,7 @@ import numpy as np
 
 from hrnet_jax import checkpoint, checkpoint_files, configuration, pipeline, skeletons, validation
 from hrnet_jax.datasets import records
-from hrnet_jax.doctor.findings import Examination, Finding, found, topic, with_location
+from hrnet_jax.doctor.findings import Examination, Finding, attempt, found, topic
 from hrnet_jax.run import logger, manifest
 
 COUNTS = ("batch_size", "epochs", "log_every", "checkpoint_every")
@@ -23,19 +23,17 @@ RESTART = "copy this directory first: the same `train.py` command starts at step
 
 def examine(workdir: pathlib.Path) -> list[Examination]:
     """Examines a run directory."""
-
-    def add(name: str, file: pathlib.Path | str, facts: dict[str, str], findings: list[Finding]) -> None:
-        parts.append(Examination(name, facts, with_location(findings, file, name)))
-
-    parts: list[Examination] = []
+    parts = [Examination(name) for name in ("config", "checkpoints", "metrics", "data")]
+    about_config, about_checkpoints, about_log, about_data = parts
     config, findings = _config(workdir / "config.json")
-    add("config", workdir / "config.json", {}, findings)
+    about_config.add(workdir / "config.json", {}, findings)
     entries, log_facts, log_findings = _log(workdir, config)
+    about_log.add(workdir / logger.METRICS, log_facts, log_findings)
     steps, network, facts, findings = _checkpoints(workdir)
-    add("checkpoints", workdir / "checkpoints", facts, findings + _missing(entries, steps, config))
-    add("metrics", workdir / logger.METRICS, log_facts, log_findings)
-    if config:
-        add("data", config["data.dir"], *_data(workdir, config, entries, max(steps, default=0), network))
+    about_checkpoints.add(workdir / "checkpoints", facts, findings + _missing(entries, steps, config))
+    if not config:
+        return parts[:3]
+    about_data.add(config["data.dir"], *_data(workdir, config, entries, max(steps, default=0), network))
     return parts
 
 
@@ -43,20 +41,19 @@ def examine(workdir: pathlib.Path) -> list[Examination]:
 def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
     """Returns the fields needed here; an empty dictionary if some are missing or of a wrong type."""
     remedy = "remove this file and keep the log: `train.py` with the run's --config writes it again"
+    config: dict[str, Any] = {}
     try:
         content = validation.read_json(path)
-        config = {name: validation.require(content, name, int, path.name) for name in COUNTS}
-        config["skeleton"] = validation.require(content, "skeleton", str, path.name)
+        counts = {name: validation.require(content, name, int, path.name) for name in COUNTS}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"`{name}` (={count}) must be at least 1")
+        skeleton = validation.require(content, "skeleton", str, path.name)
         data = validation.require(content, "data", dict, path.name)
-        config |= {f"data.{name}": validation.require(data, name, str, f"{path.name}: `data`") for name in DATA}
-        for name in COUNTS:
-            if config[name] < 1:
-                raise ValueError(f"`{name}` (={config[name]}) must be at least 1")
-    except (OSError, ValueError) as error:
-        return {}, found("config", "error", [path.name], str(error), remedy)
-    try:
+        paths = {f"data.{name}": validation.require(data, name, str, f"{path.name}: `data`") for name in DATA}
+        config = {**counts, **paths, "skeleton": skeleton}
         configuration.check(content, path.name)
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return config, found("config", "error", [path.name], str(error), remedy)
     return config, []
 
@@ -102,9 +99,8 @@ def _order(entries: list[dict], every: int, starts: list[int]) -> list[Finding]:
     findings += found("log_gap", "warning", steps[_gaps(steps, every, starts)] if every else (), what, LOST)
     bad = [entry["step"] for entry in entries if not all(map(_is_finite, entry.values()))]
     remedy = "resume from an earlier checkpoint with a lower learning rate"
-    return findings + found(
-        "log_not_finite", "warning", bad, "{count} lines have values that are not finite", remedy
-    )
+    what = "{count} lines have values that are not finite"
+    return findings + found("log_not_finite", "warning", bad, what, remedy)
 
 
 def _gaps(steps: np.ndarray, every: int, starts: list[int]) -> np.ndarray:
@@ -124,15 +120,13 @@ def _is_finite(value: object) -> bool:
 
 
 @topic("checkpoints", [], {}, {})
-def _checkpoints(
-    workdir: pathlib.Path,
-) -> tuple[list[int], dict[str, Any], dict[str, str], list[Finding]]:
+def _checkpoints(workdir: pathlib.Path) -> tuple[list[int], dict[str, Any], dict[str, str], list[Finding]]:
     """Reads the weights of all checkpoints. Returns their steps and the description of the newest network."""
     steps, readable, network, findings = [], 0, {}, []
     folders = sorted(workdir.glob("checkpoints/*/*"), key=lambda path: (path.parent.name, _step(path)))
     for folder in folders:
         if _step(folder) < 0:
-            findings += with_location(_left_over(folder), folder, "")
+            findings += _left_over(folder)
             continue
         steps.append(_step(folder))
         try:
@@ -140,14 +134,13 @@ def _checkpoints(
             joints = validation.names(description.get("joints", []), "its network's `joints`")
         except (ValueError, OSError) as error:
             name = f"{folder.parent.name}/{folder.name}"
-            damage = found("checkpoint_damaged", "error", [name], str(error), OTHER_CHECKPOINT)
-            findings += with_location(damage, folder, "")
+            findings += found("checkpoint_damaged", "error", [name], str(error), OTHER_CHECKPOINT, file=folder)
             continue
         network = description | {"joints": joints}
         leaves = jax.tree_util.tree_leaves_with_path(state)
         bad = [jax.tree_util.keystr(path) for path, leaf in leaves if not np.isfinite(leaf).all()]
         what = "{count} of its arrays have values that are not finite"
-        findings += with_location(found("weights_not_finite", "error", bad, what, OTHER_CHECKPOINT), folder, "")
+        findings += found("weights_not_finite", "error", bad, what, OTHER_CHECKPOINT, file=folder)
         readable += 1
     return steps, network, {"checkpoints": f"{readable} of {len(steps)} can be read"}, findings
 
@@ -173,9 +166,9 @@ def _evaluated(entries: list[dict]) -> set[int]:
 
 def _left_over(folder: pathlib.Path) -> list[Finding]:
     if folder.suffix == checkpoint.DAMAGED:
-        what = "it was damaged and has been set aside"
-        return found("checkpoint_aside", "note", [folder.name], what, "delete it if you no longer need it")
-    return found("checkpoint_partial", "note", [folder.name], "saving it was interrupted", RESUME)
+        kind, what = "checkpoint_aside", "it was damaged and has been set aside"
+        return found(kind, "note", [folder.name], what, "delete it if you no longer need it", file=folder)
+    return found("checkpoint_partial", "note", [folder.name], "saving it was interrupted", RESUME, file=folder)
 
 
 def _step(folder: pathlib.Path) -> int:
@@ -212,12 +205,12 @@ def _same_joints(split: records.Split, config: dict[str, Any], network: dict[str
     other += [f"{len(expected)}, not {len(joints)}"] * (len(expected) != len(joints))
     what = f"the network's joints are not those of {split.name}"
     findings = found("data_joints", "error", other, what, ORIGINAL_DATA)
-    try:
-        skeleton = skeletons.load(config["skeleton"])
-    except (ValueError, OSError) as error:
-        return findings + found("skeleton", "error", [config["skeleton"]], str(error), "restore the file")
+    name = config["skeleton"]
+    skeleton, lost = attempt(lambda: skeletons.load(name), "skeleton", name, "restore the file")
+    if skeleton is None:
+        return findings + lost
     differs = [split.name] * (skeleton != split.skeleton and not other)
-    what = f"the config's skeleton {config['skeleton']!r} is not that of {split.name}"
+    what = f"the config's skeleton {name!r} is not that of {split.name}"
     return findings + found("data_joints", "error", differs, what, ORIGINAL_DATA)
 
 

@@ -18,39 +18,26 @@ SIGMA_RANGE = (0.005, 0.3)  # COCO's are .025 to .107; annotations that differ b
 
 
 def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
-    """Reads a skeleton. Fills in sigmas if they are missing or malformed.
-
-    Raises:
-      FileNotFoundError: there is no such skeleton and no such file.
-    """
+    """Reads a skeleton. Fills in missing or malformed sigmas. Raises FileNotFoundError if there is none."""
     try:
         skeleton = skeletons.load(name_or_path)
-        return skeleton, examine(skeleton)
+        return skeleton, _sigmas(skeleton) + _pairs(skeleton)
     except ValueError as error:
         remedy = "correct the skeleton's file: README.md shows one in `Your own data`"
         refused = found("skeleton", "error", [pathlib.Path(name_or_path).name], str(error), remedy)
     try:
         content = validation.read_json(pathlib.Path(name_or_path))
-        skeleton = _parse(content | {"sigmas": [DEFAULT_SIGMA] * len(content["joints"])})
+        content["sigmas"] = [DEFAULT_SIGMA] * len(content["joints"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "skeleton.json"
+            path.write_text(json.dumps(content))
+            skeleton = skeletons.load(path)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None, refused
     names = content["joints"]
     what = f"the skeleton has no sigmas for its {len(names)} joints; OKS and AP need them"
     remedy = f"write `sigmas`, {SIGMAS}"
-    return skeleton, found("sigmas", "error", names, what, remedy) + examine(skeleton)
-
-
-def _parse(content: dict) -> Skeleton:
-    """Returns the skeleton of a file with this content."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "skeleton.json"
-        path.write_text(json.dumps(content))
-        return skeletons.load(path)
-
-
-def examine(skeleton: Skeleton) -> list[Finding]:
-    """Returns the findings in a readable skeleton."""
-    return _sigmas(skeleton) + _pairs(skeleton)
+    return skeleton, found("sigmas", "error", names, what, remedy) + _sigmas(skeleton) + _pairs(skeleton)
 
 
 def _sigmas(skeleton: Skeleton) -> list[Finding]:

@@ -10,31 +10,30 @@ from hrnet_jax.datasets import photo_stores
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import colours, people, pictures, sides
-from hrnet_jax.doctor.findings import Examination, Finding, not_examined, topic, with_location
+from hrnet_jax.doctor.findings import Examination, Finding, not_examined, topic
 from hrnet_jax.doctor.pictures import Looks
 from hrnet_jax.skeletons import Skeleton
 
 
-@dataclasses.dataclass(frozen=True)
-class Examined:
-    """The result for a split: the examination, and the photos' names by the digests of their files."""
+def examine_all(
+    root: pathlib.Path, splits: Mapping[str, tuple[pathlib.Path, Callable[[Examination], None]]]
+) -> list[Examination]:
+    """Examines splits, each with its path and function, and the photos they share, if any.
 
-    part: Examination
-    names: dict[str, str]
-
-
-def guarded(path: pathlib.Path, split: str, look: Callable[[], Examined]) -> Examined:
-    """Examines a split, and turns an unexpected error into a finding."""
-    try:
-        return look()
-    except Exception as error:
-        return Examined(Examination(split, {}, with_location(not_examined(split, error), path, split)), {})
-
-
-def named(photos: Mapping[int, Photo], looks: Looks | None) -> dict[str, str]:
-    """Returns file names by digest."""
-    digests = looks.digests if looks else {}
-    return {digest: photos[number].file_name for number, digest in digests.items()}
+    An unexpected error becomes the only finding of its split.
+    """
+    parts = []
+    for split, (path, examine) in splits.items():
+        part = Examination(split)
+        try:
+            examine(part)
+        except Exception as error:
+            part = Examination(split)
+            part.add(path, {}, not_examined(split, error))
+        parts.append(part)
+    between = Examination("between splits")
+    between.add(root, {}, pictures.shared({part.name: part.photo_names for part in parts}))
+    return parts + [between] * bool(between.findings)
 
 
 @topic("people", {})
@@ -60,7 +59,7 @@ def examine_colours(
     """Examines the colours of faces on readable photos."""
 
     def read(photo_id: int) -> np.ndarray | None:
-        if photo_id not in looks.digests:
+        if photo_id not in looks or looks[photo_id].problem:
             return None
         return photo_stores.decode(place.read(photos[photo_id].file_name), photo_id=photo_id)
 
@@ -74,19 +73,20 @@ def _located(table: AnnotatedPeople) -> AnnotatedPeople:
 
 
 def examine_photos(
-    place: PhotoStore, photos: Mapping[int, Photo], title: str
-) -> tuple[Looks, dict[str, str], list[Finding]]:
-    """Reads and examines all photos."""
-    looks = pictures.look(place, photos, title)
-    fact = f"{len(photos) - len(looks.problems):,} of {len(photos):,} are whole"
-    return looks, {"photos": fact}, pictures.examine(photos, looks)
+    part: Examination, place: PhotoStore, photos: Mapping[int, Photo]
+) -> tuple[Looks, list[Finding]]:
+    """Reads and examines all photos. Adds a fact and the names of whole photos to the examination."""
+    looks = pictures.look(place, photos, part.name)
+    whole = {number: look.digest for number, look in looks.items() if not look.problem}
+    part.facts["photos"] = f"{len(whole):,} of {len(photos):,} are whole"
+    part.photo_names.update({digest: photos[number].file_name for number, digest in whole.items()})
+    return looks, pictures.examine(photos, looks)
 
 
 def with_sizes(photos: Mapping[int, Photo], looks: Looks) -> dict[int, Photo]:
     """Fills in sizes that the annotations lack from the photos' files."""
-    return {
-        number: dataclasses.replace(photo, width=looks.sizes[number][0], height=looks.sizes[number][1])
-        if not photo.width and number in looks.sizes
-        else photo
-        for number, photo in photos.items()
-    }
+    sized = dict(photos)
+    for number, (problem, (width, height), _) in looks.items():
+        if not problem and not photos[number].width:
+            sized[number] = dataclasses.replace(photos[number], width=width, height=height)
+    return sized

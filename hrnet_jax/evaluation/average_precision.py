@@ -21,10 +21,7 @@ def metrics(
 ) -> dict[str, float]:
     """Returns the ten metrics, averaged over the categories of the detections; -1 without annotated people.
 
-    Args:
-      truth: the annotations of all photos to evaluate.
-      detections: by category, on photos of `truth`.
-      sigmas: K, see `oks.joint_similarity`.
+    `truth` has the annotations of all photos to evaluate. The detections by category are on its photos.
 
     Raises:
       ValueError: a category has another number of joints than `sigmas`.
@@ -70,10 +67,7 @@ def curves(matches: matching.Matches) -> tuple[np.ndarray, np.ndarray]:
 def _curve(true_positive: np.ndarray, false_positive: np.ndarray, positives: int) -> tuple[np.ndarray, float]:
     """Returns the interpolated precision [R], 0 beyond the final recall, and the final recall.
 
-    Args:
-      true_positive: [N] bool by detection, in descending order of score.
-      false_positive: [N] bool.
-      positives: number of annotated people.
+    Takes [N] bool by detection, in descending order of score, and the number of annotated people.
     """
     true, false = (np.cumsum(part).astype(np.float64) for part in (true_positive, false_positive))
     recall = true / positives

@@ -28,9 +28,8 @@ class Result(TypedDict):
 def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """Returns [N]: the area of each box's crop in square pixels of the photo, for OKS-NMS.
 
-    Args:
-      boxes: [N, 4] x, y, width, height in photo pixels.
-      image_size: (height, width) of the network's input. Boxes grow to its aspect ratio, then by a quarter.
+    The boxes [N, 4] are x, y, width, height in photo pixels. They grow to the aspect ratio of `image_size`, the
+    (height, width) of the network's input, then by a quarter.
     """
     width, height = boxes[:, 2], boxes[:, 3]
     point = np.where((width == 0) & (height == 0), 1.0, 0.0)  # vectorised `geometry.padded_scale`
@@ -94,10 +93,8 @@ def average_precision(
     AP is the mean over OKS thresholds 0.50 to 0.95; AP50 and AP75 use one threshold. M stands for people of 32^2
     to 96^2 square pixels and L for larger ones. A metric is -1 without people. All are 0 if `found` is empty.
 
-    Args:
-      found: from `results`, or the content of a COCO result file. Boxes in it are not read.
-      annotations: COCO annotation file.
-      skeleton: provides the sigmas for any number of joints.
+    `found` is from `results`, or the content of a COCO result file, in which boxes are not read. The skeleton
+    provides the sigmas for any number of joints.
 
     Raises:
       ValueError: a result is of a photo that `annotations` does not list, or of another skeleton.
@@ -111,11 +108,7 @@ def average_precision(
 
 
 def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matching.Detections]:
-    """Converts results to arrays by category number.
-
-    Raises:
-      ValueError: a result has another number of joints than the skeleton.
-    """
+    """Converts results to arrays by category number. Raises ValueError if they are of another skeleton."""
     lengths = {len(result["keypoints"]) for result in found}
     if lengths != {3 * skeleton.num_joints}:
         raise ValueError(
@@ -150,17 +143,10 @@ def _check_photos(
 def per_joint_errors(
     joints: np.ndarray, people: records.People, areas: np.ndarray, skeleton: Skeleton
 ) -> dict[str, dict[str, float | None]]:
-    """Returns the errors of each joint's predictions on ground-truth boxes, over labelled joints.
+    """Returns `errors.per_joint` with the square root of a person's area as its size, and another column `oks`.
 
-    Args:
-      joints: [N, K, 2] predictions in photo pixels.
-      people: the N annotated people.
-      areas: [N] their annotated areas in square pixels, see `annotated_areas`.
-      skeleton: provides names, mirror pairs and sigmas.
-
-    Returns:
-      The columns of `errors.per_joint` by joint name, for a person's size equal to the square root of its area.
-      `oks` is the joint's mean contribution to OKS, None without labelled ones.
+    `oks` is the joint's mean contribution to OKS, None without labelled ones. `areas` [N] are those annotated, in
+    square pixels, see `annotated_areas`.
     """
     labelled = people.visible > 0
     similarity = oks.joint_similarity(joints, people.joints, areas, skeleton.sigmas)
@@ -178,11 +164,7 @@ def person_category(annotations: str | os.PathLike) -> int:
 
 
 def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
-    """Returns [N]: the areas in square pixels of these annotations in a COCO annotation file.
-
-    Raises:
-      ValueError: an annotation is not in the file.
-    """
+    """Returns [N]: these annotations' areas in square pixels. Raises ValueError if one is not in the file."""
     areas: dict[int, float] = {}
     for people in ground_truth.load(annotations).people.values():
         areas |= zip(people.annotation_id.tolist(), people.area.tolist(), strict=True)

@@ -11,18 +11,11 @@ from hrnet_jax.skeletons import Skeleton
 def per_joint(
     joints: np.ndarray, people: records.People, sizes: np.ndarray, skeleton: Skeleton
 ) -> dict[str, dict[str, float | None]]:
-    """Returns the errors of each joint over labelled joints.
+    """Returns the errors of each joint's predictions [N, K, 2], over labelled joints, by joint name.
 
-    Args:
-      joints: [N, K, 2] predictions in photo pixels.
-      people: the N annotated people.
-      sizes: [N] the people's sizes in pixels.
-      skeleton: provides names and mirror pairs.
-
-    Returns:
-      By joint name: `count` of labelled ones; `mean_error` and `median_error`, the distance from the ground truth
-      in units of the person's size; `swapped`, the share that is nearer to the labelled mirror joint than to its
-      own, as a left wrist on the right one. None without anything to average.
+    These are `count` of labelled ones; `mean_error` and `median_error`, the distance from the ground truth in the
+    person's size [N]; `swapped`, the share that is nearer to the labelled mirror joint than to its own, as a left
+    wrist on the right one. None without anything to average. Joints and sizes are in photo pixels.
     """
     labelled = people.visible > 0
     distance = np.linalg.norm(joints - people.joints, axis=-1)
@@ -43,10 +36,7 @@ def per_joint(
 def per_person(joints: np.ndarray, people: records.People, sizes: np.ndarray) -> np.ndarray:
     """Returns [N]: the mean error of each person's labelled joints, in units of its size; NaN without any.
 
-    Args:
-      joints: [N, K, 2] predictions in photo pixels.
-      people: the N annotated people.
-      sizes: [N] the people's sizes in pixels.
+    See `per_joint` for the arguments.
     """
     labelled = people.visible > 0
     distance = np.linalg.norm(joints - people.joints, axis=-1) * labelled

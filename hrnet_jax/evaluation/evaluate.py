@@ -6,7 +6,6 @@ AP on ground-truth boxes is two to three points above AP on a detector's boxes. 
 """
 
 import contextlib
-import dataclasses
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -20,24 +19,10 @@ from ml_collections import ConfigDict
 from hrnet_jax import inference, pipeline, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import protocols
+from hrnet_jax.evaluation.protocols import Outcome
 
 GT_BOXES = "gt_boxes"
 DETECTOR_BOXES = "detector_boxes"
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome(protocols.Predictions):
-    """Predictions and metrics for one source of boxes, `GT_BOXES` or `DETECTOR_BOXES`.
-
-    Attributes:
-      split: name of the split.
-      results: content of the file for the data set's server; for COCO after rescoring and NMS.
-      metrics: ``split/source/metric`` -> value; empty unless `protocols.is_scored` holds for the split.
-    """
-
-    split: str
-    results: Any
-    metrics: dict[str, float]
 
 
 def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
@@ -52,11 +37,7 @@ def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
 
 
 def box_sources(split: records.Split) -> dict[str, records.People]:
-    """Returns the boxes of a split by source.
-
-    Raises:
-      ValueError: the split has none.
-    """
+    """Returns the boxes of a split by source. Raises ValueError if it has none."""
     tables = {GT_BOXES: split.people, DETECTOR_BOXES: split.detections}
     sources = {name: people for name, people in tables.items() if people is not None and len(people.box)}
     if not sources:
@@ -78,14 +59,8 @@ def evaluate(
 ) -> list[Outcome]:
     """Predicts the joints in all boxes of a split and computes the metrics of each source.
 
-    Args:
-      step: from `build_step`.
-      variables: the network's ``params`` and ``batch_stats``, on the devices.
-      split: the data.
-      config: provides ``image_size``, ``eval``, ``loader`` and ``skeleton``.
-      place: puts a batch on the devices.
-      sources: names of the sources to evaluate. Missing ones are skipped.
-      progress: show a progress bar.
+    `step` is from `build_step`. `place` puts a batch on the devices, where the network's `variables` are. The
+    configuration provides ``image_size``, ``eval``, ``loader`` and ``skeleton``. Missing `sources` are skipped.
 
     Raises:
       ValueError: the split has no boxes of these sources, or another skeleton than the network.
@@ -143,5 +118,4 @@ def metrics(outcomes: Collection[Outcome]) -> dict[str, float]:
 
 def write_results(split: records.Split, outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
     """Writes the file for the data set's server and returns its path."""
-    write = protocols.of_split(split).write
-    return write(outcome.results, outcome.split, outcome.source, bool(outcome.metrics), directory)
+    return protocols.of_split(split).write(outcome, directory)

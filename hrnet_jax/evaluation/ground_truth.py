@@ -14,27 +14,16 @@ from hrnet_jax import validation
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """G people of one category. Photos ascend; a photo's people keep the order of the file.
+    """G people of one category. Photos ascend; a photo's people keep the order of the file."""
 
-    Attributes:
-      photo_id: [G] int64.
-      annotation_id: [G] int64.
-      joints: [G, K, 2] float64 in photo pixels; K is 0 for a category without joints.
-      visible: [G, K] bool, the joint is labelled (visible or hidden).
-      box: [G, 4] float64 x, y, width, height in photo pixels.
-      area: [G] float64 in square pixels.
-      crowd: [G] bool, the row stands for any number of people.
-      ignored: [G] bool, crowds and people without labelled joints: neither hits nor misses.
-    """
-
-    photo_id: np.ndarray
-    annotation_id: np.ndarray
-    joints: np.ndarray
-    visible: np.ndarray
-    box: np.ndarray
-    area: np.ndarray
-    crowd: np.ndarray
-    ignored: np.ndarray
+    photo_id: np.ndarray  # [G] int64
+    annotation_id: np.ndarray  # [G] int64
+    joints: np.ndarray  # [G, K, 2] float64 in photo pixels; K is 0 for a category without joints
+    visible: np.ndarray  # [G, K] bool, the joint is labelled (visible or hidden)
+    box: np.ndarray  # [G, 4] float64 x, y, width, height in photo pixels
+    area: np.ndarray  # [G] float64 in square pixels
+    crowd: np.ndarray  # [G] bool, the row stands for any number of people
+    ignored: np.ndarray  # [G] bool, crowds and people without labelled joints: neither hits nor misses
 
     def __len__(self) -> int:
         return len(self.photo_id)
@@ -42,17 +31,11 @@ class People:
 
 @dataclasses.dataclass(frozen=True)
 class GroundTruth:
-    """The content of a COCO annotation file.
+    """The content of a COCO annotation file."""
 
-    Attributes:
-      photo_ids: [P] int64, ascending, including photos without people.
-      categories: names by number, in the order of the file.
-      people: by category number, without annotations of unlisted photos.
-    """
-
-    photo_ids: np.ndarray
-    categories: Mapping[int, str]
-    people: Mapping[int, People]
+    photo_ids: np.ndarray  # [P] int64, ascending, including photos without people
+    categories: Mapping[int, str]  # names by number, in the order of the file
+    people: Mapping[int, People]  # by category number, without annotations of unlisted photos
 
 
 def load(path: str | os.PathLike) -> GroundTruth:
@@ -81,10 +64,9 @@ def _read(path: pathlib.Path, changed: int, size: int) -> GroundTruth:
     content = validation.read_json(path)
     try:
         return _parse(content)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): prepare the split again with --force") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r:.200}): prepare the split again with --force") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{error!r:.200}"
+        raise ValueError(f"{path} is damaged ({reason}): prepare the split again with --force") from error
 
 
 def _parse(content: dict) -> GroundTruth:

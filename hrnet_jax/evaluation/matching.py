@@ -25,34 +25,21 @@ BLOCK_PAIRS = 100_000  # of detection and annotation, in memory at once
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """N detected people of one category.
+    """N detected people of one category."""
 
-    Attributes:
-      photo_id: [N] int64.
-      joints: [N, K, 2] float64 in photo pixels.
-      score: [N] float64.
-    """
-
-    photo_id: np.ndarray
-    joints: np.ndarray
-    score: np.ndarray
+    photo_id: np.ndarray  # [N] int64
+    joints: np.ndarray  # [N, K, 2] float64 in photo pixels
+    score: np.ndarray  # [N] float64
 
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """N detections as true and false positives. A detection that is neither is ignored.
+    """N detections as true and false positives. A detection that is neither is ignored."""
 
-    Attributes:
-      score: [N] float64.
-      true_positive: [N, A, T] bool.
-      false_positive: [N, A, T] bool.
-      positives: [A] number of annotated people that are not ignored.
-    """
-
-    score: np.ndarray
-    true_positive: np.ndarray
-    false_positive: np.ndarray
-    positives: np.ndarray
+    score: np.ndarray  # [N] float64
+    true_positive: np.ndarray  # [N, A, T] bool
+    false_positive: np.ndarray  # [N, A, T] bool
+    positives: np.ndarray  # [A] number of annotated people that are not ignored
 
 
 def match_detections(
@@ -71,7 +58,8 @@ def match_detections(
         is_ignored = ignored_people[chosen, np.arange(len(SIZES))[:, None]]
         matched[rows[exists]] = (has_match & (people.annotation_id[chosen] != 0))[exists]  # pycocotools: 0 is none
         ignored[rows[exists]] = (has_match & is_ignored)[exists]
-    ignored |= ~matched & _outside(_extent(detections.joints))[..., None]
+    extent = np.ptp(detections.joints, axis=1).prod(axis=-1)  # area of the box around each person's joints
+    ignored |= ~matched & _outside(extent)[..., None]
     return Matches(detections.score, matched & ~ignored, ~matched & ~ignored, np.sum(~ignored_people, axis=0))
 
 
@@ -89,20 +77,11 @@ def _outside(areas: np.ndarray) -> np.ndarray:
     return (areas[:, None] < low) | (areas[:, None] > high)
 
 
-def _extent(joints: np.ndarray) -> np.ndarray:
-    """Returns [N]: the area in square pixels of the box around each person's joints."""
-    return np.prod(joints.max(axis=1) - joints.min(axis=1), axis=-1)
-
-
 def _blocks(detected: np.ndarray, annotated: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Groups photos with detections and annotations into blocks with similar numbers of annotations.
 
-    Args:
-      detected: [N] photo of each detection, ascending.
-      annotated: [G] photo of each annotation, ascending.
-
-    Yields:
-      [B, D] rows of detections and [B, G] rows of annotations for B photos, padded with -1.
+    Takes the photo of each detection [N] and of each annotation [G], ascending. Yields for B photos [B, D] rows of
+    detections and [B, G] rows of annotations, padded with -1.
     """
     photos, *rows = np.unique(detected, return_index=True, return_counts=True)
     others, *columns = np.unique(annotated, return_index=True, return_counts=True)
@@ -125,12 +104,7 @@ def similarities(
 ) -> np.ndarray:
     """Returns [B, D, G]: the OKS of each photo's detections and annotations, -1 for padding.
 
-    Args:
-      joints: [N, K, 2] of the detections.
-      rows: [B, D] into `joints`, see `_blocks`.
-      people: the annotations.
-      columns: [B, G] into `people`.
-      sigmas: K.
+    `rows` [B, D] are of the detections' `joints` [N, K, 2], and `columns` [B, G] of `people`, see `_blocks`.
     """
     similarity = np.full((*rows.shape, columns.shape[1]), -1.0)
     photo, detection, annotation = np.nonzero((rows[:, :, None] >= 0) & (columns[:, None] >= 0))
@@ -192,10 +166,7 @@ def match(similarity: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> np.
 def _choose(similarity: np.ndarray, ignored: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Returns [B, A, T]: the annotation for one detection of each photo, the last of equals; -1 for none.
 
-    Args:
-      similarity: [B, G, A] to the annotations, ignored ones last.
-      ignored: [B, G, A] bool.
-      free: [B, G, A, T] bool.
+    `similarity` and `ignored` are [B, G, A], with ignored annotations last. `free` is [B, G, A, T].
     """
     choice = np.full((len(free), *free.shape[2:]), -1, np.int32)
     best = np.broadcast_to(THRESHOLDS, choice.shape)

@@ -18,11 +18,8 @@ def joint_similarity(
 ) -> np.ndarray:
     """Returns [..., K] in [0, 1]: the similarity of each joint of one person to the same joint of another.
 
-    Args:
-      joints_a: [..., K, 2] in photo pixels.
-      joints_b: [..., K, 2], broadcast against `joints_a`.
-      areas: [...] square pixels. The square root is the unit of distances.
-      sigmas: K, as a fraction of the square root of the area.
+    Joints [..., K, 2] are in photo pixels and broadcast, areas [...] in square pixels. The square root of the area
+    is the unit of distances and of the K sigmas.
     """
     variances = (2 * np.asarray(sigmas)) ** 2
     squares = (np.asarray(joints_b) - np.asarray(joints_a)) ** 2
@@ -37,14 +34,9 @@ def oks(
     areas_b: np.ndarray,
     sigmas: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
-    """Returns [N]: the OKS of one person and each of N others over all joints.
+    """Returns [N]: the OKS of one person and each of N others over all joints, for the mean of both areas.
 
-    Args:
-      joints_a: [K, 2] in photo pixels.
-      joints_b: [N, K, 2] in photo pixels.
-      area_a: square pixels. OKS uses the mean of both people's areas.
-      areas_b: [N] square pixels.
-      sigmas: K, see `joint_similarity`.
+    Takes joints [K, 2] and [N, K, 2] in photo pixels, square pixels, and sigmas as `joint_similarity`.
     """
     return joint_similarity(joints_a, joints_b, (area_a + np.asarray(areas_b)) / 2, sigmas).mean(axis=-1)
 
@@ -58,12 +50,7 @@ def oks_of_predictions(
 ) -> np.ndarray:
     """Returns [N]: COCO's OKS of each prediction and its ground truth, over labelled joints.
 
-    Args:
-      predicted: [N, K, 2] in photo pixels.
-      joints: [N, K, 2] the ground truth.
-      visible: [N, K] above 0 for labelled joints. A person without any gets 0.
-      areas: [N] annotated areas in square pixels.
-      sigmas: K, see `joint_similarity`.
+    `visible` [N, K] is above 0 for these. A person without any gets 0. See `joint_similarity` for the rest.
     """
     labelled = np.asarray(visible) > 0
     similarity = joint_similarity(predicted, joints, areas, sigmas) * labelled
@@ -86,17 +73,10 @@ def suppress(
     (arXiv:1704.04503) takes 20 people at most, the best first, and multiplies the scores of the rest by
     ``exp(-oks^2 / threshold)`` each time. Only the order depends on the lowered scores.
 
-    Args:
-      photos: [N] each person's photo, in any order.
-      joints: [N, K, 2] in photo pixels.
-      scores: [N].
-      areas: [N] square pixels.
-      sigmas: K, see `joint_similarity`.
-      threshold: 0.9 in the published results.
-      soft: use soft NMS.
+    Takes the photo of N people in any order, joints [N, K, 2] in photo pixels, scores [N], areas [N] in square
+    pixels and sigmas, see `joint_similarity`. `threshold` is 0.9 in the published results.
 
-    Returns:
-      The rows to keep. Photos stay in order of first appearance. Each photo's people are sorted, best first.
+    Returns the rows to keep. Photos stay in order of first appearance. Each photo's people are sorted, best first.
     """
     _, first, photo = np.unique(photos, return_index=True, return_inverse=True)
     rows = np.argsort(first[photo], kind="stable")  # grouped by photo
@@ -145,12 +125,9 @@ def _soft(joints, scores, areas, sigmas, threshold) -> tuple[np.ndarray, np.ndar
 
 
 def rescore(box_scores: np.ndarray, joint_scores: np.ndarray, threshold: float = 0.2) -> np.ndarray:
-    """Returns [N]: the box score times the mean of the joint scores above `threshold`.
+    """Returns [N]: the box score times the mean of the joint scores [N, K] above `threshold`, 0 without any.
 
-    Args:
-      box_scores: [N] of the detector, 1 for ground-truth boxes.
-      joint_scores: [N, K] heights of the heatmap peaks. Without any above `threshold` the result is 0.
-      threshold: 0.2 in the published results.
+    Box scores are the detector's, 1 for ground-truth boxes. Joint scores are heights of the heatmap peaks.
     """
     counted = joint_scores > threshold
     total = np.add.accumulate(joint_scores * counted, axis=-1, dtype=np.float64)[..., -1]  # sums in order

@@ -15,23 +15,15 @@ from hrnet_jax.skeletons import Skeleton
 HEAD_PART = 0.6  # head size / diagonal of the head's box
 THRESHOLD = 0.5  # heads
 UNCOUNTED = ("pelvis", "thorax")
-GROUPS = {"Head": ("head_top",)} | {
-    part.title(): (f"left_{part}", f"right_{part}")
-    for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-}
+SIDED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+GROUPS = {"Head": ("head_top",)} | {part.title(): (f"left_{part}", f"right_{part}") for part in SIDED}
+# Stricter means by name. The papers' "Mean@0.1" is the one at 0.11: the original reads one table row too far.
 STRICT = {"PCKh@0.1/Mean": 0.1, "PCKh@0.11/Mean": 0.11}
-"""Stricter means by name. The papers' "Mean@0.1" is the one at 0.11: the original reads one table row too far."""
-
 UNDEFINED = -1.0  # the value of a metric without joints, as in COCO's evaluation
 
 
 def errors_in_heads(joints: np.ndarray, truth: mpii.Truth) -> np.ndarray:
-    """Returns [N, K]: the distance of predictions from the ground truth, in sizes of the person's head.
-
-    Args:
-      joints: [N, K, 2] in photo pixels.
-      truth: of the same N people.
-    """
+    """Returns [N, K]: the distance of predictions [N, K, 2] from the truth, in sizes of the person's head."""
     distance = np.linalg.norm(joints + mpii.FIRST_PIXEL - truth.joints, axis=-1)
     diagonal = np.linalg.norm(truth.head_boxes[:, 1] - truth.head_boxes[:, 0], axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):  # no joint is within half of an empty head
@@ -39,16 +31,10 @@ def errors_in_heads(joints: np.ndarray, truth: mpii.Truth) -> np.ndarray:
 
 
 def metrics(joints: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[str, float]:
-    """Returns the authors' table of percentages.
+    """Returns the authors' table of percentages for predictions [N, K, 2] in photo pixels.
 
-    Args:
-      joints: [N, K, 2] in photo pixels.
-      truth: of the same N people.
-      skeleton: provides the joints' names.
-
-    Returns:
-      ``PCKh@0.5/Head`` to ``PCKh@0.5/Ankle``, ``PCKh@0.5/Mean`` and those of `STRICT`. Left and right have equal
-      weight in a group, and so have all joints in a mean. `UNDEFINED` without joints to count.
+    It has ``PCKh@0.5/Head`` to ``PCKh@0.5/Ankle``, ``PCKh@0.5/Mean`` and those of `STRICT`. Left and right have
+    equal weight in a group, and so have all joints in a mean. `UNDEFINED` without joints to count.
     """
     errors, visible = errors_in_heads(joints, truth), truth.missing == 0
     counts = visible.sum(axis=0)
@@ -70,12 +56,9 @@ def _percent(hits: int, count: int) -> float:
 
 
 def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.ndarray:
-    """Returns [rows, K, 2]: predictions in the rows of the annotation file, in pixels counted from 1.
+    """Returns [rows, K, 2]: predictions [N, K, 2] in the rows of the annotation file, in pixels counted from 1.
 
-    Args:
-      joints: [N, K, 2] in photo pixels.
-      people: the N people, with the numbers of their rows.
-      rows: in the annotation file. Rows of people dropped by `prepare` are NaN.
+    Rows of people dropped by `prepare` are NaN.
     """
     table = np.full((rows, *joints.shape[1:]), np.nan, joints.dtype)
     table[people.annotation_id - 1] = joints + mpii.FIRST_PIXEL

@@ -1,7 +1,4 @@
-"""Evaluation protocols: COCO's average precision and MPII's PCKh.
-
-All differences between data sets in evaluation are in this module.
-"""
+"""Evaluation protocols: COCO's average precision and MPII's PCKh. All differences between data sets are here."""
 
 import dataclasses
 import json
@@ -18,54 +15,41 @@ from hrnet_jax.evaluation import coco, errors, oks, pckh
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions for one source of boxes of a split.
+    """Predictions for one source of boxes of a split."""
 
-    Attributes:
-      source: the name of the source.
-      people: the N boxes.
-      joints: [N, K, 2] in photo pixels.
-      scores: [N, K] scores of the joints.
-    """
+    source: str  # the name of the source
+    people: records.People  # the N boxes
+    joints: np.ndarray  # [N, K, 2] in photo pixels
+    scores: np.ndarray  # [N, K] scores of the joints
 
-    source: str
-    people: records.People
-    joints: np.ndarray
-    scores: np.ndarray
+
+@dataclasses.dataclass(frozen=True)
+class Outcome(Predictions):
+    """Predictions and metrics for one source of boxes."""
+
+    split: str  # name of the split
+    results: Any  # content of the file for the data set's server; for COCO after rescoring and NMS
+    metrics: dict[str, float]  # ``split/source/metric`` -> value; empty unless `is_scored` holds for the split
 
 
 @dataclasses.dataclass(frozen=True)
 class ErrorReport:
-    """Errors of predictions on ground-truth boxes.
+    """Errors of predictions on ground-truth boxes."""
 
-    Attributes:
-      per_joint: metrics by joint name.
-      score: [N] of each person, higher is better; NaN for people without labelled joints.
-      captions: [N] the scores in words.
-    """
-
-    per_joint: Mapping[str, Mapping[str, float | None]]
-    score: np.ndarray
-    captions: Sequence[str]
+    per_joint: Mapping[str, Mapping[str, float | None]]  # metrics by joint name
+    score: np.ndarray  # [N] of each person, higher is better; NaN for people without labelled joints
+    captions: Sequence[str]  # [N] the scores in words
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """The evaluation of predictions on a data set.
+    """The evaluation of predictions on a data set."""
 
-    Attributes:
-      main_metric: the metric by which checkpoints are ranked.
-      columns: headings of the table on the terminal by metric.
-      results: (split, predictions, config) -> content of the file for the data set's server.
-      metrics: (split, predictions, results) -> metrics by name, for a split that `is_scored`.
-      write: (results, split's name, source, whether scored, directory) -> the file written.
-      error_report: (split, predictions) -> errors by joint and person.
-    """
-
-    main_metric: str
-    columns: Mapping[str, str]
-    results: Callable[[records.Split, Predictions, ConfigDict], Any]
-    metrics: Callable[[records.Split, Predictions, Any], dict[str, float]]
-    write: Callable[[Any, str, str, bool, pathlib.Path], pathlib.Path]
+    main_metric: str  # the metric by which checkpoints are ranked
+    columns: Mapping[str, str]  # headings of the table on the terminal by metric
+    results: Callable[[records.Split, Predictions, ConfigDict], Any]  # content of the file for the server
+    metrics: Callable[[records.Split, Predictions, Any], dict[str, float]]  # from the results, if `is_scored`
+    write: Callable[[Outcome, pathlib.Path], pathlib.Path]  # writes the results to a directory
     error_report: Callable[[records.Split, Predictions], ErrorReport]
 
 
@@ -80,17 +64,11 @@ def is_scored(split: records.Split) -> bool:
 
 
 def _coco_results(split: records.Split, predictions: Predictions, config: ConfigDict) -> list[coco.Result]:
-    return coco.results(
-        predictions.joints,
-        predictions.scores,
-        predictions.people,
-        tuple(config.image_size),
-        split.skeleton,
-        nms_threshold=config.eval.nms_threshold,
-        soft_nms=config.eval.soft_nms,
-        joint_score_threshold=config.eval.joint_score_threshold,
-        category_id=coco.person_category(split.annotations),
-    )
+    names = ("nms_threshold", "soft_nms", "joint_score_threshold")
+    options = {name: config.eval[name] for name in names}
+    person, image_size = coco.person_category(split.annotations), tuple(config.image_size)
+    joints, scores, people = predictions.joints, predictions.scores, predictions.people
+    return coco.results(joints, scores, people, image_size, split.skeleton, category_id=person, **options)
 
 
 def _coco_metrics(split: records.Split, predictions: Predictions, results: list[coco.Result]) -> dict[str, float]:
@@ -98,13 +76,12 @@ def _coco_metrics(split: records.Split, predictions: Predictions, results: list[
     return coco.average_precision(results, split.annotations, split.skeleton)
 
 
-def _write_coco(
-    results: list[coco.Result], split: str, source: str, scored: bool, directory: pathlib.Path
-) -> pathlib.Path:
+def _write_coco(outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
     """Writes a COCO result file. For a test split it has the name that COCO's server requires."""
-    name = f"results_{split}_{source}.json" if scored else f"person_keypoints_{split}_hrnet_results.json"
-    path = directory / name
-    path.write_text(json.dumps(results, separators=(",", ":")))
+    split, is_test = outcome.split, not outcome.metrics
+    name = f"person_keypoints_{split}_hrnet_results" if is_test else f"results_{split}_{outcome.source}"
+    path = directory / f"{name}.json"
+    path.write_text(json.dumps(outcome.results, separators=(",", ":")))
     return path
 
 
@@ -129,14 +106,11 @@ def _mpii_metrics(split: records.Split, predictions: Predictions, results: np.nd
     return pckh.metrics(predictions.joints, of_people, split.skeleton)
 
 
-def _write_mpii(
-    results: np.ndarray, split: str, source: str, scored: bool, directory: pathlib.Path
-) -> pathlib.Path:
+def _write_mpii(outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
     """Writes ``pred.mat``, the name for every split, in a directory of this split."""
-    del source, scored
-    path = directory / split / "pred.mat"
+    path = directory / outcome.split / "pred.mat"
     path.parent.mkdir(exist_ok=True)
-    pckh.write(results, path)
+    pckh.write(outcome.results, path)
     return path
 
 

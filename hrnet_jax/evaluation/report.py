@@ -1,6 +1,9 @@
-"""Tables of metrics for the terminal, and pictures of the best and the worst predictions."""
+"""The report of an evaluation: metrics, results for the data set's server, tables, pictures of best and worst."""
 
+import json
+import pathlib
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +13,37 @@ from hrnet_jax.evaluation import evaluate, protocols
 
 PEOPLE_PER_SHEET = 12
 PICTURE_SIZE = (320, 320)  # (height, width) of each picture of a person
+
+
+def write(outcomes: Sequence[evaluate.Outcome], split: records.Split, directory: pathlib.Path) -> None:
+    """Writes all files and prints the tables and the names of the files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = [evaluate.write_results(split, outcome, directory) for outcome in outcomes]
+    if metrics := evaluate.metrics(outcomes):
+        path = directory / "metrics.json"  # metrics of other splits stay
+        written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
+        print("\n" + metric_table(outcomes, protocols.of_split(split).columns))
+    for outcome in outcomes:
+        if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
+            written += _write_errors(outcome, split, directory)
+    print("\n" + "\n".join(map(str, written)))
+
+
+def _write_errors(outcome: evaluate.Outcome, split: records.Split, directory: pathlib.Path) -> list[pathlib.Path]:
+    """Writes and prints the errors of joints, and draws the best and the worst people."""
+    errors = protocols.of_split(split).error_report(split, outcome)
+    written = [_save(directory / f"per_joint_{split.name}.json", errors.per_joint)]
+    print("\n" + joint_table(errors.per_joint))
+    (directory / "pictures").mkdir(exist_ok=True)
+    for name, picture in best_and_worst(split, outcome, errors).items():
+        written.append(directory / "pictures" / f"{split.name}_{name}.jpg")
+        written[-1].write_bytes(visualize.encode_jpeg(picture))
+    return written
+
+
+def _save(path: pathlib.Path, content: Any) -> pathlib.Path:
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
 
 
 def metric_table(outcomes: Collection[evaluate.Outcome], columns: Mapping[str, str]) -> str:
@@ -49,12 +83,8 @@ def best_and_worst(
 ) -> dict[str, np.ndarray]:
     """Draws two sheets, ``best`` and ``worst``, of up to `PEOPLE_PER_SHEET` people by score.
 
-    Each person is drawn twice: the ground truth on the left and the prediction on the right.
-
-    Args:
-      split: provides the photos.
-      outcome: on ground-truth boxes, with at least one person with labelled joints.
-      errors: of the same people. Those without labelled joints are left out.
+    Each person is drawn twice: the ground truth on the left and the prediction on the right. People without
+    labelled joints are left out; there must be one with them.
     """
     worst = np.argsort(errors.score, kind="stable")[: np.isfinite(errors.score).sum()]  # NaN sorts last
     orders = {"best": worst[::-1][:PEOPLE_PER_SHEET], "worst": worst[:PEOPLE_PER_SHEET]}
@@ -65,11 +95,9 @@ def _sheet(split, outcome, rows, captions) -> np.ndarray:
     pictures = []
     for row in rows:
         truth, prediction = _truth_and_prediction(split, outcome, row)
-        person = f"photo {outcome.people.photo_id[row]}, person {outcome.people.annotation_id[row]}"
-        pictures += [
-            visualize.caption(truth, f"{person}: truth"),
-            visualize.caption(prediction, f"predicted, {captions[row]}"),
-        ]
+        person = f"photo {outcome.people.photo_id[row]}, person {outcome.people.annotation_id[row]}: truth"
+        captioned = ((truth, person), (prediction, f"predicted, {captions[row]}"))
+        pictures += [visualize.caption(picture, text) for picture, text in captioned]
     return visualize.grid(pictures, columns=4)
 
 

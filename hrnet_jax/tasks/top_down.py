@@ -26,7 +26,7 @@ from hrnet_jax import (
     visualize,
 )
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, output, protocols
+from hrnet_jax.evaluation import evaluate, protocols, report
 from hrnet_jax.models import layers
 
 TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -276,4 +276,4 @@ class PoseEvaluation:
 
     def write(self, predictions: list[evaluate.Outcome], directory: pathlib.Path) -> None:
         """Writes metrics, result files, errors of joints and pictures; prints the tables and the files."""
-        output.write(predictions, self.split, directory)
+        report.write(predictions, self.split, directory)
