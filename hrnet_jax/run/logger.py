@@ -82,24 +82,16 @@ class NullLogger:
         """Returns False."""
         return False
 
-    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+    def _ignore(self, *entry: Any) -> None:
         """Does nothing."""
 
-    def picture(self, step: int, picture: np.ndarray) -> None:
-        """Does nothing."""
-
-    def upload(self) -> None:
-        """Does nothing."""
-
-    def close(self) -> None:
-        """Does nothing."""
+    metrics = picture = upload = close = _ignore
 
 
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the lines of a run's log in order, without those truncated by a crash.
 
-    Raises:
-      OSError: the file is a pipe, a device or a directory.
+    Raises OSError if the file is a pipe, a device or a directory.
     """
     path = workdir / METRICS
     validation.check_regular(path)
