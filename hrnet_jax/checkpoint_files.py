@@ -22,11 +22,9 @@ from hrnet_jax import buckets
 MAX_BYTES = 2**33
 """Largest total size of the arrays of a checkpoint. HRNet-W48 with optimizer state has 764 million bytes."""
 
-_WEIGHTS, _ALL = ("params", "batch_stats"), ("",)
-"""Prefixes of array names: weights with running statistics, and the whole state."""
+_WEIGHTS, _ALL = ("params", "batch_stats"), ("",)  # prefixes of the names of arrays
 
-DIGEST = "digest"
-"""The entry of the metadata that holds the digest of the other entries."""
+DIGEST = "digest"  # the entry of the metadata with the digest of the other entries
 
 _ARRAY_KEY = ".zarray"  # suffix of the key that describes an array
 _DEFAULTS = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # missing in exported weights

@@ -20,9 +20,7 @@ METRICS = "metrics.jsonl"
 class Logger:
     """Writes the metrics and pictures of a run. All methods raise ValueError if the log cannot be written.
 
-    Args:
-      workdir: the run directory.
-      start_step: number of completed steps. Entries of later steps, left by a stopped run, are deleted.
+    Entries of steps after `start_step`, the number of completed steps, were left by a stopped run and are deleted.
     """
 
     def __init__(self, workdir: buckets.Path, start_step: int):

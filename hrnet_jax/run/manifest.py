@@ -106,10 +106,7 @@ def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 def _flat(entry: dict[str, Any]) -> dict[str, Any]:
     """Flattens an entry. Fields newer than its configuration have their defaults."""
-    fields = {
-        f"{_CONFIG}.{name}": value for name, value in configuration.with_defaults(entry.get(_CONFIG, {})).items()
-    }
-    return configuration.flatten({name: value for name, value in entry.items() if name != _CONFIG}) | fields
+    return configuration.flatten({**entry, _CONFIG: configuration.with_defaults(entry.get(_CONFIG, {}))})
 
 
 def data_differences(differences: list[str]) -> list[str]:

@@ -18,12 +18,9 @@ FILE = "not_finite.jsonl"
 
 
 class NonFiniteHandler:
-    """Records non-finite steps in a file and ends the run if there are too many.
+    """Records non-finite steps in a file and ends the run after more than `skip_not_finite` of them.
 
-    Args:
-      workdir: the run directory.
-      run: the run. `skip_not_finite` of its configuration is the number of steps that may be skipped.
-      start: number of completed steps. Records of later steps, left by a stopped run, are deleted.
+    Records of steps after `start`, the number of completed steps, were left by a stopped run and are deleted.
     """
 
     def __init__(self, workdir: buckets.Path, run: setup.Run, start: int):

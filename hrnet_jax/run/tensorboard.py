@@ -24,12 +24,7 @@ _LENGTH, _CHECKSUM = 8, 4  # bytes; a record is a length, its checksum, the even
 
 
 class Events:
-    """Writes the events of a run.
-
-    Args:
-      workdir: the run directory.
-      keep: a predicate for the existing events to keep, given step and tag.
-    """
+    """Writes the events of a run. Existing events are kept where `keep`, given step and tag, is true."""
 
     def __init__(self, workdir: buckets.Path, keep: Callable[[int, str], bool]):
         path = workdir / NAME
