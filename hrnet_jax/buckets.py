@@ -26,14 +26,11 @@ _PACKAGES = {"gs://": "gcsfs", "s3://": "s3fs"}
 _URL = re.compile(r"[A-Za-z][\w+.-]*:/")  # any scheme; pathlib turns `//` into `/`
 _BUCKET = re.compile(r"(gs|s3)://[^/]")
 
-_COMMITTED = "commit_success.txt"  # written last by orbax
-
 
 def path(name: str | os.PathLike) -> Path:
     """Returns the path of a local file or directory or of one in a bucket.
 
-    Raises:
-      ValueError: the URL scheme is not supported or the package for it is not installed.
+    Raises ValueError if the URL scheme is not supported or the package for it is not installed.
     """
     name = os.fspath(name)
     if _URL.match(name) and not _BUCKET.match(name):
@@ -64,8 +61,7 @@ def is_in_bucket(path: str | os.PathLike) -> bool:
 def check_writable(directory: Path) -> None:
     """Checks that files can be written to and deleted from a directory in a bucket. Local paths are not checked.
 
-    Raises:
-      ValueError: the bucket does not exist, cannot be reached or denies access.
+    Raises ValueError if the bucket does not exist, cannot be reached or denies access.
     """
     if not is_in_bucket(directory):
         return
@@ -119,9 +115,8 @@ def explain_write_errors(path: Path) -> Iterator[None]:
             reason, remedy = error.strerror or error, "make room, or make it writable"
         else:
             raise
-        raise ValueError(
-            f"{path} cannot be written ({reason}): {remedy}, and run the same command again"
-        ) from error
+        text = f"{path} cannot be written ({reason}): {remedy}, and run the same command again"
+        raise ValueError(text) from error
 
 
 class AppendFile:
@@ -133,7 +128,11 @@ class AppendFile:
         self.write(content)
         self.flush()
         partial.replace(path)  # the open file stays valid under the new name
-        _sync_directory(path.parent)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # the new name is on disk as well
+        finally:
+            os.close(descriptor)
 
     def write(self, data: bytes) -> None:
         """Appends data."""
@@ -151,15 +150,6 @@ class AppendFile:
         """Flushes and closes the file."""
         self.flush()
         self._file.close()
-
-
-def _sync_directory(directory: pathlib.Path) -> None:
-    """Blocks until the names in a directory are on disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class BufferedObject:
@@ -197,7 +187,7 @@ def atomicity_options(directory: Path) -> Any:
 
 def is_committed(checkpoint: Path) -> bool:
     """Whether a checkpoint is complete. Local ones always are: they are renamed at the end."""
-    return not is_in_bucket(checkpoint) or (checkpoint / _COMMITTED).is_file()
+    return not is_in_bucket(checkpoint) or (checkpoint / "commit_success.txt").is_file()  # orbax writes it last
 
 
 def kvstore_spec(directory: Path) -> dict[str, Any]:

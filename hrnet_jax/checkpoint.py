@@ -32,13 +32,8 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run. Arrays are written in the background after the fingerprint is computed.
 
-    Args:
-      workdir: the run directory.
-      description: the result of `describe`. It is part of each checkpoint and checked on restoring.
-      score: name of the metric that selects the best checkpoint, such as ``PCKh@0.5/Mean``.
-
-    Raises:
-      ValueError: the directory cannot be written to.
+    The description of the network is part of each checkpoint and checked on restoring. `score` names the metric
+    that selects the best one, such as ``PCKh@0.5/Mean``. Raises ValueError if `workdir` cannot be written to.
     """
 
     def __init__(self, workdir: str | os.PathLike, description: dict[str, Any], score: str = "AP"):
@@ -57,15 +52,10 @@ class Checkpoints:
             ) from error
 
     def save(self, state: Any, step: int, unlogged: Sequence[dict[str, float]] = ()) -> None:
-        """Saves the state to resume from. Does nothing if this step is already saved.
+        """Saves the state to resume from after a number of completed steps, unless it is already saved.
 
-        Args:
-          state: the state of the run.
-          step: number of completed steps.
-          unlogged: metrics of steps that are in no line of the log yet.
-
-        Raises:
-          ValueError: this checkpoint or the one before it cannot be written.
+        `unlogged` are metrics of steps that are in no line of the log yet. Raises ValueError if this checkpoint or
+        the one before it cannot be written.
         """
         if step not in self._last.all_steps():
             self._best.wait_until_finished()  # else a crash may leave the later step without the best before it
@@ -74,8 +64,7 @@ class Checkpoints:
     def save_best(self, state: Any, step: int, score: float) -> bool:
         """Saves the state if its score exceeds the best so far, and waits for the write. Returns whether it did.
 
-        Raises:
-          ValueError: the checkpoint cannot be written.
+        Raises ValueError if the checkpoint cannot be written.
         """
         best = self.best_score()
         if best is not None and score <= best:
@@ -90,8 +79,7 @@ class Checkpoints:
     def best_score(self) -> float | None:
         """Returns the score of the best checkpoint, or None. Sets a damaged checkpoint aside.
 
-        Raises:
-          ValueError: the checkpoint is in a bucket and is damaged or cannot be reached.
+        Raises ValueError if the checkpoint is in a bucket and is damaged or cannot be reached.
         """
         step = self._best.latest_step()
         if step is None:
@@ -106,13 +94,9 @@ class Checkpoints:
         """Restores the newest checkpoint that is not damaged, or returns None if nothing is saved.
 
         Damaged checkpoints are reported and renamed, and the one before is restored. In a bucket the connection
-        may have failed instead, so there the user has to delete the checkpoint.
-
-        Args:
-          like: arrays with the shapes, types and shardings of the state.
-
-        Raises:
-          ValueError: the checkpoint is of another network, all are damaged, or one in a bucket is damaged.
+        may have failed instead, so there the user has to delete the checkpoint. `like` has the shapes, types and
+        shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or one
+        in a bucket is damaged.
         """
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         damage: dict[int, Exception] = {}
@@ -135,11 +119,7 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits until everything is on disk.
-
-        Raises:
-          ValueError: a checkpoint cannot be written.
-        """
+        """Waits until everything is on disk. Raises ValueError if a checkpoint cannot be written."""
         for manager in (self._last, self._best):
             with _explain_write_errors(manager):
                 manager.wait_until_finished()
@@ -220,8 +200,7 @@ def _manager(directory: buckets.Path, keep: int) -> ocp.CheckpointManager:
 
 def _check_network(checkpoint: buckets.Path, there: dict[str, Any], description: dict[str, Any]) -> None:
     """Raises _DifferentNetwork unless the checkpoint is of the network described."""
-    differences = validation.differences({name: there.get(name) for name in description}, description)
-    if differences:
+    if differences := validation.differences({name: there.get(name) for name in description}, description):
         raise _DifferentNetwork(
             f"the checkpoint {checkpoint} is of another network: {'; '.join(differences.values())};"
             " choose the config it was trained with, or another checkpoint"

@@ -22,13 +22,10 @@ from hrnet_jax import buckets
 MAX_BYTES = 2**33
 """Largest total size of the arrays of a checkpoint. HRNet-W48 with optimizer state has 764 million bytes."""
 
-_WEIGHTS, _ALL = ("params", "batch_stats"), ("",)
-"""Prefixes of array names: weights with running statistics, and the whole state."""
+_WEIGHTS, _ALL = ("params", "batch_stats"), ("",)  # prefixes of the names of arrays
 
-DIGEST = "digest"
-"""The entry of the metadata that holds the digest of the other entries."""
+DIGEST = "digest"  # the entry of the metadata with the digest of the other entries
 
-_ORBAX_FILES = ("_METADATA", "_sharding", "array_metadatas/*")  # JSON that orbax parses late
 _ARRAY_KEY = ".zarray"  # suffix of the key that describes an array
 _DEFAULTS = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # missing in exported weights
 
@@ -50,11 +47,7 @@ def digest(meta: Mapping[str, Any]) -> str:
 
 
 def read_meta(checkpoint: buckets.Path) -> dict[str, Any]:
-    """Returns the metadata of a checkpoint. Missing entries get defaults.
-
-    Raises:
-      ValueError: the metadata are damaged.
-    """
+    """Returns the metadata of a checkpoint. Missing entries get defaults. Raises ValueError if it is damaged."""
     path = checkpoint / "meta" / "metadata"
     try:
         meta = json.loads(path.read_text())
@@ -69,9 +62,7 @@ def find(path: str | os.PathLike) -> buckets.Path:
     """Returns the folder of one checkpoint, given it, a folder of checkpoints, or a run directory.
 
     In a run directory the best checkpoint takes precedence over the last. Among several the newest is taken.
-
-    Raises:
-      FileNotFoundError: there is no checkpoint.
+    Raises FileNotFoundError if there is none.
     """
     path = buckets.absolute(path)
     if is_complete(path):
@@ -85,18 +76,11 @@ def find(path: str | os.PathLike) -> buckets.Path:
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
-    """Reads only the weights and running statistics of a checkpoint, as numpy arrays.
+    """Reads only the weights and running statistics of a checkpoint, as numpy arrays, from a path as in `find`.
 
-    Args:
-      path: any path that `find` accepts.
-
-    Returns:
-      ``{"params": ..., "batch_stats": ...}``, the description of the network, and PyTorch's step counters by name
-      for weights that came with any.
-
-    Raises:
-      FileNotFoundError: there is no checkpoint.
-      ValueError: the checkpoint is damaged or does not describe a network.
+    Returns ``{"params": ..., "batch_stats": ...}``, the description of the network, and PyTorch's step counters by
+    name for weights that came with any. Raises FileNotFoundError if there is no checkpoint, and ValueError if it
+    is damaged or does not describe a network.
     """
     folder = find(path)
     meta = read_meta(folder)
@@ -111,8 +95,7 @@ def read_state(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]
 
 def fingerprints(folder: buckets.Path) -> dict[int, str]:
     """Returns the fingerprints of the states in a folder of checkpoints, by step."""
-    steps = complete_steps(folder)
-    return {step: read_meta(folder / str(step))["fingerprint"] for step in steps}
+    return {step: read_meta(folder / str(step))["fingerprint"] for step in complete_steps(folder)}
 
 
 def write_weights(
@@ -123,8 +106,7 @@ def write_weights(
 ) -> buckets.Path:
     """Writes weights as a checkpoint of step 0 for `read_weights`, and returns its folder.
 
-    Raises:
-      ValueError: the directory exists and is not empty.
+    Raises ValueError if the directory exists and is not empty.
     """
     directory = buckets.absolute(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -141,7 +123,7 @@ def find_damage(checkpoint: buckets.Path) -> Exception | None:
     """Returns the reason why a checkpoint cannot be read, or None."""
     try:
         read_meta(checkpoint)
-        for pattern in _ORBAX_FILES:
+        for pattern in ("_METADATA", "_sharding", "array_metadatas/*"):  # JSON that orbax parses late
             for path in (checkpoint / "state").glob(pattern):
                 json.loads(path.read_text())
         _check_arrays(checkpoint / "state", _ALL)
@@ -151,11 +133,7 @@ def find_damage(checkpoint: buckets.Path) -> Exception | None:
 
 
 def _read(checkpoint: buckets.Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
-    """Reads the parts of a state whose names have one of the prefixes, as numpy arrays.
-
-    Raises:
-      ValueError: the checkpoint is damaged.
-    """
+    """Reads the parts of a state whose names have one of the prefixes, as numpy arrays."""
     directory = checkpoint / "state"
     try:
         _check_arrays(directory, prefixes)
@@ -174,9 +152,6 @@ def _check_arrays(directory: buckets.Path, prefixes: tuple[str, ...]) -> None:
 
     Orbax detects damage too, but leaves its remaining reads to a closed event loop. Their hundreds of tracebacks
     from C++ would bury the message.
-
-    Raises:
-      ValueError: an array cannot be read, or all together exceed `MAX_BYTES`.
     """
     store = {"driver": "ocdbt", "base": buckets.kvstore_spec(directory)}
     keys = [key.decode() for key in tensorstore.KvStore.open(store).result().list().result()]

@@ -37,29 +37,21 @@ def is_user_error(error: BaseException) -> bool:
 def _parse_flags(arguments: list[str]) -> list[str]:
     """Parses absl's flags. A missing configuration or an unknown field of it is a mistake of the user."""
     try:
-        rest = _parse_or_help(arguments)
+        rest = app.parse_flags_with_usage(arguments)
         if (config := flags.FLAGS["config"].value) is not None:
             getattr(config, "to_dict")  # noqa: B009  (ml_collections raises only on first use)
         return rest
+    except SystemExit:  # absl exits with 1, even after --help
+        sys.exit(0 if {"--help", "-help", "--helpfull", "-h"} & {*arguments} else USAGE_ERROR)
     except (OSError, AttributeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
 
 
-def _parse_or_help(arguments: list[str]) -> list[str]:
-    """Parses flags. ``--help`` exits with status 0; absl's own exits with 1."""
-    try:
-        return app.parse_flags_with_usage(arguments)
-    except SystemExit:
-        sys.exit(0 if {"--help", "-help", "--helpfull", "-h"} & {*arguments} else USAGE_ERROR)
-
-
 def start(main: Callable[..., int | None], takes_arguments: bool = False) -> None:
     """Parses absl's flags, configures JAX and memory, and calls `run`.
 
-    Args:
-      main: the program, called with the list of positional arguments if it `takes_arguments`.
-      takes_arguments: whether positional arguments are allowed.
+    `main` is called with the list of positional arguments if it `takes_arguments`. Otherwise none are allowed.
     """
 
     def begin(arguments: list[str]) -> None:

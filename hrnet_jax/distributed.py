@@ -40,8 +40,7 @@ def define_flags() -> None:
 def initialize() -> None:
     """Connects the processes of a run according to the flags. Must be called before any use of JAX.
 
-    Raises:
-      ValueError: the flags are incomplete or contradictory, or a process cannot be reached.
+    Raises ValueError if the flags are incomplete or contradictory, or a process cannot be reached.
     """
     address, count, index = (flags.FLAGS[name].value for name in ("coordinator", "processes", "process"))
     if address is None and count is None and index is None:

@@ -54,11 +54,8 @@ def split(shape: Sequence[int], mesh: Mesh) -> NamedSharding:
 def state_sharding(state: Any, mesh: Mesh, fsdp: bool = False) -> Any:
     """Returns the sharding of each array of a state, for compiling, placing and restoring it.
 
-    Args:
-      state: arrays, or their shapes.
-      mesh: the devices.
-      fsdp: whether the ``opt_state`` of a `training.TrainState` is split over the devices. Weights are always
-        replicated, so that evaluation and pictures can use them directly. A step needs them whole anyway.
+    `fsdp` splits the ``opt_state`` of a `training.TrainState` over the devices. Weights are always replicated, so
+    that evaluation and pictures can use them directly. A step needs them whole anyway.
     """
     shardings = jax.tree.map(lambda _: replicated(mesh), state)
     if not fsdp:
@@ -97,20 +94,16 @@ def gather_to_host(tree: Any) -> Any:
 
 
 def check_batch_size(name: str, batch_size: int, parts: int, mesh: Mesh) -> None:
-    """Raises ValueError unless a batch can be split evenly over parts and devices.
+    """Raises ValueError unless a batch, in the configuration field `name`, splits evenly over parts and devices.
 
-    Args:
-      name: the configuration field of this batch size.
-      batch_size: people per step on all devices together.
-      parts: number of gradient accumulation parts.
-      mesh: the devices.
+    `batch_size` counts the people of a step on all devices; `parts` is the number of accumulated parts.
     """
     unit = parts * mesh.size
     if batch_size <= 0 or batch_size % unit:
         below, above = batch_size // unit * unit, (max(batch_size, 0) // unit + 1) * unit
         nearest = f"{below} or {above}" if below > 0 else f"{above}"
+        times = f" times {parts} accumulated parts" if parts > 1 else ""
         raise ValueError(
-            f"`{name}` (={batch_size}) must be a multiple of {unit}: {mesh.size} devices"
-            + (f" times {parts} accumulated parts" if parts > 1 else "")
-            + f"; nearest is {nearest}"
+            f"`{name}` (={batch_size}) must be a multiple of {unit}: {mesh.size} devices{times};"
+            f" nearest is {nearest}"
         )

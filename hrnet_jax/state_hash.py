@@ -14,12 +14,9 @@ _WORD = np.dtype(np.uint32)
 
 
 def compute(state: Any) -> str:
-    """Returns the fingerprint of a tree of arrays, 16 hexadecimal digits.
+    """Returns the fingerprint of a tree of arrays with items of four or eight bytes, 16 hexadecimal digits.
 
     Collective: all processes must call it. Each reads only the shards on its own devices.
-
-    Args:
-      state: arrays with items of four or eight bytes.
     """
     leaves = jax.tree_util.tree_leaves_with_path(state)
     sums = np.array([_sum(leaf) for _, leaf in leaves], _WORD)
@@ -34,8 +31,7 @@ def compute(state: Any) -> str:
 def _sum(array: jax.Array) -> np.uint32:
     """Returns the weighted sum of an array's local words, modulo 2^32. Each word has its own odd weight.
 
-    Integer sums do not depend on the order and so not on the sharding. An odd weight preserves a change of any
-    bit.
+    Integer sums depend on neither order nor sharding. An odd weight preserves a change of any bit.
     """
     total = np.zeros(1, _WORD)
     for index, shard in local_shards(array):

@@ -50,12 +50,7 @@ Update = Callable[[TrainState, Any, Any, Metrics], tuple[TrainState, Metrics]]
 
 @dataclasses.dataclass(frozen=True)
 class TrainStep:
-    """A training step, ``(state, batch) -> (next state, metrics)``: pure, for any JAX transformation.
-
-    Attributes:
-      gradients: from `make_gradients`, or compiled.
-      update: from `make_update`, or compiled.
-    """
+    """A training step, ``(state, batch) -> (next state, metrics)``: pure, for any JAX transformation."""
 
     gradients: Gradients
     update: Update
@@ -68,15 +63,11 @@ class TrainStep:
 
 @dataclasses.dataclass(frozen=True)
 class CompiledStep(TrainStep):
-    """A compiled training step. It donates the state it is given.
-
-    Attributes:
-      opt_state_bytes: size of the optimizer state on each device.
-    """
+    """A compiled training step. It donates the state it is given."""
 
     gradients: jax.stages.Compiled
     update: jax.stages.Compiled
-    opt_state_bytes: int
+    opt_state_bytes: int  # on each device
 
     @property
     def programs(self) -> tuple[jax.stages.Compiled, jax.stages.Compiled]:
@@ -132,12 +123,10 @@ def init_state(variables: Mapping[str, Any], optimizer: optax.GradientTransforma
 
 
 def make_gradients(loss: Loss, accumulation: int = 1) -> Gradients:
-    """Returns the first half of a training step.
+    """Returns the first half of a training step. It adds the loss to the metrics as ``loss``.
 
-    Args:
-      loss: its value is added to the metrics as ``loss``.
-      accumulation: number of parts of a batch that are computed one after another. Batch normalization sees one
-        part at a time; gradients and metrics are means over the parts.
+    `accumulation` is the number of parts of a batch that are computed one after another. Batch normalization sees
+    one part at a time; gradients and metrics are means over the parts.
     """
 
     def with_metrics(params: Any, batch_stats: Any, batch: Batch) -> tuple[jax.Array, tuple[Any, Metrics]]:
@@ -146,6 +135,10 @@ def make_gradients(loss: Loss, accumulation: int = 1) -> Gradients:
 
     gradients_of = jax.grad(with_metrics, has_aux=True)
 
+    def split(x: jax.Array) -> jax.Array:
+        """Reshapes ``[B, ...]`` into ``[parts, B / parts, ...]``; each part has people of every device."""
+        return x.reshape(len(x) // accumulation, accumulation, *x.shape[1:]).swapaxes(0, 1)
+
     def accumulated(params: Any, batch_stats: Any, batch: Batch) -> tuple[Any, tuple[Any, Metrics]]:
         def add(carry, part):
             total, batch_stats = carry
@@ -153,7 +146,7 @@ def make_gradients(loss: Loss, accumulation: int = 1) -> Gradients:
             return (jax.tree.map(jnp.add, total, gradients), batch_stats), metrics
 
         start = (jax.tree.map(jnp.zeros_like, params), batch_stats)
-        (total, batch_stats), metrics = jax.lax.scan(add, start, _parts(batch, accumulation))
+        (total, batch_stats), metrics = jax.lax.scan(add, start, jax.tree.map(split, batch))
         mean = jax.tree.map(lambda g: g / accumulation, total)
         return mean, (batch_stats, jax.tree.map(jnp.mean, metrics))
 
@@ -161,26 +154,14 @@ def make_gradients(loss: Loss, accumulation: int = 1) -> Gradients:
     return gradients_of if accumulation == 1 else accumulated
 
 
-def _parts(batch: Batch, count: int) -> Batch:
-    """Reshapes ``[B, ...]`` into ``[count, B / count, ...]``; each part has people of every device."""
-
-    def split(x: jax.Array) -> jax.Array:
-        return x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1)
-
-    return jax.tree.map(split, batch)
-
-
 def make_update(
     optimizer: optax.GradientTransformation, replicated: NamedSharding, *, skip_non_finite: bool = False
 ) -> Update:
     """Returns the second half of a training step.
 
-    It adds to the metrics ``finite``: 1 if loss, weights and statistics are finite after the step, else 0.
-
-    Args:
-      optimizer: turns gradients into updates.
-      replicated: sharding of the weights after the step, also where the optimizer state is sharded.
-      skip_non_finite: if True, a non-finite step changes nothing but the step count.
+    It adds to the metrics ``finite``: 1 if loss, weights and statistics are finite after the step, else 0. The
+    weights are `replicated` after the step, also where the optimizer state is sharded. With `skip_non_finite`, a
+    non-finite step changes nothing but the step counts.
     """
 
     def update_state(
@@ -191,7 +172,11 @@ def make_update(
         params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), replicated)
         after = TrainState(after.step, params, batch_stats, after.opt_state)
         finite = _finite(metrics["loss"], after, replicated)
-        after = _choose(finite, after, state) if skip_non_finite else after
+
+        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(finite > 0, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
+
+        after = jax.tree.map(choose, after, state) if skip_non_finite else after
         return after, metrics | {"finite": finite}
 
     return update_state
@@ -216,15 +201,6 @@ def _finite(loss: jax.Array, after: TrainState, replicated: NamedSharding) -> ja
     return jnp.isfinite(jax.lax.with_sharding_constraint(flat, replicated)).all().astype(jnp.float32)
 
 
-def _choose(finite: jax.Array, after: TrainState, before: TrainState) -> TrainState:
-    """Returns the state after a finite step, else the state before it with the new step counts."""
-
-    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(finite > 0, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
-
-    return jax.tree.map(choose, after, before)
-
-
 def make_train_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
@@ -234,23 +210,16 @@ def make_train_step(
     skip_non_finite: bool = False,
 ) -> TrainStep:
     """Returns a training step; see `make_gradients` and `make_update` for the arguments."""
-    return TrainStep(
-        make_gradients(loss, accumulation), make_update(optimizer, replicated, skip_non_finite=skip_non_finite)
-    )
+    update = make_update(optimizer, replicated, skip_non_finite=skip_non_finite)
+    return TrainStep(make_gradients(loss, accumulation), update)
 
 
 def lower_step(
     step: TrainStep, state: TrainState, batch: Any, metrics: tuple[str, ...], mesh: Mesh, *, fsdp: bool = False
 ) -> LoweredStep:
-    """Traces a training step for the devices of a mesh.
+    """Traces a training step for the devices of a mesh, given the shapes of the state and of a global batch.
 
-    Args:
-      step: from `make_train_step`.
-      state: shapes of the state.
-      batch: shapes of a global batch.
-      metrics: names of the metrics, ``loss`` among them.
-      mesh: the devices.
-      fsdp: shard the optimizer state over the devices.
+    `metrics` are the names of the metrics, ``loss`` among them. `fsdp` shards the optimizer state.
     """
     replicated = sharding.replicated(mesh)
     placed = sharding.state_sharding(state, mesh, fsdp)

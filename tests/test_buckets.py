@@ -224,7 +224,7 @@ def test_config_and_manifest_are_written_to_the_bucket(run):
     config, workdir = default.get_config(), buckets.path(run)
     with directory.hold(run):
         directory.claim(run, config)
-        assert replay.read_config(workdir, {"hrnet": config}) == config
+        assert replay.read_config(workdir) == config
     assert manifest.add(workdir, {"step": 0, "code": "a"}) == []
     assert manifest.add(workdir, {"step": 3, "code": "b"}) == ["code was a and is b"]
     for text in ("one\n", "two\n"):

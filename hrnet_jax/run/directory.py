@@ -19,15 +19,10 @@ CONFIG, LOCK = "config.json", "lock"
 
 
 def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
-    """Checks that the configuration of a run directory agrees with another one.
+    """Checks that the configuration of a run directory agrees with another one in the fields that matter.
 
-    Args:
-      workdir: a run directory.
-      config: the other configuration.
-      matters: a predicate for the names of the fields that must agree, such as ``"model.width"``.
-
-    Raises:
-      ValueError: fields differ, or the directory's configuration cannot be read.
+    `matters` is given names such as ``"model.width"``. Raises ValueError if fields differ, or the directory's
+    configuration cannot be read.
     """
     path = buckets.path(workdir) / CONFIG
     try:
@@ -44,14 +39,11 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str
 
 
 def hold(workdir: str | os.PathLike) -> AbstractContextManager:
-    """Creates a run directory if there is none, and locks it.
+    """Creates a run directory if there is none, and returns a lock on it.
 
-    Returns:
-      The lock. It lasts until closed or until this process ends for any reason. Buckets cannot be locked: there a
-      second run is NOT refused, and both corrupt each other's files.
-
-    Raises:
-      ValueError: it is not a run directory, cannot be written to, or another run holds it.
+    The lock lasts until closed or until this process ends for any reason. Buckets cannot be locked: there a second
+    run is NOT refused, and both corrupt each other's files. Raises ValueError if it is not a run directory, cannot
+    be written to, or another run holds it.
     """
     workdir = buckets.path(workdir)
     if workdir.exists() and not workdir.is_dir():
@@ -65,10 +57,9 @@ def hold(workdir: str | os.PathLike) -> AbstractContextManager:
 
 
 def claim(workdir: str | os.PathLike, config: ConfigDict) -> None:
-    """Writes the configuration to a run directory held by `hold`, unless it belongs to another configuration.
+    """Writes the configuration to a run directory held by `hold`.
 
-    Raises:
-      ValueError: it belongs to a run with another configuration, or cannot be written to.
+    Raises ValueError if it belongs to a run with another configuration, or cannot be written to.
     """
     workdir = buckets.path(workdir)
     if any(workdir.glob("checkpoints/*/[0-9]*")):  # without checkpoints there is nothing to mix up

@@ -80,6 +80,6 @@ def _handle_signals(read_end: int, stop_signal: StopSignal) -> None:
             print("stopped immediately; saved checkpoints are intact", file=sys.stderr, flush=True)
             os._exit(KILLED + signal.SIGINT)
         if not stop_signal.requested:
-            text = "stopping after this step, with a checkpoint; Ctrl-C stops immediately"
-            print(f"\n{text}", file=sys.stderr, flush=True)
+            text = "\nstopping after this step, with a checkpoint; Ctrl-C stops immediately"
+            print(text, file=sys.stderr, flush=True)
             stop_signal.request()

@@ -20,9 +20,7 @@ METRICS = "metrics.jsonl"
 class Logger:
     """Writes the metrics and pictures of a run. All methods raise ValueError if the log cannot be written.
 
-    Args:
-      workdir: the run directory.
-      start_step: number of completed steps. Entries of later steps, left by a stopped run, are deleted.
+    Entries of steps after `start_step`, the number of completed steps, were left by a stopped run and are deleted.
     """
 
     def __init__(self, workdir: buckets.Path, start_step: int):
@@ -82,24 +80,16 @@ class NullLogger:
         """Returns False."""
         return False
 
-    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+    def _ignore(self, *entry: Any) -> None:
         """Does nothing."""
 
-    def picture(self, step: int, picture: np.ndarray) -> None:
-        """Does nothing."""
-
-    def upload(self) -> None:
-        """Does nothing."""
-
-    def close(self) -> None:
-        """Does nothing."""
+    metrics = picture = upload = close = _ignore
 
 
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the lines of a run's log in order, without those truncated by a crash.
 
-    Raises:
-      OSError: the file is a pipe, a device or a directory.
+    Raises OSError if the file is a pipe, a device or a directory.
     """
     path = workdir / METRICS
     validation.check_regular(path)

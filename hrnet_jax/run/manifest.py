@@ -36,13 +36,7 @@ _DATA, _CONFIG, _STATE = "data", "config", "state"
 
 
 def collect(run: setup.Run, step: int, fingerprint: str) -> dict[str, Any]:
-    """Returns the entry of a start.
-
-    Args:
-      run: the run.
-      step: number of completed steps.
-      fingerprint: `state_hash.compute` of the state after that step.
-    """
+    """Returns the entry of a start after some completed steps, with the fingerprint of the state after them."""
     device = run.mesh.devices.flat[0]
     return {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -63,8 +57,7 @@ def collect(run: setup.Run, step: int, fingerprint: str) -> dict[str, Any]:
 def add(workdir: buckets.Path, entry: dict[str, Any]) -> list[str]:
     """Adds the entry of a start to a run's manifest and describes its differences from the first start.
 
-    Raises:
-      ValueError: the data differ from those of the first start, or the manifest is damaged.
+    Raises ValueError if the data differ from those of the first start, or the manifest is damaged.
     """
     starts = read(workdir)
     differences = compare(starts[0], entry) if starts else []
@@ -86,9 +79,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 def read(workdir: buckets.Path) -> list[dict[str, Any]]:
     """Returns the entries of all starts of a run, oldest first. Returns none if there is no manifest.
 
-    Raises:
-      OSError: the manifest is a pipe, a device or a directory.
-      ValueError: the manifest is damaged.
+    Raises OSError if the manifest is a pipe, a device or a directory, and ValueError if it is damaged.
     """
     path = workdir / FILE
     validation.check_regular(path)
@@ -115,8 +106,7 @@ def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 def _flat(entry: dict[str, Any]) -> dict[str, Any]:
     """Flattens an entry. Fields newer than its configuration have their defaults."""
-    fields = {f"{_CONFIG}.{name}": value for name, value in configuration.with_defaults(entry[_CONFIG]).items()}
-    return configuration.flatten({name: value for name, value in entry.items() if name != _CONFIG}) | fields
+    return configuration.flatten({**entry, _CONFIG: configuration.with_defaults(entry.get(_CONFIG, {}))})
 
 
 def data_differences(differences: list[str]) -> list[str]:
@@ -131,11 +121,8 @@ def _versions() -> dict[str, str]:
     names = {found.group().lower().replace("_", "-") for line in lines if (found := re.match(r"[\w-]+", line))}
     packages = importlib.metadata.distributions()
     installed = {package.name.lower().replace("_", "-"): package.version for package in packages}
-    return {
-        name: installed[name]
-        for name in sorted(installed)
-        if name in names or name.startswith(("jax", "libtpu", "nvidia-"))
-    }
+    relevant = (name for name in installed if name in names or name.startswith(("jax", "libtpu", "nvidia-")))
+    return {name: installed[name] for name in sorted(relevant)}
 
 
 def _sources() -> str:

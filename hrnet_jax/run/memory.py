@@ -22,15 +22,14 @@ Lower = Callable[[ConfigDict], training.LoweredStep]
 def compile_step(config: ConfigDict, lower: Lower, mesh: Mesh) -> training.CompiledStep:
     """Compiles the training step of a configuration.
 
-    Raises:
-      ValueError: it needs more memory than a device has; names options that need less.
+    Raises ValueError if it needs more memory than a device has, with options that need less.
     """
     step = lower(config).compile()
     needs, has = needed(step), available(mesh)
     if needs > has:
+        remedies = "; ".join([*_alternatives(config, lower, mesh, has), "or take a smaller --config.batch_size"])
         raise ValueError(
-            f"a training step needs {gigabytes(needs)} on each device, which has {gigabytes(has)}: "
-            + "; ".join([*_alternatives(config, lower, mesh, has), "or take a smaller --config.batch_size"])
+            f"a training step needs {gigabytes(needs)} on each device, which has {gigabytes(has)}: {remedies}"
         )
     return step
 

@@ -18,12 +18,9 @@ FILE = "not_finite.jsonl"
 
 
 class NonFiniteHandler:
-    """Records non-finite steps in a file and ends the run if there are too many.
+    """Records non-finite steps in a file and ends the run after more than `skip_not_finite` of them.
 
-    Args:
-      workdir: the run directory.
-      run: the run. `skip_not_finite` of its configuration is the number of steps that may be skipped.
-      start: number of completed steps. Records of later steps, left by a stopped run, are deleted.
+    Records of steps after `start`, the number of completed steps, were left by a stopped run and are deleted.
     """
 
     def __init__(self, workdir: buckets.Path, run: setup.Run, start: int):
@@ -40,21 +37,13 @@ class NonFiniteHandler:
             buckets.write_atomically(self._path, content)
 
     def __call__(self, found: progress.NonFiniteStep) -> None:
-        """Records a step.
-
-        Raises:
-          ValueError: the limit is exceeded.
-        """
+        """Records a step. Raises ValueError if the limit is exceeded."""
         self._count += 1
         rate = float(self._run.schedule(found.step))
         rows = multihost_utils.process_allgather(found.rows).ravel()
         if distributed.is_primary():
-            entry = {
-                "step": found.step,
-                "loss": str(found.loss),
-                "learning_rate": rate,
-                **self._run.examples.identify(rows),
-            }
+            entry = {"step": found.step, "loss": str(found.loss), "learning_rate": rate}
+            entry |= self._run.examples.identify(rows)
             buckets.append_text(self._path, json.dumps(entry) + "\n")
         text = (
             f"the loss ({found.loss:.3g}), a gradient or a statistic of step {found.step:,} (counted from 0)"
@@ -71,11 +60,7 @@ class NonFiniteHandler:
 
 
 def check_finite(state: training.TrainState, step: int) -> None:
-    """Checks that weights, statistics and optimizer state after a number of steps are finite.
-
-    Raises:
-      ValueError: an array is not finite.
-    """
+    """Raises ValueError unless weights, statistics and optimizer state after a number of steps are finite."""
     non_finite = [
         jax.tree_util.keystr(path)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)

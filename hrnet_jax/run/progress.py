@@ -1,5 +1,6 @@
 """Metrics and speed of a run between two lines of its log."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,18 +15,16 @@ FINITE = "finite"
 """Metric of a step: 0 if its loss, a gradient or a statistic was not finite, else 1."""
 
 
+@dataclasses.dataclass(eq=False)
 class NonFiniteStep(Exception):
-    """A step's loss, a gradient or a statistic was not finite.
+    """The loss, a gradient or a statistic of a step, counted from 0, was not finite.
 
-    Attributes:
-      step: number of the step, from 0.
-      loss: its loss.
-      rows: ``[B]`` row numbers of the people in the batch, this process's share.
+    `rows` ``[B]`` are the row numbers of the people in the batch, this process's share.
     """
 
-    def __init__(self, step: int, loss: float, rows: np.ndarray):
-        super().__init__(step, loss, rows)
-        self.step, self.loss, self.rows = step, loss, rows
+    step: int
+    loss: float
+    rows: np.ndarray
 
 
 class Window:
@@ -34,8 +33,8 @@ class Window:
     Args:
       first_step: number of the next step.
       before: metrics of earlier steps that are in no line yet, as returned by `unlogged`.
-      not_finite: called with the NonFiniteStep of a non-finite step by the method that waits for the step. If it
-        does not raise, the step is left out of the means. By default it raises its argument.
+      not_finite: called with a NonFiniteStep by the method that waits for the step. If it does not raise, the
+        step is left out of the means. By default the NonFiniteStep is raised.
       names: of the metrics to log.
     """
 
@@ -46,10 +45,9 @@ class Window:
         not_finite: Callable[[NonFiniteStep], None] | None = None,
         names: Sequence[str] = ("loss",),
     ):
-        self._names = names
-        self._finished, self._not_finite = list(before), not_finite or _raise
+        self._next_step, self._names = first_step, names
+        self._finished, self._not_finite = list(before), not_finite
         self._running: list[tuple[int, dict[str, jax.Array], np.ndarray]] = []
-        self._next_step = first_step
 
     @property
     def newest(self) -> jax.Array | None:
@@ -83,23 +81,18 @@ class Window:
             metrics = {name: float(value) for name, value in jax.device_get(arrays).items()}
             if metrics.pop(FINITE):
                 self._finished.append(metrics)
-            else:
-                self._not_finite(NonFiniteStep(step, metrics["loss"], rows))
-
-
-def _raise(error: Exception) -> None:
-    raise error
+                continue
+            found = NonFiniteStep(step, metrics["loss"], rows)
+            if self._not_finite is None:
+                raise found
+            self._not_finite(found)
 
 
 class Watch:
-    """Measures throughput and the share of the time that the devices wait for data.
+    """Measures throughput, and the share of the time that the devices wait for data."""
 
-    Args:
-      people: batch size.
-    """
-
-    def __init__(self, people: int):
-        self._people, self._complained = people, False
+    def __init__(self, batch_size: int):
+        self._batch_size, self._complained = batch_size, False
         self.restart()
 
     def restart(self) -> None:
@@ -107,12 +100,7 @@ class Watch:
         self._started, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
     def next(self, batches: Iterator[Any], busy: jax.Array | None) -> Any:
-        """Returns the next batch. The time counts as waiting if the devices are idle at its end.
-
-        Args:
-          batches: the loader.
-          busy: `Window.newest`.
-        """
+        """Returns the next batch. The time counts as waiting if `busy` (`Window.newest`) is ready at its end."""
         started = time.perf_counter()
         batch = next(batches)
         if busy is not None and busy.is_ready():  # pyright: ignore[reportAttributeAccessIssue]
@@ -123,24 +111,19 @@ class Watch:
     def read(self) -> dict[str, float]:
         """Returns images per second and the share of waiting, and restarts the measurement."""
         seconds = time.perf_counter() - self._started
-        metrics = {"images_per_second": self._steps * self._people / seconds, "data_wait": self._waited / seconds}
+        images, waited = self._steps * self._batch_size, self._waited
         self.restart()
-        return metrics
+        return {"images_per_second": images / seconds, "data_wait": waited / seconds}
 
     def complaint(self, data_wait: float, hint: str = "") -> str | None:
-        """Returns advice if the devices wait too long for data, but only once.
-
-        Args:
-          data_wait: share of the time that they wait.
-          hint: further advice to append.
-        """
+        """Returns advice, ending in `hint`, if the devices wait for data too long, but only once."""
         if self._complained or data_wait <= MAX_DATA_WAIT:
             return None
         self._complained = True
         return (
             f"{data_wait:.0%} of the time is spent waiting for photos: raise --config.loader.threads, or"
-            " --config.loader.workers on machines with many cores"
-        ) + hint
+            f" --config.loader.workers on machines with many cores{hint}"
+        )
 
 
 def line(metrics: dict[str, float]) -> str:

@@ -15,12 +15,7 @@ DIFFERENT = 3
 """Exit status if anything differs."""
 
 _PROGRAM = (
-    "code.sources",
-    "versions.",
-    "devices.",
-    "processor",
-    "config.model.",
-    "config.fsdp",
+    *("code.sources", "versions.", "devices.", "processor", "config.model.", "config.fsdp"),
     *(f"environment.{name}" for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_", "CUDNN_", "CUBLAS_")),
     *(f"environment.TF_{name}" for name in ("XLA", "CUDNN", "FORCE", "DETERMINISTIC")),
     *(f"environment.JAX_{name}" for name in ("DEFAULT_MATMUL_PRECISION", "ENABLE_X64", "NUMPY_", "USE_SHARDY")),
@@ -32,8 +27,7 @@ _PROGRAM = (
 def read_config(workdir: buckets.Path) -> ConfigDict:
     """Reads the configuration of a run directory. Fields newer than the run have their defaults.
 
-    Raises:
-      ValueError: the configuration is missing, or a network, a field or the type of a field is unknown.
+    Raises ValueError if it is missing, or a network, a field or the type of a field is unknown.
     """
     path = workdir / directory.CONFIG
     try:
@@ -74,15 +68,10 @@ def _with_tuples(value: Any) -> Any:
 
 
 def check(workdir: buckets.Path, steps: int) -> None:
-    """Checks that a run can be compared with its replay.
+    """Checks that a run can be compared with its replay, which has this number of steps.
 
-    Args:
-      workdir: the run directory.
-      steps: number of steps of the replay.
-
-    Raises:
-      OSError: the manifest is a pipe, a device or a directory.
-      ValueError: the run has no log or no checkpoint of its last step, or the manifest is damaged.
+    Raises OSError if the manifest is a pipe, a device or a directory, and ValueError if it is damaged, or the run
+    has no log or no checkpoint of its last step.
     """
     comparable_after(workdir)
     if not _metrics(workdir) or steps not in _states(workdir):
@@ -100,8 +89,20 @@ def begun_by_several(starts: list[dict[str, Any]]) -> list[str]:
 
 
 def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
-    """Describes the differences between the logs and states of two runs."""
-    return [*_compare_logs(there, here), *_compare_states(there, here)]
+    """Describes the differences between the logs of two runs, and between their states after the same steps."""
+    texts = []
+    a, b = _comparable(there, here)
+    if missing := sorted(a.keys() - b.keys()):
+        step, name = missing[0]
+        texts.append(f"{len(missing):,} metrics were not logged again, first {name} of step {step:,}")
+    a, b = _common(a, b)
+    if different := list(validation.differences(a, b, "step {0[0]:,}: {0[1]} was {1!r} and is {2!r}").values()):
+        texts.append(f"{len(different):,} of {len(a):,} logged metrics, first at {different[0]}")
+    a, b = _common(_states(there), _states(here))
+    if not a:
+        return [*texts, "the runs kept no state of the same step: the original run must have finished"]
+    wording = "the state after step {:,}: its fingerprint was {} and is {}"
+    return texts + list(validation.differences(a, b, wording).values())
 
 
 def count(there: buckets.Path, here: buckets.Path) -> str:
@@ -117,36 +118,11 @@ def _common(a: dict[Any, Any], b: dict[Any, Any]) -> tuple[dict[Any, Any], dict[
     return {key: a[key] for key in keys}, {key: b[key] for key in keys}
 
 
-def _compare_logs(there: buckets.Path, here: buckets.Path) -> list[str]:
-    a, b = _comparable(there, here)
-    common = _common(a, b)
-    texts = []
-    if missing := sorted(a.keys() - b.keys()):
-        step, name = missing[0]
-        texts.append(f"{len(missing):,} metrics were not logged again, first {name} of step {step:,}")
-    if different := list(validation.differences(*common, "step {0[0]:,}: {0[1]} was {1!r} and is {2!r}").values()):
-        texts.append(f"{len(different):,} of {len(common[0]):,} logged metrics, first at {different[0]}")
-    return texts
-
-
-def _compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
-    """Compares the fingerprints of the states that both runs kept of the same step."""
-    a, b = _common(_states(there), _states(here))
-    if not a:
-        return ["the runs kept no state of the same step: the original run must have finished"]
-    return list(
-        validation.differences(a, b, "the state after step {:,}: its fingerprint was {} and is {}").values()
-    )
-
-
 def comparable_after(workdir: buckets.Path) -> tuple[int, int]:
     """Returns the steps from which on a run logged and was evaluated with its final settings.
 
     A replay uses the final configuration throughout. Up to these steps its means and evaluations are not
-    comparable. They are 0 if the settings never changed.
-
-    Raises:
-      OSError, ValueError: the manifest cannot be read.
+    comparable. They are 0 if the settings never changed. Raises OSError or ValueError as `manifest.read` does.
     """
     starts = manifest.read(workdir)
     logged, evaluated = _last_change(starts, ("log_every",), 1), _last_change(starts, ("eval_every", "eval."), 0)

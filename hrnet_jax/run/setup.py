@@ -37,18 +37,14 @@ class Run:
 
     def evaluates(self, step: int) -> bool:
         """Returns whether an evaluation is due after a step."""
-        return (
-            step > 0
-            and self.evaluation.is_scored
-            and self.due(step, self.config.eval_every * self.steps_per_epoch)
-        )
+        interval = self.config.eval_every * self.steps_per_epoch
+        return step > 0 and self.evaluation.is_scored and self.due(step, interval)
 
 
 def prepare(config: ConfigDict) -> Run:
     """Opens the data and builds everything that a configuration describes, so that mistakes show now.
 
-    Raises:
-      ValueError, FileNotFoundError: a field is wrong, or does not fit the data.
+    Raises ValueError or FileNotFoundError if a field is wrong, or does not fit the data.
     """
     given = configuration.flatten(config.to_dict())
     if missing := configuration.RUN.keys() - given.keys():
@@ -67,11 +63,7 @@ def prepare(config: ConfigDict) -> Run:
 def make_optimizer(
     config: ConfigDict, steps_per_epoch: int
 ) -> tuple[optimizer.Schedule, optax.GradientTransformation]:
-    """Returns the learning rate by step, and the optimizer.
-
-    Raises:
-      ValueError: see `optimizer.schedule`.
-    """
+    """Returns the learning rate by step, and the optimizer. Raises ValueError; see `optimizer.schedule`."""
     schedule = optimizer.schedule(
         config.learning_rate, config.learning_rate_drops, steps_per_epoch, config.warmup_steps
     )
@@ -92,8 +84,7 @@ def make_train_step(config: ConfigDict, task: tasks.Task, adam: optax.GradientTr
 def lower_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mesh) -> training.LoweredStep:
     """Traces the training step of a configuration for the devices of a mesh."""
     task = tasks.build(config)
-    state = state_shapes(task, adam)
-    step = make_train_step(config, task, adam, mesh)
+    state, step = state_shapes(task, adam), make_train_step(config, task, adam, mesh)
     return training.lower_step(step, state, task.inputs(), task.metrics, mesh, fsdp=config.fsdp)
 
 
@@ -121,21 +112,18 @@ def last_state(run: Run, saved: checkpoint.Checkpoints) -> checkpoint.Restored |
     """Restores the last checkpoint, None if there is none."""
     shapes = state_shapes(run.task, run.optimizer)
     placed = sharding.state_sharding(shapes, run.mesh, run.config.fsdp)
-    return saved.restore(
-        jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placed)
-    )
+    return saved.restore(jax.tree.map(lambda leaf, where: leaf.update(sharding=where), shapes, placed))
 
 
 def has_checkpoints(workdir: buckets.Path) -> bool:
-    """Returns whether a run directory has checkpoints to resume from.
+    """Returns whether a run directory has checkpoints to resume from, as the primary process sees it.
 
-    Raises:
-      ValueError: the primary process sees some, but this one does not.
+    Raises ValueError if the primary process sees some, but this one does not.
     """
     seen = any(workdir.glob("checkpoints/last/[0-9]*"))
-    if distributed.broadcast(seen) and not seen:
+    if (found := distributed.broadcast(seen)) and not seen:
         raise ValueError(f"--workdir (={workdir}) is not the same directory on all machines: give a shared one")
-    return distributed.broadcast(seen)
+    return found
 
 
 def announce(run: Run, workdir: buckets.Path, start: int) -> None:

@@ -24,21 +24,12 @@ _LENGTH, _CHECKSUM = 8, 4  # bytes; a record is a length, its checksum, the even
 
 
 class Events:
-    """Writes the events of a run.
-
-    Args:
-      workdir: the run directory.
-      keep: a predicate for the existing events to keep, given step and tag.
-    """
+    """Writes the events of a run. Existing events are kept where `keep`, given step and tag, is true."""
 
     def __init__(self, workdir: buckets.Path, keep: Callable[[int, str], bool]):
         path = workdir / NAME
         records = read(path) if path.exists() else ()
-        kept = [
-            record
-            for record, event in records
-            if all(keep(event.step, value.tag) for value in event.summary.value)
-        ]
+        kept = [record for record, event in records if all(keep(event.step, x.tag) for x in event.summary.value)]
         header = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._file = buckets.create(path, b"".join(kept) or header)
 
@@ -72,11 +63,8 @@ class Events:
 def _record(event: Event) -> bytes:
     data = event.SerializeToString()
     length = struct.pack("<Q", len(data))
-    return length + _checksum(length) + data + _checksum(data)
-
-
-def _checksum(data: bytes) -> bytes:
-    return struct.pack("<I", masked_crc32c(data))
+    checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+    return length + checksums[0] + data + checksums[1]
 
 
 def read(path: buckets.Path) -> Iterator[tuple[bytes, Event]]:

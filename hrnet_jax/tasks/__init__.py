@@ -25,8 +25,8 @@ Place = Callable[[Batch], Mapping[str, jax.Array]]
 """Puts a batch on the devices."""
 
 
-class Examples(Protocol):
-    """The examples to train on."""
+class Data(Protocol):
+    """The examples of a split."""
 
     @property
     def name(self) -> str:
@@ -34,15 +34,19 @@ class Examples(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Returns the number of examples in an epoch."""
-        ...
-
-    def batches(self, start_step: int) -> Iterator[Batch]:
-        """Returns an endless iterator over batches from a step on, with a method ``close``."""
+        """Returns the number of examples."""
         ...
 
     def digest(self) -> str:
         """Returns a digest of the data, for the manifest of a run."""
+        ...
+
+
+class Examples(Data, Protocol):
+    """The examples to train on."""
+
+    def batches(self, start_step: int) -> Iterator[Batch]:
+        """Returns an endless iterator over batches from a step on, with a method ``close``."""
         ...
 
     def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
@@ -54,13 +58,8 @@ class Examples(Protocol):
         ...
 
 
-class Evaluation(Protocol):
+class Evaluation(Data, Protocol):
     """The examples to evaluate on."""
-
-    @property
-    def name(self) -> str:
-        """Name of the split, such as ``val2017``."""
-        ...
 
     @property
     def score(self) -> str:
@@ -75,14 +74,6 @@ class Evaluation(Protocol):
     @property
     def is_scored(self) -> bool:
         """False if the split has no ground truth to compute the score from."""
-        ...
-
-    def __len__(self) -> int:
-        """Returns the number of examples."""
-        ...
-
-    def digest(self) -> str:
-        """Returns a digest of the data, for the manifest of a run."""
         ...
 
     def summary(self) -> str:
@@ -155,11 +146,7 @@ class Task(Protocol):
         ...
 
     def evaluation(self, *, trained: bool) -> Evaluation:
-        """Opens the examples to evaluate on.
-
-        Args:
-          trained: True while training: raises ValueError if there is nothing to compute a score from.
-        """
+        """Opens the examples to evaluate on. If `trained`, raises ValueError where no score can be computed."""
         ...
 
 
@@ -167,11 +154,7 @@ TASKS: dict[str, type[Task]] = {"top_down": top_down.TopDown}
 
 
 def find(name: str) -> type[Task]:
-    """Returns a task by its name in `TASKS`, or as ``module:Class``.
-
-    Raises:
-      ValueError: there is no such task.
-    """
+    """Returns a task by its name in `TASKS`, or as ``module:Class``. Raises ValueError if there is none."""
     if name in TASKS:
         return TASKS[name]
     module, _, attribute = name.partition(":")
@@ -183,9 +166,5 @@ def find(name: str) -> type[Task]:
 
 
 def build(config: ConfigDict) -> Task:
-    """Returns the task of a configuration.
-
-    Raises:
-      ValueError: a field of the configuration is wrong.
-    """
+    """Returns the task of a configuration. Raises ValueError for a wrong field."""
     return find(config.task)(config)

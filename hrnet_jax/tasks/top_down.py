@@ -36,18 +36,13 @@ TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 def make_target_fn(config: ConfigDict) -> TargetFn:
     """Returns the function that renders target heatmaps from the joints of a batch."""
     height, width = config.image_size
-
-    def render(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return heatmap.render(
-            joints,
-            visible,
-            image_size=(height, width),
-            heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
-            sigma=config.heatmap.sigma,
-            unbiased=config.heatmap.unbiased,
-        )
-
-    return render
+    return functools.partial(
+        heatmap.render,
+        image_size=(height, width),
+        heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
+        sigma=config.heatmap.sigma,
+        unbiased=config.heatmap.unbiased,
+    )
 
 
 HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
@@ -55,11 +50,7 @@ HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
 
 
 def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
-    """Returns the loss of normalized images against target heatmaps.
-
-    Raises:
-      ValueError: the loss is not one of `losses.LOSSES`.
-    """
+    """Returns the loss of normalized images against target heatmaps. Raises ValueError if it is unknown."""
     if config.loss not in losses.LOSSES:
         raise ValueError(f"`loss` (={config.loss!r}) must be one of {', '.join(losses.LOSSES)}")
     loss_function = losses.LOSSES[config.loss]
@@ -171,8 +162,8 @@ class TopDown:
 
 
 @dataclasses.dataclass(frozen=True)
-class People:
-    """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
+class Data:
+    """See `hrnet_jax.tasks.Data`."""
 
     config: ConfigDict
     split: records.Split
@@ -184,6 +175,14 @@ class People:
 
     def __len__(self) -> int:
         return len(self.split.people)
+
+    def digest(self) -> str:
+        """Returns a digest of the split."""
+        return records.digest(self.split)
+
+
+class People(Data):
+    """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
 
     def batches(self, start_step: int) -> Iterator[pipeline.Batch]:
         """Returns an endless iterator over this process's share of the batches."""
@@ -201,17 +200,11 @@ class People:
             workers=config.loader.workers,
         )
 
-    def digest(self) -> str:
-        """Returns a digest of the split."""
-        return records.digest(self.split)
-
     def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
         """Returns annotation and photo ids of people."""
         people = self.split.people
-        return {
-            "annotation_ids": people.annotation_id[rows].tolist(),
-            "photo_ids": people.photo_id[rows].tolist(),
-        }
+        ids = {"annotation_ids": people.annotation_id, "photo_ids": people.photo_id}
+        return {name: values[rows].tolist() for name, values in ids.items()}
 
     def loading_hint(self) -> str:
         """Returns how to load photos faster."""
@@ -220,17 +213,10 @@ class People:
 
 
 @dataclasses.dataclass(frozen=True)
-class PoseEvaluation:
+class PoseEvaluation(Data):
     """A split to evaluate on; see `hrnet_jax.tasks.Evaluation`."""
 
-    config: ConfigDict
-    split: records.Split
     model: nn.Module
-
-    @property
-    def name(self) -> str:
-        """Name of the split."""
-        return self.split.name
 
     @property
     def score(self) -> str:
@@ -247,13 +233,6 @@ class PoseEvaluation:
         """False for MPII without its MATLAB ground truth, and for test splits."""
         return protocols.is_scored(self.split)
 
-    def __len__(self) -> int:
-        return len(self.split.people)
-
-    def digest(self) -> str:
-        """Returns a digest of the split."""
-        return records.digest(self.split)
-
     def summary(self) -> str:
         """Returns the numbers of boxes by source."""
         counts = {source: len(people) for source, people in evaluate.box_sources(self.split).items()}
@@ -266,9 +245,8 @@ class PoseEvaluation:
     def metrics(self, variables: Mapping[str, Any], place: Callable) -> dict[str, float]:
         """Returns the metrics on ground-truth boxes."""
         sources = (evaluate.GT_BOXES,)
-        return evaluate.metrics(
-            evaluate.evaluate(self._step, variables, self.split, self.config, place, sources=sources)
-        )
+        found = evaluate.evaluate(self._step, variables, self.split, self.config, place, sources=sources)
+        return evaluate.metrics(found)
 
     def predict(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> list[evaluate.Outcome]:
         """Predicts everyone, for every source of boxes."""

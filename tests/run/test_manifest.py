@@ -133,12 +133,12 @@ def test_secrets_in_the_environment_are_not_written():
 def test_changed_data_have_another_digest(made_up_records, tmp_path, change):
     split = tmp_path / "val2017"
     shutil.copytree(made_up_records / "val2017", split)
-    before = manifest.digest(records.open_split(split))
-    assert manifest.digest(records.open_split(made_up_records / "val2017")) == before
+    before = records.digest(records.open_split(split))
+    assert records.digest(records.open_split(made_up_records / "val2017")) == before
     opened = records.open_split(split)
     change(split)
     after = opened if change is photo_changed else records.open_split(split)
-    assert manifest.digest(after) != before
+    assert records.digest(after) != before
 
 
 def test_every_requirement_has_a_version():
