@@ -4,27 +4,23 @@ The values equal those of pycocotools bit for bit (https://cocodataset.org/#keyp
 sizes, ``T`` that of thresholds (see `matching`) and ``R`` that of recalls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from hrnet_jax.evaluation import ground_truth, matching
+from hrnet_jax.evaluation import ground_truth, matching, oks
 
 METRICS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 RECALLS = np.linspace(0, 1, 101)  # points at which precision is averaged
 
 
 def metrics(
-    truth: ground_truth.GroundTruth,
-    detections: Mapping[int, matching.Detections],
-    sigmas: Sequence[float] | np.ndarray,
+    truth: ground_truth.GroundTruth, detections: Mapping[int, matching.Detections], sigmas: oks.Sigmas
 ) -> dict[str, float]:
     """Returns the ten metrics, averaged over the categories of the detections; -1 without annotated people.
 
-    `truth` has the annotations of all photos to evaluate. The detections by category are on its photos.
-
-    Raises:
-      ValueError: a category has another number of joints than `sigmas`.
+    `truth` has the annotations of all photos to evaluate. The detections by category are on its photos. Raises
+    ValueError if a category has another number of joints than `sigmas`.
     """
     precision = np.full((len(matching.SIZES), len(matching.THRESHOLDS), len(RECALLS), len(detections)), -1.0)
     recall = np.full((len(matching.SIZES), len(matching.THRESHOLDS), len(detections)), -1.0)

@@ -53,21 +53,14 @@ def results(
     joint_score_threshold: float = 0.2,
     category_id: int = 1,
 ) -> list[Result]:
-    """Rescores predictions, suppresses duplicates in each photo and returns COCO results.
+    """Rescores predictions, suppresses duplicates in each photo and returns the content of a COCO result file.
 
-    Args:
-      joints: [N, K, 2] in photo pixels.
-      joint_scores: [N, K].
-      people: the N boxes of the predictions.
-      image_size: (height, width) of the network's input, see `padded_areas`.
-      skeleton: provides the sigmas.
-      nms_threshold: OKS above which the lower-scored of two people is dropped.
-      soft_nms: keep the 20 best of each photo instead and rank duplicates lower.
-      joint_score_threshold: joints with lower scores do not count in a person's score.
-      category_id: COCO's number for a person.
+    Takes joints [N, K, 2] in photo pixels, their scores [N, K], the people's boxes, and the (height, width) of the
+    network's input. Photos keep their order. Each photo's people have descending scores.
 
-    Returns:
-      The content of a COCO result file. Photos keep their order. Each photo's people have descending scores.
+    The lower-scored of two people with an OKS above `nms_threshold` is dropped. With `soft_nms`, the 20 best of a
+    photo are kept instead, and duplicates rank lower. Joints scoring below `joint_score_threshold` do not count
+    in a person's score. `category_id` is COCO's number for a person.
     """
     scores = oks.rescore(people.score, joint_scores, joint_score_threshold)
     areas = padded_areas(people.box, image_size)
@@ -94,10 +87,8 @@ def average_precision(
     to 96^2 square pixels and L for larger ones. A metric is -1 without people. All are 0 if `found` is empty.
 
     `found` is from `results`, or the content of a COCO result file, in which boxes are not read. The skeleton
-    provides the sigmas for any number of joints.
-
-    Raises:
-      ValueError: a result is of a photo that `annotations` does not list, or of another skeleton.
+    provides the sigmas for any number of joints. Raises ValueError if a result is of a photo that `annotations`
+    does not list, or of another skeleton.
     """
     if not found:
         return dict.fromkeys(METRICS, 0.0)

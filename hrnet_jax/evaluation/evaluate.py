@@ -21,8 +21,7 @@ from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import protocols
 from hrnet_jax.evaluation.protocols import Outcome
 
-GT_BOXES = "gt_boxes"
-DETECTOR_BOXES = "detector_boxes"
+GT_BOXES, DETECTOR_BOXES = "gt_boxes", "detector_boxes"
 
 
 def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
@@ -61,9 +60,7 @@ def evaluate(
 
     `step` is from `build_step`. `place` puts a batch on the devices, where the network's `variables` are. The
     configuration provides ``image_size``, ``eval``, ``loader`` and ``skeleton``. Missing `sources` are skipped.
-
-    Raises:
-      ValueError: the split has no boxes of these sources, or another skeleton than the network.
+    Raises ValueError if the split has none of them, or another skeleton than the network.
     """
     check_skeleton(split, config)
     tables = {name: people for name, people in box_sources(split).items() if name in sources}

@@ -11,7 +11,7 @@ number of sizes and ``T`` that of thresholds.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,9 +42,7 @@ class Matches:
     positives: np.ndarray  # [A] number of annotated people that are not ignored
 
 
-def match_detections(
-    people: ground_truth.People, detections: Detections, sigmas: Sequence[float] | np.ndarray
-) -> Matches:
+def match_detections(people: ground_truth.People, detections: Detections, sigmas: oks.Sigmas) -> Matches:
     """Matches each photo's best detections to the annotated people of one category."""
     detections = _best(detections)
     matched = np.zeros((len(detections.score), len(SIZES), len(THRESHOLDS)), bool)

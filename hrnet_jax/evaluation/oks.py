@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 SOFT_NMS_MOST = 20  # people kept in a photo by soft NMS; COCO counts no more
+Sigmas = Sequence[float] | np.ndarray
 
 
-def joint_similarity(
-    joints_a: np.ndarray, joints_b: np.ndarray, areas: np.ndarray, sigmas: Sequence[float] | np.ndarray
-) -> np.ndarray:
+def joint_similarity(joints_a: np.ndarray, joints_b: np.ndarray, areas: np.ndarray, sigmas: Sigmas) -> np.ndarray:
     """Returns [..., K] in [0, 1]: the similarity of each joint of one person to the same joint of another.
 
     Joints [..., K, 2] are in photo pixels and broadcast, areas [...] in square pixels. The square root of the area
@@ -28,11 +27,7 @@ def joint_similarity(
 
 
 def oks(
-    joints_a: np.ndarray,
-    joints_b: np.ndarray,
-    area_a: float | np.ndarray,
-    areas_b: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
+    joints_a: np.ndarray, joints_b: np.ndarray, area_a: float | np.ndarray, areas_b: np.ndarray, sigmas: Sigmas
 ) -> np.ndarray:
     """Returns [N]: the OKS of one person and each of N others over all joints, for the mean of both areas.
 
@@ -42,11 +37,7 @@ def oks(
 
 
 def oks_of_predictions(
-    predicted: np.ndarray,
-    joints: np.ndarray,
-    visible: np.ndarray,
-    areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
+    predicted: np.ndarray, joints: np.ndarray, visible: np.ndarray, areas: np.ndarray, sigmas: Sigmas
 ) -> np.ndarray:
     """Returns [N]: COCO's OKS of each prediction and its ground truth, over labelled joints.
 
@@ -62,7 +53,7 @@ def suppress(
     joints: np.ndarray,
     scores: np.ndarray,
     areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
+    sigmas: Sigmas,
     threshold: float,
     *,
     soft: bool = False,
