@@ -48,7 +48,7 @@ class Trainer:
           The state, and whether the run is complete.
         """
         run, step, evaluated = self.run, int(state.step), True
-        watch = progress.Watch(run.config.batch_size)
+        watch, inputs = progress.Watch(run.config.batch_size), tuple(run.task.inputs())
         if run.evaluates(step) and not distributed.broadcast(
             self.log.logged_at_start(run.evaluation.logged_score)
         ):
@@ -64,7 +64,7 @@ class Trainer:
                     if self.stop_signal.requested:  # the loader's processes were stopped as well
                         break
                     self.save_before_failing(state, step, error)
-                state, metrics = self.step(state, self.place(batch, run.task.inputs()))
+                state, metrics = self.step(state, self.place(batch, inputs))
                 self.window.add(metrics, batch["index"])
                 step += 1
                 if run.due(step, run.config.log_every):

@@ -130,14 +130,14 @@ def check(config: Mapping[str, Any], what: str) -> None:
 
     Fields may be missing: those of other networks, and those newer than the configuration.
     """
-    for group in ("", "data", "eval", "loader", "model", "augment", "heatmap"):
-        validation.require({group: {}, **config}, group, dict, what)
-    flat = flatten(config)
-    for name, field in fields(str(flat.get("model.name"))).items():
-        if field.minimum is None or name not in flat:
+    network = validation.require({"model": {}, **config}, "model", dict, what).get("name")
+    for name, field in fields(str(network)).items():
+        group, _, leaf = name.rpartition(".")
+        values = validation.require({group: {}, **config}, group, dict, what) if group else config
+        if field.minimum is None or leaf not in values:
             continue
-        if validation.require(flat, name, int, what) < field.minimum:
-            raise ValueError(f"{what}: `{name}` (={flat[name]}) must be at least {field.minimum}")
+        if validation.require({name: values[leaf]}, name, int, what) < field.minimum:
+            raise ValueError(f"{what}: `{name}` (={values[leaf]}) must be at least {field.minimum}")
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

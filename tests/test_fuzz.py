@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hrnet_jax import console, prepare, skeletons
-from hrnet_jax.datasets import coco, detections, image_headers, matlab, mpii, photo_stores, records
+from hrnet_jax.datasets import coco, detections, matlab, mpii, photo_stores, records
+from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.evaluation import ground_truth
 from hrnet_jax.skeletons import COCO, MPII
 from hrnet_jax.torch_interop import state_dict
@@ -45,7 +46,7 @@ FUZZ = settings(
 def annotations(path: pathlib.Path) -> None:
     loaded = coco.load(path, COCO)
     for photo in loaded.photos.values():
-        assert 0 < min(photo.width, photo.height) <= max(photo.width, photo.height) <= image_headers.MAX_SIDE
+        assert 0 < min(photo.width, photo.height) <= max(photo.width, photo.height) <= photo_records.MAX_SIDE
         assert pathlib.Path("/photos", os.path.normpath(f"/photos/{photo.file_name}")).is_relative_to("/photos")
     people, _ = coco.select_people(loaded, COCO)
     check_people(people, COCO)
@@ -84,7 +85,7 @@ def skeleton(path: pathlib.Path) -> None:
 def photo(path: pathlib.Path) -> None:
     place = photo_stores.Folder(path.parent, path.parent)
     image, (width, height), problem = photo_stores.read_checked(place, photo_stores.Photo(1, path.name))
-    assert problem or (image and width * height <= image_headers.MAX_PIXELS)
+    assert problem or (image and width * height <= photo_records.MAX_PIXELS)
 
 
 def photos_in_a_zip_file(path: pathlib.Path) -> None:
@@ -117,7 +118,7 @@ def split(path: pathlib.Path) -> None:
             np.testing.assert_array_equal(source[row]["photo"], PIXELS[int(opened.people.photo_id[row])])
 
 
-PIXELS = {number: photo_stores.decode(made_coco.photo(number), photo_id=number) for number in (10, 20)}
+PIXELS = {number: photo_records.decode(made_coco.photo(number), photo_id=number) for number in (10, 20)}
 SKELETON = {
     "name": "dog",
     "joints": ["nose", "left_ear", "right_ear"],

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hrnet_jax import augment, geometry, pipeline
-from hrnet_jax.datasets import photo_stores, records
+from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets import records
 from hrnet_jax.skeletons import COCO
 
 NUM_PHOTOS = 5
@@ -256,7 +257,7 @@ def test_the_error_names_a_broken_photo(broken, threads):
 
 
 def test_decode_gives_red_green_blue():
-    photo = photo_stores.decode(coordinate_photo(7), photo_id=7)
+    photo = photo_records.decode(coordinate_photo(7), photo_id=7)
     np.testing.assert_array_equal(photo[20, 150], [150, 20, 7])
 
 
@@ -267,4 +268,4 @@ def test_decode_ignores_the_cameras_orientation():
     exif = b"\xff\xe1" + (len(turn) + 8).to_bytes(2, "big") + b"Exif\0\0" + turn
     turned = jpeg[:2] + exif + jpeg[2:]
     assert np.array(cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)).shape == (32, 16, 3)
-    np.testing.assert_array_equal(photo_stores.decode(turned, photo_id=0), photo_stores.decode(jpeg, photo_id=0))
+    np.testing.assert_array_equal(photo_records.decode(turned, photo_id=0), photo_records.decode(jpeg, photo_id=0))

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import augment, geometry, pipeline
 from hrnet_jax.benchmark import plain, race, workload
-from hrnet_jax.datasets import photo_stores, records
+from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets import records
 
 ORIGINAL = "the original's way"
 MAX_PEOPLE = 512  # a random sample bounds the number of photos written to files
@@ -118,7 +119,7 @@ def _timed_crop(
         photo = timed("read", split.decoded.__getitem__, row)
     else:
         record = timed("read", split.photos.__getitem__, row)
-        photo = timed("decode", photo_stores.decode, record["image"], photo_id=int(record["photo_id"]))
+        photo = timed("decode", photo_records.decode, record["image"], photo_id=int(record["photo_id"]))
     person = {name: getattr(split.people, name)[index] for name in ("joints", "visible", "box")}
     draw = timed("draw", augment.sample, rng, person["visible"], policy, split.skeleton)
     options = {"photo_width": photo.shape[1], "aspect_ratio": size[1] / size[0], "skeleton": split.skeleton}

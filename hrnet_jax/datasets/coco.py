@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from hrnet_jax import geometry, validation
-from hrnet_jax.datasets import image_headers, records
+from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets import records
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
@@ -122,7 +123,7 @@ def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
 def _photo(entry: Any, where: str) -> Photo:
     photo_id, width, height = (validation.require(entry, name, int, where) for name in ("id", "width", "height"))
     file_name = validation.inner_path(entry, "file_name", where)
-    limit = image_headers.MAX_SIDE
+    limit = photo_records.MAX_SIDE
     if not 0 < width <= limit or not 0 < height <= limit:
         raise ValueError(f"{where}: `width` and `height` (={width}, {height}) must be positive, up to {limit}")
     return Photo(photo_id, file_name, width, height)

@@ -2,7 +2,7 @@
 
 Decoding JPEGs is most of the host's work for a training batch. ``decoded.rgb`` holds the pixels of all photos one
 after the other, and is memory-mapped: a crop touches only its own pages. ``decoded.npy``, written last, holds id,
-height and width of each photo. The pixels are those of `photo_stores.decode`.
+height and width of each photo. The pixels are those of `photos.decode`.
 """
 
 import functools
@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hrnet_jax import buckets, validation
-from hrnet_jax.datasets import image_headers, photo_stores
+from hrnet_jax.datasets import photos as photo_records
 
 PIXELS, TABLE = "decoded.rgb", "decoded.npy"
 
@@ -63,7 +63,7 @@ def read(directory: pathlib.Path, photo_index: np.ndarray, photo_id: np.ndarray)
     try:
         table = np.asarray(np.load(path, allow_pickle=False))
         valid = table.shape[1:] == (3,) and table.dtype == np.int64
-        valid = valid and ((table[:, 1:] > 0) & (table[:, 1:] <= image_headers.MAX_SIDE)).all()
+        valid = valid and ((table[:, 1:] > 0) & (table[:, 1:] <= photo_records.MAX_SIDE)).all()
         if not valid or not np.array_equal(table[photo_index, 0], photo_id):
             raise ValueError("it does not list the photos of the split")
         size, expected = (directory / PIXELS).stat().st_size, int(_ends(table)[-1])
@@ -95,7 +95,7 @@ def write(directory: pathlib.Path, photos: Sequence[dict], title: str) -> int:
     try:
         with partial.open("wb") as file:
             for record in tqdm(_each(photos), title, len(photos), unit=" photos", leave=False, disable=None):
-                file.write(photo_stores.decode(record["image"], photo_id=int(record["photo_id"])).data)
+                file.write(photo_records.decode(record["image"], photo_id=int(record["photo_id"])).data)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise ValueError(f"the decoded photos could not be written: {error}") from error

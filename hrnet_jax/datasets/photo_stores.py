@@ -1,4 +1,4 @@
-"""Stores of photos: folders, or zip files as COCO ships them. Decoding and validation of photos."""
+"""Stores of photos: folders, or zip files as COCO ships them. Validation of photos."""
 
 import dataclasses
 import os
@@ -6,13 +6,8 @@ import pathlib
 import zipfile
 from typing import Protocol
 
-import cv2
-import numpy as np
-
 from hrnet_jax import validation
-from hrnet_jax.datasets import image_headers
-
-DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+from hrnet_jax.datasets import photos
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,39 +117,14 @@ def check_plain(name: str) -> None:
         raise ValueError(f"{name!r} cannot be the name of a split or of photos: use one such as 'val2017'")
 
 
-def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
-    """Decodes a JPEG or PNG file to [height, width, 3] uint8, RGB.
-
-    The EXIF orientation is ignored as in the original: annotations refer to the pixels as stored. Raises
-    ValueError with the photo's id if it is of another format, too large (see `image_headers`), or incomplete.
-    """
-    try:
-        return _decode(encoded)
-    except ValueError as error:
-        problem = f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error})"
-        raise ValueError(f"{problem}: replace or remove it; prepare the data again with --force") from error
-
-
-def _decode(encoded: bytes) -> np.ndarray:
-    """Decodes; the errors do not name the photo."""
-    size = image_headers.size(encoded)
-    try:
-        photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV cannot decode it: {validation.one_line(error)}") from error
-    if photo is None or photo.shape[1::-1] != size:
-        raise ValueError("not a complete image")
-    return photo
-
-
 def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
     """Reads a photo, decodes it, and compares its size with the annotations'.
 
     Returns the encoded photo, its width and height, and the problem with it or "". Raises ValueError if it is a
     link out of the folder.
     """
-    if (length := store.size(photo.file_name)) > image_headers.MAX_BYTES:
-        return b"", (0, 0), f"{length:,} bytes, but up to {image_headers.MAX_BYTES:,} are accepted"
+    if (length := store.size(photo.file_name)) > photos.MAX_BYTES:
+        return b"", (0, 0), f"{length:,} bytes, but up to {photos.MAX_BYTES:,} are accepted"
     try:
         image = store.read(photo.file_name)
     except FileNotFoundError:
@@ -162,10 +132,10 @@ def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int
     except OSError as error:
         return b"", (0, 0), f"cannot be read: {error}"
     try:
-        width, height = image_headers.size(image)
+        width, height = photos.size(image)
         if photo.width and (width, height) != (photo.width, photo.height):
             return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
-        _decode(image)
+        photos.decode_unnamed(image)
     except ValueError as error:
         return b"", (0, 0), str(error)
     return image, (width, height), ""

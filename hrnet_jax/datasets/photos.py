@@ -1,39 +1,49 @@
-"""Photos as records: writing and reading.
+"""Photos of a prepared split: records, and decoding of JPEG and PNG files within limits.
 
-A TFDS builder writes the encoded photos unchanged as ArrayRecord, ascending by photo id. It is a shard-based
-builder, since these stream. General ones hold the first gigabyte in memory and then need TensorFlow.
+A file of a few bytes can claim 4 billion pixels, or keep a decoder busy for hours. The header is therefore checked
+first. OpenCV reads many more formats, but data sets use only these two.
 """
 
-import collections
-import concurrent.futures
-import contextlib
 import functools
-import io
-import itertools
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+import re
+import struct
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction
-from tqdm import tqdm
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import image_headers, photo_stores
-from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 
 SPLIT = "photos"  # the only TFDS split of a directory of records
-SHARD_BYTES = 128 * 2**20  # TFDS holds a shard in memory while it writes
-
 AS_ENCODED = {"image": tfds.decode.SkipDecoding()}
+DECODE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+
+MAX_PIXELS = 100_000_000
+"""Pixels of a photo: 300 MB decoded, in each loading thread. COCO's and MPII's photos have 2 million at most.
+
+Decoding a progressive JPEG takes up to 600 MB more: two bytes for each colour of each pixel."""
+
+MAX_BYTES = MAX_PIXELS  # of a photo's file: even the best JPEG takes less than a byte per pixel
+MAX_SIDE = 32_766  # pixels of a photo's side, the limit of OpenCV's warpAffine
+MAX_SCANS = 100  # of a progressive JPEG: encoders write about 10
+
+_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)  # the header comes first: width, height
+_JPEG = b"\xff\xd8"
+_MARKER = re.compile(rb"\xff+([^\0\xff])", re.DOTALL)
+_BARE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame: holds the size
+_SEQUENTIAL = {0xC0, 0xC1}
+_SCAN = 0xDA
 
 
 @functools.cache
-def _features() -> tfds.features.FeaturesDict:
+def features() -> tfds.features.FeaturesDict:
     """Returns the fields of a record."""
     return tfds.features.FeaturesDict(
         {
@@ -44,73 +54,6 @@ def _features() -> tfds.features.FeaturesDict:
             "image": tfds.features.Image(shape=(None, None, 3)),
         }
     )
-
-
-class Photos(tfds.core.ShardBasedBuilder):
-    """The TFDS builder of `write`."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def __init__(self, *, shards: Sequence[Callable[[], Iterator[tuple[int, dict]]]], **options: Any):
-        self._shards = shards
-        super().__init__(file_format="array_record", **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=_features(), disable_shuffling=True)
-
-    def _shard_iterators_per_split(self, dl_manager: object) -> dict[str, Sequence[Callable[[], Iterator]]]:
-        return {SPLIT: self._shards}
-
-
-def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, title: str) -> dict[int, str]:
-    """Writes the valid photos, in their order, to ``photos/1.0.0`` in `directory`, with a titled progress bar.
-
-    Returns the problem of each photo that is left out, by photo id. Raises ValueError if no photo is valid, or one
-    is a link out of the folder.
-    """
-    problems: dict[int, str] = {}
-    with tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=None) as bar:
-        valid = _examples(photos, store, problems, bar)
-        first = next(valid, None)
-        if first is None:
-            worst = ", ".join(f"{photo.file_name} ({problems[photo.id]})" for photo in photos[:3])
-            raise ValueError(f"{store.path}: none of {len(photos)} photos could be read: {worst}, ...")
-        sizes = (store.size(photo.file_name) for photo in photos)
-        count = 1 + sum(min(size, image_headers.MAX_BYTES) for size in sizes) // SHARD_BYTES
-        stream = itertools.chain([first], valid)
-        share = -(-len(photos) // count)
-        shards = [lambda: itertools.islice(stream, share)] * count
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints about downloads
-            Photos(shards=shards, data_dir=os.fspath(directory)).download_and_prepare()
-    shutil.rmtree(directory / "downloads", ignore_errors=True)  # TFDS creates it, though nothing is downloaded
-    return problems
-
-
-def _examples(
-    photos: Sequence[Photo], store: PhotoStore, problems: dict[int, str], bar: tqdm
-) -> Iterator[tuple[int, dict]]:
-    """Yields a record for each valid photo, in order, and adds the others to `problems`."""
-    checked = _in_order(lambda photo: photo_stores.read_checked(store, photo), photos)
-    for photo, (image, (width, height), problem) in zip(photos, checked, strict=True):
-        bar.update()
-        if problem:
-            problems[photo.id] = problem
-            continue
-        record = {"photo_id": photo.id, "file_name": photo.file_name, "width": width, "height": height}
-        yield photo.id, record | {"image": image}
-
-
-def _in_order(function: Callable, items: Sequence) -> Iterator:
-    """Maps in threads, only a few items ahead of the consumer to save memory."""
-    threads = os.cpu_count() or 1
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 class Records(Sequence[dict]):
@@ -131,7 +74,7 @@ class Records(Sequence[dict]):
         if not 0 <= row < len(self):
             raise IndexError(row)
         try:
-            return _features().deserialize_example_np(self._encoded[row], decoders=AS_ENCODED)
+            return features().deserialize_example_np(self._encoded[row], decoders=AS_ENCODED)
         except Exception as error:  # ArrayRecord and protobuf raise several kinds
             what = f"record {row} of {self._file(row)} cannot be read ({validation.one_line(error)})"
             raise ValueError(f"{what}: prepare the split again, with --force") from error
@@ -163,3 +106,69 @@ def read(directory: pathlib.Path) -> Records:
             raise FileNotFoundError(f"{file} is missing: prepare the split again, with --force")
         shards.append(FileInstruction(os.fspath(file), skip=0, take=length, examples_in_shard=length))
     return Records(shards)
+
+
+def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
+    """Decodes a JPEG or PNG file to [height, width, 3] uint8, RGB.
+
+    The EXIF orientation is ignored as in the original: annotations refer to the pixels as stored. Raises
+    ValueError with the photo's id if it is of another format, too large (see `size`), or incomplete.
+    """
+    try:
+        return decode_unnamed(encoded)
+    except ValueError as error:
+        problem = f"photo {photo_id} ({len(encoded)} bytes) cannot be decoded ({error})"
+        raise ValueError(f"{problem}: replace or remove it; prepare the data again with --force") from error
+
+
+def decode_unnamed(encoded: bytes) -> np.ndarray:
+    """Decodes; the errors do not name the photo."""
+    header_size = size(encoded)
+    try:
+        photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode it: {validation.one_line(error)}") from error
+    if photo is None or photo.shape[1::-1] != header_size:
+        raise ValueError("not a complete image")
+    return photo
+
+
+def size(encoded: bytes) -> tuple[int, int]:
+    """Returns width and height of a JPEG or PNG file from its header.
+
+    Raises ValueError if it is of another format, or exceeds a limit.
+    """
+    width, height, scans = _claims(encoded)
+    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        limits = f"1 to {MAX_SIDE:,} pixels a side are accepted, {MAX_PIXELS:,} in all"
+        raise ValueError(f"{width}x{height}, but {limits}: make it smaller")
+    if len(encoded) > MAX_BYTES or scans > MAX_SCANS:
+        limits = f"up to {MAX_BYTES:,} and {MAX_SCANS} are accepted"
+        raise ValueError(f"{len(encoded):,} bytes, {scans:,} scans, but {limits}: save it again")
+    return width, height
+
+
+def _claims(encoded: bytes) -> tuple[int, int, int]:
+    """Returns width, height and the number of scans."""
+    if encoded.startswith(_JPEG):
+        return _jpeg_claims(encoded)
+    if found := _PNG.match(encoded):
+        return int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"), 1
+    raise ValueError("not a JPEG or PNG file: save it as one")
+
+
+def _jpeg_claims(encoded: bytes) -> tuple[int, int, int]:
+    """Reads the markers up to the first scan, as libjpeg does."""
+    frame, at = None, len(_JPEG)
+    while found := _MARKER.search(encoded, at):
+        kind, at = found[1][0], found.end()
+        rest = encoded[at : at + 8]
+        if kind in _FRAMES and len(rest) == 8:
+            frame = (kind, *struct.unpack_from(">HHB", rest, 3))
+        elif kind == _SCAN and frame and len(rest) == 8:
+            kind, height, width, colors = frame
+            is_only = kind in _SEQUENTIAL and rest[2] == colors
+            return width, height, 1 if is_only else encoded.count(bytes([0xFF, _SCAN]))
+        if kind not in _BARE:
+            at += int.from_bytes(rest[:2], "big")
+    raise ValueError("not a complete image")

@@ -20,7 +20,6 @@ import numpy as np
 
 from hrnet_jax import skeletons, validation
 from hrnet_jax.datasets import decoded as decoded_photos
-from hrnet_jax.datasets import photo_stores
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import Skeleton
 
@@ -155,7 +154,7 @@ def read_photo(
     if record["photo_id"] != photo_id:
         problem = f"record {row} is of photo {record['photo_id']}, not {photo_id}"
         raise ValueError(f"{problem}: the records do not belong to the people, {AGAIN}")
-    return photo_stores.decode(record["image"], photo_id=photo_id)
+    return photo_records.decode(record["image"], photo_id=photo_id)
 
 
 def on_photos(people: People, photo_ids: Sequence[int]) -> People:

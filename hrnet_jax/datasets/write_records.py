@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hrnet_jax import buckets, skeletons, validation
-from hrnet_jax.datasets import annotations, photos, records
+from hrnet_jax.datasets import annotations, records, write_photos
 from hrnet_jax.datasets.annotations import Selection, Sources, SplitContent
 from hrnet_jax.skeletons import Skeleton
 
@@ -71,7 +71,9 @@ def _write(
     used = {photo_id for table in tables for photo_id in table.photo_id.tolist()}
     is_train = sources.split.startswith("train")  # photos without people are of no use then
     ids = sorted(used if is_train else content.photos)
-    problems = photos.write(directory, [content.photos[number] for number in ids], sources.photos, sources.split)
+    problems = write_photos.write(
+        directory, [content.photos[number] for number in ids], sources.photos, sources.split
+    )
     kept = [photo_id for photo_id in ids if photo_id not in problems]
     readable = records.on_photos(people, kept)
     dropped = dropped | _nonzero({NO_PHOTO: len(people) - len(readable)})

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hrnet_jax.datasets import photo_stores, records
 from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets import records
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import SEEN, AnnotatedPeople, People
 from hrnet_jax.doctor import boxes, coco_files, pictures, skeleton_files, splits
@@ -114,7 +114,7 @@ def _pixels(split: records.Split) -> list[Finding]:
     def differs(row: int) -> bool:
         try:
             record = split.photos[row]
-            photo = photo_stores.decode(record["image"], photo_id=record["photo_id"])
+            photo = photo_records.decode(record["image"], photo_id=record["photo_id"])
         except RECORD_ERRORS:  # these have a finding of their own
             return False
         return record["photo_id"] == kept.photo_id[row] and not np.array_equal(photo, kept[row])

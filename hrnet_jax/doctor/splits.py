@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hrnet_jax.datasets import photo_stores
+from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import colours, people, pictures, sides
@@ -61,7 +61,7 @@ def examine_colours(
     def read(photo_id: int) -> np.ndarray | None:
         if photo_id not in looks or looks[photo_id].problem:
             return None
-        return photo_stores.decode(place.read(photos[photo_id].file_name), photo_id=photo_id)
+        return photo_records.decode(place.read(photos[photo_id].file_name), photo_id=photo_id)
 
     fact, findings = colours.examine(_located(table), skeleton, read)
     return {"colour order": fact}, findings

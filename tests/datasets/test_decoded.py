@@ -7,6 +7,7 @@ import pytest
 
 from hrnet_jax import augment, pipeline, prepare
 from hrnet_jax.datasets import decoded, photo_stores, records
+from hrnet_jax.datasets import photos as photo_records
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_pixels_are_those_of_the_photos(root, tmp_path):
     split = records.open_split(prepared(root, tmp_path / "out", decode=True))
     assert split.decoded is not None and len(split.decoded) == 3
     for row, number in enumerate([10, 20, 30]):
-        expected = photo_stores.decode(made_coco.photo(number), photo_id=number)
+        expected = photo_records.decode(made_coco.photo(number), photo_id=number)
         np.testing.assert_array_equal(split.decoded[row], expected)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from hrnet_jax import prepare
-from hrnet_jax.datasets import coco, image_headers, photo_stores, records
+from hrnet_jax.datasets import coco, photo_stores, records
+from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.doctor import __main__ as doctor
 from hrnet_jax.skeletons import COCO
 
@@ -113,7 +114,7 @@ def test_names_in_a_zip_file_cannot_leave_it(tmp_path):
 
 
 def test_zip_entries_larger_than_the_limit_are_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_headers, "MAX_BYTES", 10**6)
+    monkeypatch.setattr(photo_records, "MAX_BYTES", 10**6)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.jpg", bytes(10**6 + 1))
     problem = photo_stores.read_checked(photo_stores.Zip(tmp_path / "a.zip"), photo_stores.Photo(1, "a.jpg"))[2]
@@ -171,7 +172,7 @@ def test_absurd_sizes_are_refused_before_decoding(monkeypatch, extension, width,
     with pytest.raises(
         ValueError, match=rf"photo 7 .*\({width}x{height}, but 1 to 32,766 pixels .*make it smaller"
     ):
-        photo_stores.decode(bomb, photo_id=7)
+        photo_records.decode(bomb, photo_id=7)
 
 
 def test_a_photo_of_another_size_is_not_decoded(tmp_path, monkeypatch):
@@ -188,7 +189,7 @@ def test_other_formats_are_refused_before_decoding(monkeypatch, extension):
     encoded = made_coco.photo(1, extension)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(ValueError, match=r"not a JPEG or PNG file: save it as one"):
-        photo_stores.decode(encoded, photo_id=7)
+        photo_records.decode(encoded, photo_id=7)
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
@@ -196,14 +197,14 @@ def test_a_jpeg_with_too_many_scans_is_refused(progressive):
     pixels = np.zeros((48, 64, 3), np.uint8)
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
     encoded = cv2.imencode(".jpg", pixels, options)[1].tobytes()
-    assert photo_stores.decode(encoded, photo_id=7).shape == (48, 64, 3)
+    assert photo_records.decode(encoded, photo_id=7).shape == (48, 64, 3)
     last = encoded.rindex(b"\xff\xda")
     bomb = encoded[:-2] + encoded[last : last + 10] * 1000 + encoded[-2:]
     if progressive:
         with pytest.raises(ValueError, match=r"1,0\d\d scans, but up to .* and 100 are accepted: save it again"):
-            photo_stores.decode(bomb, photo_id=7)
+            photo_records.decode(bomb, photo_id=7)
     else:
-        assert image_headers.size(bomb) == (64, 48)  # one scan has all pixels: what follows is not looked at
+        assert photo_records.size(bomb) == (64, 48)  # one scan has all pixels: what follows is not looked at
 
 
 @pytest.mark.parametrize("quality", [1, 95, 100])
@@ -213,21 +214,21 @@ def test_the_size_is_read_from_any_valid_file(quality, progressive):
         pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
         for encoded in (cv2.imencode(".jpg", pixels, options)[1], cv2.imencode(".png", pixels)[1]):
-            assert image_headers.size(encoded.tobytes()) == (width, height)
+            assert photo_records.size(encoded.tobytes()) == (width, height)
 
 
 def test_real_photos_are_of_the_size_in_their_header(coco_data):
     split = records.open_split(coco_data / "val2017")
     for row in range(len(split.photos)):
         record = split.photos[row]
-        assert image_headers.size(record["image"]) == (record["width"], record["height"])
+        assert photo_records.size(record["image"]) == (record["width"], record["height"])
 
 
 def test_the_longest_side_is_the_limit_of_opencv():
     identity = np.eye(2, 3)
-    cv2.warpAffine(np.zeros((1, image_headers.MAX_SIDE, 3), np.uint8), identity, (4, 4))
+    cv2.warpAffine(np.zeros((1, photo_records.MAX_SIDE, 3), np.uint8), identity, (4, 4))
     with pytest.raises(cv2.error, match="SHRT_MAX"):
-        cv2.warpAffine(np.zeros((1, image_headers.MAX_SIDE + 1, 3), np.uint8), identity, (4, 4))
+        cv2.warpAffine(np.zeros((1, photo_records.MAX_SIDE + 1, 3), np.uint8), identity, (4, 4))
 
 
 @pytest.mark.parametrize("size", [0, -1, 10**9, 32_767, 2**70, 640.0, "640", True])

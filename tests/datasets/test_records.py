@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hrnet_jax import prepare
-from hrnet_jax.datasets import photo_stores, photos, records
+from hrnet_jax.datasets import photos, records
+from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.skeletons import COCO
 
 
@@ -20,7 +21,7 @@ def split(tmp_path):
 
 
 def decoded_photo(number: int) -> np.ndarray:
-    return photo_stores.decode(made_coco.photo(number), photo_id=number)
+    return photo_records.decode(made_coco.photo(number), photo_id=number)
 
 
 def test_photos_are_the_files_bytes_in_ascending_order(split):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import photo_stores
+from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.made_up import dataset, labels
 
 TILE = 320  # side of the square for one photo, in pixels
@@ -34,7 +34,7 @@ def write(root: str | os.PathLike, split: str, path: str | os.PathLike, columns:
     tiles = []
     for photo in content["images"][: columns * rows]:
         photo_file = root / "images" / split / photo["file_name"]
-        picture = cv2.imread(str(photo_file), photo_stores.DECODE_FLAGS)
+        picture = cv2.imread(str(photo_file), photo_records.DECODE_FLAGS)
         if picture is None:
             raise FileNotFoundError(f"{photo_file} is missing or cannot be decoded: write the data set again")
         people = [person for person in content["annotations"] if person["image_id"] == photo["id"]]
