@@ -27,7 +27,7 @@ PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
 def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
     """Returns the configuration of a tiny HRNet with these fields, or of a SimpleBaseline."""
     config = default.get_config()
-    config.image_size, config.model = image_size, getattr(default, name)()
+    config.image_size, config.model = image_size, default.get_config(name).model
     if name == "hrnet":
         config.model.update({"width": 4, "stem": 4, "units": (1, 1, 1), "blocks": 1} | fields)
     return config
