@@ -36,9 +36,9 @@ def finished_run(prepared, tmp_path_factory) -> pathlib.Path:
     saved, log = checkpoint.Checkpoints(workdir, models.describe(config)), logger.Logger(workdir, 0)
     epoch = pipeline.steps_per_epoch(count, config.batch_size)
     for step in range(1, 3 * epoch + 1):
-        log.figures(step, {"loss": 1 / step, "learning_rate": 1e-3})
+        log.metrics(step, {"loss": 1 / step, "learning_rate": 1e-3})
         if step % epoch == 0:
-            log.figures(step, {f"{SPLIT}/gt_boxes/AP": 0.1})
+            log.metrics(step, {f"{SPLIT}/gt_boxes/AP": 0.1})
             saved.save(state, step)
     saved.save_best(state, 2 * epoch, 0.1)
     saved.close()
