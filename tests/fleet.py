@@ -113,7 +113,7 @@ def collectives(arguments: Sequence[str], out: pathlib.Path, devices: int) -> tu
     command = [sys.executable, "-m", "hrnet_jax.benchmark", "scale", "--config=configs/demo.py", f"--out={out}"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
     subprocess.run([*command, *arguments], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    report = json.loads((out / "report.json").read_text())["scale"]["talk"]
+    report = json.loads((out / "report.json").read_text())["scale"]["communication"]
     counts = [counts for kinds in report.values() for counts in kinds.values()]
     return sum(one["operations"] for one in counts), sum(one["bytes"] for one in counts)
 
