@@ -37,14 +37,20 @@ def is_user_error(error: BaseException) -> bool:
 def _parse_flags(arguments: list[str]) -> list[str]:
     """Parses absl's flags. A missing configuration or an unknown field of it is a mistake of the user."""
     try:
-        rest = app.parse_flags_with_usage(arguments)
+        rest = flags.FLAGS(arguments)
         if (config := flags.FLAGS["config"].value) is not None:
             getattr(config, "to_dict")  # noqa: B009  (ml_collections raises only on first use)
         return rest
-    except SystemExit:  # absl exits with 1, even after --help
-        sys.exit(0 if {"--help", "-help", "--helpfull", "-h"} & {*arguments} else USAGE_ERROR)
-    except (OSError, AttributeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except SystemExit:  # absl exits with 1 after --help
+        sys.exit(0)
+    except AttributeError as error:
+        cause = error.args[0]  # ml_collections wraps a KeyError, whose text is quoted
+        field = " ".join(str(cause.args[0] if isinstance(cause, KeyError) else cause).split())
+        print(f"error: the configuration has no field {field}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    except (OSError, flags.Error) as error:
+        reason = str(error).strip().splitlines()[-1].strip()  # an error in a configuration comes as a traceback
+        print(f"error: {reason.removeprefix('ValueError: ')}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
 
 

@@ -76,3 +76,23 @@ print(int(np.median(np.diff(faults))))  # the first few rounds allocate memory
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) < 100  # a new allocation has 32,768 pages
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--config=configs/coco.py:hrnet_w64"],
+            "there is no row 'hrnet_w64': choose one of hrnet_w32_256x192_scratch",
+        ),
+        (["--config=configs/coco_hrnet_w32.py"], "No such file or directory: 'configs/coco_hrnet_w32.py'"),
+        (["--config=configs/demo.py", "--config.batch_size=a"], "flag --config.batch_size=a: invalid literal"),
+        (["--config=configs/demo.py", "--config.batches=3"], "the configuration has no field 'batches'"),
+        (["--config=configs/demo.py", "--batches=3"], "Unknown command line flag 'batches'"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(arguments, message):
+    command = [sys.executable, "train.py", "--workdir=unused", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == console.USAGE_ERROR
+    assert done.stderr.startswith("error: ") and message in done.stderr and done.stderr.count("\n") == 1
