@@ -16,14 +16,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = {"image_size": "(64,32)", "model.width": 4, "model.stem": 4, "model.units": "(1,1,1)", "model.blocks": 1}
 
 
-def run(*flags: str, without_torch: pathlib.Path | None = None, config: str = "demo", small: bool = True):
+def run(*flags: str, without_torch: pathlib.Path | None = None, config: str = "demo.py", small: bool = True):
     """Runs the command on a small network. `without_torch` is a directory for a torch that cannot be imported."""
     settings = [f"--config.{name}={value}" for name, value in SMALL.items()] if small else []
     environment = dict(os.environ)
     if without_torch:
         (without_torch / "torch.py").write_text("raise ImportError('No module named torch')\n")
         environment["PYTHONPATH"] = str(without_torch)
-    command = [sys.executable, "-m", "hrnet_jax.compare", "--config", f"configs/{config}.py", *settings, *flags]
+    command = [sys.executable, "-m", "hrnet_jax.compare", "--config", f"configs/{config}", *settings, *flags]
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return process.returncode, process.stdout + process.stderr
 
@@ -84,7 +84,7 @@ def test_more_steps_or_precisions_than_the_reference_has_are_refused(numbers):
 
 
 def test_numbers_of_another_network_are_refused(shared, tmp_path):
-    for name, config in (("resnet50", "coco_hrnet_w32_256x192"), ("hrnet_w32", "coco_hrnet_w48_256x192")):
+    for name, config in (("resnet50", "coco.py:hrnet_w32_256x192"), ("hrnet_w32", "coco.py:hrnet_w48_256x192")):
         path = shared / f"conformance/net_{name}_256x192.npz"
         status, output = run("--reference", str(path), "--out", str(tmp_path / "out"), config=config, small=False)
         assert status == 2 and ("is of other weights" in output or "is of another network" in output)
