@@ -210,18 +210,18 @@ R50_MPII = described(BASELINE, joints=MPII)
 @pytest.mark.parametrize("network", [W32, R50_MPII], ids=["HRNet-W32", "ResNet-50"])
 def test_a_round_trip_keeps_every_tensor(torch, tmp_path, network):
     with torch.device("meta"):
-        twin = torch_network(network)
+        module = torch_network(network)
     original = {
         name: torch.tensor(number) if name.endswith(COUNTER)
         else torch.from_numpy(np.asarray(reference.seeded_tensor(name, tuple(value.shape)), np.float32))
-        for number, (name, value) in enumerate(twin.state_dict().items())
+        for number, (name, value) in enumerate(module.state_dict().items())
     }  # fmt: skip
     wrapped = {"epoch": 1, "state_dict": {f"module.{name}": value for name, value in original.items()}}
     torch.save({**wrapped, "perf": np.float64(0.7)}, tmp_path / "a.pth")
     convert.convert(tmp_path / "a.pth", tmp_path / "ours")
     convert.convert(tmp_path / "ours", tmp_path / "b.pth")
     exported = torch.load(tmp_path / "b.pth", weights_only=True)
-    twin.load_state_dict(exported, strict=True, assign=True)
+    module.load_state_dict(exported, strict=True, assign=True)
     assert list(exported) == list(original)
     for name, tensor in original.items():
         assert exported[name].dtype == tensor.dtype and torch.equal(exported[name], tensor), name

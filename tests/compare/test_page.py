@@ -78,7 +78,7 @@ def made_report(*runs, **changes):
             "device": "cpu",
         },
         **{"weights": "drawn from the names of the parameters", "batch": "2 random images, seed 0"},
-        **{"reference": "PyTorch twin in float64", "made": "2026-11-20 23:50 UTC", "command": "python -m ..."},
+        **{"reference": "PyTorch in float64", "made": "2026-11-20 23:50 UTC", "command": "python -m ..."},
         **{"versions": {"python": "3.11.7", "torch": None}, "held": all(run["held"] for run in runs)},
         **{"runs": list(runs), **changes},
     }
