@@ -3,6 +3,8 @@
 import runpy
 import sys
 
+from hrnet_jax import __version__
+
 COMMANDS = {
     "rows": "list the published rows with their configurations",
     "prepare": "turn annotations and photos into records to train on",
@@ -19,11 +21,14 @@ def main() -> None:
     if name in ("-h", "--help"):
         lines = [f"  {command:<10} {help}" for command, help in COMMANDS.items()]
         print("\n".join(["usage: hrnet COMMAND [--help] ...", "", *lines]))
+    elif name == "--version":
+        print(__version__)
     elif name in COMMANDS:
         sys.argv = [f"hrnet {name}", *sys.argv[2:]]
         runpy.run_module(f"hrnet_jax.{name}", run_name="__main__", alter_sys=True)
     else:
-        sys.exit(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
+        print(f"error: there is no command {name!r}: choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

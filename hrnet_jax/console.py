@@ -50,7 +50,8 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         sys.exit(USAGE_ERROR)
     except (OSError, flags.Error) as error:
         reason = str(error).strip().splitlines()[-1].strip()  # an error in a configuration comes as a traceback
-        print(f"error: {reason.removeprefix('ValueError: ')}", file=sys.stderr)
+        hint = "; `hrnet rows` lists configurations" if "configs/" in reason or "get_config" in reason else ""
+        print(f"error: {reason.removeprefix('ValueError: ')}{hint}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
 
 

@@ -92,16 +92,21 @@ def load(table: str) -> dict[str, Row]:
 
 def listing() -> Iterator[tuple[str, str, str, str, str]]:
     """Yields the cells of the list: config, network, parameters, multiply-adds, published figure."""
+    counts: dict[Any, tuple[int, float]] = {}  # parameters, and multiply-adds per pixel of the image
     for table in TABLES:
         for name, row in load(table).items():
             config = row.config()
-            model, size = models.build(config), tuple(config.image_size)
-            figures = [f"{metric} {value:g}" for metric, value in row.published.items()]
+            model, (height, width) = models.build(config), config.image_size
+            if model not in counts:
+                multiply_adds = models.count_multiply_adds(model, (height, width)) / (height * width)
+                counts[model] = models.count_parameters(model, (height, width)), multiply_adds
+            parameters, multiply_adds = counts[model]
+            figures = [f"{metric} {value}" for metric, value in row.published.items()]
             yield (
                 f"configs/{table}.py:{name}",
                 models.title(config.model),
-                f"{models.count_parameters(model, size) / 1e6:.1f} M",
-                f"{models.count_multiply_adds(model, size) / 1024**3:.2f} G",
+                f"{parameters / 1e6:.1f} M",
+                f"{multiply_adds * height * width / 1024**3:.2f} G",
                 (figures or ["none"])[0],
             )
 
@@ -118,8 +123,10 @@ def main() -> None:
             if config == header[0]:
                 print("|---" * len(header) + "|")
         else:
-            command = f"python train.py --config {config} --workdir runs/{config.rpartition(':')[2]}"
-            print("  ".join([f"{config:<44}{cells[0]:<26}", *cells[1:], command if "/" in config else "command"]))
+            workdir = config.removeprefix("configs/").replace(".py:", "_")
+            command = f"python train.py --config {config} --workdir runs/{workdir}"
+            cells = [f"{config:<44}{cells[0]:<26}", *cells[1:], command if "/" in config else "command"]
+            print("  ".join(cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ JSON file with the fields of `Skeleton`, where joints are given by name.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -54,12 +55,12 @@ class Skeleton:
         if len(set(mirrored)) != len(mirrored):
             raise ValueError(f"{where} a joint is in two of the `flip_pairs`")
 
-    @property
+    @functools.cached_property
     def num_joints(self) -> int:
         """The number of joints (K)."""
         return len(self.joints)
 
-    @property
+    @functools.cached_property
     def flip_order(self) -> np.ndarray:
         """[K] the joint that each joint becomes in a mirrored image."""
         order = np.arange(self.num_joints)
@@ -196,4 +197,4 @@ def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
     for field in ("flip_pairs", "limbs"):
         named[field] = [[joints[a], joints[b]] for a, b in getattr(skeleton, field)]
     named["upper_body"] = [joints[joint] for joint in skeleton.upper_body]
-    pathlib.Path(path).write_text(json.dumps(vars(skeleton) | named, indent=1))
+    pathlib.Path(path).write_text(json.dumps(dataclasses.asdict(skeleton) | named, indent=1))

@@ -150,8 +150,11 @@ def make_gradients(loss: Loss, accumulation: int = 1) -> Gradients:
         mean = jax.tree.map(lambda g: g / accumulation, total)
         return mean, (batch_stats, jax.tree.map(jnp.mean, metrics))
 
-    # XLA keeps a loop of one round, and compiles loops less well.
-    return gradients_of if accumulation == 1 else accumulated
+    def gradients(params: Any, batch_stats: Any, batch: Batch) -> tuple[Any, tuple[Any, Metrics]]:
+        # XLA keeps a loop of one round, and compiles loops less well.
+        return (gradients_of if accumulation == 1 else accumulated)(params, batch_stats, batch)
+
+    return gradients
 
 
 def make_update(

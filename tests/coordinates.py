@@ -77,6 +77,9 @@ class Coordinates:
         mean = (distance * batch["visible"]).sum() / jnp.maximum(batch["visible"].sum(), 1)
         return mean / self.config.image_size[0], (batch_stats, {"distance": mean})
 
+    def memory_options(self, devices):
+        return iter(())
+
     def picture(self, variables, batch):
         joints = np.asarray(self.model.apply({"params": variables["params"]}, batch["image"][:1]))
         picture = batch["image"][0].copy()

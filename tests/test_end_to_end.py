@@ -87,7 +87,7 @@ def test_training_says_what_it_does_and_leaves_everything(trained):
         "1 x cpu",
         "parameters",
         "multiply-adds",
-        "4 people a step",
+        "4 examples a step",
         "2 epochs",
         "waiting for data",
         "AP",
@@ -111,9 +111,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_pa
         before = len(logger.read(workdir))
         killing.wait_for(lambda before=before: len(logger.read(workdir)) >= before + 2, process)
         process.send_signal(number)
-        assert "the same command goes on from there" in finish(process, status=75)
+        assert "the same command resumes from there" in finish(process, status=75)
     assert logged(workdir)[-1]["step"] < logged(whole)[-1]["step"]
-    assert "the state's fingerprint is" in finish(start(command("train.py", data, f"--workdir={workdir}")))
+    assert "fingerprint of the state" in finish(start(command("train.py", data, f"--workdir={workdir}")))
     assert killing.differences(whole, workdir) == []
 
 

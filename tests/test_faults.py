@@ -62,7 +62,7 @@ def test_a_damaged_record_stops_the_run_and_the_state_is_saved(made_up_records, 
     file.write_bytes(content)
     output = run(command(damaged, tmp_path / "run"), status=2)
     assert "cannot be read" in output and "prepare the split again" in output and "Traceback" not in output
-    assert "which is kept" in output and any((tmp_path / "run" / "checkpoints" / "last").glob("[0-9]*"))
+    assert "which is saved" in output and any((tmp_path / "run" / "checkpoints" / "last").glob("[0-9]*"))
 
 
 def test_a_full_disk_stops_the_run_with_a_remedy(made_up_records, tmp_path):
@@ -202,7 +202,7 @@ def test_a_killed_loader_stops_the_run_and_the_state_is_saved(made_up_records, t
     assert process.returncode == 2, errors[-3000:]
     assert "no batch came for step" in errors and "terminated unexpectedly with exit code -9" in errors
     (kept,) = (workdir / "checkpoints" / "last").glob("[0-9]*")
-    assert f"goes on from step {int(kept.name):,}, which is kept" in errors
+    assert f"resumes from step {int(kept.name):,}, which is saved" in errors
 
 
 def test_a_clock_set_back_has_no_effect(made_up_records, whole_run, tmp_path):

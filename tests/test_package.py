@@ -48,7 +48,7 @@ def test_the_command_lists_and_runs_the_programs():
     assert done.returncode == 0 and all(name in done.stdout for name in command.COMMANDS)
     assert run("-m", "hrnet_jax", "prepare", "--help").stdout.startswith("usage: ")
     done = run("-m", "hrnet_jax", "predate")
-    assert done.returncode == 1 and "no command 'predate'" in done.stderr
+    assert done.returncode == 2 and "no command 'predate'" in done.stderr
 
 
 def test_every_command_is_a_program_of_the_package():

@@ -25,6 +25,7 @@ from hrnet_jax.run import setup
 
 FILE = "manifest.json"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+IS_CLONE = (ROOT / "train.py").is_file()  # else the package is installed
 
 _VARIABLES = re.compile(
     r"XLA_|JAX_|TPU_|LIBTPU_|CUDA_|CUDNN_|CUBLAS_|NCCL_|NVIDIA_TF32|TF_(XLA|CUDNN|CPP|FORCE|DETERMINISTIC)"
@@ -127,8 +128,8 @@ def _versions() -> dict[str, str]:
 
 def _sources() -> str:
     """Returns a digest of this project's code."""
-    digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("*.py"), *ROOT.glob("hrnet_jax/**/*.py"), *ROOT.glob("configs/*.py")]):
+    digest, programs = hashlib.sha256(), ROOT.glob("*.py") if IS_CLONE else ()
+    for path in sorted([*programs, *ROOT.glob("hrnet_jax/**/*.py"), *ROOT.glob("configs/*.py")]):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -137,5 +138,7 @@ def _commit() -> str:
     """Returns the git commit of this project, or "" if there is none."""
     command = ["git", "-C", os.fspath(ROOT), "rev-parse", "HEAD"]
     with contextlib.suppress(OSError):
+        if not IS_CLONE:
+            return ""
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return ""

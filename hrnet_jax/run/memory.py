@@ -1,9 +1,8 @@
 """Whether a training step fits into the memory of a device, and which options would make it fit."""
 
-import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,14 +11,14 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import training
 
-MOST_PARTS = 32
-"""Largest accumulation that is tried when a step does not fit."""
-
 Lower = Callable[[ConfigDict], training.LoweredStep]
 """Traces the training step of a configuration."""
 
+Options = Iterable[dict[str, Any]]
+"""Fields that make a step need less memory, the cheapest first; see `tasks.Task.memory_options`."""
 
-def compile_step(config: ConfigDict, lower: Lower, mesh: Mesh) -> training.CompiledStep:
+
+def compile_step(config: ConfigDict, lower: Lower, mesh: Mesh, options: Options = ()) -> training.CompiledStep:
     """Compiles the training step of a configuration.
 
     Raises ValueError if it needs more memory than a device has, with options that need less.
@@ -27,7 +26,9 @@ def compile_step(config: ConfigDict, lower: Lower, mesh: Mesh) -> training.Compi
     step = lower(config).compile()
     needs, has = needed(step), available(mesh)
     if needs > has:
-        remedies = "; ".join([*_alternatives(config, lower, mesh, has), "or take a smaller --config.batch_size"])
+        remedies = "; ".join(
+            [*_alternatives(config, lower, options, has), "or take a smaller --config.batch_size"]
+        )
         raise ValueError(
             f"a training step needs {gigabytes(needs)} on each device, which has {gigabytes(has)}: {remedies}"
         )
@@ -66,28 +67,14 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def _alternatives(config: ConfigDict, lower: Lower, mesh: Mesh, has: int) -> Iterator[str]:
+def _alternatives(config: ConfigDict, lower: Lower, options: Options, has: int) -> Iterator[str]:
     """Yields the memory that a step needs with other options, until it fits."""
-    for fields in _cheaper(config, mesh):
+    for fields in options:
         other = config.copy_and_resolve_references()
         other.update_from_flattened_dict(fields)
-        options = " ".join(f"--config.{name}={value}" for name, value in fields.items())
-        print(f"too large for the device: compiling with {options} to see whether that fits", flush=True)
+        flags = " ".join(f"--config.{name}={value}" for name, value in fields.items())
+        print(f"too large for the device: compiling with {flags} to see whether that fits", flush=True)
         needs = needed(lower(other).compile())
-        yield f"{options} needs {gigabytes(needs)}" + (" and fits" if needs <= has else "")
+        yield f"{flags} needs {gigabytes(needs)}" + (" and fits" if needs <= has else "")
         if needs <= has:
             return
-
-
-def _cheaper(config: ConfigDict, mesh: Mesh) -> Iterator[dict[str, Any]]:
-    """Yields fields that save memory, in order of cost: recomputing activations, then smaller parts.
-
-    Parts never hold fewer people than are normalized together, since that would change the training.
-    """
-    if not config.model.remat:
-        yield {"model.remat": True}
-    together = 1 if config.model.norm_frozen else config.model.norm_group_size or config.batch_size
-    parts = 2 * config.accumulation
-    while parts <= MOST_PARTS and config.batch_size % (parts * math.lcm(mesh.size, together)) == 0:
-        yield {"model.remat": True, "accumulation": parts}
-        parts *= 2

@@ -46,10 +46,11 @@ def prepare(config: ConfigDict) -> Run:
 
     Raises ValueError or FileNotFoundError if a field is wrong, or does not fit the data.
     """
-    given = configuration.flatten(config.to_dict())
-    if missing := configuration.RUN.keys() - given.keys():
+    given = config.to_dict()
+    known = tasks.find(given.get("task", "top_down")).defaults(given).to_dict()
+    if missing := configuration.flatten(known).keys() - configuration.flatten(given).keys():
         raise ValueError(f"the configuration has no {', '.join(sorted(missing))}: see hrnet_jax/configuration.py")
-    configuration.check(config.to_dict(), "the configuration")
+    configuration.check(given, "the configuration")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
@@ -90,7 +91,8 @@ def lower_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mes
 
 def compile_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mesh) -> training.CompiledStep:
     """Compiles the training step of a configuration. Raises ValueError if it does not fit into memory."""
-    return memory.compile_step(config, lambda other: lower_step(other, adam, mesh), mesh)
+    options = tasks.build(config).memory_options(mesh.size)
+    return memory.compile_step(config, lambda other: lower_step(other, adam, mesh), mesh, options)
 
 
 def state_shapes(task: tasks.Task, adam: optax.GradientTransformation) -> training.TrainState:

@@ -1,4 +1,4 @@
-"""What can be trained. A task says everything that differs between kinds of training; the loop knows no joints.
+"""Tasks: everything that differs between kinds of training.
 
 ``train.py`` and ``eval.py`` reach data, loss, metrics, evaluation and pictures through `Task` alone. A new task is
 one file with a class that has these attributes: add it to `TASKS`, or name it as ``module:Class`` in
@@ -129,6 +129,10 @@ class Task(Protocol):
         """Computes the loss of a batch, a pure function; see `training.Loss`."""
         ...
 
+    def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
+        """Yields fields that make a step need less memory without changing the training, the cheapest first."""
+        ...
+
     def picture(self, variables: Mapping[str, Any], batch: Batch) -> np.ndarray:
         """Draws inputs, targets and predictions of a batch as ``[height, width, 3]`` uint8."""
         ...
@@ -159,7 +163,10 @@ def find(name: str) -> type[Task]:
         return TASKS[name]
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
+        if not isinstance(found, type) or not hasattr(found, "loss"):
+            raise ValueError("it is not a class with the attributes of `Task`")
+        return found
     except (ImportError, AttributeError, ValueError) as error:
         known = ", ".join(TASKS)
         raise ValueError(f"`task` (={name!r}) is not one of {known}, nor a `module:Class` ({error})") from error

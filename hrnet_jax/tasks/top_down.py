@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -28,6 +29,9 @@ from hrnet_jax import (
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
 from hrnet_jax.models import layers
+
+MOST_PARTS = 32
+"""Largest accumulation that is tried when a step does not fit into memory."""
 
 TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """(joints, visible) -> (target heatmaps, weights)."""
@@ -109,6 +113,20 @@ class TopDown:
         targets, weights = self._targets(batch["joints"], batch["visible"])
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
         return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))})
+
+    def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
+        """Yields recomputed activations first, then smaller parts of a batch.
+
+        Parts never hold fewer people than are normalized together, since that would change the training.
+        """
+        config = self.config
+        if not config.model.remat:
+            yield {"model.remat": True}
+        together = 1 if config.model.norm_frozen else config.model.norm_group_size or config.batch_size
+        parts = 2 * config.accumulation
+        while parts <= MOST_PARTS and config.batch_size % (parts * math.lcm(devices, together)) == 0:
+            yield {"model.remat": True, "accumulation": parts}
+            parts *= 2
 
     def picture(self, variables: Mapping[str, Any], batch: pipeline.Batch) -> np.ndarray:
         """Draws crops with targets, heatmaps and joints."""

@@ -98,3 +98,15 @@ def test_other_files_are_refused(tmp_path):
     for name in ("text", "other", "about", "pickle"):
         with pytest.raises(ValueError, match=rf"{name}\.npz' holds no reference numbers"):
             measured.load(tmp_path / f"{name}.npz")
+
+
+def test_files_of_version_0_1_are_read(tmp_path):
+    layers = {"conv1": np.arange(4.0)}
+    floors = {"perturbed": {"state": {"conv1": 1e-12}}}
+    found = measured.Measurement(layers, {}, layers, [1.0], [layers], noise_floors=floors)
+    measured.save(tmp_path / "new.npz", found, floors, {}, {})
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = dict(file)
+    arrays["yardsticks"] = np.array(str(arrays.pop("noise_floors")).replace("perturbed", "nudged"))
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert measured.load(tmp_path / "old.npz")[0].noise_floors == floors

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hrnet_jax import prepare
-from hrnet_jax.datasets import photos, records
 from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets import records, write_photos
 from hrnet_jax.skeletons import COCO
 
 
@@ -72,7 +72,7 @@ def test_sources_can_be_pickled(split):
 
 
 def test_many_shards_keep_the_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "SHARD_BYTES", 3 * len(made_coco.photo(1)))
+    monkeypatch.setattr(write_photos, "SHARD_BYTES", 3 * len(made_coco.photo(1)))
     ids = list(range(1, 12))
     prepare.prepare_coco(made_coco.write(tmp_path / "root", made_coco.content(ids[::-1])), tmp_path / "out")
     assert len(list((tmp_path / "out/val2017/photos/1.0.0").glob("*array_record*"))) > 2
@@ -81,7 +81,7 @@ def test_many_shards_keep_the_order(tmp_path, monkeypatch):
 
 
 def test_photos_that_fail_may_leave_a_shard_empty(tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "SHARD_BYTES", 3 * len(made_coco.photo(1)))
+    monkeypatch.setattr(write_photos, "SHARD_BYTES", 3 * len(made_coco.photo(1)))
     ids = list(range(1, 12))
     root = made_coco.write(tmp_path / "root", made_coco.content(ids))
     for number in ids[4:]:

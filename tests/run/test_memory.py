@@ -139,7 +139,7 @@ def test_fewer_people_are_never_normalised_together(config, mesh):
     def parts(**fields) -> list[int]:
         other = config.copy_and_resolve_references()
         other.update_from_flattened_dict(fields)
-        return [tried.get("accumulation", 1) for tried in memory._cheaper(other, mesh)]
+        return [tried.get("accumulation", 1) for tried in tasks.build(other).memory_options(mesh.size)]
 
     assert parts() == [1]  # all eight together
     assert parts(**{"model.norm_group_size": 2}) == [1, 2, 4]
