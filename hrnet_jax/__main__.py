@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-from hrnet_jax import __version__
+import hrnet_jax
 
 COMMANDS = {
     "rows": "list the published rows with their configurations",
@@ -22,7 +22,7 @@ def main() -> None:
         lines = [f"  {command:<10} {help}" for command, help in COMMANDS.items()]
         print("\n".join(["usage: hrnet COMMAND [--help] ...", "", *lines]))
     elif name == "--version":
-        print(__version__)
+        print(hrnet_jax.__version__)
     elif name in COMMANDS:
         sys.argv = [f"hrnet {name}", *sys.argv[2:]]
         runpy.run_module(f"hrnet_jax.{name}", run_name="__main__", alter_sys=True)

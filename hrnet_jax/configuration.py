@@ -130,8 +130,7 @@ def check(config: Mapping[str, Any], what: str) -> None:
 
     Fields may be missing: those of other networks, and those newer than the configuration.
     """
-    network = validation.require({"model": {}, **config}, "model", dict, what).get("name")
-    for name, field in fields(str(network)).items():
+    for name, field in _all_fields().items():
         group, _, leaf = name.rpartition(".")
         values = validation.require({group: {}, **config}, group, dict, what) if group else config
         if field.minimum is None or leaf not in values:
@@ -158,5 +157,9 @@ def is_of_network(name: str) -> bool:
 
 
 def _any(name: str, attribute: str) -> bool:
-    networks = (fields(network) for network in NETWORKS)
-    return any(getattr(known[name], attribute) for known in networks if name in known)
+    return name in _all_fields() and getattr(_all_fields()[name], attribute)
+
+
+def _all_fields() -> dict[str, Field]:
+    """Returns the fields of runs with any network."""
+    return {name: field for network in NETWORKS for name, field in fields(network).items()}

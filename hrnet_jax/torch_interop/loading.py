@@ -188,8 +188,9 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     wanted = {*own, *counters}
     loaded = sorted(wanted - unusable.keys())
     extra = {name: _reason_of_extra(name) for name in tensors if name not in wanted}
-    notes, joints = [], len(description["joints"])
-    network = f"{models.title(description)} ({joints} joints, reads {description['colors']})"
+    notes, network = [], models.title(description)
+    if "joints" in description:
+        network += f" ({len(description['joints'])} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
     if _CLASSIFIER in extra.values():
@@ -222,7 +223,7 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
 
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
-    here, head = list(description["joints"]), weights.tensors.get("final_layer.weight")
+    here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
     if there := list(weights.description.get("joints", ())):
         return "" if there == here else f"made for {len(there)} other joints ({listed(there)})"
     if head is None or head.ndim != 4 or len(head) == len(here):

@@ -45,7 +45,7 @@ def test_it_is_killed_and_resumes_with_the_same_bits(flags, uninterrupted, tmp_p
     kills = killing.train_with_kills(
         flags, tmp_path / "killed", uninterrupted, [("compiling", 0.0), ("saving", 0.0)]
     )
-    assert [kill.met for kill in kills] == [True, True]
+    assert [kill.reached for kill in kills] == [True, True]
     assert killing.differences(uninterrupted, tmp_path / "killed") == []
 
 
