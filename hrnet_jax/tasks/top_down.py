@@ -76,6 +76,7 @@ class TopDown:
     def __init__(self, config: ConfigDict, model: nn.Module | None = None):
         """Builds the network, unless another is given. Raises ValueError for a wrong field."""
         heatmap.check_decoder(config.eval.decoder)
+        self._policy = augment.Policy(**config.augment)
         self.config, self.model = config, model or models.build(config)
         self._loss, self._targets = make_heatmap_loss(config, self.model), make_target_fn(config)
 
@@ -164,7 +165,8 @@ class TopDown:
 
     def examples(self) -> "People":
         """Opens the split to train on."""
-        return People(self.config, self._open(self.config.data.train_split, annotated=True))
+        split = self._open(self.config.data.train_split, annotated=True)
+        return People(self.config, split, self._policy)
 
     def evaluation(self, *, trained: bool) -> "PoseEvaluation":
         """Opens the split to evaluate on."""
@@ -199,8 +201,11 @@ class Data:
         return records.digest(self.split)
 
 
+@dataclasses.dataclass(frozen=True)
 class People(Data):
     """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
+
+    policy: augment.Policy
 
     def batches(self, start_step: int) -> Iterator[pipeline.Batch]:
         """Returns an endless iterator over this process's share of the batches."""
@@ -210,7 +215,7 @@ class People(Data):
             image_size=tuple(config.image_size),
             batch_size=config.batch_size,
             seed=config.seed,
-            policy=augment.Policy(**config.augment),
+            policy=self.policy,
             start_step=start_step,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax import augment, pipeline, prepare
-from hrnet_jax.datasets import decoded, photo_stores, records
+from hrnet_jax.datasets import decoded, records
 from hrnet_jax.datasets import photos as photo_records
 
 
@@ -102,7 +102,7 @@ def test_preparing_again_without_decoded_photos_prints_so(root, tmp_path, capsys
 def test_an_interrupted_run_leaves_no_decoded_photos(root, tmp_path, monkeypatch, error):
     directory = prepared(root, tmp_path / "out")
     photos = records.open_split(directory).photos
-    monkeypatch.setattr(photo_stores, "decode", lambda *_, **__: (_ for _ in ()).throw(error("no room")))
+    monkeypatch.setattr(photo_records, "decode", lambda *_, **__: (_ for _ in ()).throw(error("no room")))
     with pytest.raises(ValueError if error is OSError else error, match="no room"):
         decoded.write(directory, photos, "val2017")
     assert records.open_split(directory).decoded is None
