@@ -64,7 +64,7 @@ def test_recomputing_activations_needs_less_memory(config):
 def test_only_steps_that_fit_take_part(monkeypatch, config, available, contenders):
     lowered = types.SimpleNamespace(compile=lambda: None)
     needed = iter([20, 10])
-    monkeypatch.setattr(footprint.memory, "lower_step", lambda *_: lowered)
+    monkeypatch.setattr(footprint.setup, "lower_step", lambda *_: lowered)
     monkeypatch.setattr(footprint.memory, "needed", lambda _: next(needed))
     monkeypatch.setattr(footprint.memory, "available", lambda _: available)
     monkeypatch.setattr(footprint.workload, "train", lambda *_: lambda: 8)
