@@ -10,6 +10,7 @@ from made_weights import small_config
 from hrnet_jax import rows
 from hrnet_jax.compare import jax_runner, laboratory, measured, problem
 from hrnet_jax.compare.measured import HEATMAPS
+from hrnet_jax.models import layers
 
 CONFIGS = {
     "net_hrnet_w32_256x192": "hrnet_w32_256x192",
@@ -77,6 +78,15 @@ def test_layers_come_in_the_order_of_computation(setup, outputs):
     block, unit = "stage2.0.branches.0.0", "stage2.0[0]"
     assert names.index(f"{block}.conv1") < names.index(block) < names.index(unit)
     assert set(jax_runner.kinds(setup)) == {name.partition("[")[0] for name in names}
+
+
+def test_grey_levels_normalize_to_the_drawn_images(setup):
+    image = setup.batch.image
+    for colors in layers.COLORS:
+        with jax.enable_x64(True):
+            levels = jax.numpy.asarray(jax_runner.grey_levels(image, colors))
+            again = layers.normalize(levels, colors, jax.numpy.dtype("float64"))
+        np.testing.assert_allclose(again, image, rtol=0, atol=1e-14)
 
 
 def test_replacing_an_input_changes_only_that_layer_and_later_ones(setup):
