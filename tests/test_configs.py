@@ -113,11 +113,8 @@ def published(name: str) -> dict[str, Any]:
     """Returns the settings that decide a row's result, from its name: ``coco:hrnet_w48_384x288``."""
     data, row = name.split(":")
     architecture, size, *_ = row.removeprefix("hrnet_").split("_")
-    network, number = (
-        "hrnet" if row.startswith("hrnet") else "simple_baseline",
-        int(re.sub(r"\D", "", architecture)),
-    )
-    height, width = map(int, size.split("x"))
+    network = "hrnet" if row.startswith("hrnet") else "simple_baseline"
+    number, (height, width) = int(re.sub(r"\D", "", architecture)), map(int, size.split("x"))
     scale, rotation, half_body = AUGMENTATION[data, network]
     people = 24 if row == "hrnet_w48_384x288" else 32  # on each of four GPUs
     trunk = f"hrnet_w{number}" if network == "hrnet" else f"resnet{number}"

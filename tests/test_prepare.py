@@ -236,6 +236,18 @@ def test_boxes_go_to_the_evaluation_split(tmp_path):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out", ["a", "b"], boxes)
 
 
+def test_the_authors_detector_files_are_found_by_their_names(tmp_path):
+    assert prepare.DETECTION_FILES == {
+        "val2017": "COCO_val2017_detections_AP_H_56_person.json",
+        "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
+    }
+    root = made_coco.write(tmp_path / "root")
+    (root / "person_detection_results").mkdir()
+    found = made_coco.boxes(tmp_path, [made_coco.box(20)])
+    found.rename(root / "person_detection_results" / "COCO_val2017_detections_AP_H_56_person.json")
+    assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["detections"] == 1
+
+
 def test_own_skeletons_have_their_own_number_of_joints(tmp_path):
     stick = skeletons.Skeleton("stick", ("top", "end"), (), ((0, 1),), (0.1, 0.1), (0,))
     content = made_coco.content([1])
