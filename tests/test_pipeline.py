@@ -200,6 +200,11 @@ def test_the_seed_determines_the_batches():
     assert (one != other).any(axis=(-1, -2)).all()
 
 
+def test_the_seed_determines_the_order():
+    one, other = (training(1, batch_size=NUM_PEOPLE, seed=seed)[0]["index"] for seed in (1, 2))
+    assert (one != other).any()
+
+
 def test_the_seed_determines_the_augmentation_of_a_single_person():
     one, other = (training(1, made_up_split(1), seed=seed)[0]["crop"] for seed in (1, 2))
     assert (one != other).any(axis=(-1, -2)).all()

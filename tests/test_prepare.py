@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -167,6 +168,14 @@ def test_an_existing_split_is_not_rewritten_unless_forced_or_changed(tmp_path, c
     made_coco.write(root, made_coco.content([10]))
     assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["photos"] == 1
     assert os.listdir(tmp_path / "out") == ["val2017"]
+
+
+def test_another_skeleton_rewrites_the_split(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    prepare.prepare_coco(root, tmp_path / "out")
+    other = dataclasses.replace(skeletons.COCO, sigmas=(0.05,) * 17)
+    prepare.prepare_coco(root, tmp_path / "out", skeleton=other)
+    assert open_split(tmp_path / "out").skeleton == other
 
 
 def test_boxes_added_later_do_not_rewrite_photos(tmp_path):

@@ -99,6 +99,13 @@ def test_replacing_an_input_changes_only_that_layer_and_later_ones(setup):
     assert changed[0] == "bn2" and "conv2" not in changed
 
 
+def test_float32_products_have_the_highest_precision():
+    with jax_runner.use_precision("highest"):
+        assert jax.config.jax_default_matmul_precision == "highest"
+    with jax_runner.use_precision("default"):
+        assert jax.config.jax_default_matmul_precision is None
+
+
 def test_precisions_lose_as_much_as_expected(outputs):
     heatmaps = {precision: layers[HEATMAPS] for precision, layers in outputs.items()}
     assert heatmaps["float64"].dtype == np.float64 and not jax.config.jax_enable_x64

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import io
 import json
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from made_weights import small_config
 
 from configs import default
-from hrnet_jax import inference, models, skeletons, training
+from hrnet_jax import inference, models, pipeline, skeletons, training
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import coco, evaluate, ground_truth, protocols, report
 
@@ -45,6 +46,17 @@ def test_the_step_follows_the_configuration(changes):
     expected = jax.jit(functools.partial(inference.predict_step, model, **options))(variables, image, crop)
     for found, array in zip(evaluate.build_step(model, config)(variables, image, crop), expected, strict=True):
         np.testing.assert_allclose(found, array, rtol=1e-5, atol=1e-6)
+
+
+def test_every_process_predicts_its_own_share(made_up_records, config, monkeypatch):
+    split, asked = records.open_split(made_up_records / "val2017"), {}
+    monkeypatch.setattr(pipeline, "eval_batches", lambda *_, **options: asked.update(options) or io.StringIO())
+    monkeypatch.setattr(inference, "predict", lambda *_: (np.zeros((len(split.people), 17, 2)), np.ones(())))
+    monkeypatch.setattr(evaluate, "_outcome", lambda *_: None)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    evaluate.evaluate(predict_center, {}, split, config, place, sources=["gt_boxes"])
+    assert (asked["process_index"], asked["process_count"], asked["batch_size"]) == (1, 3, 5)
 
 
 def predict_center(variables, image, crop):

@@ -7,7 +7,7 @@ import pytest
 import reference
 from made_weights import small_config
 
-from hrnet_jax import augment, heatmap, losses, pipeline, tasks
+from hrnet_jax import augment, heatmap, losses, models, pipeline, tasks, training
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 
@@ -29,7 +29,9 @@ def small_batch(config) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"model.colors": "BGR"}, {"loss": "ohkm"}, {"heatmap.sigma": 3.0}], ids=str
+    "changes",
+    [{}, {"model.colors": "BGR"}, {"loss": "ohkm"}, {"heatmap.sigma": 3.0}, {"heatmap.unbiased": True}],
+    ids=str,
 )
 def test_the_loss_is_that_of_the_configuration(config, changes):
     config.update_from_flattened_dict(changes)
@@ -41,6 +43,7 @@ def test_the_loss_is_that_of_the_configuration(config, changes):
         image_size=(height, width),
         heatmap_size=(height // 4, width // 4),
         sigma=changes.get("heatmap.sigma", 2.0),
+        unbiased="heatmap.unbiased" in changes,
     )
     image = batch["image"][..., ::-1] if "model.colors" in changes else batch["image"]
     normal = ((image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).astype(np.float32)
@@ -64,6 +67,11 @@ def test_batches_follow_the_configuration(config):
         for batch, other in zip(batches, later, strict=False):
             for name, array in other.items():
                 np.testing.assert_array_equal(batch[name], array, err_msg=name)
+
+
+def test_the_seed_determines_the_initial_weights(config):
+    expected = training.init_variables(models.build(config), config.image_size, seed=3)
+    jax.tree.map(np.testing.assert_array_equal, tasks.build(config).init(), expected)
 
 
 def test_every_process_loads_its_own_share(config, monkeypatch):
