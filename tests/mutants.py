@@ -7,9 +7,8 @@ the tests concerned must pass. The exit status is 1 if they do not, or if a faul
 
 Tools such as mutmut and cosmic-ray change every operator and constant there is, which takes days of tests and does
 no harm mostly; ``mutants.txt`` has faults that would hurt silently, each with the few tests that should find it.
-There ``== FILE`` comes before the faults of a file, and ``:: TEST ...`` before those these tests should find. A
-fault is a text that occurs once in the file, in lines beginning with ``- ``, and the wrong text, in lines beginning
-with ``+ ``.
+In it ``== FILE`` stands before the faults of a file, and ``:: TEST ...`` before those that these tests should find.
+A fault is a text that occurs once in the file, in lines after ``- ``, and the wrong text, in lines after ``+ ``.
 """
 
 import argparse
