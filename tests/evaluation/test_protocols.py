@@ -12,7 +12,7 @@ import scipy.io
 from configs import default
 from hrnet_jax import prepare
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, protocols, report
+from hrnet_jax.evaluation import coco, evaluate, protocols, report
 from hrnet_jax.skeletons import MPII
 
 
@@ -126,6 +126,23 @@ def test_predicts_five_real_people_without_metrics(shared, tmp_path, config):
     centers = [[x, y + 15 * entry["scale"]] for entry in annotations for x, y in [entry["center"]]]
     np.testing.assert_allclose(preds[:, 3], centers, atol=0.02)  # counted from 1, as the file counts
     assert outcome.metrics == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"joint_score_threshold": 0.6}, {"nms_threshold": 0.1}, {"nms_threshold": 0.1, "soft_nms": True}],
+    ids=str,
+)
+def test_results_follow_the_configuration(made_up_records, config, changes):
+    split, random = records.open_split(made_up_records / "val2017"), np.random.default_rng(0)
+    config.eval.update(changes)
+    people = split.people.select(np.repeat(np.arange(len(split.people)), 3))  # each is found three times
+    joints = people.joints + random.normal(0, 5, people.joints.shape)
+    scores = random.random(joints.shape[:2])
+    predictions = protocols.Predictions("gt_boxes", people, joints, scores)
+    expected = coco.results(joints, scores, people, (64, 64), split.skeleton, **changes)
+    assert protocols.COCO.results(split, predictions, config) == expected
+    assert (expected == coco.results(joints, scores, people, (64, 64), split.skeleton)) == (not changes)
 
 
 def test_a_split_without_a_data_set_in_its_summary_is_of_coco():
