@@ -1,0 +1,592 @@
+"""Every setting acts: each field of each configuration, what it is changed to, and what must change then.
+
+`TABLE` is the documentation; the claims above it say precisely what changes. Training starts from four things: the
+initial weights, the order of people, their crops, and the learning rates. Those that a row does not list must keep
+every bit.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import multiprocessing
+import pathlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import observed
+import pytest
+from observed import Observed
+
+from hrnet_jax import checkpoint, configuration, heatmap, models, rows, skeletons, training
+from hrnet_jax.run import non_finite, progress, setup
+
+pytestmark = pytest.mark.filterwarnings("ignore:.weight_decay")
+
+WEIGHTS, ORDER, CROPS, RATES = STARTS = ("weights", "order", "crops", "rates")
+JOINTS = skeletons.COCO.num_joints
+HEATMAP = 16  # pixels of a side
+
+
+def close(found: Any, expected: Any, tolerance: float = 1e-5) -> bool:
+    """Whether arrays are equal up to a share of the largest value."""
+    found, expected = np.asarray(found, float), np.asarray(expected, float)
+    return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
+
+
+def batch(people: int = 8, visible: int = JOINTS, at: float = 32.0) -> dict[str, np.ndarray]:
+    """Noise with the first joints visible, all at one place; 32 crop pixels are the middle of heatmap pixel 8."""
+    image = np.random.default_rng(0).integers(0, 256, (people, 64, 64, 3), np.uint8)
+    shown = np.broadcast_to(np.arange(JOINTS) < visible, (people, JOINTS)).astype(np.float32)
+    return {"image": image, "joints": np.full((people, JOINTS, 2), at, np.float32), "visible": shown}
+
+
+def part(batch: Mapping[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+    return {name: array[rows] for name, array in batch.items()}
+
+
+def loss_of_targets(run: Observed, visible: int = JOINTS) -> float:
+    """The loss where the network predicts 0: half the mean of the squared targets."""
+    params = run.lively["params"]
+    silent = params | {"final_layer": jax.tree.map(np.zeros_like, params["final_layer"])}
+    return run.loss(batch(visible=visible), silent)[0]
+
+
+def energy(sigma: float) -> float:
+    """Half the mean square of a target in the middle of its heatmap, cut to 6 sigma."""
+    offsets = np.arange(-int(3 * sigma), int(3 * sigma) + 1)
+    return 0.5 * np.exp(-(offsets**2) / sigma**2).sum() ** 2 / HEATMAP**2
+
+
+def of_config(run: Observed, leaf: str) -> Any:
+    return configuration.flatten(run.config.to_dict())[leaf]
+
+
+# What is trained: claims about the run before and after the change
+
+
+def another_task_runs(before: Observed, after: Observed) -> None:
+    assert before.run.task.metrics == ("loss", "pck") and after.run.task.metrics == ("loss", "distance")
+    assert after.run.evaluation.logged_score == "val2017/found"
+
+
+def everything_random_is_drawn_anew(before: Observed, after: Observed) -> None:
+    assert sorted(before.order) == sorted(after.order) == list(range(len(before.run.examples)))
+    first, second = (run.draws.factor[np.argsort(run.order)] for run in (before, after))
+    assert np.mean(first == second) < 0.5  # of the same person; factors at their bounds may be equal
+    params = [jax.tree.leaves(run.state.params) for run in (before, after)]
+    assert all((one != other).any() for one, other in zip(*params, strict=True) if one.ndim == 4)
+
+
+def joints_keep_their_side_in_the_flip_test(before: Observed, after: Observed) -> None:
+    for run, order in ((before, skeletons.COCO.flip_order), (after, np.arange(JOINTS))):
+        assert close(run.truth.scores, flipped(run, order).max((1, 2)))
+
+
+def crops_have_the_size(before: Observed, after: Observed) -> None:
+    for run, size in ((before, (64, 64)), (after, (96, 64))):
+        assert run.batches[0]["image"].shape[1:3] == run.first_evaluated()["image"].shape[1:3] == size
+        task, variables = run.run.task, run.run.task.shapes()
+        jax.eval_shape(task.loss, variables["params"], variables["batch_stats"], task.inputs())  # targets fit
+
+
+def data_are_read_there(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        for data in (run.run.examples, run.run.evaluation):
+            assert data.split.annotations.parent.parent == pathlib.Path(run.config.data.dir)
+    assert before.config.data.dir != after.config.data.dir
+
+
+def people_of_the_other_split_are_trained_on(before: Observed, after: Observed) -> None:
+    assert after.run.examples.name == before.run.evaluation.name == "val2017"
+    assert after.run.examples.digest() == before.run.evaluation.digest()
+
+
+def people_of_the_other_split_are_evaluated(before: Observed, after: Observed) -> None:
+    assert after.run.evaluation.logged_score == "train2017/gt_boxes/AP"
+    assert after.run.evaluation.digest() == before.run.examples.digest()
+
+
+def targets_are_as_wide(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        assert loss_of_targets(run) == pytest.approx(energy(run.config.heatmap.sigma), rel=1e-5)
+
+
+def fractions_of_a_pixel_count(before: Observed, after: Observed) -> None:
+    here, there = batch(at=32), batch(at=33)  # rounded to the same heatmap pixel
+    assert before.loss(here)[0] == before.loss(there)[0]
+    assert not close(after.loss(here)[0], after.loss(there)[0], 1e-4)
+
+
+def sizes_vary_in_proportion(before: Observed, after: Observed) -> None:
+    whole = ~before.draws.half_body
+    first, second = before.draws.factor[whole] - 1, after.draws.factor[whole] - 1
+    assert np.ptp(first) > 0.35 and close(second, first * 0.2 / 0.35, 1e-3)
+
+
+def rotations_vary_in_proportion(before: Observed, after: Observed) -> None:
+    first, second = before.draws.rotation, after.draws.rotation
+    assert np.ptp(first) > 45 and close(second, first * 20 / 45, 1e-3)
+
+
+def everyone_is_rotated(before: Observed, after: Observed) -> None:
+    first, second = (np.mean(np.abs(run.draws.rotation) > 1e-2) for run in (before, after))
+    assert 0 < first < second == 1
+
+
+def everyone_is_mirrored(before: Observed, after: Observed) -> None:
+    assert 0 < before.draws.mirrored.mean() < after.draws.mirrored.mean() == 1
+    assert close(after.draws.rotation, before.draws.rotation) and close(after.draws.factor, before.draws.factor)
+
+
+def visible_joints(run: Observed) -> np.ndarray:
+    """Number of visible joints of each person, in the order of their visits."""
+    return (run.run.examples.split.people.visible[run.order] > 0).sum(1)
+
+
+def all_who_may_be_are_cut_in_half(before: Observed, after: Observed) -> None:
+    may_be = visible_joints(before) > 8
+    assert 0 < before.draws.half_body[may_be].mean() < 1
+    np.testing.assert_array_equal(after.draws.half_body, may_be)
+
+
+def only_people_with_more_joints_are_cut_in_half(before: Observed, after: Observed) -> None:
+    for run, joints in ((before, 8), (after, 14)):
+        np.testing.assert_array_equal(run.draws.half_body, visible_joints(run) > joints)
+    assert before.draws.half_body.sum() > after.draws.half_body.sum() > 0
+
+
+def weights_are_those_of_the_checkpoint(before: Observed, after: Observed) -> None:
+    config = before.config.copy_and_resolve_references()
+    config.seed = SEED_OF_CHECKPOINT
+    assert after.weights == Observed(config).weights != before.weights
+
+
+def batches_have_the_size(before: Observed, after: Observed) -> None:
+    for run, size in ((before, 8), (after, 4)):
+        assert run.batches[0]["image"].shape[0] == run.run.task.inputs()["image"].shape[0] == size
+        assert run.run.steps == 4 * -(-len(run.run.examples) // size)
+
+
+def parts_are_normalized_one_after_another(before: Observed, after: Observed) -> None:
+    people, losses, stats = batch(), [], None
+    for rows_of_part in (slice(0, None, 2), slice(1, None, 2)):
+        value, stats = before.loss(part(people, rows_of_part), batch_stats=stats)
+        losses.append(value)
+    gradients = jax.jit(after.step().gradients)
+    _, (found, metrics) = gradients(after.lively["params"], after.lively["batch_stats"], people)
+    assert same(found, stats, 1e-4) and not same(found, before.loss(people)[1], 1e-2)
+    assert close(metrics["loss"], np.mean(losses))
+
+
+def same(found: Any, expected: Any, tolerance: float = 1e-5) -> bool:
+    """Whether all arrays of trees are `close`."""
+    return all(jax.tree.leaves(jax.tree.map(lambda x, y: close(x, y, tolerance), found, expected)))
+
+
+def the_optimizer_state_is_split_over_devices(before: Observed, after: Observed) -> None:
+    for run, split in ((before, False), (after, True)):
+        state = setup.first_state(run.on_all_devices)
+        assert any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.opt_state)) == split
+        assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.params))
+
+
+def training_is_as_long(before: Observed, after: Observed) -> None:
+    assert (before.run.steps, after.run.steps) == tuple(n * before.run.steps_per_epoch for n in (4, 5))
+    assert close(after.rates[: before.run.steps], before.rates)
+    assert (before.files["lines"][-1], after.files["lines"][-1]) == (before.run.steps, after.run.steps)
+
+
+def scheduled(run: Observed) -> np.ndarray:
+    """The rates that train.py logs."""
+    return np.array([float(run.run.schedule(step)) for step in range(run.run.steps)])
+
+
+def rates_are_three_times_as_high(before: Observed, after: Observed) -> None:
+    for rates in (lambda run: run.rates, scheduled):
+        assert close(rates(after), 3 * rates(before), 1e-4)
+
+
+def rates_drop_after_these_epochs(before: Observed, after: Observed) -> None:
+    for run, factors in ((before, (1, 1, 1, 0.1)), (after, (1, 0.1, 0.1, 0.01))):
+        expected = 1e-3 * np.repeat(factors, run.run.steps_per_epoch)
+        assert close(run.rates, expected, 1e-4) and close(scheduled(run), expected)
+
+
+def rates_grow_over_the_first_steps(before: Observed, after: Observed) -> None:
+    growth = np.minimum((np.arange(before.run.steps) + 1) / 5, 1)
+    assert close(after.rates, before.rates * growth, 1e-4) and close(scheduled(after), scheduled(before) * growth)
+
+
+def weights_without_gradient_shrink(before: Observed, after: Observed) -> None:
+    assert not before.decay.any() and (after.decay > 0).all()
+
+
+def as_many_steps_are_skipped(before: Observed, after: Observed) -> None:
+    for run, allowed in ((before, 0), (after, 2)):
+        with tempfile.TemporaryDirectory() as workdir:
+            handle = non_finite.NonFiniteHandler(pathlib.Path(workdir), run.run, 0)
+            for step in range(allowed):
+                handle(progress.NonFiniteStep(step, float("nan"), np.array([0])))
+            with pytest.raises(ValueError, match=f"step {allowed} "):
+                handle(progress.NonFiniteStep(allowed, float("nan"), np.array([0])))
+        params = {"weight": np.ones(2, np.float32)}
+        state = training.init_state({"params": params, "batch_stats": {}}, run.run.optimizer)
+        weights = [
+            run.step().update(state, {"weight": np.full(2, gradient)}, {}, {"loss": gradient})[0].params["weight"]
+            for gradient in (np.float32(1), np.float32(np.nan))
+        ]
+        assert close(weights[0], 1 - run.rates[0])
+        np.testing.assert_array_equal(weights[1], np.full(2, 1.0 if allowed else np.nan))
+
+
+def the_hardest_joints_count(before: Observed, after: Observed) -> None:
+    """Eight joints have an error, all the same: the mean is over 17 joints before and over 8 after."""
+    found = [loss_of_targets(run, visible=8) for run in (before, after)]
+    assert found == pytest.approx([energy(2.0) * 8 / JOINTS, energy(2.0)], rel=1e-5)
+
+
+# How it is evaluated
+
+
+def flipped(
+    run: Observed, order: np.ndarray = skeletons.COCO.flip_order, shift: float = 1.0, reverse: bool = False
+) -> np.ndarray:
+    """The mean of the heatmaps of the crops and of the mirrored crops."""
+    mirrored = jnp.asarray(run.heatmaps(mirrored=True, reverse=reverse))
+    return (run.heatmaps(reverse=reverse) + np.asarray(heatmap.flip(mirrored, order, shift))) / 2
+
+
+def evaluated_batches_have_the_size(before: Observed, after: Observed) -> None:
+    assert [len(run.first_evaluated()["image"]) for run in (before, after)] == [8, 4]
+
+
+def mirrored_crops_do_not_count(before: Observed, after: Observed) -> None:
+    assert close(before.truth.scores, flipped(before).max((1, 2)))
+    assert close(after.truth.scores, after.heatmaps().max((1, 2)))
+
+
+def mirrored_heatmaps_are_shifted(before: Observed, after: Observed) -> None:
+    for run, shift in ((before, 1.0), (after, 0.25)):
+        assert close(run.truth.scores, flipped(run, shift=shift).max((1, 2)))
+    assert not close(before.truth.scores, after.truth.scores, 1e-3)
+
+
+def whole_pixels(joints: np.ndarray, of: float) -> float:
+    """The share of coordinates that are multiples of some crop pixels; a heatmap pixel is 4."""
+    return float(np.mean(np.abs(joints / of - np.rint(joints / of)) < 1e-2))
+
+
+def joints_are_fractions_of_a_pixel(before: Observed, after: Observed) -> None:
+    assert whole_pixels(before.decoded, 1) == 1 and whole_pixels(before.decoded, 4) < 0.9
+    assert whole_pixels(after.decoded, 1) < 0.9
+    assert close(before.truth.scores, after.truth.scores)
+
+
+def joints_are_whole_pixels(before: Observed, after: Observed) -> None:
+    assert whole_pixels(before.decoded, 4) < 0.9 and whole_pixels(after.decoded, 4) == 1
+    assert np.abs(before.decoded - after.decoded).max() < 1.1  # a quarter of a heatmap pixel
+
+
+def more_people_are_duplicates(before: Observed, after: Observed) -> None:
+    assert len(before.detected.results) == len(before.detected.people) > len(after.detected.results)
+    for run in (before, after):
+        assert {result["image_id"] for result in run.detected.results} == set(
+            run.detected.people.photo_id.tolist()
+        )
+
+
+def duplicates_are_kept(before: Observed, after: Observed) -> None:
+    assert len(before.detected.results) < len(after.detected.results) == len(after.detected.people)
+
+
+def other_joints_make_a_score(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        counted = run.truth.scores * (run.truth.scores > run.config.eval.joint_score_threshold)
+        mean = counted.sum(1) / np.maximum((counted > 0).sum(1), 1)
+        found = [result["score"] for result in run.truth.results]
+        assert close(np.sort(found), np.sort(mean))
+    assert before.truth.results != after.truth.results
+
+
+# What a run leaves
+
+
+def due(run: Observed, interval: int) -> list[int]:
+    """The steps after which something of an interval is due; the last one always is."""
+    return [step for step in range(1, run.run.steps + 1) if step % interval == 0 or step == run.run.steps]
+
+
+def files_are_of_these_steps(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        config, evaluations = run.config, due(run, run.config.eval_every * run.run.steps_per_epoch)
+        assert run.files == {
+            "lines": due(run, config.log_every),
+            "evaluations": evaluations,
+            "pictures": due(run, config.picture_every),
+            "checkpoints": sorted({*due(run, config.checkpoint_every), *evaluations})[-2:],
+        }
+    assert before.files != after.files
+
+
+# The network
+
+
+def it_is_a_resnet(before: Observed, after: Observed) -> None:
+    assert "stage4.0" in before.shapes and "layer4.2" in after.shapes and "stage4.0" not in after.shapes
+
+
+def it_has_101_layers(before: Observed, after: Observed) -> None:
+    blocks = [sum(name.startswith("layer3.") for name in run.shapes) for run in (before, after)]
+    assert blocks == [6, 23]
+
+
+def channels(run: Observed, *path: str) -> int:
+    """The output channels of a convolution."""
+    node = run.shapes
+    for name in path:
+        node = node[name]
+    return node["weight"][-1]
+
+
+def branches_have_the_width(before: Observed, after: Observed) -> None:
+    for run, width in ((before, 4), (after, 8)):
+        for branch in range(4):
+            assert channels(run, "stage4.0", f"branches.{branch}.0", "conv1") == width * 2**branch
+        assert channels(run, "conv1") == 4
+
+
+def the_stem_has_the_width(before: Observed, after: Observed) -> None:
+    for run, width in ((before, 4), (after, 8)):
+        assert (channels(run, "conv1"), channels(run, "layer1.0", "conv3")) == (width, 4 * width)
+        assert channels(run, "stage4.0", "branches.0.0", "conv1") == 4
+
+
+def stage_3_has_two_units(before: Observed, after: Observed) -> None:
+    assert after.shapes.keys() - before.shapes.keys() == {"stage3.1"}
+
+
+def branches_have_two_blocks(before: Observed, after: Observed) -> None:
+    for stage, branches in (("stage2.0", 2), ("stage3.0", 3), ("stage4.0", 4)):
+        more = after.shapes[stage].keys() - before.shapes[stage].keys()
+        assert more == {f"branches.{branch}.1" for branch in range(branches)}
+
+
+def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
+    straight = batch()
+    reverse = straight | {"image": straight["image"][..., ::-1]}
+    found, expected, other = after.loss(straight)[0], before.loss(reverse)[0], before.loss(straight)[0]
+    assert close(found, expected) and not close(found, other, 1e-3)
+    assert close(before.truth.scores, flipped(before).max((1, 2)))
+    assert close(after.truth.scores, flipped(before, reverse=True).max((1, 2)))
+
+
+def types_of_convolutions(run: Observed) -> set[str]:
+    return set(re.findall(r":(\w+)\[[\d,]+\] = conv_general_dilated", run.program[0]))
+
+
+def convolutions_are_in_bfloat16(before: Observed, after: Observed) -> None:
+    assert (types_of_convolutions(before), types_of_convolutions(after)) == ({"f32"}, {"bf16"})
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(after.state.params)} == {"float32"}
+
+
+def people_are_normalized_by_fours(before: Observed, after: Observed) -> None:
+    """The running statistics are those of the first four."""
+    people = batch()
+    (_, found), (_, of_all) = after.loss(people), before.loss(people)
+    _, of_four = before.loss(part(people, slice(4)))
+    assert same(found["bn1"], of_four["bn1"], 1e-4) and not same(found["bn1"], of_all["bn1"], 1e-4)
+
+
+def running_statistics_are_kept(before: Observed, after: Observed) -> None:
+    for run, kept in ((before, False), (after, True)):
+        assert same(run.loss(batch())[1], run.lively["batch_stats"], 0.0) == kept
+
+
+def units_are_computed_again(before: Observed, after: Observed) -> None:
+    again = [re.findall(r"= (?:remat|checkpoint)\w*\[", run.program[0]) for run in (before, after)]
+    assert [len(found) for found in again] == [0, 3]
+
+
+# The loader
+
+
+def that_many_threads_load(before: Observed, after: Observed) -> None:
+    for config, count in ((before.config, 1), (after.config, 2)):
+        new = Observed(config)  # no loader of its photos is at work
+        with observed.threads_that_read(new.run.examples.split, count) as threads:
+            assert new.batches and len(threads) == count
+        with observed.threads_that_read(new.run.evaluation.split, count) as threads:
+            new.first_evaluated()
+            assert len(threads) == count
+
+
+def a_process_loads(before: Observed, after: Observed) -> None:
+    for run, count in ((before, 0), (after, 1)):
+        with contextlib.closing(run.run.examples.batches(0)) as batches:
+            next(batches)
+            assert len(multiprocessing.active_children()) == count
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A setting and what it must change.
+
+    Attributes:
+      leaf: full name of the field.
+      value: what it is changed to; names in braces are of the fixture `paths`.
+      claim: a function of the run before and after the change, with the assertions.
+      changes: which of `STARTS` change; the others keep every bit.
+      given: fields that both runs have.
+    """
+
+    leaf: str
+    value: Any
+    claim: Callable[[Observed, Observed], None]
+    changes: tuple[str, ...] = ()
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+RESNET = {"model.name": "simple_baseline"}
+
+TABLE = [
+    Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,)),
+    Row("seed", 1, everything_random_is_drawn_anew, (WEIGHTS, ORDER, CROPS)),
+    Row("skeleton", "{without_sides}", joints_keep_their_side_in_the_flip_test),
+    Row("image_size", (96, 64), crops_have_the_size, (CROPS,)),
+    Row("data.dir", "{moved}", data_are_read_there),
+    Row("data.train_split", "val2017", people_of_the_other_split_are_trained_on, (ORDER, CROPS, RATES)),
+    Row("data.val_split", "train2017", people_of_the_other_split_are_evaluated),
+    Row("heatmap.sigma", 1.0, targets_are_as_wide),
+    Row("heatmap.unbiased", True, fractions_of_a_pixel_count),
+    Row("augment.scale", 0.2, sizes_vary_in_proportion, (CROPS,)),
+    Row("augment.rotation", 20.0, rotations_vary_in_proportion, (CROPS,)),
+    Row("augment.rotation_probability", 1.0, everyone_is_rotated, (CROPS,)),
+    Row("augment.flip", 1.0, everyone_is_mirrored, (CROPS,)),
+    Row("augment.half_body", 1.0, all_who_may_be_are_cut_in_half, (CROPS,)),
+    Row(
+        "augment.half_body_min_joints", 14, only_people_with_more_joints_are_cut_in_half, (CROPS,),
+        given={"augment.half_body": 1.0},
+    ),
+    Row("init_from", "{checkpoint}", weights_are_those_of_the_checkpoint, (WEIGHTS,)),
+    Row("batch_size", 4, batches_have_the_size, (RATES,)),
+    Row("accumulation", 2, parts_are_normalized_one_after_another),
+    Row("fsdp", True, the_optimizer_state_is_split_over_devices),
+    Row("epochs", 5, training_is_as_long, (RATES,)),
+    Row("learning_rate", 3e-3, rates_are_three_times_as_high, (RATES,)),
+    Row("learning_rate_drops", (1, 3), rates_drop_after_these_epochs, (RATES,)),
+    Row("warmup_steps", 5, rates_grow_over_the_first_steps, (RATES,)),
+    Row("weight_decay", 0.1, weights_without_gradient_shrink),
+    Row("skip_not_finite", 2, as_many_steps_are_skipped),
+    Row("loss", "ohkm", the_hardest_joints_count),
+    Row("eval.batch_size", 4, evaluated_batches_have_the_size),
+    Row("eval.flip_test", False, mirrored_crops_do_not_count),
+    Row("eval.flip_shift", 0.25, mirrored_heatmaps_are_shifted),
+    Row("eval.decoder", "dark", joints_are_fractions_of_a_pixel),
+    Row("eval.decoder", "argmax", joints_are_whole_pixels),
+    Row("eval.nms_threshold", 0.05, more_people_are_duplicates),
+    Row("eval.soft_nms", True, duplicates_are_kept, given={"eval.nms_threshold": 0.05}),
+    Row("eval.joint_score_threshold", 0.4, other_joints_make_a_score),
+    Row("loader.threads", 2, that_many_threads_load),
+    Row("loader.workers", 1, a_process_loads),
+    Row("log_every", 5, files_are_of_these_steps),
+    Row("eval_every", 3, files_are_of_these_steps),
+    Row("checkpoint_every", 7, files_are_of_these_steps),
+    Row("picture_every", 3, files_are_of_these_steps),
+    Row("model.name", "simple_baseline", it_is_a_resnet, (WEIGHTS,)),
+    Row("model.width", 8, branches_have_the_width, (WEIGHTS,)),
+    Row("model.stem", 8, the_stem_has_the_width, (WEIGHTS,)),
+    Row("model.units", (1, 2, 1), stage_3_has_two_units, (WEIGHTS,)),
+    Row("model.blocks", 2, branches_have_two_blocks, (WEIGHTS,)),
+    Row("model.depth", 101, it_has_101_layers, (WEIGHTS,), given=RESNET),
+    Row("model.colors", "BGR", colors_are_read_in_reverse),
+    Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16),
+    Row("model.norm_group_size", 4, people_are_normalized_by_fours),
+    Row("model.norm_frozen", True, running_statistics_are_kept),
+    Row("model.remat", True, units_are_computed_again),
+]  # fmt: skip
+
+SEED_OF_CHECKPOINT = 7
+OTHER_PROGRAM = ("model.remat", "skip_not_finite")
+"""Settings that may change on resume and change the program of a step; see their claims."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast_compiler() -> Iterator[None]:
+    """Compiles in half the time. The programs run once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def paths(made_up_records, tmp_path_factory) -> dict[str, str]:
+    """What the settings in `TABLE` name: the data at another place, a skeleton, and a checkpoint."""
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / "moved").symlink_to(made_up_records)
+    skeletons.save(dataclasses.replace(skeletons.COCO, flip_pairs=()), folder / "without_sides.json")
+    run = Observed(observed.make_config({"seed": SEED_OF_CHECKPOINT}, made_up_records))
+    with contextlib.closing(checkpoint.Checkpoints(folder / "run", run.run.task.describe())) as checkpoints:
+        checkpoints.save(run.state, 0)
+    names = {"moved": "moved", "without_sides": "without_sides.json", "checkpoint": "run"}
+    return {name: str(folder / file) for name, file in names.items()}
+
+
+@pytest.fixture(scope="module")
+def observe(made_up_records, paths) -> Callable[[Mapping[str, Any]], Observed]:
+    """Observes the tiny run with some fields changed. Runs with the same changes are shared."""
+    known: dict[str, Observed] = {}
+
+    def observe(changes: Mapping[str, Any]) -> Observed:
+        named = {
+            name: value.format(**paths) if isinstance(value, str) else value for name, value in changes.items()
+        }
+        return known.setdefault(
+            repr(sorted(named.items())), Observed(observed.make_config(named, made_up_records))
+        )
+
+    return observe
+
+
+def start_differs(name: str, before: Observed, after: Observed) -> bool:
+    if name == WEIGHTS and before.shapes != after.shapes:
+        return True  # without drawing the weights of a ResNet
+    first, second = getattr(before, name), getattr(after, name)
+    return first.tolist() != second.tolist() if isinstance(first, np.ndarray) else first != second
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.leaf}={row.value}")
+def test_a_setting_changes_what_it_says_and_nothing_else(row, observe):
+    before, after = observe(row.given), observe({**row.given, row.leaf: row.value})
+    assert of_config(before, row.leaf) != of_config(after, row.leaf)
+    assert {name for name in STARTS if start_differs(name, before, after)} == set(row.changes)
+    row.claim(before, after)
+
+
+def test_every_setting_of_every_configuration_has_its_row():
+    files = [importlib.import_module(f"configs.{name}") for name in ("default", "demo", "coco_mini_overfit")]
+    configs = [file.get_config() for file in files]
+    configs += [row.config() for table in rows.TABLES for row in rows.load(table).values()]
+    leaves = {leaf for config in configs for leaf in configuration.flatten(config.to_dict())}
+    leaves |= {leaf for network in models.NETWORKS for leaf in configuration.fields(network)}
+    assert {row.leaf for row in TABLE} == leaves
+
+
+def is_resumable(leaf: str) -> bool:
+    return any(
+        configuration.fields(network)[leaf].resumable
+        for network in models.NETWORKS
+        if leaf in configuration.fields(network)
+    )
+
+
+def test_settings_that_may_change_on_resume_keep_the_bits_of_training(observe):
+    """Each of them keeps weights, order, crops and rates; all together, the program of a step."""
+    neutral = [row for row in TABLE if is_resumable(row.leaf)]
+    assert not [row.leaf for row in neutral if row.changes]
+    changes = {row.leaf: row.value for row in neutral if row.leaf not in OTHER_PROGRAM}
+    assert len(changes) > 10 and observe(changes).program == observe({}).program
