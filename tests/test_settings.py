@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import observed
 import pytest
+from ml_collections import ConfigDict
 from observed import Observed
 
 from hrnet_jax import checkpoint, configuration, heatmap, models, rows, skeletons, training
@@ -88,8 +89,9 @@ def joints_keep_their_side_in_the_flip_test(before: Observed, after: Observed) -
 
 
 def crops_have_the_size(before: Observed, after: Observed) -> None:
-    for run, size in ((before, (64, 64)), (after, (96, 64))):
-        assert run.batches[0]["image"].shape[1:3] == run.first_evaluated()["image"].shape[1:3] == size
+    for run in (before, after):
+        for batch in (run.batches[0], run.first_evaluated()):
+            assert batch["image"].shape[1:3] == run.config.image_size
         task, variables = run.run.task, run.run.task.shapes()
         jax.eval_shape(task.loss, variables["params"], variables["batch_stats"], task.inputs())  # targets fit
 
@@ -98,7 +100,6 @@ def data_are_read_there(before: Observed, after: Observed) -> None:
     for run in (before, after):
         for data in (run.run.examples, run.run.evaluation):
             assert data.split.annotations.parent.parent == pathlib.Path(run.config.data.dir)
-    assert before.config.data.dir != after.config.data.dir
 
 
 def people_of_the_other_split_are_trained_on(before: Observed, after: Observed) -> None:
@@ -123,14 +124,15 @@ def fractions_of_a_pixel_count(before: Observed, after: Observed) -> None:
 
 
 def sizes_vary_in_proportion(before: Observed, after: Observed) -> None:
-    whole = ~before.draws.half_body
+    whole, ratio = ~before.draws.half_body, after.config.augment.scale / before.config.augment.scale
     first, second = before.draws.factor[whole] - 1, after.draws.factor[whole] - 1
-    assert np.ptp(first) > 0.35 and close(second, first * 0.2 / 0.35, 1e-3)
+    assert np.ptp(first) > before.config.augment.scale and close(second, ratio * first, 1e-3)
 
 
 def rotations_vary_in_proportion(before: Observed, after: Observed) -> None:
     first, second = before.draws.rotation, after.draws.rotation
-    assert np.ptp(first) > 45 and close(second, first * 20 / 45, 1e-3)
+    ratio = after.config.augment.rotation / before.config.augment.rotation
+    assert np.ptp(first) > before.config.augment.rotation and close(second, ratio * first, 1e-3)
 
 
 def everyone_is_rotated(before: Observed, after: Observed) -> None:
@@ -149,14 +151,15 @@ def visible_joints(run: Observed) -> np.ndarray:
 
 
 def all_who_may_be_are_cut_in_half(before: Observed, after: Observed) -> None:
-    may_be = visible_joints(before) > 8
+    may_be = visible_joints(before) > before.config.augment.half_body_min_joints
     assert 0 < before.draws.half_body[may_be].mean() < 1
     np.testing.assert_array_equal(after.draws.half_body, may_be)
 
 
 def only_people_with_more_joints_are_cut_in_half(before: Observed, after: Observed) -> None:
-    for run, joints in ((before, 8), (after, 14)):
-        np.testing.assert_array_equal(run.draws.half_body, visible_joints(run) > joints)
+    for run in (before, after):
+        more = visible_joints(run) > run.config.augment.half_body_min_joints
+        np.testing.assert_array_equal(run.draws.half_body, more)
     assert before.draws.half_body.sum() > after.draws.half_body.sum() > 0
 
 
@@ -167,9 +170,10 @@ def weights_are_those_of_the_checkpoint(before: Observed, after: Observed) -> No
 
 
 def batches_have_the_size(before: Observed, after: Observed) -> None:
-    for run, size in ((before, 8), (after, 4)):
+    for run in (before, after):
+        size, epochs = run.config.batch_size, run.config.epochs
         assert run.batches[0]["image"].shape[0] == run.run.task.inputs()["image"].shape[0] == size
-        assert run.run.steps == 4 * -(-len(run.run.examples) // size)
+        assert run.run.steps == epochs * -(-len(run.run.examples) // size)
 
 
 def parts_are_normalized_one_after_another(before: Observed, after: Observed) -> None:
@@ -189,16 +193,18 @@ def same(found: Any, expected: Any, tolerance: float = 1e-5) -> bool:
 
 
 def the_optimizer_state_is_split_over_devices(before: Observed, after: Observed) -> None:
-    for run, split in ((before, False), (after, True)):
+    for run in (before, after):
         state = setup.first_state(run.on_all_devices)
-        assert any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.opt_state)) == split
-        assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.params))
+        moments, weights = (jax.tree.leaves(tree) for tree in (state.opt_state, state.params))
+        assert any(not leaf.sharding.is_fully_replicated for leaf in moments) == run.config.fsdp
+        assert all(leaf.sharding.is_fully_replicated for leaf in weights)
 
 
 def training_is_as_long(before: Observed, after: Observed) -> None:
-    assert (before.run.steps, after.run.steps) == tuple(n * before.run.steps_per_epoch for n in (4, 5))
+    for run in (before, after):
+        steps = run.config.epochs * before.run.steps_per_epoch
+        assert run.run.steps == len(run.rates) == run.files["lines"][-1] == steps
     assert close(after.rates[: before.run.steps], before.rates)
-    assert (before.files["lines"][-1], after.files["lines"][-1]) == (before.run.steps, after.run.steps)
 
 
 def scheduled(run: Observed) -> np.ndarray:
@@ -206,20 +212,22 @@ def scheduled(run: Observed) -> np.ndarray:
     return np.array([float(run.run.schedule(step)) for step in range(run.run.steps)])
 
 
-def rates_are_three_times_as_high(before: Observed, after: Observed) -> None:
-    for rates in (lambda run: run.rates, scheduled):
-        assert close(rates(after), 3 * rates(before), 1e-4)
+def rates_are_in_proportion(before: Observed, after: Observed) -> None:
+    ratio = after.config.learning_rate / before.config.learning_rate
+    assert close(after.rates, ratio * before.rates, 1e-4) and close(scheduled(after), ratio * scheduled(before))
 
 
 def rates_drop_after_these_epochs(before: Observed, after: Observed) -> None:
-    for run, factors in ((before, (1, 1, 1, 0.1)), (after, (1, 0.1, 0.1, 0.01))):
-        expected = 1e-3 * np.repeat(factors, run.run.steps_per_epoch)
+    for run in (before, after):
+        epoch = np.arange(run.run.steps) // run.run.steps_per_epoch
+        drops = np.greater_equal.outer(epoch, run.config.learning_rate_drops).sum(1)
+        expected = run.config.learning_rate * 0.1**drops
         assert close(run.rates, expected, 1e-4) and close(scheduled(run), expected)
 
 
 def rates_grow_over_the_first_steps(before: Observed, after: Observed) -> None:
-    growth = np.minimum((np.arange(before.run.steps) + 1) / 5, 1)
-    assert close(after.rates, before.rates * growth, 1e-4) and close(scheduled(after), scheduled(before) * growth)
+    growth = np.minimum((np.arange(before.run.steps) + 1) / after.config.warmup_steps, 1)
+    assert close(after.rates, growth * before.rates, 1e-4) and close(scheduled(after), growth * scheduled(before))
 
 
 def weights_without_gradient_shrink(before: Observed, after: Observed) -> None:
@@ -227,21 +235,23 @@ def weights_without_gradient_shrink(before: Observed, after: Observed) -> None:
 
 
 def as_many_steps_are_skipped(before: Observed, after: Observed) -> None:
-    for run, allowed in ((before, 0), (after, 2)):
+    for run in (before, after):
+        allowed = run.config.skip_not_finite
         with tempfile.TemporaryDirectory() as workdir:
             handle = non_finite.NonFiniteHandler(pathlib.Path(workdir), run.run, 0)
             for step in range(allowed):
-                handle(progress.NonFiniteStep(step, float("nan"), np.array([0])))
+                handle(progress.NonFiniteStep(step, np.nan, np.array([0])))
             with pytest.raises(ValueError, match=f"step {allowed} "):
-                handle(progress.NonFiniteStep(allowed, float("nan"), np.array([0])))
-        params = {"weight": np.ones(2, np.float32)}
-        state = training.init_state({"params": params, "batch_stats": {}}, run.run.optimizer)
-        weights = [
-            run.step().update(state, {"weight": np.full(2, gradient)}, {}, {"loss": gradient})[0].params["weight"]
-            for gradient in (np.float32(1), np.float32(np.nan))
-        ]
-        assert close(weights[0], 1 - run.rates[0])
-        np.testing.assert_array_equal(weights[1], np.full(2, 1.0 if allowed else np.nan))
+                handle(progress.NonFiniteStep(allowed, np.nan, np.array([0])))
+        assert close(weight_after_a_step(run, 1.0), 1 - run.rates[0])
+        np.testing.assert_equal(weight_after_a_step(run, np.nan), 1.0 if allowed else np.nan)
+
+
+def weight_after_a_step(run: Observed, gradient: float) -> float:
+    """Returns where a weight of 1 is after a step with this gradient and loss."""
+    state = training.init_state({"params": np.ones(1, np.float32), "batch_stats": {}}, run.run.optimizer)
+    after, _ = run.step().update(state, np.full(1, gradient, np.float32), {}, {"loss": np.float32(gradient)})
+    return float(after.params[0])
 
 
 def the_hardest_joints_count(before: Observed, after: Observed) -> None:
@@ -262,7 +272,8 @@ def flipped(
 
 
 def evaluated_batches_have_the_size(before: Observed, after: Observed) -> None:
-    assert [len(run.first_evaluated()["image"]) for run in (before, after)] == [8, 4]
+    for run in (before, after):
+        assert len(run.first_evaluated()["image"]) == run.config.eval.batch_size
 
 
 def mirrored_crops_do_not_count(before: Observed, after: Observed) -> None:
@@ -271,8 +282,8 @@ def mirrored_crops_do_not_count(before: Observed, after: Observed) -> None:
 
 
 def mirrored_heatmaps_are_shifted(before: Observed, after: Observed) -> None:
-    for run, shift in ((before, 1.0), (after, 0.25)):
-        assert close(run.truth.scores, flipped(run, shift=shift).max((1, 2)))
+    for run in (before, after):
+        assert close(run.truth.scores, flipped(run, shift=run.config.eval.flip_shift).max((1, 2)))
     assert not close(before.truth.scores, after.truth.scores, 1e-3)
 
 
@@ -354,16 +365,16 @@ def channels(run: Observed, *path: str) -> int:
 
 
 def branches_have_the_width(before: Observed, after: Observed) -> None:
-    for run, width in ((before, 4), (after, 8)):
+    for run in (before, after):
         for branch in range(4):
-            assert channels(run, "stage4.0", f"branches.{branch}.0", "conv1") == width * 2**branch
-        assert channels(run, "conv1") == 4
+            found = channels(run, "stage4.0", f"branches.{branch}.0", "conv1")
+            assert found == run.config.model.width * 2**branch
 
 
 def the_stem_has_the_width(before: Observed, after: Observed) -> None:
-    for run, width in ((before, 4), (after, 8)):
-        assert (channels(run, "conv1"), channels(run, "layer1.0", "conv3")) == (width, 4 * width)
-        assert channels(run, "stage4.0", "branches.0.0", "conv1") == 4
+    for run in (before, after):
+        found = channels(run, "conv1"), channels(run, "layer1.0", "conv3")
+        assert found == (run.config.model.stem, 4 * run.config.model.stem)
 
 
 def stage_3_has_two_units(before: Observed, after: Observed) -> None:
@@ -394,17 +405,21 @@ def convolutions_are_in_bfloat16(before: Observed, after: Observed) -> None:
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(after.state.params)} == {"float32"}
 
 
-def people_are_normalized_by_fours(before: Observed, after: Observed) -> None:
-    """The running statistics are those of the first four."""
-    people = batch()
-    (_, found), (_, of_all) = after.loss(people), before.loss(people)
-    _, of_four = before.loss(part(people, slice(4)))
-    assert same(found["bn1"], of_four["bn1"], 1e-4) and not same(found["bn1"], of_all["bn1"], 1e-4)
+def people_are_normalized_in_groups(before: Observed, after: Observed) -> None:
+    """The running statistics are those of the first group."""
+    people, group = batch(), slice(after.config.model.norm_group_size)
+    (_, found), (_, of_all), (_, of_group) = (
+        after.loss(people),
+        before.loss(people),
+        before.loss(part(people, group)),
+    )
+    assert same(found["bn1"], of_group["bn1"], 1e-4) and not same(found["bn1"], of_all["bn1"], 1e-4)
 
 
 def running_statistics_are_kept(before: Observed, after: Observed) -> None:
-    for run, kept in ((before, False), (after, True)):
-        assert same(run.loss(batch())[1], run.lively["batch_stats"], 0.0) == kept
+    for run in (before, after):
+        _, stats = run.loss(batch())
+        assert same(stats, run.lively["batch_stats"], 0.0) == run.config.model.norm_frozen
 
 
 def units_are_computed_again(before: Observed, after: Observed) -> None:
@@ -416,20 +431,19 @@ def units_are_computed_again(before: Observed, after: Observed) -> None:
 
 
 def that_many_threads_load(before: Observed, after: Observed) -> None:
-    for config, count in ((before.config, 1), (after.config, 2)):
-        new = Observed(config)  # no loader of its photos is at work
+    for config in (before.config, after.config):
+        new, count = Observed(config), config.loader.threads  # no loader of its photos is at work
         with observed.threads_that_read(new.run.examples.split, count) as threads:
             assert new.batches and len(threads) == count
         with observed.threads_that_read(new.run.evaluation.split, count) as threads:
-            new.first_evaluated()
-            assert len(threads) == count
+            assert new.first_evaluated() and len(threads) == count
 
 
-def a_process_loads(before: Observed, after: Observed) -> None:
-    for run, count in ((before, 0), (after, 1)):
+def that_many_processes_load(before: Observed, after: Observed) -> None:
+    for run in (before, after):
         with contextlib.closing(run.run.examples.batches(0)) as batches:
             next(batches)
-            assert len(multiprocessing.active_children()) == count
+            assert len(multiprocessing.active_children()) == run.config.loader.workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -477,7 +491,7 @@ TABLE = [
     Row("accumulation", 2, parts_are_normalized_one_after_another),
     Row("fsdp", True, the_optimizer_state_is_split_over_devices),
     Row("epochs", 5, training_is_as_long, (RATES,)),
-    Row("learning_rate", 3e-3, rates_are_three_times_as_high, (RATES,)),
+    Row("learning_rate", 3e-3, rates_are_in_proportion, (RATES,)),
     Row("learning_rate_drops", (1, 3), rates_drop_after_these_epochs, (RATES,)),
     Row("warmup_steps", 5, rates_grow_over_the_first_steps, (RATES,)),
     Row("weight_decay", 0.1, weights_without_gradient_shrink),
@@ -492,7 +506,7 @@ TABLE = [
     Row("eval.soft_nms", True, duplicates_are_kept, given={"eval.nms_threshold": 0.05}),
     Row("eval.joint_score_threshold", 0.4, other_joints_make_a_score),
     Row("loader.threads", 2, that_many_threads_load),
-    Row("loader.workers", 1, a_process_loads),
+    Row("loader.workers", 1, that_many_processes_load),
     Row("log_every", 5, files_are_of_these_steps),
     Row("eval_every", 3, files_are_of_these_steps),
     Row("checkpoint_every", 7, files_are_of_these_steps),
@@ -505,11 +519,12 @@ TABLE = [
     Row("model.depth", 101, it_has_101_layers, (WEIGHTS,), given=RESNET),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16),
-    Row("model.norm_group_size", 4, people_are_normalized_by_fours),
+    Row("model.norm_group_size", 4, people_are_normalized_in_groups),
     Row("model.norm_frozen", True, running_statistics_are_kept),
     Row("model.remat", True, units_are_computed_again),
 ]  # fmt: skip
 
+FIELDS = {leaf: field for network in models.NETWORKS for leaf, field in configuration.fields(network).items()}
 SEED_OF_CHECKPOINT = 7
 OTHER_PROGRAM = ("model.remat", "skip_not_finite")
 """Settings that may change on resume and change the program of a step; see their claims."""
@@ -567,26 +582,23 @@ def test_a_setting_changes_what_it_says_and_nothing_else(row, observe):
     row.claim(before, after)
 
 
+def configs() -> Iterator[ConfigDict]:
+    """Yields every configuration in configs/."""
+    for path in rows.directory().glob("[!_]*.py"):
+        if path.stem in rows.TABLES:
+            yield from (row.config() for row in rows.load(path.stem).values())
+        else:
+            yield importlib.import_module(f"configs.{path.stem}").get_config()
+
+
 def test_every_setting_of_every_configuration_has_its_row():
-    files = [importlib.import_module(f"configs.{name}") for name in ("default", "demo", "coco_mini_overfit")]
-    configs = [file.get_config() for file in files]
-    configs += [row.config() for table in rows.TABLES for row in rows.load(table).values()]
-    leaves = {leaf for config in configs for leaf in configuration.flatten(config.to_dict())}
-    leaves |= {leaf for network in models.NETWORKS for leaf in configuration.fields(network)}
-    assert {row.leaf for row in TABLE} == leaves
-
-
-def is_resumable(leaf: str) -> bool:
-    return any(
-        configuration.fields(network)[leaf].resumable
-        for network in models.NETWORKS
-        if leaf in configuration.fields(network)
-    )
+    leaves = {leaf for config in configs() for leaf in configuration.flatten(config.to_dict())}
+    assert {row.leaf for row in TABLE} == FIELDS.keys() | leaves
 
 
 def test_settings_that_may_change_on_resume_keep_the_bits_of_training(observe):
     """Each of them keeps weights, order, crops and rates; all together, the program of a step."""
-    neutral = [row for row in TABLE if is_resumable(row.leaf)]
+    neutral = [row for row in TABLE if FIELDS[row.leaf].resumable]
     assert not [row.leaf for row in neutral if row.changes]
     changes = {row.leaf: row.value for row in neutral if row.leaf not in OTHER_PROGRAM}
     assert len(changes) > 10 and observe(changes).program == observe({}).program
