@@ -1,7 +1,6 @@
 """A configuration of a tiny run, observed on the paths that ``train.py`` and ``eval.py`` take.
 
-Each setting makes another program, and compiling takes most of the time: losses are compiled where they show as
-much as gradients do.
+Its network has two layers, since compiling takes most of the time and each setting makes another program.
 """
 
 import contextlib
@@ -25,10 +24,10 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import checkpoint, configuration, geometry, sharding, state_hash, training
+from hrnet_jax import checkpoint, configuration, geometry, models, sharding, state_hash, training
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate
-from hrnet_jax.models import layers
+from hrnet_jax.evaluation import evaluate, protocols
+from hrnet_jax.models import batch_norm, layers, network
 from hrnet_jax.run import interruption, logger, progress, setup
 
 TINY = {
@@ -42,20 +41,44 @@ TINY = {
     "eval_every": 2,
     "checkpoint_every": 5,
     "picture_every": 4,
-    "model.norm_group_size": 0,
 }
-TINY_NETWORK = {"model.width": 4, "model.stem": 4, "model.units": (1, 1, 1), "model.blocks": 1}
+TINY_NETWORKS = {
+    "observed:NETWORK": {"model.norm_group_size": 0},
+    "hrnet": {
+        "model.width": 4,
+        "model.stem": 4,
+        "model.units": (1, 1, 1),
+        "model.blocks": 1,
+        "model.norm_group_size": 0,
+    },
+    "simple_baseline": {},
+}
 
-LAST_LAYER = 0.002
-"""Factor of the last layer in `Observed.lively`: residual sums make its input large."""
+
+class TwoLayers(nn.Module):
+    """A convolution of stride 4 with batch normalization, and the heatmaps."""
+
+    num_joints: int
+    colors: str = "RGB"
+    norm: batch_norm.Norm = batch_norm.Norm()
+    dtype: jnp.dtype = jnp.float32
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
+        x = layers.Conv(8, stride=layers.STRIDE, dtype=self.dtype, name="conv1")(image)
+        x = layers.relu(batch_norm.BatchNorm(self.norm, name="bn1")(x, train))
+        return layers.Conv(self.num_joints, 1, use_bias=True, dtype=self.dtype, name="final_layer")(x)
+
+
+NETWORK = models.Network(TwoLayers, network.FIELDS, title="two layers", tag="two_layers")
 
 
 def make_config(changes: Mapping[str, Any], data: pathlib.Path) -> ConfigDict:
     """Returns the configuration of a tiny run with some fields changed, by full name."""
-    network = changes.get("model.name", "hrnet")
-    config = configuration.default(network)
-    tiny = TINY | (TINY_NETWORK if network == "hrnet" else {}) | {"data.dir": str(data)}
-    config.update_from_flattened_dict(tiny | changes)
+    name = changes.get("model.name", "observed:NETWORK")
+    config = configuration.default(name)
+    config.update_from_flattened_dict(TINY | TINY_NETWORKS[name] | {"data.dir": str(data)} | changes)
     return config
 
 
@@ -128,20 +151,16 @@ class Observed:
     @functools.cached_property
     def rates(self) -> np.ndarray:
         """The learning rate of each step of the run: how far the optimizer moves a weight of gradient 1."""
-        return -self._moves(gradient=1.0, weight=0.0)
+        return self.moves(gradient=1.0)
 
-    @functools.cached_property
-    def decay(self) -> np.ndarray:
-        """How far the optimizer moves a weight of value 1 and gradient 0 in each step."""
-        return -self._moves(gradient=0.0, weight=1.0)
-
-    def _moves(self, gradient: float, weight: float) -> np.ndarray:
+    def moves(self, gradient: float, weight: float = 0.0) -> np.ndarray:
+        """How far the optimizer moves a weight of this gradient and value, against the gradient, in each step."""
         params, gradients = {"weight": jnp.float32(weight)}, {"weight": jnp.float32(gradient)}
         moves, state = [], self.run.optimizer.init(params)
         with jax.numpy_dtype_promotion("standard"):
             for _ in range(self.run.steps):
                 updates, state = self.run.optimizer.update(gradients, state, params)
-                moves.append(float(updates["weight"]))  # pyright: ignore
+                moves.append(-float(updates["weight"]))  # pyright: ignore
         return np.array(moves)
 
     @functools.cached_property
@@ -170,22 +189,28 @@ class Observed:
 
     @functools.cached_property
     def lively(self) -> dict[str, Any]:
-        """Weights that let no layer fade: the initial ones, scaled as by He et al. (2015). Scores are below 1."""
+        """Weights that let no layer fade: the initial ones, scaled as by He et al. (2015)."""
 
-        def scale(path: Any, weight: np.ndarray) -> np.ndarray:
+        def scale(weight: np.ndarray) -> np.ndarray:
             if weight.ndim != 4:
                 return weight
-            deviation = np.sqrt(2 / np.prod(weight.shape[:3])) * (LAST_LAYER if "final_layer" in str(path) else 1)
-            return weight * np.float32(deviation / training.INITIAL_DEVIATION)
+            return weight * np.float32(np.sqrt(2 / np.prod(weight.shape[:3])) / training.INITIAL_DEVIATION)
 
-        return jax.tree_util.tree_map_with_path(scale, self.run.task.init())
+        return jax.tree.map(scale, self.run.task.init())
 
     @functools.cached_property
-    def program(self) -> tuple[str, list[bytes]]:
-        """The training step as JAX traces it, and its constants."""
-        state = setup.state_shapes(self.run.task, self.run.optimizer)
-        traced = jax.make_jaxpr(self.step())(state, self.run.task.inputs())
-        return str(traced), [np.asarray(constant).tobytes() for constant in traced.consts]
+    def trained(self) -> str:
+        """Fingerprint of the state after two steps."""
+        step, state = jax.jit(self.step()), self.state
+        for batch in self.batches[:2]:
+            state, _ = step(state, {name: batch[name] for name in self.run.task.inputs()})
+        return state_hash.compute(state)
+
+    @functools.cached_property
+    def program(self) -> str:
+        """The computation of the loss as JAX traces it."""
+        task, shapes = self.run.task, self.run.task.shapes()
+        return str(jax.make_jaxpr(task.loss)(shapes["params"], shapes["batch_stats"], task.inputs()))
 
     @functools.cached_property
     def _compiled_loss(self) -> Callable:
@@ -259,34 +284,47 @@ class Observed:
     # The files of a run
 
     @functools.cached_property
-    def files(self) -> dict[str, list[int]]:
+    def files(self) -> dict[str, list[Any]]:
         """The steps of a run with a line in the log, an evaluation, a picture, and a checkpoint that is kept.
 
-        The loop, the log and the checkpoints are train.py's. A step, an evaluation and a picture do nothing.
+        ``scores`` are those of the evaluations. The loop, the log and the checkpoints are train.py's. A step adds
+        1 to the only weight, which is the score, and leaves its average at 0.
         """
-        train = _import_train()
+        train = _import_program("train")
         evaluation = types.SimpleNamespace(
-            is_scored=True, score="AP", logged_score="AP", metrics=lambda variables, place: {"AP": 0.5}
+            is_scored=True,
+            score="AP",
+            logged_score="AP",
+            metrics=lambda variables, place: {"AP": float(variables["params"][0])},
         )
         task = types.SimpleNamespace(
             inputs=lambda: ("joints",), picture=lambda variables, batch: np.zeros((8, 8, 3), np.uint8)
         )
         run = dataclasses.replace(self.run, evaluation=evaluation, task=task)  # pyright: ignore
-        params = {"params": {"weight": np.zeros(2, np.float32)}, "batch_stats": {}}
-        state = sharding.place_state(training.init_state(params, run.optimizer), run.mesh)
+        variables = {"params": np.zeros(1, np.float32), "batch_stats": {}}
+        state = training.init_state(variables, run.optimizer, averaged=True)
         with contextlib.ExitStack() as stack:
             workdir = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
             saved = checkpoint.Checkpoints(workdir, {})
             log = stack.enter_context(contextlib.closing(logger.Logger(workdir, 0)))
-            train.Trainer(run, _count, progress.Window(0), saved, log, interruption.StopSignal()).train(state)
+            trainer = train.Trainer(run, _count, progress.Window(0), saved, log, interruption.StopSignal())
+            trainer.train(sharding.place_state(state, run.mesh))
             saved.close()
             lines = logger.read(workdir)
             return {
                 "lines": [line["step"] for line in lines if "loss" in line],
                 "evaluations": [line["step"] for line in lines if "AP" in line],
+                "scores": [line["AP"] for line in lines if "AP" in line],
                 "pictures": sorted(int(path.stem) for path in (workdir / "pictures").iterdir()),
                 "checkpoints": sorted(int(path.name) for path in (workdir / "checkpoints" / "last").iterdir()),
             }
+
+    def restored(self, source: pathlib.Path) -> Any:
+        """The variables that eval.py restores from a run directory to evaluate them."""
+        program = _import_program("eval")
+        evaluation = types.SimpleNamespace(predict=lambda variables, place, progress: variables)
+        with mock.patch.object(program, "CONFIG", types.SimpleNamespace(value=self.config)):
+            return program.predict(self.run.task, evaluation, source)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -299,15 +337,15 @@ def _count(state: training.TrainState, batch: Any) -> tuple[training.TrainState,
     """A training step that only counts."""
     del batch
     metrics = {"loss": jnp.zeros(()), progress.FINITE: jnp.ones(())}
-    return state.replace(step=state.step + 1), metrics  # pyright: ignore[reportAttributeAccessIssue]
+    return dataclasses.replace(state, step=state.step + 1, params=state.params + 1), metrics
 
 
-def _import_train() -> types.ModuleType:
-    """Imports train.py, and takes its flags back: this program is another."""
+def _import_program(name: str) -> types.ModuleType:
+    """Imports train.py or eval.py, and takes its flags back: both define the same, and this program is another."""
     before = set(flags.FLAGS)
-    module = importlib.import_module("train")
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
+    module = importlib.import_module(name)
+    for flag in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, flag)
     return module
 
 
@@ -324,3 +362,16 @@ def threads_that_read(split: records.Split, count: int) -> Iterator[set[int]]:
 
     with mock.patch.object(records, "read_photo", read):
         yield threads
+
+
+def full_targets(joints: jax.Array, visible: jax.Array, *, heatmap_size: tuple[int, int], **_: Any) -> Any:
+    """Targets that are 1 everywhere, as ``config.heatmap.target`` names them."""
+    return jnp.ones((len(joints), *heatmap_size, joints.shape[1]), joints.dtype), visible
+
+
+COUNT = dataclasses.replace(
+    protocols.COCO,
+    main_metric="people",
+    metrics=lambda split, predictions, results: {"people": float(len(results))},
+)
+"""The number of people as a metric, as ``config.eval.protocol`` names it."""

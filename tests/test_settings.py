@@ -24,9 +24,13 @@ from ml_collections import ConfigDict
 from observed import Observed
 
 from hrnet_jax import checkpoint, configuration, heatmap, models, rows, skeletons, training
+from hrnet_jax.optimizer import OPTIMIZERS, SCHEDULES
 from hrnet_jax.run import non_finite, progress, setup
 
-pytestmark = pytest.mark.filterwarnings("ignore:.weight_decay")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.filterwarnings("ignore:.weight_decay"),  # costs accuracy, which this does not measure
+]
 
 WEIGHTS, ORDER, CROPS, RATES = STARTS = ("weights", "order", "crops", "rates")
 JOINTS = skeletons.COCO.num_joints
@@ -231,7 +235,70 @@ def rates_grow_over_the_first_steps(before: Observed, after: Observed) -> None:
 
 
 def weights_without_gradient_shrink(before: Observed, after: Observed) -> None:
-    assert not before.decay.any() and (after.decay > 0).all()
+    assert not before.moves(gradient=0.0, weight=1.0).any()
+    assert (after.moves(gradient=0.0, weight=1.0) > 0).all()
+
+
+def steps_are_as_long_as_gradients(before: Observed, after: Observed) -> None:
+    """SGD's are; Adam's do not depend on them."""
+    assert close(before.moves(gradient=2.0), before.rates, 1e-4)
+    assert close(after.moves(gradient=2.0), 2 * after.rates)
+
+
+def rates_follow_a_cosine(before: Observed, after: Observed) -> None:
+    expected = after.config.learning_rate * (1 + np.cos(np.pi * share_of_run(after))) / 2
+    assert close(after.rates, expected, 1e-4) and close(scheduled(after), expected)
+
+
+def rates_stay(before: Observed, after: Observed) -> None:
+    assert close(after.rates, after.config.learning_rate, 1e-4) and close(
+        scheduled(after), after.config.learning_rate
+    )
+
+
+def rates_follow_a_power(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        expected = run.config.learning_rate * (1 - share_of_run(run)) ** run.config.schedule_power
+        assert close(run.rates, expected, 1e-4) and close(scheduled(run), expected)
+
+
+def share_of_run(run: Observed) -> np.ndarray:
+    """The share of the run that is done before each step."""
+    return np.arange(run.run.steps) / run.run.steps
+
+
+def earlier_gradients_count(before: Observed, after: Observed) -> None:
+    """All gradients are 1: a step is the rate times the sum of powers of the momentum, weighted in RMSprop."""
+    for run in (before, after):
+        steps = np.arange(1, run.run.steps + 1)
+        pushes = (1 - 0.99**steps) ** -0.5 if run.config.optimizer == "rmsprop" else np.ones(len(steps))
+        sums = [np.sum(pushes[:step] * run.config.momentum ** np.arange(step)[::-1]) for step in steps]
+        assert close(run.rates, scheduled(run) * sums, 1e-4)
+
+
+def the_newest_gradient_counts_twice(before: Observed, after: Observed) -> None:
+    """Nesterov's momentum adds the next step's share of the sum at once."""
+    momentum = before.config.momentum
+    assert close(after.rates, scheduled(before) + momentum * before.rates)
+
+
+def gradients_are_no_longer_than_this(before: Observed, after: Observed) -> None:
+    limit = after.config.gradient_clip
+    assert close(before.moves(gradient=2.0), 2 * before.moves(gradient=1.0))
+    for gradient in (2.0, 1.0, limit / 2):
+        expected = min(gradient, limit) / gradient * before.moves(gradient)
+        assert close(after.moves(gradient), expected, 1e-4)
+
+
+def an_average_follows_the_weights(before: Observed, after: Observed) -> None:
+    assert before.state.average is None
+    assert same(after.state.average, after.state.variables(), 0.0)
+    state = state_of_one_weight(after)
+    state, _ = after.step().update(
+        dataclasses.replace(state, step=jnp.int32(1000)), np.ones(1, np.float32), {}, LOSS
+    )
+    moved, followed = (1 - tree["params"] for tree in (state.variables(), state.variables(averaged=True)))
+    assert moved > 0 and close(followed, (1 - after.config.average_decay) * moved, 1e-3)
 
 
 def as_many_steps_are_skipped(before: Observed, after: Observed) -> None:
@@ -247,17 +314,38 @@ def as_many_steps_are_skipped(before: Observed, after: Observed) -> None:
         np.testing.assert_equal(weight_after_a_step(run, np.nan), 1.0 if allowed else np.nan)
 
 
+LOSS = {"loss": np.float32(1)}
+
+
+def state_of_one_weight(run: Observed) -> training.TrainState:
+    """The first state of a network of one weight, which is 1."""
+    variables = {"params": np.ones(1, np.float32), "batch_stats": {}}
+    return training.init_state(variables, run.run.optimizer, averaged=run.config.average_decay > 0)
+
+
 def weight_after_a_step(run: Observed, gradient: float) -> float:
-    """Returns where a weight of 1 is after a step with this gradient and loss."""
-    state = training.init_state({"params": np.ones(1, np.float32), "batch_stats": {}}, run.run.optimizer)
-    after, _ = run.step().update(state, np.full(1, gradient, np.float32), {}, {"loss": np.float32(gradient)})
-    return float(after.params[0])
+    """Where a weight of 1 is after a step with this gradient and loss."""
+    gradients, metrics = np.full(1, gradient, np.float32), {"loss": np.float32(gradient)}
+    return float(run.step().update(state_of_one_weight(run), gradients, {}, metrics)[0].params[0])
 
 
 def the_hardest_joints_count(before: Observed, after: Observed) -> None:
     """Eight joints have an error, all the same: the mean is over 17 joints before and over 8 after."""
     found = [loss_of_targets(run, visible=8) for run in (before, after)]
     assert found == pytest.approx([energy(2.0) * 8 / JOINTS, energy(2.0)], rel=1e-5)
+
+
+def targets_are_of_the_user(before: Observed, after: Observed) -> None:
+    found = [loss_of_targets(run) for run in (before, after)]
+    assert found == pytest.approx([energy(2.0), 0.5], rel=1e-5)
+
+
+def joints_weigh(before: Observed, after: Observed) -> None:
+    named = {(): np.ones(JOINTS), ("original",): skeletons.COCO.joint_weights["original"]}
+    for run in (before, after):
+        weights = np.square(named.get(run.config.joint_weights, run.config.joint_weights))
+        assert loss_of_targets(run) == pytest.approx(energy(2.0) * np.mean(weights), rel=1e-5)
+        assert loss_of_targets(run, visible=1) == pytest.approx(energy(2.0) * weights[0] / JOINTS, rel=1e-5)
 
 
 # How it is evaluated
@@ -324,6 +412,25 @@ def other_joints_make_a_score(before: Observed, after: Observed) -> None:
     assert before.truth.results != after.truth.results
 
 
+def the_average_is_evaluated(before: Observed, after: Observed) -> None:
+    """By train.py, where the weight is the number of steps and its average 0, and by eval.py."""
+    for run in (before, after):
+        averaged = run.config.eval.averaged
+        assert run.files["scores"] == ([0.0, 0.0] if averaged else run.files["evaluations"])
+        other = jax.tree.map(lambda leaf: leaf + 1, run.state.average)
+        state = dataclasses.replace(run.state, average=other)
+        with tempfile.TemporaryDirectory() as workdir:
+            with contextlib.closing(checkpoint.Checkpoints(workdir, run.run.task.describe())) as checkpoints:
+                checkpoints.save(state, 0)
+            assert same(run.restored(pathlib.Path(workdir)), state.variables(averaged), 0.0)
+
+
+def metrics_are_of_the_user(before: Observed, after: Observed) -> None:
+    assert "val2017/gt_boxes/AP" in before.truth.metrics
+    assert after.run.evaluation.logged_score == "val2017/gt_boxes/people"
+    assert after.truth.metrics == {"val2017/gt_boxes/people": len(after.truth.people)}
+
+
 # What a run leaves
 
 
@@ -338,6 +445,7 @@ def files_are_of_these_steps(before: Observed, after: Observed) -> None:
         assert run.files == {
             "lines": due(run, config.log_every),
             "evaluations": evaluations,
+            "scores": evaluations,
             "pictures": due(run, config.picture_every),
             "checkpoints": sorted({*due(run, config.checkpoint_every), *evaluations})[-2:],
         }
@@ -397,7 +505,7 @@ def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
 
 
 def types_of_convolutions(run: Observed) -> set[str]:
-    return set(re.findall(r":(\w+)\[[\d,]+\] = conv_general_dilated", run.program[0]))
+    return set(re.findall(r":(\w+)\[[\d,]+\] = conv_general_dilated", run.program))
 
 
 def convolutions_are_in_bfloat16(before: Observed, after: Observed) -> None:
@@ -423,7 +531,7 @@ def running_statistics_are_kept(before: Observed, after: Observed) -> None:
 
 
 def units_are_computed_again(before: Observed, after: Observed) -> None:
-    again = [re.findall(r"= (?:remat|checkpoint)\w*\[", run.program[0]) for run in (before, after)]
+    again = [re.findall(r"= (?:remat|checkpoint)\w*\[", run.program) for run in (before, after)]
     assert [len(found) for found in again] == [0, 3]
 
 
@@ -464,17 +572,22 @@ class Row:
     changes: tuple[str, ...] = ()
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __str__(self) -> str:
+        given = "".join(f", {name}={value}" for name, value in self.given.items())
+        return f"{self.leaf}={self.value!s:.30}{given}"
 
-RESNET = {"model.name": "simple_baseline"}
+
+HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
 
 TABLE = [
-    Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,)),
+    Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,), HRNET),
     Row("seed", 1, everything_random_is_drawn_anew, (WEIGHTS, ORDER, CROPS)),
     Row("skeleton", "{without_sides}", joints_keep_their_side_in_the_flip_test),
     Row("image_size", (96, 64), crops_have_the_size, (CROPS,)),
     Row("data.dir", "{moved}", data_are_read_there),
     Row("data.train_split", "val2017", people_of_the_other_split_are_trained_on, (ORDER, CROPS, RATES)),
     Row("data.val_split", "train2017", people_of_the_other_split_are_evaluated),
+    Row("heatmap.target", "observed:full_targets", targets_are_of_the_user),
     Row("heatmap.sigma", 1.0, targets_are_as_wide),
     Row("heatmap.unbiased", True, fractions_of_a_pixel_count),
     Row("augment.scale", 0.2, sizes_vary_in_proportion, (CROPS,)),
@@ -484,58 +597,61 @@ TABLE = [
     Row("augment.half_body", 1.0, all_who_may_be_are_cut_in_half, (CROPS,)),
     Row(
         "augment.half_body_min_joints", 14, only_people_with_more_joints_are_cut_in_half, (CROPS,),
-        given={"augment.half_body": 1.0},
+        {"augment.half_body": 1.0},
     ),
     Row("init_from", "{checkpoint}", weights_are_those_of_the_checkpoint, (WEIGHTS,)),
     Row("batch_size", 4, batches_have_the_size, (RATES,)),
     Row("accumulation", 2, parts_are_normalized_one_after_another),
     Row("fsdp", True, the_optimizer_state_is_split_over_devices),
     Row("epochs", 5, training_is_as_long, (RATES,)),
-    Row("learning_rate", 3e-3, rates_are_in_proportion, (RATES,)),
+    Row("optimizer", "sgd", steps_are_as_long_as_gradients, (RATES,)),
+    *(Row("learning_rate", 3e-3, rates_are_in_proportion, (RATES,), {"optimizer": name}) for name in OPTIMIZERS),
+    *(Row("learning_rate", 3e-3, rates_are_in_proportion, (RATES,), {"schedule": name}) for name in SCHEDULES),
+    Row("schedule", "cosine", rates_follow_a_cosine, (RATES,)),
+    Row("schedule", "constant", rates_stay, (RATES,)),
     Row("learning_rate_drops", (1, 3), rates_drop_after_these_epochs, (RATES,)),
+    Row("schedule_power", 2.0, rates_follow_a_power, (RATES,), {"schedule": "polynomial"}),
     Row("warmup_steps", 5, rates_grow_over_the_first_steps, (RATES,)),
-    Row("weight_decay", 0.1, weights_without_gradient_shrink),
+    *(Row("weight_decay", 0.1, weights_without_gradient_shrink, (), {"optimizer": name}) for name in OPTIMIZERS),
+    *(Row("momentum", 0.5, earlier_gradients_count, (RATES,), {"optimizer": name}) for name in ("sgd", "rmsprop")),
+    Row("nesterov", True, the_newest_gradient_counts_twice, (RATES,), {"optimizer": "sgd"}),
+    Row("gradient_clip", 0.5, gradients_are_no_longer_than_this, (RATES,), {"optimizer": "sgd"}),
+    Row("average_decay", 0.5, an_average_follows_the_weights),
     Row("skip_not_finite", 2, as_many_steps_are_skipped),
     Row("loss", "ohkm", the_hardest_joints_count),
+    Row("joint_weights", (3.0, *[1.0] * (JOINTS - 1)), joints_weigh),
+    Row("joint_weights", ("original",), joints_weigh),
+    Row("eval.averaged", True, the_average_is_evaluated, (), {"average_decay": 0.5}),
+    Row("eval.protocol", "observed:COUNT", metrics_are_of_the_user),
     Row("eval.batch_size", 4, evaluated_batches_have_the_size),
     Row("eval.flip_test", False, mirrored_crops_do_not_count),
     Row("eval.flip_shift", 0.25, mirrored_heatmaps_are_shifted),
     Row("eval.decoder", "dark", joints_are_fractions_of_a_pixel),
     Row("eval.decoder", "argmax", joints_are_whole_pixels),
     Row("eval.nms_threshold", 0.05, more_people_are_duplicates),
-    Row("eval.soft_nms", True, duplicates_are_kept, given={"eval.nms_threshold": 0.05}),
-    Row("eval.joint_score_threshold", 0.4, other_joints_make_a_score),
+    Row("eval.soft_nms", True, duplicates_are_kept, (), {"eval.nms_threshold": 0.05}),
+    Row("eval.joint_score_threshold", 2.0, other_joints_make_a_score),
     Row("loader.threads", 2, that_many_threads_load),
     Row("loader.workers", 1, that_many_processes_load),
     Row("log_every", 5, files_are_of_these_steps),
     Row("eval_every", 3, files_are_of_these_steps),
     Row("checkpoint_every", 7, files_are_of_these_steps),
     Row("picture_every", 3, files_are_of_these_steps),
-    Row("model.name", "simple_baseline", it_is_a_resnet, (WEIGHTS,)),
-    Row("model.width", 8, branches_have_the_width, (WEIGHTS,)),
-    Row("model.stem", 8, the_stem_has_the_width, (WEIGHTS,)),
-    Row("model.units", (1, 2, 1), stage_3_has_two_units, (WEIGHTS,)),
-    Row("model.blocks", 2, branches_have_two_blocks, (WEIGHTS,)),
-    Row("model.depth", 101, it_has_101_layers, (WEIGHTS,), given=RESNET),
+    Row("model.name", "simple_baseline", it_is_a_resnet, (WEIGHTS,), HRNET),
+    Row("model.width", 8, branches_have_the_width, (WEIGHTS,), HRNET),
+    Row("model.stem", 8, the_stem_has_the_width, (WEIGHTS,), HRNET),
+    Row("model.units", (1, 2, 1), stage_3_has_two_units, (WEIGHTS,), HRNET),
+    Row("model.blocks", 2, branches_have_two_blocks, (WEIGHTS,), HRNET),
+    Row("model.depth", 101, it_has_101_layers, (WEIGHTS,), RESNET),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
-    Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16),
-    Row("model.norm_group_size", 4, people_are_normalized_in_groups),
-    Row("model.norm_frozen", True, running_statistics_are_kept),
-    Row("model.remat", True, units_are_computed_again),
+    Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
+    Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),
+    Row("model.norm_frozen", True, running_statistics_are_kept, (), HRNET),
+    Row("model.remat", True, units_are_computed_again, (), HRNET),
 ]  # fmt: skip
 
 FIELDS = {leaf: field for network in models.NETWORKS for leaf, field in configuration.fields(network).items()}
 SEED_OF_CHECKPOINT = 7
-OTHER_PROGRAM = ("model.remat", "skip_not_finite")
-"""Settings that may change on resume and change the program of a step; see their claims."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fast_compiler() -> Iterator[None]:
-    """Compiles in half the time. The programs run once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -574,7 +690,7 @@ def start_differs(name: str, before: Observed, after: Observed) -> bool:
     return first.tolist() != second.tolist() if isinstance(first, np.ndarray) else first != second
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.leaf}={row.value}")
+@pytest.mark.parametrize("row", TABLE, ids=str)
 def test_a_setting_changes_what_it_says_and_nothing_else(row, observe):
     before, after = observe(row.given), observe({**row.given, row.leaf: row.value})
     assert of_config(before, row.leaf) != of_config(after, row.leaf)
@@ -597,8 +713,9 @@ def test_every_setting_of_every_configuration_has_its_row():
 
 
 def test_settings_that_may_change_on_resume_keep_the_bits_of_training(observe):
-    """Each of them keeps weights, order, crops and rates; all together, the program of a step."""
+    """Each of them keeps weights, order, crops and rates; all together, the state after two steps."""
     neutral = [row for row in TABLE if FIELDS[row.leaf].resumable]
     assert not [row.leaf for row in neutral if row.changes]
-    changes = {row.leaf: row.value for row in neutral if row.leaf not in OTHER_PROGRAM}
-    assert len(changes) > 10 and observe(changes).program == observe({}).program
+    given = {"average_decay": 0.5}  # of eval.averaged
+    changes = {row.leaf: row.value for row in neutral} | given
+    assert len(changes) > 20 and observe(changes).trained == observe(given).trained
