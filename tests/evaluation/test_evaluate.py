@@ -88,6 +88,7 @@ def test_refuses_another_skeleton(split, config, tmp_path):
     fewer = dataclasses.replace(
         skeletons.COCO,
         name="head",
+        joint_weights={},
         joints=skeletons.COCO.joints[:3],
         flip_pairs=((1, 2),),
         limbs=(),

@@ -71,7 +71,7 @@ def test_without_the_matlab_file_there_are_predictions_but_no_metrics(tmp_path, 
     split = prepared(tmp_path, made_mpii.people(3), with_truth=False)
     outcome = evaluate_shifted(split, config, monkeypatch)
     assert outcome.metrics == {} and not protocols.is_scored(split)
-    path = evaluate.write_results(split, outcome, tmp_path)
+    path = protocols.of_split(split).write(outcome, tmp_path)
     assert path == tmp_path / "valid" / "pred.mat"
     preds = scipy.io.loadmat(path)["preds"]
     np.testing.assert_allclose(preds, [entry["joints"] for entry in made_mpii.people(3)], rtol=1e-5)
@@ -83,7 +83,7 @@ def test_a_test_split_has_predictions_only(tmp_path, config, monkeypatch):
     entries[1]["scale"] = -1
     split = prepared(tmp_path, entries, with_truth=False, split="test")
     outcome = evaluate_shifted(split, config, monkeypatch)
-    preds = scipy.io.loadmat(evaluate.write_results(split, outcome, tmp_path))["preds"]
+    preds = scipy.io.loadmat(protocols.of_split(split).write(outcome, tmp_path))["preds"]
     assert preds.shape == (3, MPII.num_joints, 2)
     assert np.isnan(preds[1]).all() and (preds[[0, 2]] == 1).all()
     assert outcome.metrics == {}
@@ -121,7 +121,7 @@ def test_predicts_five_real_people_without_metrics(shared, tmp_path, config):
         return {name: jnp.asarray(array) for name, array in batch.items()}
 
     (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place)
-    preds = scipy.io.loadmat(evaluate.write_results(split, outcome, tmp_path))["preds"]
+    preds = scipy.io.loadmat(protocols.of_split(split).write(outcome, tmp_path))["preds"]
     annotations = json.loads((shared / "real" / "mpii_five" / "annot" / "valid.json").read_text())
     centers = [[x, y + 15 * entry["scale"]] for entry in annotations for x, y in [entry["center"]]]
     np.testing.assert_allclose(preds[:, 3], centers, atol=0.02)  # counted from 1, as the file counts
