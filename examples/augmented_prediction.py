@@ -4,6 +4,7 @@ A transform takes a function from images to heatmaps and returns another, that m
 the heatmaps back.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -71,28 +72,20 @@ def average(*predictions: Heatmaps) -> Heatmaps:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the distance to the labelled joints for several augmentations."""
     at = start.run(__doc__, arguments)
-
-    def plain(image: jax.Array) -> jax.Array:
-        return functions.make_predict(at.model)(at.variables, image)
-
-    mirror = flipped(plain, at.skeleton.flip_order)
+    image, order = at.batch["image"].astype(jnp.float32), at.skeleton.flip_order
+    plain = jax.jit(functools.partial(functions.make_predict(at.model), at.variables))
     shifts = [shifted(plain, x, y) for x in (-1, 1) for y in (-1, 1)]
     scales = [scaled(plain, factor) for factor in (0.9, 1.1)]
-    labelled = at.batch["visible"] > 0
     for name, predictions in {
         "none": [plain],
-        "flip": [plain, mirror],
-        "flip and shifts": [plain, mirror, *shifts],
-        "flip, shifts and scales": [plain, mirror, *shifts, *scales],
-        "flips of all of these": [
-            variant
-            for predict in (plain, *shifts, *scales)
-            for variant in (predict, flipped(predict, at.skeleton.flip_order))
-        ],
+        "flip": [plain, flipped(plain, order)],
+        "shifts": [plain, *shifts],
+        "scales": [plain, *scales],
+        "all, and all of them flipped": [f for g in (plain, *shifts, *scales) for f in (g, flipped(g, order))],
     }.items():
-        joints, _ = heatmap.decode(jax.jit(average(*predictions))(at.batch["image"]), "dark")
+        joints, _ = heatmap.decode(average(*predictions)(image), "dark")
         distance = jnp.linalg.norm(layers.STRIDE * joints - at.batch["joints"], axis=-1)
-        print(f"{name:<24} {jnp.mean(distance, where=labelled):.2f} crop pixels from the labels")
+        print(f"{name:<28} {jnp.mean(distance, where=at.batch['visible'] > 0):.2f} crop pixels from the labels")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,15 @@ def hessian_vector_product(loss: Callable[[Any], jax.Array], params: Any, vector
 
 
 def largest_curvature(loss: Callable[[Any], jax.Array], params: Any, steps: int) -> jax.Array:
-    """Returns the Hessian's eigenvalue of largest magnitude, by power iteration from the gradient."""
+    """Returns the Hessian's eigenvalue of largest magnitude, by power iteration from the weights themselves."""
 
-    def multiply(_: Any, vector: Any) -> Any:
-        return hessian_vector_product(loss, params, _unit(vector))
+    def multiply(_: Any, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        vector, _ = carry
+        product = hessian_vector_product(loss, params, vector)
+        return _unit(product), optax.tree.vdot(vector, product)
 
-    vector = _unit(jax.lax.fori_loop(0, steps, multiply, jax.grad(loss)(params)))
-    return optax.tree.vdot(vector, hessian_vector_product(loss, params, vector))
+    start = _unit(params)
+    return jax.lax.fori_loop(0, steps, multiply, (start, optax.tree.vdot(start, start)))[1]
 
 
 def _unit(tree: Any) -> Any:
@@ -60,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"largest curvature, after 10 products: {curvature(params):.3g}")
     gradients = training.make_gradients(functions.make_training_loss(at.model))
     plain, _ = jax.jit(gradients)(params, batch_stats, at.batch)
+    aware_at = jax.jit(lambda radius: sharpness_aware(gradients, radius)(params, batch_stats, at.batch)[0])
     for radius in (0.01, 0.1, 1.0):
-        aware, _ = jax.jit(sharpness_aware(gradients, radius))(params, batch_stats, at.batch)
+        aware = aware_at(radius)
         cosine = optax.tree.vdot(_unit(plain), _unit(aware))
         print(f"radius {radius}: cosine of SAM's gradient and the plain one {cosine:.4f}")
 

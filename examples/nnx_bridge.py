@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     image = layers.normalize(at.batch["image"], at.model.colors)  # pyright: ignore[reportAttributeAccessIssue]
     difference = jnp.abs(module(image) - at.model.apply(at.variables, image)).max()
     print(f"largest difference between the heatmaps of both modules: {difference:.3g}")
-    gradients = nnx.grad(lambda module: jnp.square(module(image)).mean())(module)
+    gradients = nnx.jit(nnx.grad(lambda module: jnp.square(module(image)).mean()))(module)
     print(f"length of the gradient of {len(jax.tree.leaves(gradients))} weights: {optax.tree.norm(gradients):.3g}")
 
 

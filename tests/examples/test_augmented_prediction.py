@@ -1,10 +1,11 @@
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from examples import augmented_prediction as tta
-from examples import functions, soft_argmax
+from examples import functions, uncertainty
 from hrnet_jax import inference
 
 ORDER = np.array([1, 0, 2])
@@ -12,7 +13,7 @@ ORDER = np.array([1, 0, 2])
 
 def subsample(image):
     """A network that finds what it is shown: heatmap pixel (x, y) is pixel (4 x, 4 y) of the image."""
-    return jnp.asarray(image)[:, ::4, ::4]
+    return image[:, ::4, ::4]
 
 
 def blob(x: float, y: float) -> np.ndarray:
@@ -35,28 +36,33 @@ VARIANTS = {
 def test_joints_come_back_to_their_place(variant):
     heatmaps = jax.jit(variant)(blob(30.0, 50.0))
     assert heatmaps.shape == (1, 24, 16, 3)
-    found = soft_argmax.soft_argmax(heatmaps, 40.0)
-    np.testing.assert_allclose(found, np.tile([[[7.5, 12.5]]], (1, 3, 1)), atol=0.1)
+    distribution = heatmaps / heatmaps.sum((1, 2), keepdims=True)
+    found, _ = jax.jit(uncertainty.moments)(distribution)
+    np.testing.assert_allclose(found, np.tile([[[7.5, 12.5]]], (1, 3, 1)), atol=0.01)
 
 
 def test_shifts_are_exact_but_for_the_border():
     image = np.random.default_rng(0).standard_normal((2, 32, 24, 3)).astype(np.float32)
-    found = tta.shifted(subsample, 2, 1)(image)
+    found = np.asarray(jax.jit(tta.shifted(subsample, 2, 1))(image))
     np.testing.assert_array_equal(found[:, :-1, :-2], subsample(image)[:, :-1, :-2])
     assert not found[:, -1].any() and not found[:, :, -2:].any()
 
 
 def test_a_transform_moves_the_image_and_not_only_the_heatmaps():
-    seen = []
+    @jax.jit
+    def seen(image):
+        images = []
 
-    def predict(image):
-        seen.append(np.asarray(image))
-        return subsample(image)
+        def predict(image):
+            images.append(image)
+            return subsample(image)
 
-    tta.shifted(predict, 2, 1)(blob(30.0, 50.0))
-    tta.scaled(predict, 0.5)(blob(30.0, 50.0))
-    tta.flipped(predict, ORDER)(blob(30.0, 50.0))
-    peaks = [divmod(int(image[0, :, :, 0].argmax()), 64) for image in seen]
+        tta.shifted(predict, 2, 1)(image)
+        tta.scaled(predict, 0.5)(image)
+        tta.flipped(predict, ORDER)(image)
+        return images
+
+    peaks = [divmod(int(np.asarray(image)[0, :, :, 0].argmax()), 64) for image in seen(blob(30.0, 50.0))]
     assert peaks == [(54, 38), (48, 30), (50, 33)]
 
 
@@ -67,8 +73,7 @@ def test_flip_and_average_are_the_flip_test(small):
     def plain(image):
         return predict(small.variables, image)
 
-    found = tta.average(plain, tta.flipped(plain, order, 1.0))(small.batch["image"])
-    expected = inference.predict_heatmaps(
-        small.model, small.variables, small.batch["image"], flip_order=order, shift=1.0
-    )
+    found = jax.jit(tta.average(plain, tta.flipped(plain, order, 1.0)))(small.batch["image"])
+    flip_test = functools.partial(inference.predict_heatmaps, small.model, flip_order=order, shift=1.0)
+    expected = jax.jit(flip_test)(small.variables, small.batch["image"])
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -53,5 +53,5 @@ def test_joints_are_predicted_in_crop_pixels(small):
     peaks = layers.STRIDE * np.stack([columns, rows], -1)
     inside = ((peaks > 4) & (peaks < 56)).all(-1)
     assert inside.sum() > 30 and joints.shape == (4, 17, 2)
-    np.testing.assert_allclose(np.median(np.abs(joints - peaks)[inside]), 0, atol=layers.STRIDE)
+    assert np.abs(joints - peaks.astype(np.float32))[inside].max() < 2 * layers.STRIDE
     np.testing.assert_array_equal(scores, flat.max(1))
