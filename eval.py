@@ -20,7 +20,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from hrnet_jax import buckets, checkpoint_files, configuration, console, distributed, sharding, tasks
+from hrnet_jax import buckets, checkpoint_files, console, distributed, sharding, tasks
 from hrnet_jax.run import directory
 from hrnet_jax.torch_interop import loading, state_dict
 
@@ -40,7 +40,7 @@ def main() -> None:
     out, task = output_directory(source), tasks.build(CONFIG.value)  # pyright: ignore[reportArgumentType]
     evaluation = task.evaluation(trained=False)
     if WORKDIR.value and (source / "config.json").is_file():
-        directory.check(source, CONFIG.value, configuration.is_of_network)  # pyright: ignore[reportArgumentType]
+        directory.check(source, CONFIG.value, lambda field: field.network)  # pyright: ignore[reportArgumentType]
     found = source if state_dict.is_torch_file(source) else checkpoint_files.find(source)
     distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
     predictions = predict(task, evaluation, found)
@@ -64,7 +64,8 @@ def predict(task: tasks.Task, evaluation: tasks.Evaluation, source: buckets.Path
     """Restores the weights and predicts everything in the split."""
     mesh = sharding.make_mesh()
     sharding.check_batch_size("eval.batch_size", CONFIG.value.eval.batch_size, 1, mesh)  # pyright: ignore
-    variables, report = loading.initialize(task.init(), loading.read(source), task.describe())
+    weights = loading.read(source, CONFIG.value.eval.averaged)  # pyright: ignore[reportOptionalMemberAccess]
+    variables, report = loading.initialize(task.init(), weights, task.describe())
     distributed.log_once(str(report))
     return evaluation.predict(
         sharding.place_state(variables, mesh),

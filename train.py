@@ -80,7 +80,7 @@ class Trainer:
         """Draws, saves and evaluates if due. Returns False if an evaluation was interrupted."""
         run, evaluated = self.run, True
         if run.due(step, run.config.picture_every):
-            self.log.picture(step, run.task.picture(variables_of(state), batch))
+            self.log.picture(step, run.task.picture(state.variables(), batch))
             watch.restart()
         if run.due(step, run.config.checkpoint_every) or run.evaluates(step):
             self.save(state, step)
@@ -114,7 +114,7 @@ class Trainer:
             return self.place(batch, batch)
 
         try:
-            metrics = evaluation.metrics(variables_of(state), place)
+            metrics = evaluation.metrics(state.variables(self.run.config.eval.averaged), place)
         except interruption.Stopped:
             return False
         score = metrics[evaluation.logged_score]
@@ -145,11 +145,6 @@ class Trainer:
         raise ValueError(
             f"no batch came for step {step:,} (counted from 0): {reason}; the same command resumes from {resumed}"
         ) from error
-
-
-def variables_of(state: training.TrainState) -> dict:
-    """Returns the variables of the network in a state."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def write_once(text: str) -> None:

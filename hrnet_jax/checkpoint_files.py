@@ -22,7 +22,7 @@ from hrnet_jax import buckets
 MAX_BYTES = 2**33
 """Largest total size of the arrays of a checkpoint. HRNet-W48 with optimizer state has 764 million bytes."""
 
-_WEIGHTS, _ALL = ("params", "batch_stats"), ("",)  # prefixes of the names of arrays
+_WEIGHTS, _AVERAGE, _ALL = ("params", "batch_stats"), "average", ("",)  # prefixes of the names of arrays
 
 DIGEST = "digest"  # the entry of the metadata with the digest of the other entries
 
@@ -75,16 +75,27 @@ def find(path: str | os.PathLike) -> buckets.Path:
     )
 
 
-def read_weights(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
+def read_weights(
+    path: str | os.PathLike, averaged: bool = False
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
     """Reads only the weights and running statistics of a checkpoint, as numpy arrays, from a path as in `find`.
+
+    `averaged` reads their moving average instead, see `training.TrainState`.
 
     Returns ``{"params": ..., "batch_stats": ...}``, the description of the network, and PyTorch's step counters by
     name for weights that came with any. Raises FileNotFoundError if there is no checkpoint, and ValueError if it
-    is damaged or does not describe a network.
+    is damaged, does not describe a network, or has no average.
     """
     folder = find(path)
     meta = read_meta(folder)
-    return _read(folder, _WEIGHTS), meta["network"], meta["counters"]
+    if not averaged:
+        return _read(folder, _WEIGHTS), meta["network"], meta["counters"]
+    found = _read(folder, _ALL)
+    if not found.get(_AVERAGE):
+        raise ValueError(
+            f"{folder} has no moving average of its weights: train with --config.average_decay=0.9998"
+        )
+    return found[_AVERAGE], meta["network"], meta["counters"]
 
 
 def read_state(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,43 +5,24 @@ The tables in ``configs/`` change a few of them for each published row; ``--conf
 line changes one.
 """
 
-import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import validation
-
-
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """A field of a configuration.
-
-    Attributes:
-      default: its value unless a row or the command line gives another.
-      help: meaning, unit and source.
-      minimum: least value of an integer field, None for fields of other types.
-      resumable: True if a resumed run may have another value, since it does not affect the weights beyond
-        rounding.
-      network: True if weights fit only a network with the same value.
-    """
-
-    default: Any
-    help: str
-    minimum: int | None = None
-    resumable: bool = False
-    network: bool = False
-
+from hrnet_jax import models, validation
+from hrnet_jax.fields import Field
 
 RUN = {
-    "task": Field("top_down", "A task in hrnet_jax/tasks/, or `module:name` of your own."),
+    "task": Field("top_down", "A task in hrnet_jax/tasks/, or `module:name` of your own.", code=True),
     "seed": Field(0, "Seed of initialization, shuffling and augmentation.", minimum=0),
     "skeleton": Field("coco", "A name in hrnet_jax/skeletons.py, or a JSON file.", network=True),
     "image_size": Field((256, 192), "Crop pixels (height, width), multiples of 32.", network=True),
     "data.dir": Field("data/coco", "Output directory of `prepare`.", resumable=True),
     "data.train_split": Field("train2017", "Split to train on."),
     "data.val_split": Field("val2017", "Split to evaluate on."),
+    "heatmap.target": Field("gaussian", '"gaussian", or `module:name` of your own.', code=True),
     "heatmap.sigma": Field(2.0, "Heatmap pixels. The release uses 2, or 3 at 384x288; the paper says 1."),
     "heatmap.unbiased": Field(False, "True does not round centers to pixels (DARK, Zhang et al. 2020)."),
     "augment.scale": Field(0.35, "Standard deviation and bound of the scale factor."),
@@ -55,16 +36,34 @@ RUN = {
     "accumulation": Field(1, "Parts of a batch computed one after another, to save memory.", minimum=1),
     "fsdp": Field(False, "Shard the optimizer state over devices (docs/scale.md).", resumable=True),
     "epochs": Field(210, "Passes over the training split.", minimum=1),
-    "learning_rate": Field(1e-3, "Of Adam, for the batch size above."),
-    "learning_rate_drops": Field((170, 200), "Epochs after which the learning rate is divided by 10."),
+    "optimizer": Field("adam", '"adam", "adamw", "sgd", "rmsprop", or `module:name` of your own.', code=True),
+    "learning_rate": Field(1e-3, "For Adam and the batch size above."),
+    "schedule": Field(
+        "steps", '"steps", "cosine", "polynomial", "constant", or `module:name` of your own.', code=True
+    ),
+    "learning_rate_drops": Field(
+        (170, 200), 'Epochs to divide the rate by 10 after, in "steps".', items=(int, float)
+    ),
+    "schedule_power": Field(0.9, 'Of the remaining share of the run, in "polynomial".'),
     "warmup_steps": Field(0, "Steps of linear warm-up; the original has none.", minimum=0),
-    "weight_decay": Field(0.0, "L2 term added to Adam's gradients. 1e-4 costs HRNet 60 AP."),
+    "weight_decay": Field(0.0, "L2 term of the gradients, of the weights for adamw. 1e-4 costs HRNet 60 AP."),
+    "momentum": Field(0.9, "Of sgd and rmsprop."),
+    "nesterov": Field(False, "Nesterov's momentum for sgd."),
+    "gradient_clip": Field(0.0, "Largest norm of all gradients together; 0 for no limit."),
+    "average_decay": Field(0.0, "Of a moving average of the weights, per step; 0 for none."),
     "skip_not_finite": Field(0, "Non-finite steps to skip before the run stops.", minimum=0, resumable=True),
-    "loss": Field("mse", '"mse", or "ohkm" for the 8 hardest joints of each person.'),
+    "loss": Field(
+        "mse", '"mse", "ohkm" for the 8 hardest joints of each person, or `module:name` of your own.', code=True
+    ),
+    "joint_weights": Field((), 'Of the loss: () for 1, ("original",) or numbers.', items=(int, float, str)),
     "eval.batch_size": Field(128, "People, over all devices.", minimum=1, resumable=True),
+    "eval.averaged": Field(False, "Evaluate the moving average of the weights.", resumable=True),
+    "eval.protocol": Field("", "`module:name` of your own. Empty: the data set's.", resumable=True, code=True),
     "eval.flip_test": Field(True, "Average with the heatmaps of the mirrored image.", resumable=True),
     "eval.flip_shift": Field(1.0, "Heatmap pixels to shift them by: 1 originally, 0.75 is exact.", resumable=True),
-    "eval.decoder": Field("quarter", '"argmax", "quarter" (the original) or "dark".', resumable=True),
+    "eval.decoder": Field(
+        "quarter", '"argmax", "quarter" (the original), "dark" or `module:name`.', resumable=True, code=True
+    ),
     "eval.nms_threshold": Field(0.9, "OKS above which a prediction is a duplicate.", resumable=True),
     "eval.soft_nms": Field(False, "Lower the scores of duplicates instead of removing them.", resumable=True),
     "eval.joint_score_threshold": Field(0.2, "A person's score is the mean over joints above it.", resumable=True),
@@ -77,41 +76,39 @@ RUN = {
 }
 """Fields of every run."""
 
-MODEL = {
-    "colors": Field("RGB", 'Channel order the network reads, "RGB" or "BGR".', network=True),
-    "dtype": Field("float32", 'Of activations, "float32" or "bfloat16"; weights are float32.'),
-    "norm_group_size": Field(32, "People normalized together (original: those of a GPU); 0 is all."),
-    "norm_frozen": Field(False, "Keep the running statistics, for fine-tuning."),
-    "remat": Field(False, "Recompute activations: less memory, a third more arithmetic.", resumable=True),
-}
-"""Fields of every network, below ``config.model``."""
-
-NETWORKS = {
-    "hrnet": {
-        "width": Field(32, "Channels of the finest branch: 32 or 48 in the paper.", minimum=1, network=True),
-        "stem": Field(64, "Channels of the stem, a quarter of those of stage 1.", minimum=1, network=True),
-        "units": Field((1, 4, 3), "Exchange units in stages 2, 3 and 4.", network=True),
-        "blocks": Field(4, "Residual blocks in each branch of a unit.", minimum=1, network=True),
-    },
-    "simple_baseline": {
-        "depth": Field(50, "Of the ResNet: 50, 101 or 152.", network=True),
-        "colors": Field("BGR", "The authors trained these networks on BGR images.", network=True),
-    },
-}
-"""Fields of each network, below ``config.model``."""
-
 
 def fields(network: str) -> dict[str, Field]:
-    """Returns all fields of a run with a network, by full name such as ``model.width``."""
-    model = {"name": Field(network, "A network in hrnet_jax/models/__init__.py.", network=True)}
-    model |= MODEL | NETWORKS.get(network, {})
-    return RUN | {f"model.{name}": field for name, field in model.items()}
+    """Returns all fields of a run with a network, by full name such as ``model.width``.
+
+    Raises ValueError if there is no such network; see `models.find`.
+    """
+    return _of_network(network, models.find(network).fields)
+
+
+def fields_of_file(config: Mapping[str, Any]) -> dict[str, Field]:
+    """Returns the fields of a configuration read from a file, which must not name code to import.
+
+    For networks outside this package these are only the fields that all runs have.
+    """
+    name = str(flatten(config).get("model.name"))
+    known = models.NETWORKS[name].fields if name in models.NETWORKS else {}
+    return _of_network(name, known)
+
+
+def _of_network(network: str, of_model: Mapping[str, Field]) -> dict[str, Field]:
+    name = Field(network, "A network in hrnet_jax/models/, or `module:name` of your own.", network=True, code=True)
+    return RUN | {f"model.{leaf}": field for leaf, field in {"name": name, **of_model}.items()}
 
 
 def default(network: str = "hrnet") -> ConfigDict:
     """Returns the default configuration of a network: HRNet-W32 or SimpleBaseline ResNet-50."""
+    return build(fields(network))
+
+
+def build(known: Mapping[str, Field]) -> ConfigDict:
+    """Returns the configuration of the defaults of fields by full name."""
     config: dict[str, Any] = {}
-    for name, field in fields(network).items():
+    for name, field in known.items():
         group, _, leaf = name.rpartition(".")
         (config.setdefault(group, {}) if group else config)[leaf] = field.default
     return ConfigDict(config)
@@ -125,12 +122,12 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check(config: Mapping[str, Any], what: str) -> None:
+def check(config: Mapping[str, Any], known: Mapping[str, Field], what: str) -> None:
     """Raises ValueError, beginning with `what`, if an integer field is of another type or below its minimum.
 
     Fields may be missing: those of other networks, and those newer than the configuration.
     """
-    for name, field in _all_fields().items():
+    for name, field in known.items():
         group, _, leaf = name.rpartition(".")
         values = validation.require({group: {}, **config}, group, dict, what) if group else config
         if field.minimum is None or leaf not in values:
@@ -139,27 +136,7 @@ def check(config: Mapping[str, Any], what: str) -> None:
             raise ValueError(f"{what}: `{name}` (={values[leaf]}) must be at least {field.minimum}")
 
 
-def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a run's flat configuration, completed by the defaults of fields newer than the run."""
-    flat = flatten(config)
-    known = fields(str(flat.get("model.name")))
-    return {name: field.default for name, field in known.items()} | flat
-
-
-def is_resumable(name: str) -> bool:
-    """Returns whether a resumed run may have another value of a field."""
-    return _any(name, "resumable")
-
-
-def is_of_network(name: str) -> bool:
-    """Returns whether weights fit only a network with the same value of a field."""
-    return _any(name, "network")
-
-
-def _any(name: str, attribute: str) -> bool:
-    return name in _all_fields() and getattr(_all_fields()[name], attribute)
-
-
-def _all_fields() -> dict[str, Field]:
-    """Returns the fields of runs with any network."""
-    return {name: field for network in NETWORKS for name, field in fields(network).items()}
+def with_defaults(config: Mapping[str, Any], known: Mapping[str, Field]) -> dict[str, Any]:
+    """Returns a run's flat configuration, read from JSON, with the defaults of fields newer than the run."""
+    defaults = {name: field.default for name, field in known.items()}
+    return json.loads(json.dumps(defaults)) | flatten(config)

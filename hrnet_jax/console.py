@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import jax
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 USAGE_ERROR = 2
 """Exit status after a mistake of the user."""
@@ -39,6 +40,8 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         rest = flags.FLAGS(arguments)
         if (config := flags.FLAGS["config"].value) is not None:
             getattr(config, "to_dict")  # noqa: B009  (ml_collections raises only on first use)
+            file = config_flags.get_config_filename(flags.FLAGS["config"])  # pyright: ignore[reportAttributeAccessIssue]
+            sys.path.append(os.path.dirname(os.path.abspath(file)))  # for `module:name` in the configuration
         return rest
     except SystemExit:  # absl exits with 1 after --help
         sys.exit(0)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hrnet_jax import checkpoint_files, console, models, skeletons, training
-from hrnet_jax.models import hrnet, layers
+from hrnet_jax.models import layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
@@ -32,9 +32,18 @@ _ORDER = (
 )
 """Parts of names in the order of the release's state dicts."""
 
+_PLACES = {part: (place, "") for place, part in enumerate(_ORDER)}
+
 
 def convert(
-    source: str | os.PathLike, target: str | os.PathLike, *, skeleton="", colors="", partial=False
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    network="",
+    skeleton="",
+    colors="",
+    partial=False,
+    averaged=False,
 ) -> loading.Report:
     """Reads the weights of a complete network and writes them in the other format.
 
@@ -42,20 +51,21 @@ def convert(
       source: path for `loading.read`.
       target: a file named ``.pth``, or a directory for one of our checkpoints; must not exist. It is complete or,
         after an error, absent.
+      network: name of the network, needed for one outside this package; see `models.find`.
       skeleton: name or file of the joints; the default is COCO's or MPII's by their number.
-      colors: colour order of the network's input. The default is that of the weights, or else of the authors'
-        networks: RGB for HRNet, BGR for SimpleBaseline.
+      colors: colour order of the network's input. The default is that of the weights, or else the network's.
       partial: load the tensors that fit and initialise the others as for training.
+      averaged: read the moving average of a run's weights.
 
     Raises:
       FileNotFoundError: there is no such source.
       ValueError: the source is unreadable or of an unknown network, or the target exists.
     """
     state_dict.check_target(target)
-    weights = loading.read(source)
-    description, assumed = _describe(weights, skeleton, colors)
-    if not partial:
-        _check_complete(weights)
+    weights = loading.read(source, averaged)
+    description, assumed = _describe(weights, network, skeleton, colors)
+    if not partial and "joints" not in weights.description:
+        _check_complete(weights.source, description)
     variables = training.init_variables(loading.build(description), (layers.MULTIPLE, layers.MULTIPLE), seed=0)
     allow_missing = loading.ALL if partial else ()
     variables, report = loading.initialize(variables, weights, description, allow_missing=allow_missing)
@@ -70,19 +80,21 @@ def convert(
     return dataclasses.replace(report, notes=(*report.notes, *assumed))
 
 
-def _describe(weights: Weights, skeleton: str, colors: str) -> tuple[dict[str, Any], list[str]]:
+def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tuple[dict[str, Any], list[str]]:
     """Returns the network as `models.describe`, and notes about what neither weights nor options tell."""
-    known = weights.description
-    if "name" not in known:
+    names = [network] if network else list(models.NETWORKS)
+    known = loading.infer(weights.tensors, names) | weights.description
+    if known.get("name") not in names:  # a file must not name code to import
+        found = repr(known["name"]) if "name" in known else f"one with {loading.listed(list(weights.tensors))}"
         raise ValueError(
-            f"{weights.source!r} is neither an HRNet nor a SimpleBaseline of ResNet-50, 101 or 152, or incomplete;"
-            f" it begins with {loading.listed(list(weights.tensors))}: give a checkpoint of one of these"
+            f"{weights.source!r} is not a complete network of {', '.join(names)}, but {found}: give a checkpoint"
+            " of one of these, or name its network with --network"
         )
     if colors and known.get("colors", colors) != colors:
         raise ValueError(
             f"--colors (={colors}): the network in {weights.source!r} reads {known['colors']}; leave out --colors"
         )
-    usual, assumed = "RGB" if known["name"] == "hrnet" else "BGR", []
+    usual, assumed = models.find(known["name"]).fields["colors"].default, []
     count = len(joints := _joints(weights, skeleton))
     if not skeleton and "joints" not in known:
         assumed.append(f"assuming the {count} joints of {_SKELETONS[count]!r}; otherwise give --skeleton")
@@ -111,25 +123,25 @@ def _joints(weights: Weights, skeleton: str) -> list[str]:
     return list(skeletons.load(_SKELETONS[len(head)]).joints)
 
 
-def _check_complete(weights: Weights) -> None:
-    """Raises ValueError for a foreign HRNet of a width in the paper with other stages: probably incomplete."""
-    known = weights.description
-    if known["name"] != "hrnet" or known["width"] not in (32, 48) or "joints" in known:
-        return
-    published = {"stem": hrnet.HRNet.stem, "units": list(hrnet.HRNet.units), "blocks": hrnet.HRNet.blocks}
-    fields = [name for name in published if known[name] != published[name]]
-    if different := [f"`{name}` is {known[name]}, not {published[name]}" for name in fields]:
-        raise ValueError(
-            f"{weights.source!r} is not a complete {models.title(known)}: {'; '.join(different)}; download or"
-            " write it again, or if this is intended, load it as it is with --partial"
-        )
+def _check_complete(source: str, description: Mapping[str, Any]) -> None:
+    """Raises ValueError for weights of a published network with other sizes. They are probably incomplete."""
+    for published in models.find(description["name"]).published:
+        identifying = next(iter(published))
+        differ = [f"`{name}` is {description[name]}, not {size}" for name, size in published.items()
+                  if description[name] != size]  # fmt: skip
+        if differ and description[identifying] == published[identifying]:
+            raise ValueError(
+                f"{source!r} is not a complete {models.title(description)}: {'; '.join(differ)}; download or"
+                " write it again, or if this is intended, load it as it is with --partial"
+            )
 
 
 def _in_order(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sorts tensors in the order of the release's state dicts."""
+    """Sorts tensors in the order of the release's state dicts. Unknown parts of names come last."""
 
-    def place(name: str) -> list[int]:
-        return [int(part) if part.isdigit() else _ORDER.index(part) for part in name.split(".")]
+    def place(name: str) -> list[tuple[int, str]]:
+        parts = name.split(".")
+        return [(int(part), "") if part.isdigit() else _PLACES.get(part, (len(_ORDER), part)) for part in parts]
 
     return {name: tensors[name] for name in sorted(tensors, key=place)}
 
@@ -139,12 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.convert", description="Converts checkpoints.")
     parser.add_argument("source", metavar="SRC", help="a .pth or .safetensors file, a run directory or checkpoint")
     parser.add_argument("target", metavar="DST", help="a name ending in .pth, or a directory; must not exist")
+    parser.add_argument("--network", default="", help="`module:name` of a network outside this package")
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--partial", action="store_true", help="load the tensors that fit, initialise the others")
+    parser.add_argument("--averaged", action="store_true", help="read the moving average of a run's weights")
     args = parser.parse_args(arguments)
-    report = convert(args.source, args.target, skeleton=args.skeleton, colors=args.colors, partial=args.partial)
-    print(f"{args.source} -> {args.target}\n{report}")
+    options = {name: getattr(args, name) for name in ("network", "skeleton", "colors", "partial", "averaged")}
+    print(f"{args.source} -> {args.target}\n{convert(args.source, args.target, **options)}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hrnet_jax import fields
+
 DARK_KERNEL = 11
 """Side in pixels of the Gaussian kernel that smooths heatmaps before DARK decoding, as chosen by its authors."""
 
@@ -55,6 +57,10 @@ def render(
     )
     gaussian = _gaussian(x, y, sigma) if unbiased else _rounded_gaussian(x, y, sigma)
     return jnp.where((weights > 0.5)[:, None, None], gaussian, 0), weights
+
+
+TARGETS: dict[str, Callable[..., tuple[jax.Array, jax.Array]]] = {"gaussian": render}
+"""Target heatmaps by name: functions with the arguments and results of `render`."""
 
 
 def _gaussian(x: jax.Array, y: jax.Array, sigma: float) -> jax.Array:
@@ -166,17 +172,19 @@ def _decode_dark(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
     return pixel + jnp.where(usable[..., None], step, 0), score
 
 
-DECODERS: dict[str, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
+Decoder = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+"""``[B, h, w, K]`` heatmaps -> ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores."""
+
+DECODERS: dict[str, Decoder] = {
     "argmax": _decode_argmax,
     "quarter": _decode_quarter,
     "dark": _decode_dark,
 }
 
 
-def check_decoder(method: str) -> None:
-    """Raises ValueError for an unknown decoder."""
-    if method not in DECODERS:
-        raise ValueError(f"`decoder` (={method!r}) must be one of {', '.join(DECODERS)}")
+def find_decoder(method: str) -> Decoder:
+    """Returns a decoder by its name in `DECODERS` or as ``module:name``. Raises ValueError if there is none."""
+    return DECODERS.get(method) or fields.find("eval.decoder", method, DECODERS)
 
 
 def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax.Array]:
@@ -186,7 +194,7 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
       heatmaps: ``[B, h, w, K]``.
       method: ``"argmax"`` for the peak, ``"quarter"`` for the original's shift of a quarter pixel towards the
         higher neighbour, ``"dark"`` for DARK (Zhang et al., CVPR 2020). ``"dark"`` works best with `unbiased`
-        targets.
+        targets. ``module:name`` is a `Decoder` of your own.
 
     Returns:
       ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores, the maximum of each heatmap.
@@ -194,8 +202,7 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
     Raises:
       ValueError: the method is unknown.
     """
-    check_decoder(method)
-    return DECODERS[method](heatmaps)
+    return find_decoder(method)(heatmaps)
 
 
 def flip(heatmaps: jax.Array, flip_order: np.ndarray, shift: float) -> jax.Array:

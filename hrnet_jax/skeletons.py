@@ -9,11 +9,14 @@ import functools
 import json
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hrnet_jax import validation
+
+_OPTIONAL = "joint_weights"  # the field that a skeleton file may lack
 
 MIN_SIGMA = 1e-4  # no annotator is that exact; OKS divides by the square, which underflows for much smaller ones
 
@@ -30,6 +33,7 @@ class Skeleton:
       sigmas: K standard deviations of the annotators' disagreement, relative to the person's size (the square root
         of the area). The unit of distance of object keypoint similarity (OKS).
       upper_body: joint indices of the upper body, for half-body augmentation.
+      joint_weights: K weights of the joints in the loss, by a name such as ``"original"``.
     """
 
     name: str
@@ -38,6 +42,9 @@ class Skeleton:
     limbs: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...]
     upper_body: tuple[int, ...]
+    joint_weights: Mapping[str, tuple[float, ...]] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         """Raises ValueError if the fields contradict each other."""
@@ -50,10 +57,34 @@ class Skeleton:
             raise ValueError(f"{where} `sigmas` (={found}) must be {wanted}, one for each joint")
         mirrored = [joint for pair in self.flip_pairs for joint in pair]
         connected = [joint for limb in self.limbs for joint in limb]
+        for weights in self.joint_weights.values():
+            self._check_weights(weights)
         if any(not 0 <= joint < count for joint in (*mirrored, *connected, *self.upper_body)):
             raise ValueError(f"{where} joint indices must be between 0 and {count - 1}")
         if len(set(mirrored)) != len(mirrored):
             raise ValueError(f"{where} a joint is in two of the `flip_pairs`")
+
+    def _check_weights(self, weights: Sequence[float]) -> None:
+        if len(weights) != len(self.joints) or not all(0 <= weight < np.inf for weight in weights):
+            found, count = validation.short_repr(weights), len(self.joints)
+            raise ValueError(f"skeleton {self.name!r:.100}: `joint_weights` (={found}) must be {count} numbers")
+
+    def weights_of_joints(self, given: Sequence[Any]) -> np.ndarray:
+        """Returns ``[K]`` weights in the loss, given ``config.joint_weights``: (), one name, or K numbers.
+
+        Raises ValueError for an unknown name, or a wrong number of weights.
+        """
+        given = tuple(given)
+        if len(given) == 1 and isinstance(given[0], str):
+            if given[0] not in self.joint_weights:
+                known = ", ".join(self.joint_weights) or "none"
+                raise ValueError(f"`joint_weights` (={given[0]!r}): skeleton {self.name!r:.100} has {known}")
+            given = self.joint_weights[given[0]]
+        if any(isinstance(weight, str) for weight in given):
+            raise ValueError(f"`joint_weights` (={given}) must be (), one name, or numbers")
+        if given:
+            self._check_weights(given)
+        return np.array(given or (1,) * len(self.joints), np.float64)
 
     @functools.cached_property
     def num_joints(self) -> int:
@@ -70,7 +101,14 @@ class Skeleton:
 
 
 def _from_names(
-    *, name: str, joints: list, flip_pairs: list, limbs: list, sigmas: list, upper_body: list
+    *,
+    name: str,
+    joints: list,
+    flip_pairs: list,
+    limbs: list,
+    sigmas: list,
+    upper_body: list,
+    joint_weights: dict | None = None,
 ) -> Skeleton:
     """Makes a skeleton with joints given by name."""
     indices = {joint: index for index, joint in enumerate(joints)}
@@ -88,7 +126,9 @@ def _from_names(
         return tuple((index(a), index(b)) for a, b in named)
 
     mirrored, connected = pairs(flip_pairs), pairs(limbs)
-    return Skeleton(name, tuple(joints), mirrored, connected, tuple(sigmas), tuple(map(index, upper_body)))
+    weights = {key: tuple(values) for key, values in (joint_weights or {}).items()}
+    upper = tuple(map(index, upper_body))
+    return Skeleton(name, tuple(joints), mirrored, connected, tuple(sigmas), upper, weights)
 
 
 def _sides(part: str) -> list[str]:
@@ -103,11 +143,18 @@ def _limb(a: str, b: str) -> list[list[str]]:
     return [[f"{side}_{a}", f"{side}_{b}"] for side in ("left", "right")]
 
 
+def _original_weights(joints: list[str]) -> dict[str, list[float]]:
+    """Returns the weights that the original's `USE_DIFFERENT_JOINTS_WEIGHT` gives joints."""
+    of_part = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
+    return {"original": [of_part.get(joint.rpartition("_")[2], 1.0) for joint in joints]}
+
+
 _COCO_PARTS = ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
+_COCO_JOINTS = ["nose", *_both_sides(*_COCO_PARTS)]
 
 COCO = _from_names(
     name="coco",
-    joints=["nose", *_both_sides(*_COCO_PARTS)],
+    joints=_COCO_JOINTS,
     flip_pairs=[_sides(part) for part in _COCO_PARTS],
     limbs=[
         *_limb("ankle", "knee"), *_limb("knee", "hip"), _sides("hip"), *_limb("hip", "shoulder"),
@@ -119,19 +166,21 @@ COCO = _from_names(
         .062, .062, .107, .107, .087, .087, .089, .089,
     ],
     upper_body=["nose", *_both_sides("eye", "ear", "shoulder", "elbow", "wrist")],
+    joint_weights=_original_weights(_COCO_JOINTS),
 )  # fmt: skip
 
+_MPII_JOINTS = [
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+    "pelvis", "thorax", "upper_neck", "head_top",
+    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+]  # fmt: skip
 _MPII_PARTS = ["ankle", "knee", "hip", "wrist", "elbow", "shoulder"]
 
 # MPII's metric (PCKh) needs no sigmas, so these are COCO's: for joints of the same name; of hips and shoulders for
 # pelvis and thorax, their midpoints; and of ears for the ends of the head.
 MPII = _from_names(
     name="mpii",
-    joints=[
-        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
-        "pelvis", "thorax", "upper_neck", "head_top",
-        "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
-    ],
+    joints=_MPII_JOINTS,
     flip_pairs=[_sides(part) for part in _MPII_PARTS],
     limbs=[
         *_limb("ankle", "knee"), *_limb("knee", "hip"), ["left_hip", "pelvis"], ["right_hip", "pelvis"],
@@ -144,6 +193,7 @@ MPII = _from_names(
         .062, .072, .079, .079, .072, .062,
     ],
     upper_body=["thorax", "upper_neck", "head_top", *_both_sides("wrist", "elbow", "shoulder")],
+    joint_weights=_original_weights(_MPII_JOINTS),
 )  # fmt: skip
 
 SKELETONS = {"coco": COCO, "mpii": MPII}
@@ -154,7 +204,8 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
 
     The file holds the fields of `Skeleton`, with joints by name: ``{"name": "horse", "joints": ["nose", ...],
     "flip_pairs": [["left_ear", "right_ear"], ...], "limbs": [["nose", "left_ear"], ...],
-    "sigmas": [0.026, ...], "upper_body": ["nose", ...]}``.
+    "sigmas": [0.026, ...], "upper_body": ["nose", ...], "joint_weights": {"mine": [1.0, ...]}}``. The
+    last field is optional.
 
     Raises:
       FileNotFoundError: it is neither a built-in skeleton nor a file.
@@ -177,8 +228,8 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
 
 def _check_fields(content: Any, where: str) -> None:
     """Raises ValueError, beginning with `where`, unless the fields are complete and of the right types."""
-    wanted = [field.name for field in dataclasses.fields(Skeleton)]
-    if not isinstance(content, dict) or content.keys() != set(wanted):
+    wanted = [field.name for field in dataclasses.fields(Skeleton) if field.name != _OPTIONAL]
+    if not isinstance(content, dict) or content.keys() - {_OPTIONAL} != set(wanted):
         found = validation.short_repr(content)
         raise ValueError(f"{where}: a skeleton file needs the fields {', '.join(wanted)}, not {found}")
     for name in wanted:
@@ -189,6 +240,8 @@ def _check_fields(content: Any, where: str) -> None:
         for pair in content[name]:
             validation.names(pair, f"{where}: a pair in `{name}`")
     validation.numbers(content["sigmas"], len(content["sigmas"]), f"{where}: `sigmas`")
+    for weights in validation.require({_OPTIONAL: {}, **content}, _OPTIONAL, dict, where).values():
+        validation.numbers(weights, len(content["joints"]), f"{where}: `{_OPTIONAL}`")
 
 
 def save(skeleton: Skeleton, path: str | os.PathLike) -> None:

@@ -36,12 +36,25 @@ Gradients = Callable[[Any, Any, Batch], tuple[Any, tuple[Any, Metrics]]]
 
 @flax.struct.dataclass
 class TrainState:
-    """The state of a run: number of steps done, weights, running statistics, optimizer state."""
+    """The state of a run.
+
+    Attributes:
+      step: number of steps done.
+      params: weights.
+      batch_stats: running statistics of batch normalization.
+      opt_state: state of the optimizer.
+      average: moving average of weights and statistics, as ``params`` and ``batch_stats``; None without one.
+    """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    average: Any = None
+
+    def variables(self, averaged: bool = False) -> dict[str, Any]:
+        """Returns the variables of the network, or their moving average."""
+        return self.average if averaged else {"params": self.params, "batch_stats": self.batch_stats}
 
 
 Update = Callable[[TrainState, Any, Any, Metrics], tuple[TrainState, Metrics]]
@@ -112,13 +125,16 @@ def init_variables(model: nn.Module, image_size: tuple[int, int], seed: int) -> 
     return traverse_util.unflatten_dict({path: draw(path, leaf) for path, leaf in flat.items()})
 
 
-def init_state(variables: Mapping[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
-    """Returns the state before the first step."""
+def init_state(
+    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, *, averaged: bool = False
+) -> TrainState:
+    """Returns the state before the first step, with a moving average of the weights if they are `averaged`."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
+        average=dict(variables) if averaged else None,
     )
 
 
@@ -158,13 +174,18 @@ def make_gradients(loss: Loss, accumulation: int = 1) -> Gradients:
 
 
 def make_update(
-    optimizer: optax.GradientTransformation, replicated: NamedSharding, *, skip_non_finite: bool = False
+    optimizer: optax.GradientTransformation,
+    replicated: NamedSharding,
+    *,
+    skip_non_finite: bool = False,
+    average_decay: float = 0.0,
 ) -> Update:
     """Returns the second half of a training step.
 
     It adds to the metrics ``finite``: 1 if loss, weights and statistics are finite after the step, else 0. The
     weights are `replicated` after the step, also where the optimizer state is sharded. With `skip_non_finite`, a
-    non-finite step changes nothing but the step counts.
+    non-finite step changes nothing but the step counts. With an `average_decay`, the state's average follows the
+    weights; see `move_average`.
     """
 
     def update_state(
@@ -173,7 +194,9 @@ def make_update(
         after = update(state, gradients, batch_stats, optimizer)
         # If the optimizer state is sharded, each device updates a part of the weights: gather them once.
         params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), replicated)
-        after = TrainState(after.step, params, batch_stats, after.opt_state)
+        after = dataclasses.replace(after, params=params, batch_stats=batch_stats)
+        if average_decay:
+            after = dataclasses.replace(after, average=move_average(state, after.variables(), average_decay))
         finite = _finite(metrics["loss"], after, replicated)
 
         def choose(new: jax.Array, old: jax.Array) -> jax.Array:
@@ -191,7 +214,23 @@ def update(
     """Returns the state after a step along the gradients."""
     with jax.numpy_dtype_promotion("standard"):  # optax mixes precisions
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), batch_stats, opt_state)
+    params = optax.apply_updates(state.params, updates)
+    return dataclasses.replace(
+        state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
+    )
+
+
+def move_average(state: TrainState, variables: Mapping[str, Any], decay: float) -> Any:
+    """Returns the moving average after a step that led from a state to new variables.
+
+    As in TensorFlow's ``ExponentialMovingAverage``, the decay is at most ``(1 + step) / (10 + step)``, so that the
+    initial weights are soon forgotten.
+    """
+    step = state.step.astype(jnp.float32)
+    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(
+        lambda old, new: old + share.astype(old.dtype) * (new - old), state.average, dict(variables)
+    )
 
 
 def _finite(loss: jax.Array, after: TrainState, replicated: NamedSharding) -> jax.Array:
@@ -211,9 +250,10 @@ def make_train_step(
     *,
     accumulation: int = 1,
     skip_non_finite: bool = False,
+    average_decay: float = 0.0,
 ) -> TrainStep:
     """Returns a training step; see `make_gradients` and `make_update` for the arguments."""
-    update = make_update(optimizer, replicated, skip_non_finite=skip_non_finite)
+    update = make_update(optimizer, replicated, skip_non_finite=skip_non_finite, average_decay=average_decay)
     return TrainStep(make_gradients(loss, accumulation), update)
 
 

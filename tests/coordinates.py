@@ -12,17 +12,24 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, configuration, pipeline, sharding
+from hrnet_jax import augment, configuration, models, pipeline, sharding
 from hrnet_jax.datasets import records
+from hrnet_jax.fields import Field
 
 NEAR = 0.2
 """A joint is found within this share of the crop's height."""
 
 
+FIELDS = {
+    **configuration.RUN,
+    "model.name": Field("coordinates:NETWORK", "This network.", network=True),
+    "model.width": Field(8, "Channels.", minimum=1, network=True),
+}
+
+
 def get_config() -> ConfigDict:
-    config = configuration.default()
+    config = configuration.build(FIELDS)
     config.task = "coordinates:Coordinates"
-    config.model = {"name": "coordinates", "width": 8}
     config.data.dir = "data/made_up/records"
     config.update({"image_size": (64, 48), "batch_size": 4, "epochs": 2, "log_every": 2, "eval_every": 1})
     config.update({"checkpoint_every": 3, "picture_every": 4, "learning_rate_drops": (), "learning_rate": 1e-2})
@@ -42,6 +49,9 @@ class Network(nn.Module):
         return nn.Dense(2 * self.joints)(x.reshape(len(x), -1)).reshape(-1, self.joints, 2)
 
 
+NETWORK = models.Network(Network, FIELDS, title="coordinate regression", tag="coordinates")
+
+
 class Coordinates:
     metrics = ("loss", "distance")
 
@@ -51,8 +61,8 @@ class Coordinates:
         self.model = Network(config.model.width, self._split.skeleton.num_joints)
 
     @classmethod
-    def defaults(cls, config):
-        return get_config()
+    def fields(cls, config):
+        return FIELDS
 
     def inputs(self):
         size, joints = self.config.batch_size, self.model.joints
@@ -88,7 +98,7 @@ class Coordinates:
         return picture
 
     def describe(self):
-        return json.loads(json.dumps({"name": "coordinates", "width": self.config.model.width}))
+        return {"name": "coordinates:NETWORK", "width": self.config.model.width}
 
     def title(self):
         return "coordinate regression"

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from hrnet_jax import models, skeletons, training
+from hrnet_jax.models import simple_baseline
 from hrnet_jax.torch_interop import loading, state_dict
 
 COCO, MPII = list(skeletons.COCO.joints), list(skeletons.MPII.joints)
@@ -35,6 +36,15 @@ def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **
 
 def described(network: Mapping = TINY, **changes) -> dict:
     return {**network, **changes}
+
+
+HEADS = simple_baseline.NETWORK.heads  # HRNet's among them
+
+
+def known(path: pathlib.Path) -> dict:
+    """Returns all that a file tells of its network."""
+    weights = loading.read(path)
+    return loading.infer(weights.tensors) | weights.description
 
 
 @functools.cache

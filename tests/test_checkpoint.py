@@ -23,7 +23,7 @@ def small():
 def begin(config, fsdp: bool = False):
     """A new state on all devices."""
     variables = training.init_variables(models.build(config), config.image_size, seed=3)
-    adam = optimizer.adam(optimizer.schedule(1e-3, (), 1), 0.0)
+    adam = optimizer.adam(optimizer.step_schedule(1e-3, (), 1), 0.0)
     with jax.numpy_dtype_promotion("standard"):
         return sharding.place_state(training.init_state(variables, adam), sharding.make_mesh(), fsdp)
 

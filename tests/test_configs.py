@@ -6,7 +6,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, configuration, models, rows, sharding, tasks
+from hrnet_jax import augment, configuration, models, optimizer, rows, sharding, tasks
 from hrnet_jax.run import setup
 
 NAMES = [f"{table}:{row}" for table in rows.TABLES for row in rows.load(table)]
@@ -37,9 +37,10 @@ def test_every_config_builds_its_step(name):
     config.model.update(FEWEST_LAYERS[config.model.name])
     task, mesh = tasks.build(config), sharding.make_mesh()
     augment.Policy(**config.augment)
-    _, adam = setup.make_optimizer(config, steps_per_epoch=10)
-    state = setup.state_shapes(task, adam)
-    after, metrics = jax.eval_shape(setup.make_train_step(config, task, adam, mesh), state, task.inputs())
+    _, transformation = optimizer.build(config, steps_per_epoch=10)
+    state = setup.state_shapes(config, task, transformation)
+    step = setup.make_train_step(config, task, transformation, mesh)
+    after, metrics = jax.eval_shape(step, state, task.inputs())
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
     assert set(metrics) == {*task.metrics, "finite"} == {"loss", "pck", "finite"}
 

@@ -9,10 +9,18 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
-    *("validation", "console", "buckets", "distributed", "sharding", "state_hash"),
-    "configuration",
+    *("validation", "fields", "console", "buckets", "distributed", "sharding", "state_hash"),
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
-    *("training", "inference", "checkpoint_files", "checkpoint", "visualize", "evaluation", "tasks"),
+    *(
+        "configuration",
+        "training",
+        "inference",
+        "checkpoint_files",
+        "checkpoint",
+        "visualize",
+        "evaluation",
+        "tasks",
+    ),
     *("torch_interop", "run", "rows", "prepare", "convert", "compare", "benchmark", "doctor"),
 ]
 """The modules and folders of the package; each imports only those before it."""

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hrnet_jax import configuration, rows
+from hrnet_jax import configuration, models, rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reproducibility.md"
@@ -50,7 +50,7 @@ def test_options_that_are_named_exist():
     options = set(re.findall(r"`config\.([\w.]+)`", TEXT))
     assert len(options) > 20
     for option in options:
-        assert any(option in configuration.fields(network) for network in configuration.NETWORKS), option
+        assert any(option in configuration.fields(network) for network in models.NETWORKS), option
 
 
 def test_rows_that_are_referred_to_are_about_the_same():

@@ -208,7 +208,7 @@ def test_evaluating_another_network_is_refused(trained, data, tmp_path):
 def test_what_was_trained_here_computes_the_same_in_pytorch(trained, data, tmp_path):
     """Exported, it gives PyTorch's heatmaps to rounding; and the file says how it reads colours."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from hrnet_jax.torch_interop import torch_models
+    from hrnet_jax.models import torch_models
 
     exported = tmp_path / "trained.pth"
     convert.convert(trained[0], exported)

@@ -30,7 +30,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_importing_any_module_defines_no_flag_changes_no_setting_and_starts_no_thread():
     modules = [info.name for info in pkgutil.walk_packages(hrnet_jax.__path__, "hrnet_jax.")]
-    needs_torch = {"hrnet_jax.compare.torch_runner", "hrnet_jax.torch_interop.torch_models"}
+    needs_torch = {"hrnet_jax.compare.torch_runner", "hrnet_jax.models.torch_models"}
     assert len(modules) > 100 and needs_torch <= set(modules)
     done = run("-c", IMPORT_ALL, *sorted(set(modules) - needs_torch))
     assert done.returncode == 0, done.stderr

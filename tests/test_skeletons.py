@@ -31,6 +31,24 @@ def test_mpii_is_mpii():
     assert all(mpii.joints[left].startswith("left_") for left, _ in mpii.flip_pairs)
 
 
+def test_weights_of_joints_are_named_or_given():
+    coco = skeletons.COCO
+    np.testing.assert_array_equal(coco.weights_of_joints(()), np.ones(17))
+    original = [1, 1, 1, 1, 1, 1, 1, 1.2, 1.2, 1.5, 1.5, 1, 1, 1.2, 1.2, 1.5, 1.5]
+    np.testing.assert_array_equal(coco.weights_of_joints(["original"]), original)
+    mpii = [1.5, 1.2, 1, 1, 1.2, 1.5, 1, 1, 1, 1, 1.5, 1.2, 1, 1, 1.2, 1.5]
+    np.testing.assert_array_equal(skeletons.MPII.weights_of_joints(("original",)), mpii)
+    np.testing.assert_array_equal(coco.weights_of_joints(range(17)), np.arange(17))
+
+
+@pytest.mark.parametrize(
+    "given", [("authors",), (1.0, 2.0), (-1.0,) * 17, (float("nan"),) * 17, ("original", 1.0)]
+)
+def test_other_weights_of_joints_are_refused(given):
+    with pytest.raises(ValueError, match="`joint_weights`"):
+        skeletons.COCO.weights_of_joints(given)
+
+
 def test_mirroring_twice_changes_nothing():
     order = skeletons.COCO.flip_order
     np.testing.assert_array_equal(order[order], np.arange(17))
@@ -47,12 +65,14 @@ def test_a_skeleton_file_is_read_and_written(tmp_path):
         "limbs": [["nose", "left_ear"], ["nose", "right_ear"]],
         "sigmas": [0.03, 0.04, 0.04],
         "upper_body": ["nose"],
+        "joint_weights": {"ears": [1.0, 2.0, 2.0]},
     }
     path.write_text(json.dumps(fields))
     dog = skeletons.load(path)
     assert dog.num_joints == 3 and dog.limbs == ((0, 1), (0, 2))
     skeletons.save(dog, tmp_path / "again.json")
-    assert skeletons.load(tmp_path / "again.json") == dog
+    again = skeletons.load(tmp_path / "again.json")
+    assert again == dog and again.joint_weights == {"ears": (1.0, 2.0, 2.0)}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +84,7 @@ def test_a_skeleton_file_is_read_and_written(tmp_path):
         ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint is in two of the `flip_pairs`"),
         ({"joints": ["nose", "nose"]}, "is not among its joints"),
         ({"colour": "red"}, "needs the fields name, joints"),
+        ({"joint_weights": {"some": [1.0]}}, "`joint_weights` must be 17 finite numbers"),
     ],
 )
 def test_errors_name_contradictions(tmp_path, change, message):

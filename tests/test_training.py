@@ -4,6 +4,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import traverse_util
 from ml_collections import ConfigDict
@@ -46,7 +47,7 @@ def compiled(key: str, devices: int, double: bool):
     config = ConfigDict(json.loads(key))
     dtype = jnp.float64 if double else jnp.float32
     model = models.build(config).clone(dtype=dtype)
-    adam = optimizer.adam(optimizer.schedule(1e-3, (), 1, config.warmup_steps), 0.0)
+    adam = optimizer.adam(optimizer.warm_up(optimizer.step_schedule(1e-3, (), 1), config.warmup_steps), 0.0)
     mesh = sharding.make_mesh(jax.devices()[:devices])
     variables = training.init_variables(model, tuple(config.image_size), 0)
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
@@ -125,7 +126,7 @@ def test_a_gradient_that_is_not_finite_is_seen_although_the_loss_is(config, path
     whole = sharding.replicated(mesh)
     config = config.copy_and_resolve_references()
     config.skip_not_finite = skip
-    adam = optimizer.adam(optimizer.schedule(1e-3, (), 1, 0), 0.0)
+    adam = optimizer.adam(optimizer.step_schedule(1e-3, (), 1), 0.0)
     step = jax.jit(make_step(config, adam, whole, Overflowing(models.build(config), path)))
     after, metrics = step(state, make_batch(8))
     assert np.isfinite(metrics["loss"]) and metrics["finite"] == 0
@@ -145,6 +146,37 @@ def test_what_is_not_finite_is_seen_wherever_it_is(part, value):
     loss = jnp.asarray(value if part == "loss" else 1.0)
     after = state if part == "loss" else state.replace(**{part: spoilt})
     assert training._finite(loss, after, whole) == 0
+
+
+def steps_with_average(decay: float, gradients, skip: bool = False) -> list[training.TrainState]:
+    """Takes steps of gradient descent with a moving average, on one weight and one statistic."""
+    descent = optax.sgd(0.5)
+    replicated = sharding.replicated(sharding.make_mesh(jax.devices()[:1]))
+    update = training.make_update(descent, replicated, skip_non_finite=skip, average_decay=decay)
+    variables = {"params": {"weight": jnp.array([1.0])}, "batch_stats": {"mean": jnp.array([0.0])}}
+    states = [training.init_state(variables, descent, averaged=True)]
+    for number, gradient in enumerate(gradients, start=1):
+        statistics, metrics = {"mean": jnp.array([float(number)])}, {"loss": jnp.ones(())}
+        states.append(update(states[-1], {"weight": jnp.array([gradient])}, statistics, metrics)[0])
+    return states
+
+
+def test_the_moving_average_follows_weights_and_statistics():
+    states = steps_with_average(0.2, [1.0, -2.0, 0.5])
+    weight, mean = 1.0, 0.0
+    for number, after in enumerate(states[1:]):
+        decay = min(0.2, (1 + number) / (10 + number))
+        weight = decay * weight + (1 - decay) * float(after.params["weight"][0])
+        mean = decay * mean + (1 - decay) * float(after.batch_stats["mean"][0])
+        np.testing.assert_allclose(after.variables(averaged=True)["params"]["weight"], weight, rtol=1e-6)
+        np.testing.assert_allclose(after.variables(averaged=True)["batch_stats"]["mean"], mean, rtol=1e-6)
+    assert steps_with_average(0.0, [1.0])[-1].average["params"]["weight"] == 1  # left alone without a decay
+
+
+def test_a_skipped_step_keeps_the_moving_average():
+    *_, before, after = steps_with_average(0.2, [1.0, float("nan")], skip=True)
+    jax.tree.map(np.testing.assert_array_equal, after.average, before.average)
+    assert int(after.step) == 2
 
 
 def test_the_same_seed_gives_the_same_bits(config):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from hrnet_jax import configuration, geometry, inference, pipeline, sharding, tasks, training
+from hrnet_jax import configuration, geometry, inference, optimizer, pipeline, sharding, tasks, training
 from hrnet_jax.run import setup
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -53,7 +53,7 @@ def task(made_up_records) -> tasks.Task:
 
 def test_the_way_through_training(task):
     mesh, batches = sharding.make_mesh(), task.examples().batches(0)
-    _, adam = setup.make_optimizer(task.config, steps_per_epoch=10)  # type: ignore[attr-defined]
+    _, adam = optimizer.build(task.config, steps_per_epoch=10)  # type: ignore[attr-defined]
     step = setup.make_train_step(task.config, task, adam, mesh)  # type: ignore[attr-defined]
     state, inputs = training.init_state(task.init(), adam), tuple(task.inputs())
     for _ in range(8):  # until what a skeleton computes once is computed

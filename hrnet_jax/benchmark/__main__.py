@@ -106,7 +106,7 @@ def measure_step(config: ConfigDict, options: flags.FlagValues) -> Measured:
     config = workload.with_batch_size(config, options.batch or config.batch_size)
     if options.side == "theirs":
         return _race("step", config, options, None)
-    compiled = setup.compile_step(config, workload.adam(config), sharding.make_mesh())
+    compiled = setup.compile_step(config, workload.transformation(config), sharding.make_mesh())
     ours = workload.train(config, compiled)
     if options.profile:
         ours()  # warm-up
@@ -122,7 +122,7 @@ def measure_step(config: ConfigDict, options: flags.FlagValues) -> Measured:
 
 def measure_predict(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures predictions."""
-    heatmap.check_decoder(config.eval.decoder)
+    heatmap.find_decoder(config.eval.decoder)
     if options.sweep:
         return _sweep("predict", config, options)
     config = workload.with_batch_size(config, options.batch or config.eval.batch_size)
@@ -196,7 +196,7 @@ def measure_scale(config: ConfigDict, options: flags.FlagValues) -> Measured:
     if not 0 < options.share <= 1 or options.loaded <= 0:
         raise ValueError(f"--share (={options.share}) must be in (0, 1], --loaded (={options.loaded}) above 0")
     config = workload.with_batch_size(config, options.batch or config.batch_size)
-    compiled = setup.lower_step(config, workload.adam(config), mesh).compile()
+    compiled = setup.lower_step(config, workload.transformation(config), mesh).compile()
     cost, communication = workload.cost(compiled), scale.totals(scale.read_collectives(compiled.as_text()))
     people = config.batch_size / mesh.size
     step_cost = scale.StepCost(people, cost["operations"], communication)

@@ -24,7 +24,7 @@ def measure_step(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, 
     for name, remat in ((KEPT, False), (RECOMPUTED, True)):
         variant = config.copy_and_resolve_references()
         variant.model.remat = remat
-        compiled = setup.lower_step(variant, workload.adam(variant), mesh).compile()
+        compiled = setup.lower_step(variant, workload.transformation(variant), mesh).compile()
         needed[name] = memory.needed(compiled)
         if needed[name] <= memory.available(mesh):
             steps[name] = workload.train(variant, compiled)

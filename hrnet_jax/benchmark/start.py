@@ -75,7 +75,7 @@ def _stages() -> Iterator[None]:
     yield
     state, batch = workload.place_inputs(config, batch)
     yield
-    lowered = setup.lower_step(config, workload.adam(config), sharding.make_mesh())
+    lowered = setup.lower_step(config, workload.transformation(config), sharding.make_mesh())
     yield
     compiled = lowered.compile()
     yield

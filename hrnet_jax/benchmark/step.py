@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from hrnet_jax import skeletons
+from hrnet_jax import models, skeletons
 from hrnet_jax.benchmark import plain, race, workload
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
@@ -68,10 +68,8 @@ def _place(config: ConfigDict, layout: Any) -> tuple[Any, list[Any], Any]:
     """
     import torch  # pyright: ignore[reportMissingImports]
 
-    from hrnet_jax.torch_interop import torch_models
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = torch_models.build(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+    net = models.build_torch(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     batch = {name: jnp.asarray(x) for name, x in workload.made_up_batch(config, config.batch_size).items()}
     targets, weights = top_down.make_target_fn(config)(batch["joints"], batch["visible"])
     maps = [np.moveaxis(np.asarray(x), 3, 1) for x in (layers.normalize(batch["image"]), targets)]

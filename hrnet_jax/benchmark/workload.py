@@ -53,16 +53,18 @@ def title(config: ConfigDict, batch: str = "") -> str:
     return f"{models.title(config.model)} {height}x{width}, {batch}, {config.model.dtype}"
 
 
-def adam(config: ConfigDict) -> optax.GradientTransformation:
-    """Returns Adam with a constant learning rate, the configuration's."""
-    return optimizer.adam(lambda _: config.learning_rate, config.weight_decay)
+def transformation(config: ConfigDict) -> optax.GradientTransformation:
+    """Returns the configuration's optimizer with a constant learning rate."""
+    return optimizer.make_transformation(config, lambda _: config.learning_rate)
 
 
 def place_inputs(config: ConfigDict, batch: pipeline.Batch) -> tuple[training.TrainState, dict[str, jax.Array]]:
     """Returns the inputs of the first training step on the devices: the initial state and a batch."""
     mesh = sharding.make_mesh()
     variables = training.init_variables(models.build(config), tuple(config.image_size), 0)
-    state = sharding.place_state(training.init_state(variables, adam(config)), mesh, config.fsdp)
+    averaged = config.average_decay > 0
+    state = training.init_state(variables, transformation(config), averaged=averaged)
+    state = sharding.place_state(state, mesh, config.fsdp)
     return state, sharding.place_batch({name: batch[name] for name in tasks.build(config).inputs()}, mesh)
 
 

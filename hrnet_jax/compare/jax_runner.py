@@ -34,7 +34,7 @@ def use_precision(precision: str) -> contextlib.AbstractContextManager:
 
 
 def measure(setup: Setup, precision: str, steps: int) -> Measurement:
-    """Measures our network in one of the `PRECISIONS` with a number of Adam steps on the batch."""
+    """Measures our network in one of the `PRECISIONS` with a number of training steps on the batch."""
     with use_precision(precision):
         trained = train(setup, precision, steps)  # first: it needs most memory and keeps least
         evaluation, training_mode = (outputs(setup, precision, train=train) for train in (False, True))
@@ -102,18 +102,18 @@ def _record(recorded: dict[str, jax.Array], inputs: Mapping[str, jax.Array], cal
 def train(setup: Setup, precision: str, steps: int) -> tuple[dict[str, np.ndarray], list[float], list]:
     """Returns the gradients before the first step, the loss before each step and the state after each."""
     config, batch = setup.config, setup.batch
-    adam = optimizer.adam(lambda _: config.learning_rate, 0.0)
+    transformation = optimizer.make_transformation(config, lambda _: config.learning_rate)
     loss = top_down.make_heatmap_loss(config, _model(setup, precision))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state, image, targets, weights):
         differentiate = jax.value_and_grad(loss, has_aux=True)
         (value, (stats, _)), gradients = differentiate(state.params, state.batch_stats, image, targets, weights)
-        return training.update(state, gradients, stats, adam), value, gradients
+        return training.update(state, gradients, stats, transformation), value, gradients
 
     variables, *arrays = _cast((setup.variables, batch.image, batch.targets, batch.weights), precision)
     with jax.numpy_dtype_promotion("standard"):
-        state = training.init_state(variables, adam)
+        state = training.init_state(variables, transformation)
     first, losses, states = {}, [], []
     for _ in range(steps):
         state, value, gradients = step(state, *arrays)

@@ -107,9 +107,8 @@ def draw_variables(shapes: dict[str, Any], seed: int = 0) -> dict[str, Any]:
 
 def tag(config: ConfigDict) -> str:
     """Returns a short name of network and size, such as ``hrnet_w32_256x192``."""
-    fields = config.model
-    network = f"hrnet_w{fields.width}" if fields.name == "hrnet" else f"resnet{fields.depth}"
     height, width = config.image_size
+    network = models.find(config.model.name).tag.format(**config.model)
     return f"{network}_{height}x{width}"
 
 
@@ -178,6 +177,7 @@ def summarize(setup: Setup) -> dict[str, Any]:
         "image_size": list(config.image_size),
         "loss": config.loss,
         "learning_rate": config.learning_rate,
+        "optimizer": config.optimizer,
         "norm_frozen": config.model.norm_frozen,
         "lengths": [float(np.linalg.norm(array)) for array in arrays],
     }

@@ -6,29 +6,59 @@ from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
+from ml_collections import ConfigDict
 
-from hrnet_jax import losses
+from hrnet_jax import losses, models
 from hrnet_jax.compare import jax_runner
 from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
-from hrnet_jax.torch_interop import loading, torch_models
+from hrnet_jax.torch_interop import loading
+
+LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mse": torch.Tensor.mean,
+    "ohkm": lambda errors: errors.topk(min(losses.HARDEST_JOINTS, errors.shape[1]), dim=1).values.mean(),
+}
+"""The losses that have a counterpart, as functions of the squared errors ``[B, K]``."""
+
+OPTIMIZERS: dict[str, Callable[[ConfigDict, Any], torch.optim.Optimizer]] = {
+    "adam": lambda config, parameters: torch.optim.Adam(parameters, **_rates(config)),
+    "adamw": lambda config, parameters: torch.optim.AdamW(parameters, **_rates(config)),
+    "sgd": lambda config, parameters: torch.optim.SGD(
+        parameters, momentum=config.momentum, nesterov=config.nesterov, **_rates(config)
+    ),
+    "rmsprop": lambda config, parameters: torch.optim.RMSprop(
+        parameters, momentum=config.momentum, **_rates(config)
+    ),
+}
+"""The optimizers that have a counterpart."""
 
 _WITH_PARAMETERS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.BatchNorm2d)
 
 
 def measure(setup: Setup, precision: str, steps: int) -> Measurement:
-    """Measures the PyTorch network with a number of Adam steps on the batch.
+    """Measures the PyTorch network with a number of training steps on the batch.
 
-    `precision` is "float64", "float32", or "bfloat16" for automatic mixed precision over float32.
+    `precision` is "float64", "float32", or "bfloat16" for automatic mixed precision over float32. Raises
+    ValueError if the network, or the loss or optimizer of its steps, has no counterpart.
     """
+    for name, known in (("loss", LOSSES), ("optimizer", OPTIMIZERS)):
+        if steps and setup.config[name] not in known:
+            raise ValueError(
+                f"`{name}` (={setup.config[name]!r}) has no counterpart in PyTorch: give --steps 0 to compare"
+                f" layers only, or one of {', '.join(known)}"
+            )
     trained = _train(setup, precision, steps)  # first: it needs most memory and keeps least
     evaluation, training = (_outputs(setup, precision, train) for train in (False, True))
     return Measurement(evaluation, training, *trained, inputs=functools.partial(_inputs, setup))
 
 
+def _rates(config: ConfigDict) -> dict[str, Any]:
+    return {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+
+
 def _network(setup: Setup, precision: str, train: bool) -> torch.nn.Module:
     """Returns the network in evaluation or training mode. Frozen batch normalisation stays in evaluation mode."""
-    net = torch_models.build(setup.config).to(torch.float64 if precision == "float64" else torch.float32)
+    net = models.build_torch(setup.config).to(torch.float64 if precision == "float64" else torch.float32)
     weights = {name: _tensor(array, precision) for name, array in loading.to_pytorch(setup.variables).items()}
     net.load_state_dict(net.state_dict() | weights)
     net.train(train)
@@ -96,25 +126,26 @@ def _loss(setup: Setup, heatmaps: torch.Tensor, precision: str) -> torch.Tensor:
     """Returns the configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
     targets, weights = setup.batch.targets.transpose(0, 3, 1, 2), setup.batch.weights[:, :, None, None]
     targets, weights = (_tensor(array, precision) for array in (targets, weights))
-    errors = 0.5 * ((heatmaps.to(targets.dtype) - targets) * weights).square().mean((2, 3))
-    if setup.config.loss == "ohkm":
-        errors = errors.topk(min(losses.HARDEST_JOINTS, errors.shape[1]), dim=1).values
-    return errors.mean()
+    return LOSSES[setup.config.loss](
+        0.5 * ((heatmaps.to(targets.dtype) - targets) * weights).square().mean((2, 3))
+    )
 
 
 def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float], list[Arrays]]:
     """Returns the gradients before the first step, the loss before each step and the state after each."""
     net = _network(setup, precision, train=True)
-    adam = torch.optim.Adam(net.parameters(), lr=setup.config.learning_rate)
+    optimizer = OPTIMIZERS[setup.config.optimizer](setup.config, net.parameters())
     image, first, values, states = _image(setup, precision), {}, [], []
     for _ in range(steps):
         with _autocast(precision):
             heatmaps = net(image)
         loss = _loss(setup, heatmaps, precision)
-        adam.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}
-        adam.step()
+        if setup.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), setup.config.gradient_clip)
+        optimizer.step()
         values.append(loss.item())
         states.append({name: _array(t) for name, t in net.state_dict().items() if t.is_floating_point()})
     return first, values, states

@@ -6,7 +6,6 @@ AP on ground-truth boxes is two to three points above AP on a detector's boxes. 
 """
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -101,7 +100,7 @@ def _predict(step, variables, split, people, config, place, title) -> tuple[np.n
 
 
 def _outcome(split: records.Split, predictions: protocols.Predictions, config: ConfigDict) -> Outcome:
-    protocol = protocols.of_split(split)
+    protocol = protocols.find(config, split)
     results = protocol.results(split, predictions, config)
     metrics = protocol.metrics(split, predictions, results) if protocols.is_scored(split) else {}
     metrics = {f"{split.name}/{predictions.source}/{name}": value for name, value in metrics.items()}
@@ -111,8 +110,3 @@ def _outcome(split: records.Split, predictions: protocols.Predictions, config: C
 def metrics(outcomes: Collection[Outcome]) -> dict[str, float]:
     """Returns the metrics of all sources in one dictionary."""
     return {name: value for outcome in outcomes for name, value in outcome.metrics.items()}
-
-
-def write_results(split: records.Split, outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
-    """Writes the file for the data set's server and returns its path."""
-    return protocols.of_split(split).write(outcome, directory)

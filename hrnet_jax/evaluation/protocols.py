@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from hrnet_jax import fields
 from hrnet_jax.datasets import mpii, records
 from hrnet_jax.evaluation import coco, errors, oks, pckh
 
@@ -56,6 +57,15 @@ class Protocol:
 def of_split(split: records.Split) -> Protocol:
     """Returns the protocol of a split's data set."""
     return PROTOCOLS[records.dataset(split.summary)]
+
+
+def find(config: ConfigDict, split: records.Split) -> Protocol:
+    """Returns the protocol that ``config.eval.protocol`` names, or else that of the split's data set.
+
+    Raises ValueError if there is none of that name.
+    """
+    name = config.eval.protocol
+    return fields.find("eval.protocol", name, PROTOCOLS) if name else of_split(split)
 
 
 def is_scored(split: records.Split) -> bool:

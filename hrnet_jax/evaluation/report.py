@@ -15,23 +15,29 @@ PEOPLE_PER_SHEET = 12
 PICTURE_SIZE = (320, 320)  # (height, width) of each picture of a person
 
 
-def write(outcomes: Sequence[evaluate.Outcome], split: records.Split, directory: pathlib.Path) -> None:
+def write(
+    outcomes: Sequence[evaluate.Outcome],
+    split: records.Split,
+    protocol: protocols.Protocol,
+    directory: pathlib.Path,
+) -> None:
     """Writes all files and prints the tables and the names of the files."""
     directory.mkdir(parents=True, exist_ok=True)
-    written = [evaluate.write_results(split, outcome, directory) for outcome in outcomes]
+    written = [protocol.write(outcome, directory) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
         path = directory / "metrics.json"  # metrics of other splits stay
         written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
-        print("\n" + metric_table(outcomes, protocols.of_split(split).columns))
+        print("\n" + metric_table(outcomes, protocol.columns))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
-            written += _write_errors(outcome, split, directory)
+            written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)
     print("\n" + "\n".join(map(str, written)))
 
 
-def _write_errors(outcome: evaluate.Outcome, split: records.Split, directory: pathlib.Path) -> list[pathlib.Path]:
+def _write_errors(
+    outcome: evaluate.Outcome, split: records.Split, errors: protocols.ErrorReport, directory: pathlib.Path
+) -> list[pathlib.Path]:
     """Writes and prints the errors of joints, and draws the best and the worst people."""
-    errors = protocols.of_split(split).error_report(split, outcome)
     written = [_save(directory / f"per_joint_{split.name}.json", errors.per_joint)]
     print("\n" + joint_table(errors.per_joint))
     (directory / "pictures").mkdir(exist_ok=True)

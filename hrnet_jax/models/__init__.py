@@ -11,44 +11,67 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import configuration, skeletons
+from hrnet_jax import fields, skeletons
 from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
+from hrnet_jax.models.network import Network
 
-NETWORKS = {"hrnet": hrnet.HRNet, "simple_baseline": simple_baseline.SimpleBaseline}
+NETWORKS = {"hrnet": hrnet.NETWORK, "simple_baseline": simple_baseline.NETWORK}
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
+def find(name: str) -> Network:
+    """Returns a network by its name in `NETWORKS`, or as ``module:name``. Raises ValueError if there is none."""
+    return fields.find("model.name", name, NETWORKS)
+
+
 def build(config: ConfigDict) -> nn.Module:
-    """Builds the network of a configuration, see ``configs/default.py``.
+    """Builds the network of a configuration, see `hrnet_jax.configuration`.
 
     Raises:
       ValueError: the image size is not a multiple of 32, or a field has an unknown value.
     """
-    fields = config.model
+    model = config.model
     layers.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()))
-    for name, possible in (("name", NETWORKS), ("dtype", DTYPES), ("colors", layers.COLORS)):
-        if fields[name] not in possible:
-            raise ValueError(f"`model.{name}` (={fields[name]!r}) must be one of {', '.join(possible)}")
+    for name, possible in (("dtype", DTYPES), ("colors", layers.COLORS)):
+        if model[name] not in possible:
+            raise ValueError(f"`model.{name}` (={model[name]!r}) must be one of {', '.join(possible)}")
     return create(
         architecture(config),
         skeletons.load(config.skeleton).num_joints,
-        norm=batch_norm.Norm(group_size=fields.norm_group_size or None, frozen=fields.norm_frozen),
-        dtype=DTYPES[fields.dtype],
-        remat=fields.remat,
+        norm=batch_norm.Norm(group_size=model.norm_group_size or None, frozen=model.norm_frozen),
+        dtype=DTYPES[model.dtype],
+        remat=model.remat,
     )
 
 
 def create(architecture: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
     """Builds a network from the result of `architecture` and further attributes of its class."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()}
-    del fields["name"]
-    return NETWORKS[architecture["name"]](num_joints=num_joints, **fields, **options)
+    sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()}
+    return find(str(sizes.pop("name"))).module(num_joints=num_joints, **sizes, **options)
+
+
+def build_torch(config: ConfigDict) -> Any:
+    """Builds the PyTorch counterpart of a configuration's network, in training mode and float32.
+
+    Batch normalization is PyTorch's own and covers the whole batch. Only the fields of the architecture count: the
+    caller chooses precision and input.
+
+    Raises:
+      ValueError: the network has no counterpart.
+    """
+    sizes = architecture(config)
+    build, _ = find(sizes.pop("name")).torch_model, sizes.pop("colors")
+    if build is None:
+        raise ValueError(f"`model.name` (={config.model.name!r}) has no counterpart in PyTorch to compare with")
+    return build(skeletons.load(config.skeleton).num_joints, **sizes)
 
 
 def architecture(config: ConfigDict) -> dict[str, Any]:
     """Returns the fields that weights depend on: name of the network, sizes and channel order of the input."""
-    return {name: value for name, value in config.model.items() if configuration.is_of_network(f"model.{name}")}
+    known = find(config.model.name).fields
+    names = [name for name in config.model if name == "name" or (name in known and known[name].network)]
+    return {name: config.model[name] for name in names}
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:
@@ -59,11 +82,7 @@ def describe(config: ConfigDict) -> dict[str, Any]:
 
 def title(architecture: Mapping[str, Any]) -> str:
     """Returns the usual name of a network, such as ``HRNet-W32``, from the result of `architecture`."""
-    if architecture["name"] == "hrnet":
-        return f"HRNet-W{architecture['width']}"
-    if architecture["name"] == "simple_baseline":
-        return f"SimpleBaseline ResNet-{architecture['depth']}"
-    return str(architecture["name"])
+    return find(architecture["name"]).title.format(**architecture)
 
 
 def shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:

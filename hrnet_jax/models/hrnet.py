@@ -7,13 +7,17 @@ half the resolution and twice the channels of the one before, and exchange units
 Modules are named as in the authors' PyTorch release, see `layers`.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from hrnet_jax.models import layers
+from hrnet_jax.fields import Field
+from hrnet_jax.models import layers, network
 from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import BasicBlock, Bottleneck, Conv, ConvNorm, relu
 
@@ -97,6 +101,7 @@ class HRNet(nn.Module):
       dtype: precision of the activations. Heatmaps are at least float32.
       remat: whether to recompute the activations of each exchange unit in the backward pass. Saves memory and
         costs a third more arithmetic.
+      head_branches: branches that the head reads, counted from the finest.
     """
 
     num_joints: int
@@ -108,6 +113,7 @@ class HRNet(nn.Module):
     norm: Norm = Norm()
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
+    head_branches: int = 1
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
@@ -121,6 +127,11 @@ class HRNet(nn.Module):
         for stage, units in enumerate(self.units, start=2):
             branches = self._add_branch(stage, branches, train)
             branches = self._stage(stage, units, branches, train)
+        return self.head(branches, train)
+
+    def head(self, branches: Sequence[jax.Array], train: bool) -> jax.Array:
+        """Maps the branches of the last unit, finest first, to heatmaps. Subclasses may have another head."""
+        del train
         dtype = at_least_float32(self.dtype)
         return Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name="final_layer")(branches[0])
 
@@ -149,9 +160,47 @@ class HRNet(nn.Module):
     def _stage(self, stage: int, units: int, branches: list[jax.Array], train: bool) -> list[jax.Array]:
         unit_class = nn.remat(ExchangeUnit, static_argnums=(2,)) if self.remat else ExchangeUnit
         for i in range(units):
-            # The head reads the finest branch only.
             last = stage == 4 and i == units - 1
-            outputs = 1 if last else len(branches)
+            outputs = self.head_branches if last else len(branches)
             unit = unit_class(self.width, self.blocks, outputs, self.norm, self.dtype, name=f"stage{stage}.{i}")
             branches = unit(branches, train)
         return branches
+
+
+def _infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    stem, branch = (tensors.get(name) for name in ("conv1.weight", "stage2.0.branches.0.0.conv1.weight"))
+    if stem is None or branch is None or not stem.ndim == branch.ndim == 4:
+        return {}
+    return {
+        "width": len(branch),
+        "stem": len(stem),
+        "units": [network.count_parts(tensors, rf"stage{stage}\.(\d+)\.") for stage in (2, 3, 4)],
+        "blocks": network.count_parts(tensors, r"stage2\.0\.branches\.0\.(\d+)\."),
+    }
+
+
+def _torch_model(num_joints: int, *, width: int, stem: int, units: Sequence[int], blocks: int) -> Any:
+    from hrnet_jax.models import torch_models  # PyTorch is optional
+
+    return torch_models.HRNet(num_joints, width, stem, units, blocks)
+
+
+NETWORK = network.Network(
+    HRNet,
+    fields=network.FIELDS
+    | {
+        "width": Field(32, "Channels of the finest branch: 32 or 48 in the paper.", minimum=1, network=True),
+        "stem": Field(64, "Channels of the stem, a quarter of those of stage 1.", minimum=1, network=True),
+        "units": Field((1, 4, 3), "Exchange units in stages 2, 3 and 4.", network=True),
+        "blocks": Field(4, "Residual blocks in each branch of a unit.", minimum=1, network=True),
+    },
+    title="HRNet-W{width}",
+    tag="hrnet_w{width}",
+    infer=_infer,
+    torch_model=_torch_model,
+    unused={
+        network.CLASSIFIER: re.compile(r"(incre_modules|downsamp_modules|classifier|fc|final_layer\.\d)\b"),
+        "of coarser outputs, which the pose network does not have": re.compile(r"stage4\.2\.fuse_layers\.[123]\."),
+    },
+    published=[{"width": width, "stem": 64, "units": [1, 4, 3], "blocks": 4} for width in (32, 48)],
+)

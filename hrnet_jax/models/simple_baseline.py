@@ -3,11 +3,17 @@
 The ResNet (He et al., CVPR 2016) reduces the image resolution to 1/32. The deconvolutions restore it to 1/4.
 """
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from hrnet_jax.models import layers
+from hrnet_jax.fields import Field
+from hrnet_jax.models import layers, network
 from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import Bottleneck, Conv, ConvTranspose, relu
 
@@ -74,3 +80,31 @@ class SimpleBaseline(nn.Module):
                 name = f"layer{stage + 1}.{i}"
                 x = block_class(STEM * 2**stage, stride, self.norm, self.dtype, name=name)(x, train)
         return x
+
+
+def _infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    patterns = (rf"layer{stage}\.(\d+)\.conv3\." for stage in (1, 2, 3, 4))
+    blocks = tuple(network.count_parts(tensors, pattern) for pattern in patterns)
+    return next(({"depth": depth} for depth, expected in BLOCKS.items() if blocks == expected), {})
+
+
+def _torch_model(num_joints: int, *, depth: int) -> Any:
+    from hrnet_jax.models import torch_models  # PyTorch is optional
+
+    return torch_models.SimpleBaseline(num_joints, depth)
+
+
+NETWORK = network.Network(
+    SimpleBaseline,
+    fields=network.FIELDS
+    | {
+        "depth": Field(50, "Of the ResNet: 50, 101 or 152.", network=True),
+        "colors": Field("BGR", "The authors trained these networks on BGR images.", network=True),
+    },
+    title="SimpleBaseline ResNet-{depth}",
+    tag="resnet{depth}",
+    infer=_infer,
+    torch_model=_torch_model,
+    heads=("final_layer.", "deconv_layers."),
+    unused={network.CLASSIFIER: re.compile(r"fc\b")},
+)

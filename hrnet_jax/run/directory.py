@@ -13,25 +13,27 @@ from contextlib import AbstractContextManager, nullcontext
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, configuration, validation
+from hrnet_jax import buckets, configuration, tasks, validation
+from hrnet_jax.fields import Field
 
 CONFIG, LOCK = "config.json", "lock"
 
+_UNKNOWN = Field(None, "A field that the task does not have.")
 
-def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[str], bool]) -> None:
+
+def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[Field], bool]) -> None:
     """Checks that the configuration of a run directory agrees with another one in the fields that matter.
 
-    `matters` is given names such as ``"model.width"``. Raises ValueError if fields differ, or the directory's
-    configuration cannot be read.
+    Raises ValueError if fields differ, or the directory's configuration cannot be read.
     """
-    path = buckets.path(workdir) / CONFIG
+    path, known = buckets.path(workdir) / CONFIG, tasks.find(config.task).fields(config.to_dict())
     try:
-        there = configuration.with_defaults(json.loads(path.read_text()))
+        there = configuration.with_defaults(json.loads(path.read_text()), known)
     except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or give another --workdir") from error
-    here = configuration.with_defaults(json.loads(config.to_json_best_effort()))
+    here = configuration.with_defaults(json.loads(config.to_json_best_effort()), known)
     differences = validation.differences(there, here)
-    if relevant := [text for name, text in differences.items() if matters(name)]:
+    if relevant := [text for name, text in differences.items() if matters(known.get(name, _UNKNOWN))]:
         raise ValueError(
             f"the run directory {workdir} belongs to another config: {'; '.join(relevant)};"
             " give the config it was started with, or another --workdir"
@@ -63,7 +65,7 @@ def claim(workdir: str | os.PathLike, config: ConfigDict) -> None:
     """
     workdir = buckets.path(workdir)
     if any(workdir.glob("checkpoints/*/[0-9]*")):  # without checkpoints there is nothing to mix up
-        check(workdir, config, lambda name: not configuration.is_resumable(name))
+        check(workdir, config, lambda field: not field.resumable)
     buckets.write_atomically(workdir / CONFIG, config.to_json_best_effort(indent=1))
 
 

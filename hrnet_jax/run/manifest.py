@@ -107,7 +107,9 @@ def compare(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 def _flat(entry: dict[str, Any]) -> dict[str, Any]:
     """Flattens an entry. Fields newer than its configuration have their defaults."""
-    return configuration.flatten({**entry, _CONFIG: configuration.with_defaults(entry.get(_CONFIG, {}))})
+    config = entry.get(_CONFIG, {})
+    known = configuration.fields_of_file(config)
+    return configuration.flatten({**entry, _CONFIG: configuration.with_defaults(config, known)})
 
 
 def data_differences(differences: list[str]) -> list[str]:

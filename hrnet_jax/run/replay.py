@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, checkpoint_files, configuration, tasks, validation
+from hrnet_jax import buckets, checkpoint_files, configuration, models, tasks, validation
+from hrnet_jax.fields import Field
 from hrnet_jax.run import directory, logger, manifest
 
 TIMING = ("time", "images_per_second", "data_wait")
@@ -38,10 +39,14 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
         task = content.get("task", "top_down")
         if task not in tasks.TASKS:  # a file must not name code to import
             raise ValueError(f"the task {task!r:.100} is not one of {', '.join(tasks.TASKS)}")
-        config = tasks.TASKS[task].defaults(content).lock()
-        known = configuration.flatten(config.to_dict())
-        for field, value in configuration.flatten(content).items():
-            _check_type(field, value, known.get(field, value))
+        name = content["model"].get("name")
+        if name not in models.NETWORKS:
+            raise ValueError(f"the network {name!r:.100} is none of {', '.join(models.NETWORKS)}")
+        known = tasks.TASKS[task].fields(content)
+        config = configuration.build(known).lock()
+        for name, value in configuration.flatten(content).items():
+            if name in known:
+                _check_value(name, value, known[name])
         config.update(content)
         return config.unlock()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -50,14 +55,15 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
         ) from error
 
 
-def _check_type(field: str, value: Any, known: Any) -> None:
-    """Raises ValueError for wrong types that ml_collections accepts: null, and items of tuples."""
-    if value is None and known != "":  # null is accepted for `init_from`
-        raise ValueError(f"`{field}` is null")
-    if isinstance(value, tuple) and isinstance(known, tuple):
-        types = (int, float) if field == "learning_rate_drops" else (int,)  # an epoch may be a fraction
-        if not all(type(item) in types for item in value):
-            raise ValueError(f"`{field}` is {validation.short_repr(value)}, not of the type of {known}")
+def _check_value(name: str, value: Any, field: Field) -> None:
+    """Raises ValueError for code to import, and for types that ml_collections accepts: null, items of tuples."""
+    if field.code and ":" in str(value):  # a file must not name code to import
+        raise ValueError(f"`{name}` (={value!r:.100}) is outside the package, where no replay is possible")
+    if value is None and name != "init_from":
+        raise ValueError(f"`{name}` is null")
+    is_tuple = isinstance(value, tuple) and isinstance(field.default, tuple)
+    if is_tuple and not all(type(item) in field.items for item in value or ()):
+        raise ValueError(f"`{name}` is {validation.short_repr(value)}, not of the type of {field.default}")
 
 
 def _with_tuples(value: Any) -> Any:

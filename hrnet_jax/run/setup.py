@@ -8,7 +8,17 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, checkpoint, configuration, distributed, optimizer, sharding, tasks, training
+from hrnet_jax import (
+    buckets,
+    checkpoint,
+    configuration,
+    distributed,
+    models,
+    optimizer,
+    sharding,
+    tasks,
+    training,
+)
 from hrnet_jax.run import memory
 from hrnet_jax.torch_interop import loading
 
@@ -47,57 +57,64 @@ def prepare(config: ConfigDict) -> Run:
     Raises ValueError or FileNotFoundError if a field is wrong, or does not fit the data.
     """
     given = config.to_dict()
-    known = tasks.find(given.get("task", "top_down")).defaults(given).to_dict()
-    if missing := configuration.flatten(known).keys() - configuration.flatten(given).keys():
+    known = tasks.find(given.get("task", "top_down")).fields(given)
+    if missing := known.keys() - configuration.flatten(given).keys():
         raise ValueError(f"the configuration has no {', '.join(sorted(missing))}: see hrnet_jax/configuration.py")
-    configuration.check(given, "the configuration")
+    configuration.check(given, known, "the configuration")
+    if not 0 <= config.average_decay < 1:
+        raise ValueError(f"`average_decay` (={config.average_decay}) must be at least 0 and below 1")
+    if config.eval.averaged and not config.average_decay:
+        raise ValueError("`eval.averaged` needs a moving average of the weights: set `average_decay`, 0.9998 say")
     mesh = sharding.make_mesh()
     sharding.check_batch_size("batch_size", config.batch_size, config.accumulation, mesh)
     sharding.check_batch_size("eval.batch_size", config.eval.batch_size, 1, mesh)
     task = tasks.build(config)
     examples, evaluation = task.examples(), task.evaluation(trained=True)
     steps_per_epoch = -(-len(examples) // config.batch_size)  # the last step reaches into the next epoch
-    schedule, adam = make_optimizer(config, steps_per_epoch)
-    return Run(config, mesh, task, examples, evaluation, schedule, adam, steps_per_epoch)
+    schedule, transformation = optimizer.build(config, steps_per_epoch)
+    return Run(config, mesh, task, examples, evaluation, schedule, transformation, steps_per_epoch)
 
 
-def make_optimizer(
-    config: ConfigDict, steps_per_epoch: int
-) -> tuple[optimizer.Schedule, optax.GradientTransformation]:
-    """Returns the learning rate by step, and the optimizer. Raises ValueError; see `optimizer.schedule`."""
-    schedule = optimizer.schedule(
-        config.learning_rate, config.learning_rate_drops, steps_per_epoch, config.warmup_steps
-    )
-    return schedule, optimizer.adam(schedule, config.weight_decay)
-
-
-def make_train_step(config: ConfigDict, task: tasks.Task, adam: optax.GradientTransformation, mesh: Mesh):
+def make_train_step(
+    config: ConfigDict, task: tasks.Task, transformation: optax.GradientTransformation, mesh: Mesh
+) -> training.TrainStep:
     """Returns the pure training step of a configuration; see `training.TrainStep`."""
     return training.make_train_step(
         task.loss,
-        adam,
+        transformation,
         sharding.replicated(mesh),
         accumulation=config.accumulation,
         skip_non_finite=config.skip_not_finite > 0,
+        average_decay=config.average_decay,
     )
 
 
-def lower_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mesh) -> training.LoweredStep:
+def lower_step(
+    config: ConfigDict, transformation: optax.GradientTransformation, mesh: Mesh
+) -> training.LoweredStep:
     """Traces the training step of a configuration for the devices of a mesh."""
     task = tasks.build(config)
-    state, step = state_shapes(task, adam), make_train_step(config, task, adam, mesh)
+    state, step = state_shapes(config, task, transformation), make_train_step(config, task, transformation, mesh)
     return training.lower_step(step, state, task.inputs(), task.metrics, mesh, fsdp=config.fsdp)
 
 
-def compile_step(config: ConfigDict, adam: optax.GradientTransformation, mesh: Mesh) -> training.CompiledStep:
+def compile_step(
+    config: ConfigDict, transformation: optax.GradientTransformation, mesh: Mesh
+) -> training.CompiledStep:
     """Compiles the training step of a configuration. Raises ValueError if it does not fit into memory."""
     options = tasks.build(config).memory_options(mesh.size)
-    return memory.compile_step(config, lambda other: lower_step(other, adam, mesh), mesh, options)
+    return memory.compile_step(config, lambda other: lower_step(other, transformation, mesh), mesh, options)
 
 
-def state_shapes(task: tasks.Task, adam: optax.GradientTransformation) -> training.TrainState:
+def state_shapes(
+    config: ConfigDict, task: tasks.Task, transformation: optax.GradientTransformation
+) -> training.TrainState:
     """Returns the shapes of a task's training state."""
-    return jax.eval_shape(lambda variables: training.init_state(variables, adam), task.shapes())
+
+    def init(variables: Any) -> training.TrainState:
+        return training.init_state(variables, transformation, averaged=config.average_decay > 0)
+
+    return jax.eval_shape(init, task.shapes())
 
 
 def first_state(run: Run) -> training.TrainState:
@@ -105,14 +122,16 @@ def first_state(run: Run) -> training.TrainState:
     config, variables = run.config, run.task.init()
     if config.init_from:
         weights, description = loading.read(config.init_from), run.task.describe()
-        variables, report = loading.initialize(variables, weights, description, allow_missing=loading.HEADS)
+        heads = models.find(description["name"]).heads
+        variables, report = loading.initialize(variables, weights, description, allow_missing=heads)
         distributed.log_once(f"{config.init_from}: {report}")
-    return sharding.place_state(training.init_state(variables, run.optimizer), run.mesh, config.fsdp)
+    state = training.init_state(variables, run.optimizer, averaged=config.average_decay > 0)
+    return sharding.place_state(state, run.mesh, config.fsdp)
 
 
 def last_state(run: Run, saved: checkpoint.Checkpoints) -> checkpoint.Restored | None:
     """Restores the last checkpoint, None if there is none."""
-    shapes = state_shapes(run.task, run.optimizer)
+    shapes = state_shapes(run.config, run.task, run.optimizer)
     placed = sharding.state_sharding(shapes, run.mesh, run.config.fsdp)
     return saved.restore(jax.tree.map(lambda leaf, where: leaf.update(sharding=where), shapes, placed))
 

@@ -5,7 +5,6 @@ one file with a class that has these attributes: add it to `TASKS`, or name it a
 ``config.task``.
 """
 
-import importlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -15,7 +14,8 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import training
+from hrnet_jax import fields, training
+from hrnet_jax.fields import Field
 from hrnet_jax.tasks import top_down
 
 Batch = dict[str, np.ndarray]
@@ -107,8 +107,8 @@ class Task(Protocol):
         ...
 
     @classmethod
-    def defaults(cls, config: Mapping[str, Any]) -> ConfigDict:
-        """Returns the default configuration for a run's nested configuration. Raises ValueError if it has none."""
+    def fields(cls, config: Mapping[str, Any]) -> dict[str, Field]:
+        """Returns the fields of a nested configuration by full name. Raises ValueError for an unknown network."""
         ...
 
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -159,17 +159,10 @@ TASKS: dict[str, type[Task]] = {"top_down": top_down.TopDown}
 
 def find(name: str) -> type[Task]:
     """Returns a task by its name in `TASKS`, or as ``module:Class``. Raises ValueError if there is none."""
-    if name in TASKS:
-        return TASKS[name]
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-        if not isinstance(found, type) or not hasattr(found, "loss"):
-            raise ValueError("it is not a class with the attributes of `Task`")
-        return found
-    except (ImportError, AttributeError, ValueError) as error:
-        known = ", ".join(TASKS)
-        raise ValueError(f"`task` (={name!r}) is not one of {known}, nor a `module:Class` ({error})") from error
+    found = fields.find("task", name, TASKS)
+    if not isinstance(found, type) or not hasattr(found, "loss"):
+        raise ValueError(f"`task` (={name!r}) is not a class with the attributes of `hrnet_jax.tasks.Task`")
+    return found
 
 
 def build(config: ConfigDict) -> Task:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from hrnet_jax import (
     augment,
     configuration,
+    fields,
     heatmap,
     inference,
     losses,
@@ -28,6 +29,7 @@ from hrnet_jax import (
 )
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
+from hrnet_jax.fields import Field
 from hrnet_jax.models import layers
 
 MOST_PARTS = 32
@@ -38,15 +40,23 @@ TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def make_target_fn(config: ConfigDict) -> TargetFn:
-    """Returns the function that renders target heatmaps from the joints of a batch."""
+    """Returns the function that renders target heatmaps from the joints of a batch. Raises ValueError."""
     height, width = config.image_size
-    return functools.partial(
-        heatmap.render,
-        image_size=(height, width),
-        heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
-        sigma=config.heatmap.sigma,
-        unbiased=config.heatmap.unbiased,
-    )
+    render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
+    factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
+
+    def targets(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+        heatmaps, weights = render(
+            joints,
+            visible,
+            image_size=(height, width),
+            heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
+            sigma=config.heatmap.sigma,
+            unbiased=config.heatmap.unbiased,
+        )
+        return heatmaps, weights * factors.astype(weights.dtype)[None] if config.joint_weights else weights
+
+    return targets
 
 
 HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
@@ -55,15 +65,13 @@ HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
 
 def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     """Returns the loss of normalized images against target heatmaps. Raises ValueError if it is unknown."""
-    if config.loss not in losses.LOSSES:
-        raise ValueError(f"`loss` (={config.loss!r}) must be one of {', '.join(losses.LOSSES)}")
-    loss_function = losses.LOSSES[config.loss]
+    loss_function = fields.find("loss", config.loss, losses.LOSSES)
 
     def loss(params, batch_stats, image, targets, weights):
         variables = {"params": params, "batch_stats": batch_stats}
         heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
         targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
-        return loss_function(heatmaps, targets, weights), (updates["batch_stats"], heatmaps)
+        return loss_function(heatmaps, targets, weights).mean(), (updates["batch_stats"], heatmaps)
 
     return loss
 
@@ -75,18 +83,15 @@ class TopDown:
 
     def __init__(self, config: ConfigDict, model: nn.Module | None = None):
         """Builds the network, unless another is given. Raises ValueError for a wrong field."""
-        heatmap.check_decoder(config.eval.decoder)
+        heatmap.find_decoder(config.eval.decoder)
         self._policy = augment.Policy(**config.augment)
         self.config, self.model = config, model or models.build(config)
         self._loss, self._targets = make_heatmap_loss(config, self.model), make_target_fn(config)
 
     @classmethod
-    def defaults(cls, config: Mapping[str, Any]) -> ConfigDict:
-        """Returns the default configuration of the network that a run has."""
-        name = config["model"].get("name")
-        if name not in configuration.NETWORKS:
-            raise ValueError(f"the network {name!r:.100} is none of {', '.join(configuration.NETWORKS)}")
-        return configuration.default(name)
+    def fields(cls, config: Mapping[str, Any]) -> dict[str, Field]:
+        """Returns the fields of a run with the configuration's network."""
+        return configuration.fields(config["model"]["name"])
 
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Returns the inputs of a training step; see `pipeline`."""
@@ -244,7 +249,7 @@ class PoseEvaluation(Data):
     @property
     def score(self) -> str:
         """AP, or PCKh for a split of MPII."""
-        return protocols.of_split(self.split).main_metric
+        return self._protocol.main_metric
 
     @property
     def logged_score(self) -> str:
@@ -262,6 +267,10 @@ class PoseEvaluation(Data):
         return ", ".join(f"{count} {source}" for source, count in counts.items())
 
     @functools.cached_property
+    def _protocol(self) -> protocols.Protocol:
+        return protocols.find(self.config, self.split)
+
+    @functools.cached_property
     def _step(self) -> inference.PredictStep:
         return evaluate.build_step(self.model, self.config)
 
@@ -277,4 +286,4 @@ class PoseEvaluation(Data):
 
     def write(self, predictions: list[evaluate.Outcome], directory: pathlib.Path) -> None:
         """Writes metrics, result files, errors of joints and pictures; prints the tables and the files."""
-        report.write(predictions, self.split, directory)
+        report.write(predictions, self.split, self._protocol, directory)

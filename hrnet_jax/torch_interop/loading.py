@@ -17,25 +17,16 @@ from flax import linen as nn
 from flax import traverse_util
 
 from hrnet_jax import checkpoint_files, models
-from hrnet_jax.models import layers, simple_baseline
+from hrnet_jax.models import layers
+from hrnet_jax.models.network import CLASSIFIER
 from hrnet_jax.torch_interop import state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
-
-HEADS = ("final_layer.", "deconv_layers.")
-"""Name prefixes of the layers that a network trained for another task lacks."""
 
 ALL = ("",)  # a prefix of every name
 
 # A reason is a kind, optionally followed by a colon and details of the tensor.
 _MISSING, _UNKNOWN = "not in the checkpoint", "unknown to this network"
-_CLASSIFIER = "of the image classifier"
-
-KNOWN_EXTRAS = {
-    _CLASSIFIER: re.compile(r"(incre_modules|downsamp_modules|classifier|fc|final_layer\.\d)\b"),
-    "of coarser outputs, which the pose network does not have": re.compile(r"stage4\.2\.fuse_layers\.[123]\."),
-    "mmpose's record of its normalisation": re.compile(r"data_preprocessor\."),
-}
-"""Tensors of other networks that are of no use here, by reason."""
+_MMPOSE = "mmpose's record of its normalisation"
 
 _MEAN = "running_mean"
 
@@ -49,28 +40,30 @@ class Report:
       initialised: reasons why tensors were not loaded and keep their initial values, by name. Counters are
         included if the source has any.
       extra: reasons why tensors of the source were not used, by name.
+      heads: prefixes of the names of tensors that weights of another task lack.
     """
 
     network: str
     loaded: list[str]
     initialised: dict[str, str]
     extra: dict[str, str]
+    heads: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         total = len(self.loaded) + len(self.initialised)
         lines = [f"{len(self.loaded):,} of {total:,} tensors loaded into {self.network}"]
         for title, reasons in (("newly initialised", self.initialised), ("not used", self.extra)):
-            lines += [f"  {title:<17} {count:>5,}  {text}" for count, text in _grouped(reasons)]
+            lines += [f"  {title:<17} {count:>5,}  {text}" for count, text in _grouped(reasons, self.heads)]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
-def _grouped(reasons: Mapping[str, str]) -> list[tuple[int, str]]:
+def _grouped(reasons: Mapping[str, str], heads: tuple[str, ...]) -> list[tuple[int, str]]:
     """Groups tensors by reason: the number of tensors, and a line with their names and the reason."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, reason in reasons.items():
         kind, _, detail = reason.partition(": ")
-        by_part = not detail and (name.startswith(HEADS) or kind in KNOWN_EXTRAS)
+        by_part = not detail and (name.startswith(heads) or kind not in (_MISSING, _UNKNOWN))
         part = re.match(r"stage4\.2\.fuse_layers|[^.]*", name) if by_part else None
         names = groups.setdefault((kind, part.group() if part else ""), [])
         names.append(f"{name} ({detail})" if detail else name)
@@ -88,17 +81,19 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterab
     return [f"`{prefix}{name}` is {there.get(name)!r} there and {here.get(name)!r} here" for name in different]
 
 
-def read(path: str | os.PathLike) -> Weights:
+def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
     """Reads the weights of a PyTorch file, a run directory or one of our checkpoints.
+
+    `averaged` reads the moving average of the weights of a run instead.
 
     Raises FileNotFoundError or ValueError, see `state_dict.read` and `checkpoint_files.read_weights`.
     """
     if state_dict.is_torch_file(path):
         weights = state_dict.read(path)
-        return dataclasses.replace(weights, description=infer(weights.tensors) | _valid(weights.description))
-    variables, description, counters = checkpoint_files.read_weights(path)
+        return dataclasses.replace(weights, description=_valid(weights.description))
+    variables, description, counters = checkpoint_files.read_weights(path, averaged)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
-    return Weights(os.fspath(path), tensors, infer(tensors) | description)
+    return Weights(os.fspath(path), tensors, description)
 
 
 def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,30 +103,19 @@ def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return ({"colors": colors} if colors in layers.COLORS else {}) | ({"joints": joints} if named else {})
 
 
-def infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Infers name and size of a network from its tensors. Returns an empty dictionary if it is unknown."""
+def infer(tensors: Mapping[str, np.ndarray], names: Iterable[str] = models.NETWORKS) -> dict[str, Any]:
+    """Infers name and sizes of a network from its tensors, as in `models.describe`; empty if it is unknown.
 
-    def count(pattern: str) -> int:
-        return len({found.group(1) for name in tensors if (found := re.match(pattern, name))})
-
-    stem, branch = (tensors.get(name) for name in ("conv1.weight", "stage2.0.branches.0.0.conv1.weight"))
-    if stem is not None and branch is not None and stem.ndim == branch.ndim == 4:
-        return {
-            "name": "hrnet",
-            "width": len(branch),
-            "stem": len(stem),
-            "units": [count(rf"stage{stage}\.(\d+)\.") for stage in (2, 3, 4)],
-            "blocks": count(r"stage2\.0\.branches\.0\.(\d+)\."),
-        }
-    blocks = tuple(count(rf"layer{stage}\.(\d+)\.conv3\.") for stage in (1, 2, 3, 4))
-    depths = [depth for depth, expected in simple_baseline.BLOCKS.items() if blocks == expected]
-    return {"name": "simple_baseline", "depth": depths[0]} if depths else {}
+    `names` are the networks to consider, the likeliest first.
+    """
+    found = ((name, models.find(name).infer(tensors)) for name in names)
+    return next(({"name": name, **sizes} for name, sizes in found if sizes), {})
 
 
 def build(description: Mapping[str, Any], **options: Any) -> nn.Module:
     """Builds the network of a description (see `models.describe`); `options` as in `models.create`."""
-    fields = dict(description)
-    return models.create(fields, len(fields.pop("joints")), **options)
+    sizes = dict(description)
+    return models.create(sizes, len(sizes.pop("joints")), **options)
 
 
 def to_pytorch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -159,8 +143,8 @@ def initialize(
     """Replaces the initial ``params`` and ``batch_stats`` of a network by weights, and returns them and a report.
 
     For the description see `models.describe`. `allow_missing` are name prefixes of tensors that may be missing or
-    have another shape. `HEADS` is for weights of another task. With `ALL` no check is made and every suitable
-    tensor is loaded.
+    have another shape, such as the network's `heads` for weights of another task. With `ALL` no check is made and
+    every suitable tensor is loaded.
 
     Raises:
       ValueError: the weights are of another network or order of colours; or a tensor is missing, has another
@@ -187,19 +171,22 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     unusable |= _unusable_counters(counters, tensors, unusable)
     wanted = {*own, *counters}
     loaded = sorted(wanted - unusable.keys())
-    extra = {name: _reason_of_extra(name) for name in tensors if name not in wanted}
-    notes, network = [], models.title(description)
+    network = models.find(description["name"])
+    extra = {name: _reason_of_extra(name, network) for name in tensors if name not in wanted}
+    notes, title = [], models.title(description)
     if "joints" in description:
-        network += f" ({len(description['joints'])} joints, reads {description['colors']})"
+        title += f" ({len(description['joints'])} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
-    if _CLASSIFIER in extra.values():
+    if CLASSIFIER in extra.values():
         notes.append("the trunk of an image classifier under a new head: as the papers start training")
-    return Report(network, loaded, unusable, extra, tuple(notes))
+    return Report(title, loaded, unusable, extra, network.heads, tuple(notes))
 
 
-def _reason_of_extra(name: str) -> str:
-    return next((reason for reason, pattern in KNOWN_EXTRAS.items() if pattern.match(name)), _UNKNOWN)
+def _reason_of_extra(name: str, network: models.Network) -> str:
+    if name.startswith("data_preprocessor."):
+        return _MMPOSE
+    return next((reason for reason, pattern in network.unused.items() if pattern.match(name)), _UNKNOWN)
 
 
 @np.errstate(over="ignore")  # numbers too large for the network's precision are reported as not finite
@@ -247,7 +234,8 @@ def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[
 
 def _check_network(weights: Weights, description: Mapping[str, Any]) -> None:
     """Raises ValueError if the weights are known to be of another network or order of colours."""
-    there = weights.description
+    candidates = dict.fromkeys([description["name"], *models.NETWORKS])
+    there = infer(weights.tensors, candidates) | weights.description
     same_kind = there.get("name", description["name"]) == description["name"]
     names = there.keys() - {"joints"} if same_kind else {"name"}
     if different := differences(there, description, names, prefix="model."):
@@ -264,10 +252,11 @@ def _check_report(source: str, report: Report, allow_missing: tuple[str, ...]) -
     problems |= {name: reason for name, reason in report.extra.items() if reason == _UNKNOWN}
     if not problems:
         return
-    groups = [f"{text} ({count:,} tensor{'s' * (count > 1)})" for count, text in _grouped(problems)]
+    grouped = _grouped(problems, report.heads)
+    groups = [f"{text} ({count:,} tensor{'s' * (count > 1)})" for count, text in grouped]
     way_out = (
         "choose the config of their skeleton, or start training a new head from them with --config.init_from"
-        if all(name.startswith(HEADS) for name in problems)
+        if all(name.startswith(report.heads) for name in problems)
         else "choose the config of their network, or load the tensors that fit with"
         " python -m hrnet_jax.convert --partial"
     )

@@ -74,7 +74,7 @@ def unannotated(split):
 def test_a_split_without_annotations_has_results_but_no_metrics(unannotated, config, tmp_path):
     (outcome,) = evaluate.evaluate(predict_center, {}, unannotated, config, place)
     assert outcome.metrics == {}
-    path = evaluate.write_results(unannotated, outcome, tmp_path)
+    path = protocols.COCO.write(outcome, tmp_path)
     assert path.name == "person_keypoints_test-dev2017_hrnet_results.json"
     assert json.loads(path.read_text()) == outcome.results
 

@@ -42,7 +42,7 @@ def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
     """Loads a checkpoint with the names of the authors' and timm's ImageNet HRNets."""
     arrays = made_weights.listed(shared / "conformance/imagenet_hrnet_w32.keys.json")
     assert "final_layer: not in the checkpoint (2 tensors)" in refused(arrays, None, into=W32)
-    variables, report = load(arrays, None, into=W32, allow_missing=loading.HEADS)
+    variables, report = load(arrays, None, into=W32, allow_missing=made_weights.HEADS)
     assert groups(report) == [
         ("newly initialised", "2", "final_layer"),
         ("not used", "78", "stage4.2.fuse_layers"),
@@ -61,9 +61,9 @@ def test_the_imagenet_checkpoint_leaves_only_the_head(shared):
 
 def test_a_resnet_of_torchvision_is_loaded_without_a_head():
     arrays = made_weights.tensors(BASELINE)
-    trunk = {name: x for name, x in arrays.items() if not name.startswith(loading.HEADS)}
+    trunk = {name: x for name, x in arrays.items() if not name.startswith(made_weights.HEADS)}
     classifier = {"fc.weight": np.ones((10, 2048), np.float32), "fc.bias": np.ones(10, np.float32)}
-    _, report = load(trunk | classifier, None, into=BASELINE, allow_missing=loading.HEADS)
+    _, report = load(trunk | classifier, None, into=BASELINE, allow_missing=made_weights.HEADS)
     assert groups(report) == [
         ("newly initialised", "18", "deconv_layers"),
         ("newly initialised", "2", "final_layer"),
@@ -83,19 +83,19 @@ def test_the_published_names_are_all_loaded(shared, name):
 
 def test_a_head_for_other_joints_is_newly_initialised_and_reported():
     arrays, mpii = made_weights.tensors(), described(joints=MPII)
-    variables, report = load(arrays, into=mpii, allow_missing=loading.HEADS)
+    variables, report = load(arrays, into=mpii, allow_missing=made_weights.HEADS)
     assert report.initialised.keys() == {"final_layer.weight", "final_layer.bias"}
     assert "final_layer: made for 17 other joints (nose, left_eye, right_eye, and 14 more)" in str(report)
     head = made_weights.fresh(mpii)["params"]["final_layer"]
     made_weights.assert_equal(variables["params"]["final_layer"], head)
-    assert "made for 17 joints, not 16" in str(load(arrays, None, into=mpii, allow_missing=loading.HEADS)[1])
+    assert "made for 17 joints, not 16" in str(load(arrays, None, into=mpii, allow_missing=made_weights.HEADS)[1])
 
 
 def test_equally_many_joints_of_other_names_are_other_joints():
     renamed = described(joints=[f"hoof {number}" for number in range(len(COCO))])
     message = refused(made_weights.tensors(), into=renamed)
     assert "final_layer: made for 17 other joints (nose, " in message and "--config.init_from" in message
-    assert load(made_weights.tensors(), into=renamed, allow_missing=loading.HEADS)[1].initialised
+    assert load(made_weights.tensors(), into=renamed, allow_missing=made_weights.HEADS)[1].initialised
     swapped = described(joints=[COCO[0], COCO[2], COCO[1], *COCO[3:]])
     assert "made for 17 other joints" in refused(made_weights.tensors(), into=swapped)
 
@@ -119,7 +119,7 @@ def test_another_network_is_refused(network, changes, expected):
         made_weights.tensors(network),
         network,
         into=changes if "name" in changes else {**network, **changes},
-        allow_missing=loading.HEADS,
+        allow_missing=made_weights.HEADS,
     )
     assert expected in message and "choose the config it was trained with" in message
 
@@ -162,7 +162,7 @@ BLOCK = "stage3.0.branches.1.0."
 def test_tensors_that_do_not_fit_are_refused_unless_all_are_optional(change, expected):
     arrays = change(made_weights.tensors())
     assert expected in refused(arrays) and "--partial" in refused(arrays)
-    assert expected.split(" ")[0] in refused(arrays, allow_missing=loading.HEADS)
+    assert expected.split(" ")[0] in refused(arrays, allow_missing=made_weights.HEADS)
     variables, report = load(arrays, allow_missing=loading.ALL)
     assert len(report.initialised) + len(report.extra) in (1, 12)
     assert len(report.loaded) + len(set(report.initialised) & set(arrays)) + len(report.extra) == len(arrays)
@@ -197,4 +197,4 @@ def test_the_report_is_short():
 @pytest.mark.parametrize("metadata", [{"colors": 3, "joints": "nose"}, {"width": 99, "joints": [1, 2]}, {}])
 def test_only_valid_metadata_are_used(torch, tmp_path, metadata):
     state_dict.write(tmp_path / "x.pth", made_weights.tensors(), metadata)
-    assert loading.read(tmp_path / "x.pth").description == loading.infer(made_weights.tensors())
+    assert made_weights.known(tmp_path / "x.pth") == loading.infer(made_weights.tensors())

@@ -15,7 +15,7 @@ from configs import default
 from hrnet_jax import heatmap, models
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-from hrnet_jax.torch_interop import torch_models  # noqa: E402
+from hrnet_jax.models import torch_models  # noqa: E402
 
 NETWORKS = {
     "hrnet_w32": functools.partial(torch_models.HRNet, 17, width=32),
@@ -154,7 +154,7 @@ def test_training_in_float64(shared, name):
 def test_every_module_returns_the_same_as_in_flax(name, train):
     config, images = small_config((64, 96), name, **SMALL), small_images()
     config.model.norm_group_size = 0
-    network = seed_weights(torch_models.build(config).double()).train(train)
+    network = seed_weights(models.build_torch(config).double()).train(train)
     with jax.enable_x64(True):
         model = models.build(config).clone(dtype=jnp.float64)
         variables = reference.seeded_variables(models.shapes(model, (64, 96)))
@@ -177,7 +177,7 @@ def as_list(output) -> list:
 
 @pytest.mark.parametrize("name", ["hrnet", "simple_baseline"])
 def test_other_layouts_and_precisions_and_the_compiler(name):
-    network = seed_weights(torch_models.build(small_config((64, 96), name, **SMALL))).eval()
+    network = seed_weights(models.build_torch(small_config((64, 96), name, **SMALL))).eval()
     images = torch.from_numpy(small_images()).float()
     with torch.no_grad():
         plain = network(images)
@@ -193,7 +193,7 @@ def test_other_layouts_and_precisions_and_the_compiler(name):
 
 @pytest.mark.parametrize("name", ["hrnet", "simple_baseline"])
 def test_hooked_outputs_are_not_changed_in_place(name):
-    network = seed_weights(torch_models.build(small_config((64, 96), name, **SMALL))).eval()
+    network = seed_weights(models.build_torch(small_config((64, 96), name, **SMALL))).eval()
     kept, copies = {}, {}
 
     def keep(module, _, output):
@@ -210,7 +210,7 @@ def test_hooked_outputs_are_not_changed_in_place(name):
 def test_weights_start_as_the_originals():
     torch.manual_seed(0)
     for name in ("hrnet", "simple_baseline"):
-        for key, value in torch_models.build(small_config((64, 96), name, **SMALL)).state_dict().items():
+        for key, value in models.build_torch(small_config((64, 96), name, **SMALL)).state_dict().items():
             if value.ndim == 4:
                 bound = 5 / value.numel() ** 0.5  # five standard errors, or more
                 assert abs(value.std() / 0.001 - 1) < bound and abs(value.mean()) < 0.001 * bound, key
@@ -222,23 +222,23 @@ def test_build_follows_the_configuration():
     config = small_config((64, 96), **SMALL)
     assert config.model.units == (1, 2, 2)
     with torch.device("meta"):
-        network = torch_models.build(config)
+        network = models.build_torch(config)
         config.model = default.get_config("simple_baseline").model
         config.model.depth = 101
-        resnet = torch_models.build(config)
+        resnet = models.build_torch(config)
     assert [len(stage) for stage in (network.stage2, network.stage3, network.stage4)] == [1, 2, 2]
     assert (network.conv1.out_channels, network.final_layer.in_channels) == (4, 8)
     assert len(resnet.layer3) == 23
     config.model.depth = 34
     with pytest.raises(ValueError, match=r"`model.depth` \(=34\) must be one of 50, 101, 152"):
-        torch_models.build(config)
+        models.build_torch(config)
     config.model.name = "vit"
     with pytest.raises(ValueError, match=r"'vit'.*hrnet, simple_baseline"):
-        torch_models.build(config)
+        models.build_torch(config)
 
 
 def test_without_torch_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "hrnet_jax.torch_interop.torch_models")
+    monkeypatch.delitem(sys.modules, "hrnet_jax.models.torch_models")
     with pytest.raises(ImportError, match="pip install torch"):
-        importlib.import_module("hrnet_jax.torch_interop.torch_models")
+        importlib.import_module("hrnet_jax.models.torch_models")

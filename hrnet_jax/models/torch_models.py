@@ -9,9 +9,6 @@ to outputs. Arrays are ``[batch, channels, height, width]``.
 import functools
 from collections.abc import Sequence
 
-from ml_collections import ConfigDict
-
-from hrnet_jax import skeletons
 from hrnet_jax.models import simple_baseline
 
 try:
@@ -20,20 +17,6 @@ try:
     from torch.nn import functional  # pyright: ignore[reportMissingImports]
 except ModuleNotFoundError as error:
     raise ImportError(f"`{__name__}` needs PyTorch: pip install torch", name="torch") from error
-
-
-def build(config: ConfigDict) -> nn.Module:
-    """Returns the PyTorch counterpart of `hrnet_jax.models.build`, in training mode and float32.
-
-    Batch normalisation is PyTorch's own and covers the whole batch. Only the fields of the architecture count: the
-    caller chooses precision and input. Raises ValueError if the network is unknown.
-    """
-    fields, num_joints = config.model, skeletons.load(config.skeleton).num_joints
-    if fields.name == "hrnet":
-        return HRNet(num_joints, fields.width, fields.stem, tuple(fields.units), fields.blocks)
-    if fields.name == "simple_baseline":
-        return SimpleBaseline(num_joints, fields.depth)
-    raise ValueError(f"`model.name` (={fields.name!r}) must be one of hrnet, simple_baseline")
 
 
 def _conv(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
