@@ -21,7 +21,7 @@ from examples import attacks, curvature, ensemble, functions, per_person_gradien
 from hrnet_jax import console, models, training
 from hrnet_jax.benchmark import race
 from hrnet_jax.models import layers
-from hrnet_jax.torch_interop import loading, torch_models
+from hrnet_jax.torch_interop import loading
 
 MEMBERS = 4
 RADIUS = 0.05  # of SAM
@@ -65,7 +65,7 @@ class InTorch:
 
     @staticmethod
     def _network(config: ConfigDict, variables: Any) -> Any:
-        net = torch_models.build(config)
+        net = models.build_torch(config)
         net.load_state_dict({name: _tensor(x) for name, x in loading.to_pytorch(variables).items()}, strict=False)
         return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 

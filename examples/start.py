@@ -62,7 +62,8 @@ def load(path: str | os.PathLike) -> tuple[nn.Module, dict[str, Any]]:
     """Returns the network of a run directory, a checkpoint or a PyTorch file, and its variables."""
     weights = loading.read(path)
     # PyTorch's files lack these two. For others, `hrnet convert` writes a checkpoint that has them.
-    description = {"joints": skeletons.COCO.joints, "colors": "RGB"} | weights.description
+    usual = {"joints": skeletons.COCO.joints, "colors": "RGB"}
+    description = usual | loading.infer(weights.tensors) | weights.description
     model = loading.build(description)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), models.shapes(model, IMAGE_SIZE))
     variables, _ = loading.initialize(zeros, weights, description)

@@ -123,7 +123,7 @@ def clip(norm: float) -> optax.GradientTransformation:
     """Scales gradients down to a global norm, as PyTorch's ``clip_grad_norm_``."""
 
     def scale(gradients: Any, _: Any) -> Any:
-        factor = jnp.minimum(norm / (optax.global_norm(gradients) + NORM_EPSILON), 1)
+        factor = jnp.minimum(norm / (optax.tree.norm(gradients) + NORM_EPSILON), 1)
         return jax.tree.map(lambda gradient: gradient * factor.astype(gradient.dtype), gradients)
 
     return optax.stateless(scale)

@@ -44,21 +44,25 @@ HOST = {
         "augment.flip",
     ],
     "checks an argument or a type": [
-        "heatmap.check_decoder",
+        "heatmap.find_decoder",
         "models.layers.check_image_size",
         "models.batch_norm.at_least_float32",
     ],
     "builds, describes or counts a network": [
+        "models.find",
         "models.build",
+        "models.build_torch",
         "models.create",
         "models.architecture",
         "models.describe",
         "models.title",
         "models.shapes",
+        "models.network.count_parts",
         "models.count_parameters",
         "models.count_multiply_adds",
     ],
     "draws initial weights with numpy": ["training.init_variables"],
+    "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
     "compiles a step": ["training.lower_step"],
     "loops over batches of a table": ["inference.predict"],
 }
@@ -77,7 +81,7 @@ MODULES = {
     name: f"hrnet_jax/{name.replace('.', '/')}.py"
     for name in (
         *("geometry", "augment", "heatmap", "losses", "optimizer", "training", "inference"),
-        *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline"),
+        *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.network"),
     )
 } | {"models": "hrnet_jax/models/__init__.py"}
 
@@ -86,8 +90,8 @@ MODULES = {
 class Case:
     """A function of trees of arrays, with its other arguments bound.
 
-    `smooth` are the positions of the inputs by which it has derivatives. A `large` function, a whole network, is only
-    run compiled and differentiated backwards, since the rest would take long.
+    `smooth` are the positions of the inputs by which it has derivatives. A `large` function, a whole network, is
+    differentiated only backwards, to save time.
     """
 
     call: Callable
@@ -103,9 +107,8 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 def blobs(seed: int = 0) -> np.ndarray:
     """Heatmaps ``[2, 12, 10, 3]`` with one peak each, and noise."""
     rng = np.random.default_rng(seed)
-    joints, visible = jnp.asarray(rng.uniform(12, 28, (2, 3, 2))), jnp.ones((2, 3))
-    options = {"image_size": (48, 40), "heatmap_size": (12, 10), "sigma": 1.5, "unbiased": True}
-    return np.asarray(heatmap.render(joints, visible, **options)[0]) + rng.uniform(0.05, 0.1, (2, 12, 10, 3))
+    middle, pixels = rng.uniform(3, 7, (2, 1, 1, 3, 2)), np.stack(np.mgrid[:12, :10], -1)[None, :, :, None]
+    return np.exp(-np.square(pixels - middle).sum(-1) / 4.5) + rng.uniform(0.05, 0.1, (2, 12, 10, 3))
 
 
 def render(unbiased: bool) -> Case:
@@ -208,6 +211,14 @@ def update() -> Case:
     return Case(call, (PARAMS, {"w": draw(3, 2)}), smooth=(0, 1))
 
 
+def moved_average() -> Case:
+    def call(average: Any, params: Any) -> Any:
+        state = dataclasses.replace(toy_state(params), average={"params": average})
+        return training.move_average(state, {"params": params}, 0.9)
+
+    return Case(call, (PARAMS, {"w": draw(3, 2)}), smooth=(0, 1))
+
+
 def checked_update() -> Case:
     change = training.make_update(SGD, replicated())
 
@@ -229,9 +240,7 @@ def two_updates(transformation: optax.GradientTransformation) -> Case:
     return Case(call, (PARAMS, {"w": draw(3, 2)}, {"w": draw(3, 2, seed=2)}), smooth=(1, 2))
 
 
-def rate() -> Case:
-    schedule = optimizer.schedule(1e-3, (1, 3), 10, warmup_steps=20)
-
+def rate(schedule: optimizer.Schedule) -> Case:
     def call(step: jax.Array) -> jax.Array:
         with jax.numpy_dtype_promotion("standard"):  # optax mixes precisions
             return jnp.asarray(schedule(step))
@@ -254,13 +263,18 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "heatmap.pck": lambda: Case(heatmap.pck, (blobs(), blobs(1)), smooth=()),
     "losses.mse": lambda: compared(losses.mse),
     "losses.ohkm": lambda: compared(losses.ohkm),
-    "optimizer.schedule": rate,
-    "optimizer.adam": lambda: two_updates(optimizer.adam(optimizer.schedule(1e-3, (), 1), 0.0)),
+    "optimizer.step_schedule": lambda: rate(optimizer.step_schedule(1e-3, (1, 3), 10)),
+    "optimizer.warm_up": lambda: rate(optimizer.warm_up(lambda step: 1e-3 * jnp.exp(-step), 20)),
+    "optimizer.adam": lambda: two_updates(optimizer.adam(lambda step: 1e-3, 0.0)),
+    "optimizer.sgd": lambda: two_updates(optimizer.sgd(lambda step: 0.1, 0.01, 0.9, nesterov=True)),
+    "optimizer.rmsprop": lambda: two_updates(optimizer.rmsprop(lambda step: 0.1, 0.01, 0.9)),
+    "optimizer.clip": lambda: two_updates(optimizer.clip(0.5)),
     "training.init_state": lambda: Case(lambda params: toy_state(params).params, (PARAMS,)),
     "training.make_gradients": lambda: gradients(accumulation=1),
     "training.make_gradients (accumulated)": lambda: gradients(accumulation=2),
     "training.make_update": checked_update,
     "training.update": update,
+    "training.move_average": moved_average,
     "training.make_train_step": whole_step,
     "inference.predict_heatmaps": lambda: prediction(inference.predict_heatmaps),
     "inference.predict_step": lambda: prediction(inference.predict_step, CROPS, decoder="quarter"),
