@@ -30,9 +30,8 @@ def is_user_error(error: BaseException) -> bool:
     """Whether a `raise` statement in this project's own code raised an error, with a message for the user."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     file = pathlib.Path(last.filename).resolve()
-    return (last.line or "").startswith("raise") and (
-        file.is_relative_to(_PACKAGE) or file.parent == _PACKAGE.parent
-    )
+    programs = (_PACKAGE.parent, _PACKAGE.parent / "examples")
+    return (last.line or "").startswith("raise") and (file.is_relative_to(_PACKAGE) or file.parent in programs)
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -26,7 +26,8 @@ UNITS = [
 """The modules and folders of the package; each imports only those before it."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SOURCES = [*MODULES, *sorted((ROOT / "configs").glob("*.py")), ROOT / "train.py", ROOT / "eval.py"]
+PROGRAMS = [*sorted((ROOT / "configs").glob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
+SOURCES = [*MODULES, *PROGRAMS, ROOT / "train.py", ROOT / "eval.py"]
 
 
 def imported_units(path: pathlib.Path) -> set[str]:
