@@ -64,7 +64,7 @@ def test_the_step_follows_the_configuration(config, monkeypatch, accumulation, s
     [
         ({"average_decay": 1.0}, r"`average_decay` \(=1.0\) must be at least 0 and below 1"),
         ({"eval.averaged": True}, "`eval.averaged` needs a moving average of the weights"),
-        ({"joint_weights": (1.0,)}, r"`joint_weights` \(=\(1.0\)\) must be 17 numbers"),
+        ({"joint_weights": (1.0,)}, r"`joint_weights` \(=\(1.0,\)\) must be 17 numbers"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_computed(config, fields, message):
