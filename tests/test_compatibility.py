@@ -23,7 +23,8 @@ ARCHIVE = pathlib.Path(__file__).with_name("run_0.1.0.tar.xz")
 @pytest.fixture
 def old_run(tmp_path) -> pathlib.Path:
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and newer
+        archive.extractall(tmp_path)
     return tmp_path / "run_0.1.0"
 
 
