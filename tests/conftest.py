@@ -83,3 +83,11 @@ def whole_run(tiny, tmp_path_factory) -> pathlib.Path:
 def torch():
     """PyTorch, where it is installed."""
     return pytest.importorskip("torch", reason="torch is not installed")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """Compiles in a third of the time, programs that are slower but compute the same up to rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
