@@ -256,7 +256,7 @@ def measure(title: str, ways: Ways, rounds: int) -> str:
 def main() -> None:
     """Measures all rows."""
     options = flags.FLAGS
-    ours, theirs = prepare(options["config"].value, options.people)
+    ours, theirs = prepare(options["config"].value, options.people)  # pyright: ignore[reportArgumentType]
     print("| | way | median (quartiles) | times the first |\n|---|---|---|---|")
     for title in options.rows:
         print(measure(title, ROWS[title](ours, theirs), options.rounds), flush=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from examples import functions, start
@@ -24,7 +25,7 @@ def largest_curvature(loss: Callable[[Any], jax.Array], params: Any, steps: int)
     def multiply(_: Any, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         vector, _ = carry
         product = hessian_vector_product(loss, params, vector)
-        return _unit(product), optax.tree.vdot(vector, product)
+        return _unit(product), jnp.asarray(optax.tree.vdot(vector, product))
 
     start = _unit(params)
     return jax.lax.fori_loop(0, steps, multiply, (start, optax.tree.vdot(start, start)))[1]

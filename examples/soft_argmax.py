@@ -31,7 +31,8 @@ def soft_argmax(heatmaps: jax.Array, sharpness: float = SHARPNESS) -> jax.Array:
 
     A differentiable `heatmap.decode`.
     """
-    positions = pixels(*heatmaps.shape[1:3], heatmaps.dtype)
+    _, height, width, _ = heatmaps.shape
+    positions = pixels(height, width, heatmaps.dtype)
     return jnp.einsum("bhwk,hwc->bkc", probabilities(heatmaps, sharpness), positions, precision="highest")
 
 

@@ -16,7 +16,8 @@ def moments(probabilities: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     In heatmap pixels.
     """
-    positions = soft_argmax.pixels(*probabilities.shape[1:3], probabilities.dtype)
+    _, height, width, _ = probabilities.shape
+    positions = soft_argmax.pixels(height, width, probabilities.dtype)
     mean = jnp.einsum("bhwk,hwc->bkc", probabilities, positions, precision="highest")
     offsets = positions[None, :, :, None] - mean[:, None, None]
     covariance = jnp.einsum("bhwk,bhwkc,bhwkd->bkcd", probabilities, offsets, offsets, precision="highest")

@@ -95,6 +95,11 @@ def fields_of_file(config: Mapping[str, Any]) -> dict[str, Field]:
     return _of_network(name, known)
 
 
+def package_fields() -> dict[str, Field]:
+    """Returns the fields of runs with any network of this package."""
+    return {name: field for network in models.NETWORKS for name, field in fields(network).items()}
+
+
 def _of_network(network: str, of_model: Mapping[str, Field]) -> dict[str, Field]:
     name = Field(network, "A network in hrnet_jax/models/, or `module:name` of your own.", network=True, code=True)
     return RUN | {f"model.{leaf}": field for leaf, field in {"name": name, **of_model}.items()}

@@ -1,5 +1,6 @@
 """Starts the commands. Mistakes of the user are reported in one line on the terminal instead of a traceback."""
 
+import argparse
 import contextlib
 import ctypes
 import functools
@@ -13,7 +14,6 @@ from collections.abc import Callable
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 USAGE_ERROR = 2
 """Exit status after a mistake of the user."""
@@ -36,12 +36,11 @@ def is_user_error(error: BaseException) -> bool:
 
 def _parse_flags(arguments: list[str]) -> list[str]:
     """Parses absl's flags. A missing configuration or an unknown field of it is a mistake of the user."""
+    _find_modules_beside_config(arguments)
     try:
         rest = flags.FLAGS(arguments)
         if (config := flags.FLAGS["config"].value) is not None:
             getattr(config, "to_dict")  # noqa: B009  (ml_collections raises only on first use)
-            file = config_flags.get_config_filename(flags.FLAGS["config"])  # pyright: ignore[reportAttributeAccessIssue]
-            sys.path.append(os.path.dirname(os.path.abspath(file)))  # for `module:name` in the configuration
         return rest
     except SystemExit:  # absl exits with 1 after --help
         sys.exit(0)
@@ -55,6 +54,15 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         hint = "; `hrnet rows` lists configurations" if "configs/" in reason or "get_config" in reason else ""
         print(f"error: {reason.removeprefix('ValueError: ')}{hint}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+
+
+def _find_modules_beside_config(arguments: list[str]) -> None:
+    """Lets a configuration name ``module:name`` in its own directory. It does so while flags are parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", default="")
+    with contextlib.suppress(argparse.ArgumentError):  # absl reports it
+        if config := parser.parse_known_args(arguments[1:])[0].config:
+            sys.path.append(os.path.dirname(os.path.abspath(config)))
 
 
 def start(main: Callable[..., int | None], takes_arguments: bool = False) -> None:

@@ -68,6 +68,17 @@ def test_half_body_is_the_originals(reference):
     np.testing.assert_array_equal(found, reference["half_body/center_scale_upper_lower"])
 
 
+def test_a_half_body_crop_is_around_the_mean_of_its_joints_and_half_as_large_again():
+    """The upper joints extend over 60 x 40 pixels, the lower ones over 30 x 200."""
+    joints = np.where(np.isin(np.arange(17), COCO.upper_body)[:, None], [100.0, 50.0], [100.0, 300.0])
+    joints[0], joints[16] = [160, 90], [130, 500]
+    upper, lower = (apply(augment.Draw(half_body=half), joints, ALL_VISIBLE) for half in ("upper", "lower"))
+    np.testing.assert_allclose(upper.center, [100 + 60 / 11, 50 + 40 / 11], rtol=1e-6)
+    np.testing.assert_allclose(lower.center, [100 + 30 / 6, 300 + 200 / 6], rtol=1e-6)
+    np.testing.assert_allclose(200 * upper.scale, [1.5 * 60, 1.5 * 80], rtol=1e-6)
+    np.testing.assert_allclose(200 * lower.scale, [1.5 * 150, 1.5 * 200], rtol=1e-6)
+
+
 def test_flip_is_the_originals(reference):
     people = zip(reference["half_body/joints"], reference["half_body/vis"], strict=True)
     flipped = [augment.flip(joints, visible, int(reference["flip/width"]), COCO) for joints, visible in people]

@@ -95,6 +95,17 @@ def test_a_lost_connection_is_reported(monkeypatch, tmp_path):
         lose()
 
 
+def test_a_growing_object_keeps_what_it_holds(tmp_path):
+    path = tmp_path / "object"
+    growing = buckets.BufferedObject(path, b"one ")
+    assert path.read_bytes() == b"one "
+    growing.write(b"two ")
+    growing.write(b"three")
+    assert path.read_bytes() == b"one "
+    growing.close()
+    assert path.read_bytes() == b"one two three"
+
+
 def test_a_missing_package_is_reported(monkeypatch):
     monkeypatch.setattr(buckets, "_PACKAGES", {"s3://": "missing_s3fs"})
     with pytest.raises(ValueError, match="s3://runs/a needs the package missing_s3fs: `pip install missing_s3fs`"):

@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import subprocess
@@ -62,6 +63,24 @@ def test_restores_the_whole_state(config, state, tmp_path):
     assert_equal(restored.state, changed)
     assert jax.tree.leaves(restored.state)[0].sharding == jax.tree.leaves(state)[0].sharding
     again.close()
+
+
+def test_restores_the_newest_state_and_none_of_another_fingerprint(config, state, tmp_path, capfd):
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
+    for step in (9, 10):
+        saved.save(jax.tree.map(lambda x, step=step: x + step, state), step)
+    saved.close()
+    path = tmp_path / "checkpoints" / "last" / "10" / "meta" / "metadata"
+    for fingerprint, step in ((None, 10), ("0123456789abcdef", 9)):
+        if fingerprint:
+            meta = json.loads(path.read_text()) | {"fingerprint": fingerprint}
+            path.write_text(json.dumps(meta | {checkpoint_files.DIGEST: checkpoint_files.digest(meta)}))
+        again = checkpoint.Checkpoints(tmp_path, models.describe(config))
+        restored = again.restore(state)
+        again.close()
+        assert restored is not None
+        assert_equal(restored.state, jax.tree.map(lambda x, step=step: x + step, state))
+    assert "10 is damaged" in capfd.readouterr().out
 
 
 def test_a_state_is_restored_bit_for_bit_on_another_number_of_devices(config, tmp_path):

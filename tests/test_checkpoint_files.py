@@ -56,6 +56,17 @@ def test_arrays_larger_than_any_memory_are_refused(written, shape, chunk):
         checkpoint_files.read_weights(written.parent)
 
 
+def test_the_best_takes_precedence_and_the_newest_of_several_steps(tmp_path):
+    for name in ("last/9", "last/10", "last/11", "best/9", "best/10"):
+        meta = tmp_path / "checkpoints" / name / "meta"
+        meta.mkdir(parents=True)
+        (meta / "metadata").write_text("{}")
+    (tmp_path / "checkpoints" / "last" / "11" / "meta" / "metadata").unlink()
+    assert checkpoint_files.complete_steps(tmp_path / "checkpoints" / "last") == [9, 10]
+    assert checkpoint_files.find(tmp_path / "checkpoints" / "last").name == "10"
+    assert checkpoint_files.find(tmp_path) == tmp_path / "checkpoints" / "best" / "10"
+
+
 def test_a_missing_checkpoint_is_reported_with_its_path(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no checkpoint in {tmp_path}"):
         checkpoint_files.find(tmp_path)

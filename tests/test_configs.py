@@ -1,6 +1,8 @@
 """Every configuration describes a run that can be built."""
 
 import importlib
+import re
+from typing import Any
 
 import jax
 import pytest
@@ -12,12 +14,75 @@ from hrnet_jax.run import setup
 NAMES = [f"{table}:{row}" for table in rows.TABLES for row in rows.load(table)]
 NAMES += ["default", "default:simple_baseline", "demo", "coco_mini_overfit"]
 
-PUBLISHED = {  # row: (width, height x width, sigma, parameters)
-    "hrnet_w32_256x192": (32, (256, 192), 2, 28_536_113),
-    "hrnet_w32_256x192_scratch": (32, (256, 192), 2, 28_536_113),
-    "hrnet_w32_384x288": (32, (384, 288), 3, 28_536_113),
-    "hrnet_w48_256x192": (48, (256, 192), 2, 63_595_745),
-    "hrnet_w48_384x288": (48, (384, 288), 3, 63_595_745),
+ROWS = [name for name in NAMES if name.startswith(rows.TABLES) and ":" in name]
+
+PARAMETERS = {  # width: trainable parameters with COCO's 17 joints
+    32: 28_536_113,
+    48: 63_595_745,
+}
+
+COMMON = {  # settings of all published rows (the papers' section 4, and the release where it decides)
+    "task": "top_down",
+    "heatmap.unbiased": False,
+    "augment.rotation_probability": 0.6,
+    "augment.flip": 0.5,
+    "augment.half_body_min_joints": 8,
+    "accumulation": 1,
+    "learning_rate": 1e-3,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "skip_not_finite": 0,
+    "loss": "mse",
+    "eval.flip_test": True,
+    "eval.flip_shift": 1.0,
+    "eval.decoder": "quarter",
+    "eval.nms_threshold": 0.9,
+    "eval.soft_nms": False,
+    "eval.joint_score_threshold": 0.2,
+    "model.dtype": "float32",
+    "model.norm_frozen": False,
+    "model.remat": False,
+}
+DATA = {
+    "coco": {"skeleton": "coco", "data.train_split": "train2017", "data.val_split": "val2017"},
+    "mpii": {"skeleton": "mpii", "data.train_split": "train", "data.val_split": "valid"},
+}
+NETWORK = {
+    "hrnet": {
+        **{"model.stem": 64, "model.units": (1, 4, 3), "model.blocks": 4, "model.colors": "RGB"},
+        **{"epochs": 210, "learning_rate_drops": (170, 200)},
+    },
+    "simple_baseline": {"model.colors": "BGR", "epochs": 140, "learning_rate_drops": (90, 120)},
+}
+AUGMENTATION = {  # the release's SCALE_FACTOR, ROT_FACTOR and PROB_HALF_BODY
+    ("coco", "hrnet"): (0.35, 45, 0.3),
+    ("coco", "simple_baseline"): (0.3, 40, 0),
+    ("mpii", "hrnet"): (0.25, 30, 0),
+    ("mpii", "simple_baseline"): (0.25, 30, 0),
+}
+AP = {  # COCO val2017 with the detector's boxes: AP, AP50, AP75, AP of medium and of large people, AR
+    "hrnet_w32_256x192_scratch": (0.734, 0.895, 0.807, 0.702, 0.801, 0.789),
+    "hrnet_w32_256x192": (0.744, 0.905, 0.819, 0.708, 0.810, 0.798),
+    "hrnet_w48_256x192": (0.751, 0.906, 0.822, 0.715, 0.818, 0.804),
+    "hrnet_w32_384x288": (0.758, 0.906, 0.825, 0.720, 0.827, 0.809),
+    "hrnet_w48_384x288": (0.763, 0.908, 0.829, 0.723, 0.834, 0.812),
+    "resnet50_256x192": (0.704, 0.886, 0.783, 0.671, 0.772, 0.763),
+    "resnet101_256x192": (0.714, 0.893, 0.793, 0.681, 0.781, 0.771),
+    "resnet152_256x192": (0.720, 0.893, 0.798, 0.687, 0.789, 0.778),
+    "resnet50_384x288": (0.722, 0.893, 0.789, 0.681, 0.797, 0.776),
+    "resnet101_384x288": (0.736, 0.896, 0.803, 0.699, 0.811, 0.791),
+    "resnet152_384x288": (0.743, 0.896, 0.811, 0.705, 0.816, 0.797),
+}
+PCKH = {  # MPII, validation split: mean PCKh at 0.5 and, as the release calls it, at 0.1
+    "hrnet_w32_256x256_scratch": (),
+    "hrnet_w32_256x256": (90.3, 37.7),
+    "hrnet_w48_256x256": (),
+    "resnet50_256x256": (88.5, 34.0),
+    "resnet101_256x256": (89.1, 34.0),
+    "resnet152_256x256": (89.6, 35.0),
+    "resnet50_384x384": (89.1, 38.0),
+    "resnet101_384x384": (90.0, 38.9),
+    "resnet152_384x384": (90.2, 39.4),
 }
 
 FEWEST_LAYERS = {"hrnet": {"units": (1, 1, 1), "blocks": 1}, "simple_baseline": {"depth": 50}}
@@ -45,16 +110,43 @@ def test_every_config_builds_its_step(name):
     assert set(metrics) == {*task.metrics, "finite"} == {"loss", "pck", "finite"}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def published(name: str) -> dict[str, Any]:
+    """Returns the settings that decide a row's result, from its name: ``coco:hrnet_w48_384x288``."""
+    data, row = name.split(":")
+    architecture, size, *_ = row.removeprefix("hrnet_").split("_")
+    network = "hrnet" if row.startswith("hrnet") else "simple_baseline"
+    number, (height, width) = int(re.sub(r"\D", "", architecture)), map(int, size.split("x"))
+    scale, rotation, half_body = AUGMENTATION[data, network]
+    people = 24 if row == "hrnet_w48_384x288" else 32  # on each of four GPUs
+    trunk = f"hrnet_w{number}" if network == "hrnet" else f"resnet{number}"
+    return {
+        **COMMON,
+        **DATA[data],
+        **NETWORK[network],
+        **{"model.name": network, "model.width" if network == "hrnet" else "model.depth": number},
+        **{"image_size": (height, width), "heatmap.sigma": 3.0 if height == 384 else 2.0},
+        **{"augment.scale": scale, "augment.rotation": rotation, "augment.half_body": half_body},
+        **{"batch_size": 4 * people, "model.norm_group_size": people},
+        "init_from": "" if row.endswith("_scratch") else f"weights/{trunk}_imagenet.pth",
+    }
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_published_rows(name):
-    config = load(f"coco:{name}")
-    width, size, sigma, parameters = PUBLISHED[name]
-    assert (config.model.width, tuple(config.image_size), config.heatmap.sigma) == (width, size, sigma)
-    assert models.count_parameters(models.build(config), size) == parameters
-    assert (config.epochs, tuple(config.learning_rate_drops), config.learning_rate) == (210, (170, 200), 1e-3)
-    assert config.batch_size == 4 * config.model.norm_group_size  # four GPUs, each with its own statistics
-    assert config.weight_decay == 0 and not config.heatmap.unbiased and config.eval.decoder == "quarter"
-    assert config.init_from == ("" if name.endswith("scratch") else f"weights/hrnet_w{width}_imagenet.pth")
+    config = load(name)
+    found, expected = configuration.flatten(config.to_dict()), published(name)
+    assert {field: found[field] for field in expected} == expected
+    if name.startswith("coco:hrnet"):
+        assert models.count_parameters(models.build(config), config.image_size) == PARAMETERS[config.model.width]
+
+
+@pytest.mark.parametrize(
+    ("table", "metrics", "figures"),
+    [("coco", ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR"), AP), ("mpii", ("PCKh@0.5", "Mean@0.1"), PCKH)],
+)
+def test_published_figures(table, metrics, figures):
+    expected = {row: dict(zip(metrics, values, strict=False)) for row, values in figures.items()}
+    assert {name: dict(row.published) for name, row in rows.load(table).items()} == expected
 
 
 @pytest.mark.parametrize("file", [*rows.TABLES, "default", "demo", "coco_mini_overfit"])
@@ -67,50 +159,3 @@ def test_files_begin_with_their_command(file):
 def test_configs_have_all_fields_and_no_others(name):
     config = load(name)
     assert configuration.flatten(config.to_dict()).keys() == configuration.fields(config.model.name).keys()
-
-
-SIMPLE_BASELINES = {  # file: (depth, height x width, sigma)
-    f"{data}:resnet{depth}_{size[0]}x{size[1]}": (depth, size, sigma)
-    for depth in (50, 101, 152)
-    for data, size, sigma in (
-        ("coco", (256, 192), 2),
-        ("coco", (384, 288), 3),
-        ("mpii", (256, 256), 2),
-        ("mpii", (384, 384), 3),
-    )
-}
-AUGMENTATION = {  # the release's SCALE_FACTOR, ROT_FACTOR and PROB_HALF_BODY
-    ("coco", "hrnet"): (0.35, 45, 0.3),
-    ("coco", "simple_baseline"): (0.3, 40, 0),
-    ("mpii", "hrnet"): (0.25, 30, 0),
-    ("mpii", "simple_baseline"): (0.25, 30, 0),
-}
-
-
-@pytest.mark.parametrize("name", SIMPLE_BASELINES)
-def test_rows_of_simple_baselines(name):
-    config = load(name)
-    depth, size, sigma = SIMPLE_BASELINES[name]
-    assert (config.model.depth, tuple(config.image_size), config.heatmap.sigma) == (depth, size, sigma)
-    assert (config.epochs, tuple(config.learning_rate_drops), config.learning_rate) == (140, (90, 120), 1e-3)
-    assert config.model.colors == "BGR" and config.skeleton == name[:4]
-    assert (config.batch_size, config.model.norm_group_size, config.weight_decay) == (128, 32, 0)
-    assert config.init_from == f"weights/resnet{depth}_imagenet.pth"
-
-
-@pytest.mark.parametrize("width", [32, 48])
-def test_rows_of_hrnet_on_mpii(width):
-    config = load(f"mpii:hrnet_w{width}_256x256")
-    assert (config.model.width, tuple(config.image_size), config.heatmap.sigma) == (width, (256, 256), 2)
-    assert (config.epochs, tuple(config.learning_rate_drops), config.learning_rate) == (210, (170, 200), 1e-3)
-    assert (config.batch_size, config.model.norm_group_size, config.skeleton) == (128, 32, "mpii")
-    assert (tuple(config.model.units), config.model.blocks, config.model.stem) == ((1, 4, 3), 4, 64)
-    assert config.init_from == f"weights/hrnet_w{width}_imagenet.pth"
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if ":" in name and name[-1].isdigit()])
-def test_augmentation_is_that_of_the_row(name):
-    config = load(name)
-    scale, rotation, half_body = AUGMENTATION[name[:4], config.model.name]
-    expected = {"scale": scale, "rotation": rotation, "half_body": half_body, "half_body_min_joints": 8}
-    assert config.augment.to_dict() == expected | {"rotation_probability": 0.6, "flip": 0.5}

@@ -54,6 +54,10 @@ def test_defaults_complete_an_older_run():
         ("model.width", False, True),
         ("image_size", False, True),
         ("batch_size", False, False),
+        ("learning_rate", False, False),
+        ("seed", False, False),
+        ("augment.flip", False, False),
+        ("model.colors", False, True),
         ("model.dtype", False, False),
     ],
 )

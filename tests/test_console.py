@@ -30,6 +30,10 @@ def test_success_is_status_zero():
     assert ended.value.code == 0
 
 
+def test_exit_statuses_are_those_that_the_documentation_names():
+    assert (console.USAGE_ERROR, console.UNFINISHED) == (2, os.EX_TEMPFAIL) == (2, 75)
+
+
 def test_a_missing_config_has_no_traceback():
     command = [sys.executable, "eval.py", "--config", "configs/nope.py", "--workdir", "runs/nope"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -1,5 +1,8 @@
+import jax
+import numpy as np
 import pytest
 from absl.testing import flagsaver
+from jax.experimental import multihost_utils
 
 from hrnet_jax import distributed
 
@@ -13,6 +16,19 @@ def test_a_single_process_is_primary_and_does_not_wait(capsys):
     assert capsys.readouterr().out == "text\n"
     distributed.barrier("name")
     assert distributed.broadcast(True) is True and distributed.broadcast(False) is False
+
+
+@pytest.mark.parametrize("votes", [[True, True], [True, False], [False, False]])
+def test_processes_agree_if_all_of_them_do(monkeypatch, votes):
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda _: np.array(votes))
+    assert distributed.all_agree(True) == all(votes)
+
+
+def test_only_process_0_is_primary(monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    assert not distributed.is_primary()
+    distributed.log_once("text")
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

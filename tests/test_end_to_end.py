@@ -15,8 +15,8 @@ import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint_files, convert, models
-from hrnet_jax.run import logger
+from hrnet_jax import checkpoint_files, convert, models, sharding, tasks
+from hrnet_jax.run import logger, replay
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = {
@@ -102,6 +102,11 @@ def test_training_says_what_it_does_and_leaves_everything(trained):
     assert checkpoint_files.find(workdir / "checkpoints" / "last").name == str(steps[-1])
 
 
+def test_the_logged_rate_is_that_of_the_step(trained):
+    rates = {line["step"]: line["learning_rate"] for line in logged(trained[0]) if "learning_rate" in line}
+    assert rates == pytest.approx({step: 2e-3 * step / TINY["warmup_steps"] for step in rates}, rel=1e-5)
+
+
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(trained, data, tmp_path):
     """By the machine's notice and by Ctrl-C; it goes on with another number of threads."""
     whole, _ = trained
@@ -170,6 +175,21 @@ def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_pat
         assert len(list((out / "pictures").iterdir())) == 2
     assert figures[0] == figures[1]
     assert {"val2017/gt_boxes/AP", "val2017/detector_boxes/AP"} <= set(figures[0])
+
+
+def test_evaluation_predicts_with_the_weights_of_the_best_checkpoint(trained, data, tmp_path):
+    workdir, _ = trained
+    finish(start(command("eval.py", data, f"--workdir={workdir}", f"--out={tmp_path}")))
+    found = json.loads((tmp_path / "results_val2017_gt_boxes.json").read_text())
+    variables, _, _ = checkpoint_files.read_weights(workdir / "checkpoints" / "best")
+    evaluation = tasks.build(replay.read_config(workdir)).evaluation(trained=True)
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    predicted = evaluation.predict(
+        sharding.place_state(variables, mesh), lambda batch: sharding.place_batch(batch, mesh), progress=False
+    )
+    expected = {result["score"] for result in predicted[0].results}
+    assert len(expected) > 3
+    np.testing.assert_allclose(sorted(result["score"] for result in found), sorted(expected), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +47,17 @@ def test_unbiased_targets_are_those_of_dark(codec):
     np.testing.assert_allclose(heatmaps, nhwc(codec[f"dark/{tag}/heatmaps"]), atol=1e-6)
 
 
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("sigma", [1.5, 2, 3])
+def test_a_target_is_a_gaussian_of_its_sigma(sigma, unbiased):
+    maps, _ = render(np.array([[[40.0, 60.0]]]), np.ones((1, 1)), (32, 32), sigma, unbiased)
+    y, x = np.mgrid[:32, :32]
+    squared = (x - 10) ** 2 + (y - 15) ** 2
+    near = np.maximum(np.abs(x - 10), np.abs(y - 15)) <= int(3 * sigma)
+    expected = np.exp(-squared / (2 * sigma**2)) * (near | unbiased)
+    np.testing.assert_allclose(maps[0, ..., 0], expected, rtol=1e-5, atol=1e-7)
+
+
 def photo_joints(codec, pixels: np.ndarray) -> np.ndarray:
     """Maps heatmap pixels back to the photos."""
     pixels = np.asarray(pixels)
@@ -82,6 +94,31 @@ def test_decoding_survives_heatmaps_without_a_peak(method):
     pixels, scores = heatmap.decode(jnp.asarray(maps), method)
     np.testing.assert_array_equal(pixels, np.zeros((1, 3, 2)))
     np.testing.assert_array_equal(scores, [[0, -1, 1]])
+
+
+def test_dark_smooths_as_opencv_with_a_kernel_of_eleven_pixels():
+    maps = np.random.default_rng(0).uniform(0, 1, (1, 32, 24, 2)).astype(np.float32) ** 8
+    padded = np.pad(maps[0], ((11, 11), (11, 11), (0, 0)))  # the authors' border is black
+    blurred = cv2.GaussianBlur(padded, (11, 11), 0)[11:-11, 11:-11]
+    expected = blurred * maps[0].max((0, 1)) / blurred.max((0, 1))
+    np.testing.assert_allclose(heatmap._smooth(jnp.asarray(maps))[0], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_dark_finds_the_centre_of_a_slanted_gaussian():
+    y, x = np.mgrid[:32, :24]
+    offset = np.stack([x - 11.6, y - 15.3], -1)
+    inverse = np.linalg.inv([[8.0, 5.0], [5.0, 8.0]])
+    maps = np.exp(-0.5 * np.einsum("hwi,ij,hwj->hw", offset, inverse, offset)).astype(np.float32)
+    pixels, _ = heatmap.decode(jnp.asarray(maps[None, ..., None]), "dark")
+    np.testing.assert_allclose(pixels[0, 0], [11.6, 15.3], atol=0.02)
+
+
+@pytest.mark.parametrize("column", [1, 2, 9, 10])
+def test_dark_leaves_peaks_of_the_two_outer_columns_on_their_pixel(column):
+    y, x = np.mgrid[:16, :12]
+    maps = np.exp(-((x - column - 0.3) ** 2 + (y - 8) ** 2) / 8).astype(np.float32)
+    pixels, _ = heatmap.decode(jnp.asarray(maps[None, ..., None]), "dark")
+    assert (pixels[0, 0, 0] != column) == (1 < column < 10)
 
 
 @pytest.mark.parametrize(("shift", "name"), [(0, "flip_back"), (1, "flip_back_shifted")])
@@ -175,5 +212,7 @@ def test_pck_scales_x_by_the_height_and_excludes_the_border():
         return jnp.asarray(maps)
 
     assert heatmap.pck(spikes((23, 20)), spikes((20, 20))) == 1  # 3 pixels; the limit in x is 3.2
+    assert heatmap.pck(spikes((23, 21)), spikes((20, 20))) == 0  # together .513 of a tenth, the limit is .5
+    assert heatmap.pck(spikes((20, 22)), spikes((20, 20))) == 1
     assert heatmap.pck(spikes((20, 23)), spikes((20, 20))) == 0  # the limit in y is 2.4
     assert heatmap.pck(spikes((20, 20), (40, 40)), spikes((20, 20), (1, 20))) == 1

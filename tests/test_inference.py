@@ -75,6 +75,14 @@ def test_flip_test_averages_the_image_and_its_mirror_image(shift):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_images_are_read_in_the_networks_colours():
+    images, options = jnp.asarray(crops(2)), {"flip_order": None, "shift": 0.0}
+    found = inference.predict_heatmaps(Pooled(colors="BGR"), VARIABLES, images, **options)
+    np.testing.assert_array_equal(
+        found, inference.predict_heatmaps(Pooled(), VARIABLES, images[..., ::-1], **options)
+    )
+
+
 def test_a_mirrored_crop_gives_mirrored_joints_with_sides_swapped():
     """Without the shift the flip test treats both directions alike."""
     images, identity = crops(4), np.tile(np.eye(2, 3, dtype=np.float32), (4, 1, 1))

@@ -44,7 +44,9 @@ def test_half_the_squared_error_is_averaged_over_joints_of_weight_zero_too():
 
 def test_weights_are_squared_since_they_scale_the_differences():
     heatmaps, targets = np.full((1, 4, 4, 2), 3.0, np.float32), np.zeros((1, 4, 4, 2), np.float32)
-    np.testing.assert_allclose(losses.mse(heatmaps, targets, np.array([[1.5, 1.2]], np.float32)), [[10.125, 6.48]])
+    np.testing.assert_allclose(
+        losses.mse(heatmaps, targets, np.array([[1.5, 1.2]], np.float32)), [[10.125, 6.48]], rtol=1e-6
+    )
 
 
 def test_ohkm_keeps_the_hardest_joints_of_each_person_and_their_mean():

@@ -58,6 +58,13 @@ def test_adam_is_pytorchs():
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
 
 
+def test_adams_epsilon_is_added_to_the_root():
+    """A gradient as large as epsilon moves a weight by half the rate."""
+    transform = optimizer.adam(optax.constant_schedule(1e-3), 0.0)
+    updates, _ = transform.update(jnp.full(2, 1e-8), transform.init(jnp.zeros(2)), jnp.zeros(2))
+    np.testing.assert_allclose(updates, [-5e-4, -5e-4], rtol=1e-4)
+
+
 def test_weight_decay_is_added_to_the_gradient_and_warns():
     with pytest.warns(UserWarning, match="60 AP"):
         transform = optimizer.adam(optax.constant_schedule(1e-3), 0.5)

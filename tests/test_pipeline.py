@@ -126,6 +126,26 @@ def test_joints_are_mapped_by_the_crop_matrix(seed):
             np.testing.assert_allclose(joints[labelled], expected[labelled], atol=1e-4)
 
 
+def test_a_box_and_its_padding_fill_the_crop():
+    people = made_up_split().people
+    (batch,) = evaluation(batch_size=NUM_PEOPLE)
+    for crop, box in zip(batch["crop"], people.box, strict=True):
+        corners = geometry.apply(crop.astype(float), np.array([box[:2], box[:2] + box[2:]]))
+        np.testing.assert_allclose(corners.mean(axis=0), [24, 32], atol=1e-3)
+        np.testing.assert_allclose(np.max((corners[1] - corners[0]) / [48, 64]), 1 / 1.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dataset", "precision"), [("coco", np.float32), ("mpii", np.float64)])
+def test_crops_have_the_precision_of_their_data_set(dataset, precision):
+    split, expected = dataclasses.replace(made_up_split(100), summary={"dataset": dataset}), {}
+    for dtype in (np.float32, np.float64):
+        views = [geometry.box_to_center_scale(box, 48 / 64, dtype) for box in split.people.box]
+        expected[dtype] = np.stack([geometry.photo_to_crop(*view, 0.0, IMAGE_SIZE) for view in views], dtype="f4")
+    assert (expected[np.float32] != expected[np.float64]).any()
+    (batch,) = evaluation(split, batch_size=100)
+    np.testing.assert_array_equal(batch["crop"], expected[precision])
+
+
 @pytest.mark.parametrize("start_step", [0, 1, 2, 3, 7])
 def test_resuming_at_a_step_gives_the_same_batches(start_step):
     assert_same(training(10 - start_step, start_step=start_step), training(10)[start_step:])
@@ -177,6 +197,16 @@ def test_every_epoch_augments_differently():
 def test_the_seed_determines_the_batches():
     one, same, other = (np.stack([b["crop"] for b in training(3, seed=seed)]) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
+    assert (one != other).any(axis=(-1, -2)).all()
+
+
+def test_the_seed_determines_the_order():
+    one, other = (training(1, batch_size=NUM_PEOPLE, seed=seed)[0]["index"] for seed in (1, 2))
+    assert (one != other).any()
+
+
+def test_the_seed_determines_the_augmentation_of_a_single_person():
+    one, other = (training(1, made_up_split(1), seed=seed)[0]["crop"] for seed in (1, 2))
     assert (one != other).any(axis=(-1, -2)).all()
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -169,6 +170,14 @@ def test_an_existing_split_is_not_rewritten_unless_forced_or_changed(tmp_path, c
     assert os.listdir(tmp_path / "out") == ["val2017"]
 
 
+def test_another_skeleton_rewrites_the_split(tmp_path):
+    root = made_coco.write(tmp_path / "root")
+    prepare.prepare_coco(root, tmp_path / "out")
+    other = dataclasses.replace(skeletons.COCO, sigmas=(0.05,) * 17)
+    prepare.prepare_coco(root, tmp_path / "out", skeleton=other)
+    assert open_split(tmp_path / "out").skeleton == other
+
+
 def test_boxes_added_later_do_not_rewrite_photos(tmp_path):
     root = made_coco.write(tmp_path / "root")
     prepare.prepare_coco(root, tmp_path / "out")
@@ -234,6 +243,18 @@ def test_boxes_go_to_the_evaluation_split(tmp_path):
     assert (summaries["train2017"]["detections"], summaries["val2017"]["detections"]) == (None, 1)
     with pytest.raises(ValueError, match=r"`detections` is for one split, but `splits` is a, b"):
         prepare.prepare_coco(tmp_path / "root", tmp_path / "out", ["a", "b"], boxes)
+
+
+def test_the_authors_detector_files_are_found_by_their_names(tmp_path):
+    assert prepare.DETECTION_FILES == {
+        "val2017": "COCO_val2017_detections_AP_H_56_person.json",
+        "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
+    }
+    root = made_coco.write(tmp_path / "root")
+    (root / "person_detection_results").mkdir()
+    found = made_coco.boxes(tmp_path, [made_coco.box(20)])
+    found.rename(root / "person_detection_results" / "COCO_val2017_detections_AP_H_56_person.json")
+    assert prepare.prepare_coco(root, tmp_path / "out")["val2017"]["detections"] == 1
 
 
 def test_own_skeletons_have_their_own_number_of_joints(tmp_path):

@@ -6,6 +6,31 @@ import pytest
 
 from hrnet_jax import skeletons
 
+PUBLISHED_SIGMAS = {  # of the COCO keypoint challenge
+    **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062},
+    **{"hip": 0.107, "knee": 0.087, "ankle": 0.089},
+}
+
+
+def part(joint: str) -> str:
+    return joint.removeprefix("left_").removeprefix("right_")
+
+
+def test_cocos_joints_sigmas_and_limbs_are_the_published_ones():
+    """COCO's annotation files list limbs by numbers counted from 1."""
+    coco = skeletons.COCO
+    assert coco.joints == (
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+        "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
+        "left_knee", "right_knee", "left_ankle", "right_ankle",
+    )  # fmt: skip
+    assert coco.sigmas == tuple(PUBLISHED_SIGMAS[part(joint)] for joint in coco.joints)
+    limbs = [
+        [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9],
+        [8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
+    ]  # fmt: skip
+    assert {frozenset(limb) for limb in coco.limbs} == {frozenset((a - 1, b - 1)) for a, b in limbs}
+
 
 def test_coco_is_coco():
     coco = skeletons.load("coco")
@@ -26,8 +51,9 @@ def test_mpii_is_mpii():
     assert sorted(map(sorted, mpii.flip_pairs)) == pairs
     assert sorted(mpii.upper_body) == list(range(7, 16))
     assert {joint for limb in mpii.limbs for joint in limb} == set(range(16)) and len(mpii.limbs) == 15
-    coco = dict(zip(skeletons.COCO.joints, skeletons.COCO.sigmas, strict=True))
-    assert all(sigma == coco.get(name, sigma) for name, sigma in zip(mpii.joints, mpii.sigmas, strict=True))
+    stands_for = {"pelvis": "hip", "thorax": "shoulder", "upper_neck": "ear", "head_top": "ear"}
+    parts = [stands_for.get(joint, part(joint)) for joint in mpii.joints]
+    assert mpii.sigmas == tuple(PUBLISHED_SIGMAS[name] for name in parts)
     assert all(mpii.joints[left].startswith("left_") for left, _ in mpii.flip_pairs)
 
 

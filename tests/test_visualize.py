@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -109,6 +110,12 @@ def test_enlarging_keeps_joints_on_their_pixels():
     assert bigger.shape == (60, 90, 3)
     y, x = np.unravel_index(bigger[..., 0].argmax(), bigger.shape[:2])
     np.testing.assert_allclose(joints, [[x, y]])
+
+
+def test_red_stays_red_in_a_jpeg():
+    picture = np.full((16, 16, 3), (200, 40, 40), np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(visualize.encode_jpeg(picture), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None and np.abs(decoded.astype(int) - picture).max() < 8
 
 
 @pytest.mark.parametrize("people", [1, 9])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hrnet_jax import models, optimizer, training
+from hrnet_jax import models, optimizer, sharding, training
 from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
 from hrnet_jax.models import batch_norm, layers
@@ -100,27 +100,44 @@ def _record(recorded: dict[str, jax.Array], inputs: Mapping[str, jax.Array], cal
 
 
 def train(setup: Setup, precision: str, steps: int) -> tuple[dict[str, np.ndarray], list[float], list]:
-    """Returns the gradients before the first step, the loss before each step and the state after each."""
+    """Returns the gradients before the first step, the loss before each step and the state after each.
+
+    The step is that of training (see `training.make_train_step`), from grey levels on. Only the targets are given:
+    rendered again, they would have the last bits of this machine.
+    """
     config, batch = setup.config, setup.batch
     transformation = optimizer.make_transformation(config, lambda _: config.learning_rate)
-    loss = top_down.make_heatmap_loss(config, _model(setup, precision))
+    task = top_down.TopDown(config, _model(setup, precision), lambda targets, weights: (targets, weights))
+    replicated = sharding.replicated(sharding.make_mesh(jax.devices()[:1]))
+    parts = training.make_train_step(task.loss, transformation, replicated)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state, image, targets, weights):
-        differentiate = jax.value_and_grad(loss, has_aux=True)
-        (value, (stats, _)), gradients = differentiate(state.params, state.batch_stats, image, targets, weights)
-        return training.update(state, gradients, stats, transformation), value, gradients
+    def step(state, batch):
+        gradients, (stats, metrics) = parts.gradients(state.params, state.batch_stats, batch)
+        state, metrics = parts.update(state, gradients, stats, metrics)
+        return state, metrics["loss"], gradients
 
-    variables, *arrays = _cast((setup.variables, batch.image, batch.targets, batch.weights), precision)
+    inputs = {
+        "image": grey_levels(batch.image, config.model.colors),
+        "joints": batch.targets,
+        "visible": batch.weights,
+    }
+    variables, inputs = _cast((setup.variables, inputs), precision)
     with jax.numpy_dtype_promotion("standard"):
         state = training.init_state(variables, transformation)
     first, losses, states = {}, [], []
     for _ in range(steps):
-        state, value, gradients = step(state, *arrays)
+        state, loss, gradients = step(state, inputs)
         first = first or loading.to_pytorch({"params": gradients})
-        losses.append(float(value))
+        losses.append(float(loss))
         states.append(loading.to_pytorch({"params": state.params, "batch_stats": state.batch_stats}))
     return first, losses, states
+
+
+def grey_levels(image: np.ndarray, colors: str) -> np.ndarray:
+    """Returns the grey levels that `layers.normalize` turns into a normalised image, fractions included."""
+    levels = 255 * (image * layers.IMAGENET_STD + layers.IMAGENET_MEAN)
+    return levels if colors == "RGB" else levels[..., ::-1]
 
 
 def kinds(setup: Setup) -> dict[str, str]:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from hrnet_jax import models, skeletons
 from hrnet_jax.compare import jax_runner
-from hrnet_jax.compare.measured import SECTIONS, Arrays, Measurement, Sampled, deviation, is_statistic
+from hrnet_jax.compare.measured import SECTIONS, Arrays, Measurement, Sampled, deviation, is_statistic, relative
 from hrnet_jax.compare.problem import Setup
+from hrnet_jax.torch_interop import loading
 
 FLOAT64_TOLERANCES = {"evaluation": 1e-9, "training": 1e-9, "gradients": 1e-8, "statistics": 1e-8, "state": 1e-8}
 """Rounding in float64 makes a difference of about 1e-12. The rest is a margin for other machines."""
@@ -26,6 +28,12 @@ EARLY_STEPS = 3
 EARLY_TOLERANCE, LATE_TOLERANCE = 1e-8, 1e-3
 """For the losses of the first `EARLY_STEPS` steps, and of later ones, in which rounding has grown."""
 
+NO_STEPS: dict[str, Any] = {
+    **{name: [] for name in ("ours", "reference", "deviation", "tolerance", "drift")},
+    "held": True,
+}
+"""The comparison of no training steps."""
+
 NOISE_FACTOR = 3.0  # largest permitted ratio of our deviation to PyTorch's own rounding error
 
 
@@ -37,10 +45,12 @@ def compare(
     noise_floor: Mapping[str, Mapping[str, float]] | None = None,
     tolerance: float | None = None,
 ) -> dict[str, Any]:
-    """Measures our network in one of `jax_runner.PRECISIONS` and compares it with PyTorch in float64.
+    """Measures our network in one of `jax_runner.PRECISIONS` and compares it with a reference.
+
+    The reference is PyTorch in float64, or our own network if there is a tolerance.
 
     `noise_floor` has the deviations of PyTorch's run in this precision, or for float64 of its run on the perturbed
-    setup, see `estimate_noise_floor`. `tolerance` replaces the usual tolerances of layers, gradients and states.
+    setup, see `estimate_noise_floor`. `tolerance` replaces all usual tolerances.
 
     Returns ``precision``, ``held`` (whether all tolerances held), ``sections`` and ``steps``; see `page.render`.
     """
@@ -50,12 +60,19 @@ def compare(
         noise = noise_floor.get(name, {})
         if rows := _rows(name, measured.section(name), reference.section(name), kinds, noise):
             limit = _tolerance(name, precision, noise) if tolerance is None else tolerance
-            sections.append(_section(name, rows, limit))
+            sections.append(_section(name, SECTIONS[name], rows, limit))
     if precision != "float64" or not all(section["held"] for section in sections if section["name"] in LAYERS):
         _add_isolated(sections, jax_runner.isolated_outputs(setup, precision, reference.inputs()), reference)
-    losses = _steps(measured, reference, precision, noise_floor.get("steps", {}))
+    losses = _steps(measured, reference, precision, noise_floor.get("steps", {}), tolerance)
     held = bool(sections) and losses["held"] and all(section["held"] for section in sections)
     return {"precision": precision, "held": held, "sections": sections, "steps": losses}
+
+
+def compare_variables(setup: Setup, other: Setup, tolerance: float) -> dict[str, Any]:
+    """Compares the weights and statistics of two setups of a network, and returns a section of a report."""
+    here, there = (loading.to_pytorch(each.variables) for each in (setup, other))
+    rows = _rows("variables", here, there, jax_runner.kinds(setup), {})
+    return _section("variables", "weights and running statistics", rows, tolerance)
 
 
 def estimate_noise_floor(other: Measurement, reference: Measurement) -> dict[str, dict[str, float]]:
@@ -65,7 +82,7 @@ def estimate_noise_floor(other: Measurement, reference: Measurement) -> dict[str
     """
     found = {name: deviations(other.section(name), reference.section(name)) for name in SECTIONS}
     pairs = zip(other.losses, reference.losses, strict=True)
-    return found | {"steps": {str(i): abs(a / b - 1) for i, (a, b) in enumerate(pairs, start=1)}}
+    return found | {"steps": {str(i): relative(abs(a - b), abs(b)) for i, (a, b) in enumerate(pairs, start=1)}}
 
 
 def deviations(measured: Arrays, reference: Arrays) -> dict[str, float]:
@@ -122,7 +139,7 @@ def _exceeds(value: float | None, tolerance: float | None) -> bool:
     return value is None or not np.isfinite(value) or (tolerance is not None and value > tolerance)
 
 
-def _section(name: str, rows: list[dict[str, Any]], tolerance: float | None) -> dict[str, Any]:
+def _section(name: str, title: str, rows: list[dict[str, Any]], tolerance: float | None) -> dict[str, Any]:
     """Summarises rows: the worst, and the first above the tolerance."""
     above = [number for number, row in enumerate(rows) if _exceeds(row["deviation"], tolerance)]
     sizes = np.array([row["deviation"] for row in rows], float)  # NaN if missing
@@ -130,7 +147,7 @@ def _section(name: str, rows: list[dict[str, Any]], tolerance: float | None) -> 
     first = {"index": above[0], **{key: rows[above[0]][key] for key in ("name", "deviation")}} if above else None
     return {
         "name": name,
-        "title": SECTIONS[name],
+        "title": title,
         "tolerance": tolerance,
         "held": not above,
         "worst": worst["deviation"],
@@ -141,12 +158,17 @@ def _section(name: str, rows: list[dict[str, Any]], tolerance: float | None) -> 
 
 
 def _steps(
-    measured: Measurement, reference: Measurement, precision: str, noise: Mapping[str, float]
+    measured: Measurement,
+    reference: Measurement,
+    precision: str,
+    noise: Mapping[str, float],
+    tolerance: float | None,
 ) -> dict[str, Any]:
     """Compares the losses, and the distance between the parameters, after each step."""
     count = min(len(measured.losses), len(reference.losses))
-    found = [abs(a / b - 1) for a, b in zip(measured.losses, reference.losses, strict=False)]
-    limits = [_step_tolerance(number, precision, noise) for number in range(1, count + 1)]
+    found = [relative(abs(a - b), abs(b)) for a, b in zip(measured.losses, reference.losses, strict=False)]
+    usual = [_step_tolerance(number, precision, noise) for number in range(1, count + 1)]
+    limits = usual if tolerance is None else [tolerance] * count
     states = zip(measured.states, reference.states, strict=False)
     return {
         "ours": measured.losses[:count],
@@ -179,9 +201,8 @@ def _distance(ours: Arrays, reference: Arrays) -> float:
     return float(np.sqrt(squares / sum(float(np.square(b).sum()) for _, b in pairs)))
 
 
-def title(setup: Setup) -> str:
+def title(config: ConfigDict) -> str:
     """Returns a title for the report, such as ``HRNet-W32, 17 joints, 256x192``."""
-    config = setup.config
     joints, (height, width) = skeletons.load(config.skeleton).num_joints, config.image_size
     return f"{models.title(config.model)}, {joints} joints, {height}x{width}"
 
@@ -202,18 +223,30 @@ def table(run: Mapping[str, Any]) -> str:
 
 
 def failures(run: Mapping[str, Any]) -> Sequence[str]:
-    """Returns a line for each section that failed, about its first row above the tolerance."""
+    """Returns a line for each section that failed, about its first row above the tolerance, and one for losses."""
     found = []
     for section in (section for section in run["sections"] if section["first"]):
         row, tolerance = section["rows"][section["first"]["index"]], section["tolerance"]
-        limit = "not finite" if tolerance is None else f"above {_number(tolerance)}"
         size = "missing" if row["deviation"] is None else _number(row["deviation"])
-        found.append(f"{section['title']}: first {limit} is {row['name']} ({row['kind']}), {size}")
+        found.append(f"{section['title']}: first {_limit(tolerance)} is {row['name']} ({row['kind']}), {size}")
         if row["isolated"] is not None:
             origin = "introduced there" if _exceeds(row["isolated"], tolerance) else "propagated"
             found[-1] += f"; with the reference's input {_number(row['isolated'])}: {origin}"
+    columns = (run["steps"][name] for name in ("ours", "reference", "deviation", "tolerance"))
+    for step, (ours, reference, size, tolerance) in enumerate(zip(*columns, strict=True), start=1):
+        if _exceeds(size, tolerance):
+            text = (
+                f"first {_limit(tolerance)} is that of step {step}, {_number(size)}: {ours!r}, not {reference!r}"
+            )
+            return [*found, f"losses: {text}"]
     return found
 
 
+def _limit(tolerance: float | None) -> str:
+    return "not finite" if tolerance is None else f"above {_number(tolerance)}"
+
+
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1e}"
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if value else "0"

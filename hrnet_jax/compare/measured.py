@@ -4,6 +4,7 @@ Names and layouts are PyTorch's on both sides.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import zipfile
@@ -15,6 +16,7 @@ import numpy as np
 from hrnet_jax.torch_interop import state_dict
 
 SAMPLES = 64  # values kept of each array in a file
+EPSILON = float(np.finfo(np.float64).eps)  # deviation of arrays that differ only between their samples
 HEATMAPS = "heatmaps"  # name of the network's output among those of its layers
 
 STEP_OF_STATE = 2
@@ -34,10 +36,14 @@ NOISE_RUNS = {"float64": "perturbed", "highest": "float32", "default": "float32"
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """Euclidean norm of an array, and samples at evenly spaced positions from its first to its last value."""
+    """Euclidean norm of an array, and samples at evenly spaced positions from its first to its last value.
+
+    The `digest` changes with any bit. It is empty if unknown.
+    """
 
     norm: float
     samples: np.ndarray
+    digest: str = ""
 
 
 Arrays = Mapping[str, np.ndarray | Sampled]
@@ -68,6 +74,12 @@ class Measurement:
     inputs: Callable[[], Mapping[str, Arrays]] = dict
     noise_floors: NoiseFloors = dataclasses.field(default_factory=dict)
 
+    def first_steps(self, count: int) -> "Measurement":
+        """Returns the measurement as it would be with fewer training steps."""
+        gradients = self.gradients if count else {}
+        parts = {"losses": self.losses[:count], "states": self.states[:count]}
+        return dataclasses.replace(self, gradients=gradients, **parts)
+
     def section(self, name: str) -> Arrays:
         """Returns the arrays of one of the `SECTIONS`."""
         if name not in ("statistics", "state"):
@@ -83,18 +95,28 @@ def is_statistic(name: str) -> bool:
 
 
 def sample(array: np.ndarray, count: int) -> Sampled:
-    """Returns the norm of an array and up to `count` samples."""
+    """Returns the norm of an array, up to `count` samples, and its digest."""
     flat = np.asarray(array, np.float64).ravel()
     index = np.linspace(0, flat.size - 1, min(count, flat.size)).astype(int)
-    return Sampled(float(np.linalg.norm(flat)), flat[index])
+    return Sampled(float(np.linalg.norm(flat)), flat[index], digest(array))
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Returns a digest of the types, shapes and bits of arrays, 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return found.hexdigest()[:16]
 
 
 def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
     """Returns the largest absolute difference divided by the largest absolute value of the reference.
 
     For a sampled reference the divisor is the largest sample or the root mean square, if that is larger. The
-    result is then at least the relative difference of the norms. It is NaN if either array has a NaN, and
-    infinite if the shapes differ.
+    result is then at least the relative difference of the norms. If its digest is known, the result is 0 for the
+    same bits and otherwise at least `EPSILON`, since arrays may differ between the samples.
+
+    The result is NaN if either array has a NaN, and infinite if the shapes differ.
     """
     if isinstance(reference, Sampled):
         found = sample(ours, len(reference.samples))
@@ -102,15 +124,18 @@ def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
             return np.inf
         scale = max(reference.norm / np.sqrt(ours.size), np.abs(reference.samples).max(initial=0.0))
         largest = np.abs(found.samples - reference.samples).max(initial=0.0)
-        parts = _relative(largest, scale), _relative(abs(found.norm - reference.norm), reference.norm)
-        return float(np.max(parts))
+        if found.digest == reference.digest:  # the norm of the same bits may be rounded in another way
+            return float(np.max([relative(largest, scale), 0.0 * reference.norm]))
+        parts = relative(largest, scale), relative(abs(found.norm - reference.norm), reference.norm)
+        return float(np.max([*parts, EPSILON if reference.digest else 0.0]))
     if ours.shape != reference.shape:
         return np.inf
     difference = np.abs(np.asarray(ours, np.float64) - reference).max(initial=0.0)
-    return _relative(float(difference), float(np.abs(reference).max(initial=0.0)))
+    return relative(float(difference), float(np.abs(reference).max(initial=0.0)))
 
 
-def _relative(difference: float, scale: float) -> float:
+def relative(difference: float, scale: float) -> float:
+    """Returns a difference divided by a scale: 0 without a difference, and infinite if only the scale is 0."""
     if difference == 0:
         return 0.0
     return float(difference / scale) if scale else np.inf
@@ -119,7 +144,7 @@ def _relative(difference: float, scale: float) -> float:
 def save(
     path: str | os.PathLike, measurement: Measurement, noise_floors: NoiseFloors, about: Mapping, labels: Arrays
 ) -> None:
-    """Writes a reference file for machines without PyTorch: norm and samples of every array of PyTorch in float64.
+    """Writes a file of numbers: norm, samples and digest of every array, and the losses.
 
     The file also has the summary of the setup, `about` (see `problem.summarize`), and as `labels` the ``targets``
     and ``weights`` of the batch, since `exp` rounds differently on other machines.
@@ -128,11 +153,12 @@ def save(
     content: dict[str, Any] = {**texts, "losses": np.array(measurement.losses), **labels}
     for section in SECTIONS:
         arrays = measurement.section(section)
+        rows = [sample(np.asarray(array), SAMPLES) for array in arrays.values()]
         table = np.full((len(arrays), 1 + SAMPLES), np.nan)
-        for line, array in zip(table, arrays.values(), strict=True):
-            row = sample(np.asarray(array), SAMPLES)
+        for line, row in zip(table, rows, strict=True):
             line[: 1 + len(row.samples)] = [row.norm, *row.samples]
         content |= {f"{section}/names": np.array(list(arrays), str), f"{section}/rows": table}
+        content[f"{section}/digests"] = np.array([row.digest for row in rows], str)
     with state_dict.write_atomically(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **content)
 
@@ -156,21 +182,28 @@ def load(path: str | os.PathLike) -> tuple[Measurement, dict[str, Any], dict[str
         if "yardsticks" in arrays:  # written by version 0.1
             arrays["noise_floors"] = np.array(str(arrays["yardsticks"]).replace('"nudged"', '"perturbed"'))
         about, noise_floors = (json.loads(str(arrays[name])) for name in ("about", "noise_floors"))
-        sections = [_rows(arrays[f"{name}/names"], arrays[f"{name}/rows"]) for name in SECTIONS]
+        sections = [
+            _rows(arrays[f"{name}/names"], arrays[f"{name}/rows"], arrays.get(f"{name}/digests"))
+            for name in SECTIONS
+        ]
         losses = arrays["losses"].tolist()
     except (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{os.fspath(path)!r} holds no reference numbers: give a file written by --save_reference, or one of"
-            " the authors' net_*.npz"
+            f"{os.fspath(path)!r} holds no reference numbers: give a file written by --save_reference or"
+            " --measure, or one of the authors' net_*.npz"
         ) from error
     evaluation, training, gradients, *states = sections
     return Measurement(evaluation, training, gradients, losses, states, noise_floors=noise_floors), about, arrays
 
 
-def _rows(names: np.ndarray, table: np.ndarray) -> dict[str, Sampled]:
+def _rows(names: np.ndarray, table: np.ndarray, digests: np.ndarray | None = None) -> dict[str, Sampled]:
     """Turns rows of norm and samples, padded with NaN, into `Sampled`."""
     rows = (row[~np.isnan(row)] if np.isnan(row[-1]) else row for row in table)
-    return {str(name): Sampled(float(row[0]), row[1:]) for name, row in zip(names, rows, strict=True)}
+    digests = np.full(len(names), "") if digests is None else digests  # the authors' numbers have none
+    return {
+        str(name): Sampled(float(row[0]), row[1:], str(digest))
+        for name, row, digest in zip(names, rows, digests, strict=True)
+    }
 
 
 def _authors_measurement(arrays: Mapping[str, np.ndarray]) -> Measurement:

@@ -52,7 +52,7 @@ def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
         data = validation.require(content, "data", dict, path.name)
         paths = {f"data.{name}": validation.require(data, name, str, f"{path.name}: `data`") for name in DATA}
         config = {**counts, **paths, "skeleton": skeleton}
-        configuration.check(content, configuration.fields_of_file(content), path.name)
+        configuration.check(content, configuration.package_fields(), path.name)
     except (OSError, ValueError, RecursionError) as error:
         return config, found("config", "error", [path.name], str(error), remedy)
     return config, []

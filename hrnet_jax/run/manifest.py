@@ -45,12 +45,19 @@ def collect(run: setup.Run, step: int, fingerprint: str) -> dict[str, Any]:
         _STATE: fingerprint,
         "command": [sys.executable, *sys.argv],
         "host": platform.node(),
-        "processor": console.processor_kind(),
         _CONFIG: json.loads(run.config.to_json_best_effort()),
         "devices": {"kind": device.device_kind, "count": run.mesh.size, "processes": jax.process_count()},
+        _DATA: setup.digests(run),
+        **program(device),
+    }
+
+
+def program(device: Any) -> dict[str, Any]:
+    """Returns the part of an entry that identifies the program, to compare results of other than runs as well."""
+    return {
+        "processor": console.processor_kind(),
         "versions": {"python": platform.python_version(), "driver": device.client.platform_version, **_versions()},
         "code": {"sources": _sources(), "commit": _commit()},
-        _DATA: setup.digests(run),
         "environment": environment(os.environ),
     }
 

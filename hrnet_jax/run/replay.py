@@ -96,19 +96,44 @@ def begun_by_several(starts: list[dict[str, Any]]) -> list[str]:
 
 def compare(there: buckets.Path, here: buckets.Path) -> list[str]:
     """Describes the differences between the logs of two runs, and between their states after the same steps."""
+    return [*compare_logs(there, here), *compare_states(there, here)]
+
+
+def compare_logs(there: buckets.Path, here: buckets.Path, tolerance: float = 0.0) -> list[str]:
+    """Describes the differences between the logs of two runs: metrics missing here, and the first that differs.
+
+    Metrics may deviate by `tolerance`, relative to those there.
+    """
     texts = []
     a, b = _comparable(there, here)
     if missing := sorted(a.keys() - b.keys()):
         step, name = missing[0]
         texts.append(f"{len(missing):,} metrics were not logged again, first {name} of step {step:,}")
     a, b = _common(a, b)
+    b |= {key: value for key, value in a.items() if _within(tolerance, value, b[key])}
     if different := list(validation.differences(a, b, "step {0[0]:,}: {0[1]} was {1!r} and is {2!r}").values()):
         texts.append(f"{len(different):,} of {len(a):,} logged metrics, first at {different[0]}")
+    return texts
+
+
+def compare_states(there: buckets.Path, here: buckets.Path) -> list[str]:
+    """Describes the differences between the states that two runs kept of the same steps."""
     a, b = _common(_states(there), _states(here))
     if not a:
-        return [*texts, "the runs kept no state of the same step: the original run must have finished"]
+        return ["the runs kept no state of the same step: let both finish, with the same `checkpoint_every`"]
     wording = "the state after step {:,}: its fingerprint was {} and is {}"
-    return texts + list(validation.differences(a, b, wording).values())
+    return list(validation.differences(a, b, wording).values())
+
+
+def newest_common_checkpoint(there: buckets.Path, here: buckets.Path) -> tuple[buckets.Path, buckets.Path] | None:
+    """Returns the folders of the newest checkpoint of the same step of both runs, or None if there is none."""
+
+    def by_step(workdir: buckets.Path) -> dict[int, buckets.Path]:
+        folders = _folders(workdir)
+        return {step: path / str(step) for path in folders for step in checkpoint_files.complete_steps(path)}
+
+    a, b = _common(by_step(there), by_step(here))
+    return (a[max(a)], b[max(b)]) if a else None
 
 
 def count(there: buckets.Path, here: buckets.Path) -> str:
@@ -116,6 +141,11 @@ def count(there: buckets.Path, here: buckets.Path) -> str:
     metrics, states = _common(*_comparable(there, here))[0], _common(_states(there), _states(here))[0]
     steps = ", ".join(f"{step:,}" for step in sorted(states))
     return f"{len(metrics):,} logged metrics and the state after step {steps or 'none'}"
+
+
+def _within(tolerance: float, a: Any, b: Any) -> bool:
+    """Whether `b` deviates from `a` by no more than a tolerance. A damaged log may hold others than floats."""
+    return isinstance(a, float) and isinstance(b, float) and abs(b - a) <= tolerance * abs(a)
 
 
 def _common(a: dict[Any, Any], b: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
@@ -177,5 +207,10 @@ def _metrics(workdir: buckets.Path) -> dict[tuple[int, str], float]:
 
 def _states(workdir: buckets.Path) -> dict[int, str]:
     """Returns the fingerprints of all checkpoints by step."""
-    folders = [workdir / "checkpoints" / name for name in ("best", "last")]
+    folders = _folders(workdir)
     return {step: found for folder in folders for step, found in checkpoint_files.fingerprints(folder).items()}
+
+
+def _folders(workdir: buckets.Path) -> list[buckets.Path]:
+    """Returns the folders of checkpoints."""
+    return [workdir / "checkpoints" / name for name in ("best", "last")]

@@ -81,12 +81,12 @@ class TopDown:
 
     metrics: tuple[str, ...] = ("loss", "pck")
 
-    def __init__(self, config: ConfigDict, model: nn.Module | None = None):
-        """Builds the network, unless another is given. Raises ValueError for a wrong field."""
+    def __init__(self, config: ConfigDict, model: nn.Module | None = None, targets: TargetFn | None = None):
+        """Builds network and targets, unless others are given. Raises ValueError for a wrong field."""
         heatmap.find_decoder(config.eval.decoder)
         self._policy = augment.Policy(**config.augment)
         self.config, self.model = config, model or models.build(config)
-        self._loss, self._targets = make_heatmap_loss(config, self.model), make_target_fn(config)
+        self._loss, self._targets = make_heatmap_loss(config, self.model), targets or make_target_fn(config)
 
     @classmethod
     def fields(cls, config: Mapping[str, Any]) -> dict[str, Field]:

@@ -26,6 +26,8 @@ ALL = ("",)  # a prefix of every name
 
 # A reason is a kind, optionally followed by a colon and details of the tensor.
 _MISSING, _UNKNOWN = "not in the checkpoint", "unknown to this network"
+_NOT_FINITE, _NOT_INTEGER = "not finite", "not an integer"
+_BY_NAME = (_MISSING, _UNKNOWN, _NOT_FINITE, _NOT_INTEGER)  # reasons for single tensors rather than parts
 _MMPOSE = "mmpose's record of its normalisation"
 
 _MEAN = "running_mean"
@@ -63,7 +65,7 @@ def _grouped(reasons: Mapping[str, str], heads: tuple[str, ...]) -> list[tuple[i
     groups: dict[tuple[str, str], list[str]] = {}
     for name, reason in reasons.items():
         kind, _, detail = reason.partition(": ")
-        by_part = not detail and (name.startswith(heads) or kind not in (_MISSING, _UNKNOWN))
+        by_part = not detail and (name.startswith(heads) or kind not in _BY_NAME)
         part = re.match(r"stage4\.2\.fuse_layers|[^.]*", name) if by_part else None
         names = groups.setdefault((kind, part.group() if part else ""), [])
         names.append(f"{name} ({detail})" if detail else name)
@@ -204,7 +206,7 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
         elif tensor.dtype.kind != "f":
             reasons[name] = f"not floating-point: {tensor.dtype}"
         elif not np.isfinite(tensor.astype(array.dtype)).all():
-            reasons[name] = "not finite"
+            reasons[name] = _NOT_FINITE
     return reasons
 
 
@@ -228,7 +230,7 @@ def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[
         elif count is None:
             reasons[name] = _MISSING
         elif count.size != 1 or count.dtype.kind not in "iu":
-            reasons[name] = "not an integer"
+            reasons[name] = _NOT_INTEGER
     return reasons
 
 

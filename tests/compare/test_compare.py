@@ -106,7 +106,7 @@ def test_missing_torch_is_reported_in_one_line(tmp_path):
         (["--batch", "data", "--config.data.dir=nowhere"], "nowhere"),
         (["--people", "0"], "--people (=0) must be at least 1"),
         (["--steps", "1"], "--steps (=1) must be 0, for layers only, or at least 2"),
-        (["--tolerance", "0"], "--tolerance (=0.0) must be a positive number"),
+        (["--tolerance", "nan"], "--tolerance (=nan) must be a number from 0 on"),
         (["--save_reference", "nowhere/x.npz"], "its directory does not exist"),
         (["--people", "3", "--config.model.norm_group_size=2"], "is more than `model.norm_group_size` (=2)"),
     ],

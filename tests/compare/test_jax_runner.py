@@ -10,6 +10,7 @@ from made_weights import small_config
 from hrnet_jax import rows
 from hrnet_jax.compare import jax_runner, laboratory, measured, problem
 from hrnet_jax.compare.measured import HEATMAPS
+from hrnet_jax.models import layers
 
 CONFIGS = {
     "net_hrnet_w32_256x192": "hrnet_w32_256x192",
@@ -79,6 +80,15 @@ def test_layers_come_in_the_order_of_computation(setup, outputs):
     assert set(jax_runner.kinds(setup)) == {name.partition("[")[0] for name in names}
 
 
+def test_grey_levels_normalize_to_the_drawn_images(setup):
+    image = setup.batch.image
+    for colors in layers.COLORS:
+        with jax.enable_x64(True):
+            levels = jax.numpy.asarray(jax_runner.grey_levels(image, colors))
+            again = layers.normalize(levels, colors, jax.numpy.dtype("float64"))
+        np.testing.assert_allclose(again, image, rtol=0, atol=1e-14)
+
+
 def test_replacing_an_input_changes_only_that_layer_and_later_ones(setup):
     free = jax_runner.outputs(setup, "default", train=True)
     same = jax_runner.outputs(setup, "default", train=True, inputs={"bn1": free["conv1"]})
@@ -87,6 +97,13 @@ def test_replacing_an_input_changes_only_that_layer_and_later_ones(setup):
     other = jax_runner.outputs(setup, "default", train=True, inputs={"bn2": 2 * free["conv2"] + 1})
     changed = [name for name in free if (other[name] != free[name]).any()]
     assert changed[0] == "bn2" and "conv2" not in changed
+
+
+def test_float32_products_have_the_highest_precision():
+    with jax_runner.use_precision("highest"):
+        assert jax.config.jax_default_matmul_precision == "highest"
+    with jax_runner.use_precision("default"):
+        assert jax.config.jax_default_matmul_precision is None
 
 
 def test_precisions_lose_as_much_as_expected(outputs):

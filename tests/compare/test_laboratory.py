@@ -122,6 +122,23 @@ def test_every_loss_has_a_tolerance(compare):
         assert not run["held"] and not run["steps"]["held"]
 
 
+def test_a_tolerance_replaces_all_others(compare):
+    late = [1.0] * 3 + [float(np.nextafter(1.0, 2.0))]
+    run = compare(measure(losses=late), measure(losses=[1.0] * 4), tolerance=0.0)
+    assert not run["held"] and run["steps"]["tolerance"] == [0.0] * 4
+    (text,) = laboratory.failures(run)
+    assert text == "losses: first above 0 is that of step 4, 2.2e-16: 1.0000000000000002, not 1.0"
+    assert compare(measure(losses=late), measure(losses=[1.0] * 4), tolerance=1e-15)["held"]
+    assert compare(measure(losses=late), measure(losses=late), tolerance=0.0)["held"]
+
+
+def test_adjacent_losses_differ(compare):
+    """Their ratio may be rounded to 1."""
+    a, b = float(np.nextafter(2.0, 1.0)), float(np.nextafter(np.nextafter(2.0, 1.0), 1.0))
+    run = compare(measure(losses=[b, 1.0]), measure(losses=[a, 1.0]), tolerance=0.0)
+    assert not run["held"] and run["steps"]["deviation"][0] > 0
+
+
 def test_results_of_adam_may_deviate_by_the_effect_of_a_perturbation(compare):
     reference = measure(losses=[1.0] * 4)
     state = {name: array * (1 + 2e-7) for name, array in reference.states[0].items()}

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,25 @@ def test_a_sampled_reference_detects_changed_samples_and_norms():
     assert measured.deviation(draw(3), kept) == np.inf
 
 
+def test_a_digest_detects_a_changed_bit_between_the_samples():
+    array = draw(1000)
+    kept, off = measured.sample(array, 8), array.copy()
+    off[1] = np.nextafter(off[1], np.inf)
+    assert measured.deviation(array.copy(), kept) == 0
+    assert measured.EPSILON <= measured.deviation(off, kept) < 1e-14
+    without = dataclasses.replace(kept, digest="")
+    assert measured.deviation(array, without) == 0 and measured.deviation(off, without) < 1e-14
+    for other in (array.astype(np.float32), array.reshape(10, 100)):
+        assert measured.digest(other) != measured.digest(array)
+
+
+def test_a_measurement_is_cut_to_fewer_steps():
+    found = make()
+    assert found.first_steps(2) == found
+    none = found.first_steps(0)
+    assert none.losses == none.states == [] and none.gradients == {} and none.evaluation is found.evaluation
+
+
 def test_sections_select_the_right_arrays():
     found = make()
     assert set(found.section("statistics")) == {"bn1.running_mean", "bn1.running_var"}
@@ -75,7 +96,7 @@ def test_saved_reference_numbers_are_loaded_unchanged(tmp_path):
         assert list(kept) == list(found.section(section))
         for name, array in found.section(section).items():
             assert isinstance(kept[name], Sampled)
-            assert measured.deviation(array, kept[name]) < 1e-15
+            assert measured.deviation(array, kept[name]) == 0
     other = make(seed=1)
     assert measured.deviation(other.evaluation["conv1"], loaded.evaluation["conv1"]) > 0.1
 
@@ -108,5 +129,7 @@ def test_files_of_version_0_1_are_read(tmp_path):
     with np.load(tmp_path / "new.npz") as file:
         arrays = dict(file)
     arrays["yardsticks"] = np.array(str(arrays.pop("noise_floors")).replace("perturbed", "nudged"))
-    np.savez(tmp_path / "old.npz", **arrays)
-    assert measured.load(tmp_path / "old.npz")[0].noise_floors == floors
+    np.savez(tmp_path / "old.npz", **{key: array for key, array in arrays.items() if "digests" not in key})
+    old = measured.load(tmp_path / "old.npz")[0]
+    assert old.noise_floors == floors and old.evaluation["conv1"].digest == ""
+    assert measured.deviation(layers["conv1"], old.evaluation["conv1"]) == 0

@@ -241,6 +241,19 @@ def test_missing_rows_are_named(show):
     assert verdict == f"2 missing in {TITLES['statistics']}, first {layer_names(24)[4]}"
 
 
+def test_differences_and_notes_are_listed(show):
+    texts = {
+        "differences": ["the state after step 4: its fingerprint was 0a"],
+        "notes": ["config.seed was 0", HOSTILE],
+    }
+    for report in (diverged() | texts, made_report() | texts | {"held": False}):
+        tab = show(report)
+        assert tab.locator("#verdict .differences li").all_text_contents() == texts["differences"]
+        assert tab.locator(".facts li").all_text_contents() == texts["notes"]
+    assert tab.locator("#verdict h2").inner_text() == "Not held"
+    assert show(diverged()).locator(".facts li").count() == 0
+
+
 def test_every_row_has_a_point(show):
     tab = show(made_report(made_run(rows=40)))
     for name in TITLES:

@@ -1,12 +1,15 @@
+import contextlib
+
 import jax
 import numpy as np
 import pytest
 from made_weights import small_config
 
 from configs import default
-from hrnet_jax import checkpoint_files, models, training
+from hrnet_jax import checkpoint_files, models, tasks, training
 from hrnet_jax.compare import problem
 from hrnet_jax.models import layers
+from hrnet_jax.tasks import top_down
 
 
 @pytest.fixture
@@ -53,15 +56,22 @@ def test_a_network_has_a_short_name(config, change, expected):
 
 
 @pytest.mark.parametrize("colors", layers.COLORS)
-def test_a_data_batch_is_the_first_training_batch(coco_data, config, colors):
-    config.data.update(dir=str(coco_data), train_split="val2017")
-    config.model.colors = colors
+def test_a_data_batch_is_the_first_training_batch(made_up_records, config, colors):
+    config.data.dir = str(made_up_records)
+    config.model.colors, config.batch_size, config.loader.threads = colors, 3, 0
+    task = tasks.build(config)
+    with contextlib.closing(task.examples().batches(0)) as batches:
+        expected = next(batches)
+    image = expected["image"] if colors == "RGB" else expected["image"][..., ::-1]
     batch = problem.data_batch(config, 3)
-    assert batch.image.shape == (3, 64, 96, 3) and batch.image.dtype == np.float64
-    assert batch.weights.any() and "val2017" in batch.title
-    brightest = (1 - layers.IMAGENET_MEAN.max()) / layers.IMAGENET_STD.max()
-    assert batch.image.max() <= 2.7 and batch.image.max() > brightest / 2
-    np.testing.assert_array_equal(batch.image, problem.data_batch(config, 3).image)
+    assert batch.image.dtype == np.float64 and "train2017" in batch.title
+    np.testing.assert_allclose(
+        batch.image, (image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], rtol=1e-5, atol=1e-6
+    )
+    targets, weights = top_down.make_target_fn(config)(expected["joints"], expected["visible"])
+    np.testing.assert_array_equal(batch.targets, targets)
+    np.testing.assert_array_equal(batch.weights, weights)
+    assert batch.weights.any() and not batch.weights.all()
 
 
 def test_weights_are_loaded_from_a_checkpoint_or_drawn(config, tmp_path):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from made_weights import small_config
 
+from hrnet_jax import training
 from hrnet_jax.compare import jax_runner, laboratory, measured, problem
 from hrnet_jax.compare.problem import Setup
-from hrnet_jax.models import batch_norm
+from hrnet_jax.models import batch_norm, layers
 
 pytest.importorskip("torch", reason="torch is not installed")
 from hrnet_jax.compare import torch_runner
@@ -135,6 +136,47 @@ def test_a_wrong_epsilon_is_introduced_in_the_first_norm(monkeypatch):
     first, run = compare_with_fault()
     assert first["evaluation"] == first["training"] == "bn1"
     assert "introduced there" in laboratory.failures(run)[0]
+
+
+def slightly_larger(tree):
+    return jax.tree.map(lambda array: array * (1 + 1e-6), tree)
+
+
+def other_images(monkeypatch):
+    """Not just larger ones: batch normalisation would undo that."""
+    normalize = layers.normalize
+    monkeypatch.setattr(layers, "normalize", lambda *given: normalize(*given) + 1e-6 * normalize(*given) ** 2)
+
+
+def larger_gradients(monkeypatch):
+    make = training.make_gradients
+
+    def wrong(*given):
+        gradients = make(*given)
+        return lambda *inputs: (slightly_larger(gradients(*inputs)[0]), gradients(*inputs)[1])
+
+    monkeypatch.setattr(training, "make_gradients", wrong)
+
+
+def kept_statistics(monkeypatch):
+    update = training.update
+    monkeypatch.setattr(
+        training, "update", lambda state, gradients, _, adam: update(state, gradients, state.batch_stats, adam)
+    )
+
+
+@pytest.mark.parametrize(
+    ("plant", "sections"),
+    [
+        (other_images, {"gradients", "statistics", "state"}),
+        (larger_gradients, {"gradients"}),
+        (kept_statistics, {"statistics", "state"}),
+    ],
+)
+def test_a_fault_in_the_step_of_training_is_found(monkeypatch, plant, sections):
+    make()
+    plant(monkeypatch)
+    assert {name for name, first in compare_with_fault()[0].items() if first} == sections
 
 
 @pytest.mark.parametrize("precision", ["highest", "bfloat16"])

@@ -69,6 +69,13 @@ def test_people_who_cannot_be_used_are_dropped_and_counted(tmp_path, changes, re
     assert dropped == {reason: 1}
 
 
+def test_boxes_are_clipped_to_the_width_and_the_height_of_the_photo(tmp_path):
+    content = made_coco.content([10])
+    content["annotations"][0]["bbox"] = [10, 5, 100, 100]
+    people, _ = select(tmp_path, content)
+    np.testing.assert_array_equal(people.box, [[10, 5, made_coco.WIDTH - 11, made_coco.HEIGHT - 6]])
+
+
 def test_ground_truth_keeps_what_scoring_needs_and_no_outlines(tmp_path):
     content = made_coco.content([20, 10])
     content["annotations"].append(made_coco.person(99, 10, iscrowd=1, category_id=1))

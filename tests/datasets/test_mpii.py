@@ -26,10 +26,10 @@ def five(shared):
     return json.loads((shared / "real" / "mpii_five" / "annot" / "valid.json").read_text())
 
 
-def test_center_scale_and_joints_are_the_originals_formula(shared):
-    entries = five(shared)
-    rows = mpii.load(shared / "real" / "mpii_five" / "annot" / "valid.json", MPII)
-    people, dropped = mpii.select_people(rows)
+@pytest.mark.parametrize("source", ["real", "made_up"])
+def test_center_scale_and_joints_are_the_originals_formula(request, tmp_path, source):
+    entries = made_mpii.people() if source == "made_up" else five(request.getfixturevalue("shared"))
+    _, people, dropped = load(tmp_path, entries)
     for entry, box, joints, visible in zip(entries, people.box, people.joints, people.visible, strict=True):
         center, scale = geometry.box_to_center_scale(box, 1.0, np.float64)
         x, y = entry["center"]
@@ -139,6 +139,13 @@ def test_joints_are_in_all_rows_or_in_none(tmp_path):
 def test_files_of_another_kind_are_refused(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, content)
+
+
+def test_joint_names_of_the_truth_are_mpiis():
+    parts = {"ank": "ankle", "kne": "knee", "hip": "hip", "wri": "wrist", "elb": "elbow", "sho": "shoulder"}
+    sided = {f"{side[0]}{short}": f"{side}_{part}" for side in ("left", "right") for short, part in parts.items()}
+    expected = {**sided, "pelv": "pelvis", "thor": "thorax", "neck": "upper_neck", "head": "head_top"}
+    assert expected == mpii.JOINT_NAMES
 
 
 def test_truth_is_put_into_the_skeletons_order_by_the_files_names(tmp_path):

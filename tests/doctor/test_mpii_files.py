@@ -1,7 +1,9 @@
 import made_damage
+import made_mpii
 import pytest
 from made_damage import Damage, kinds, some, swap, write_mpii
 
+from hrnet_jax.doctor import mpii_files
 from hrnet_jax.skeletons import MPII
 
 
@@ -58,6 +60,29 @@ DAMAGES = [
 def test_finds_damaged_rows(mpii_five, tmp_path, damage, seed):
     rows = damage.apply(made_damage.mpii_rows(mpii_five), seed)
     made_damage.check(write_mpii(tmp_path / "root", mpii_five, rows), damage)
+
+
+def found_in(root, rows) -> dict[str, tuple]:
+    made_mpii.write(root, rows)
+    _, people, findings = mpii_files.read(root / "annot" / "valid.json", MPII)
+    assert people is not None
+    return {finding.kind: finding.examples for finding in findings}
+
+
+@pytest.mark.parametrize(("factor", "odd"), [(1, False), (0.5, False), (3, False), (0.2, True), (20, True)])
+def test_scales_must_fit_the_joints(tmp_path, factor, odd):
+    """These people are 40 to 48 pixels tall, and their joints extend over 26 to 29 pixels."""
+    rows = made_mpii.people()
+    rows[2]["scale"] *= factor
+    assert found_in(tmp_path, rows) == ({"scales": (3,)} if odd else {})
+    rows[2]["joints_vis"] = [0] * 14 + [1] * 2  # too few joints to decide
+    assert found_in(tmp_path, rows) == {}
+
+
+def test_rows_without_a_scale_or_with_other_flags_are_found(tmp_path):
+    rows = made_mpii.people()
+    rows[1]["scale"], rows[3]["joints_vis"][4] = -1, 2
+    assert found_in(tmp_path, rows) == {"flags": (4,), "scales": (2,)}
 
 
 @pytest.mark.parametrize("flags", [None, [[1]]])

@@ -7,6 +7,7 @@ import pytest
 from made_damage import SEEDS, SHARE, Damage, annotations, kinds, photos, some, write_coco
 
 from hrnet_jax.doctor import __main__ as doctor
+from hrnet_jax.doctor import pictures
 
 
 def remove(folder, rng):
@@ -97,6 +98,13 @@ def test_finds_training_photos_in_the_validation_split(made_up, tmp_path):
     content["images"].append({"id": 10**8, "file_name": "leak.jpg", "height": height, "width": width})
     (root / train).write_text(json.dumps(content))
     assert set(kinds(root)) == {"photos_in_two_splits"}
+
+
+def test_splits_of_mpii_that_are_unions_may_share_photos():
+    train, valid = {"a": "1.jpg", "b": "2.jpg"}, {"c": "3.jpg"}
+    assert pictures.shared({"train": train, "valid": valid, "trainval": train | valid}) == []
+    (finding,) = pictures.shared({"train": train, "valid": valid | {"b": "4.jpg"}, "trainval": {}})
+    assert (finding.kind, finding.examples) == ("photos_in_two_splits", ("2.jpg",))
 
 
 def test_unused_files_are_a_note(made_up, tmp_path, capsys):

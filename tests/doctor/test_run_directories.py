@@ -214,6 +214,13 @@ def test_does_not_wait_for_a_pipe(run):
     assert kinds(run) == {"manifest": "warning"}
 
 
+@pytest.mark.parametrize(("steps", "repeated"), [([1, 2, 3], ()), ([1, 2, 2, 3], (2,)), ([1, 2, 1], (1,))])
+def test_steps_logged_twice_are_found(tmp_path, steps, repeated):
+    (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {step}, "loss": 1}}\n' for step in steps))
+    every = [finding for part in run_directories.examine(tmp_path) for finding in part.findings]
+    assert tuple(step for finding in every if finding.kind == "log_order" for step in finding.examples) == repeated
+
+
 @pytest.mark.parametrize(
     ("steps", "starts", "found"),
     [

@@ -1,12 +1,16 @@
 import dataclasses
+import functools
+import io
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_weights import small_config
 
 from configs import default
-from hrnet_jax import skeletons
+from hrnet_jax import inference, models, pipeline, skeletons, training
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import coco, evaluate, ground_truth, protocols, report
 
@@ -23,6 +27,36 @@ def config():
 @pytest.fixture(scope="module")
 def split(coco_data):
     return records.open_split(coco_data / "val2017")
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"flip_test": False}, {"flip_shift": 0.0}, {"decoder": "dark"}, {"decoder": "argmax"}], ids=str
+)
+def test_the_step_follows_the_configuration(changes):
+    config = small_config()
+    config.eval.update(changes)
+    model = models.build(config)
+    variables = training.init_variables(model, config.image_size, 0)
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (2, *config.image_size, 3), np.uint8)
+    crop = np.tile(np.eye(2, 3, dtype=np.float32), (2, 1, 1))
+    options = {"flip_order": skeletons.COCO.flip_order, "shift": 1.0, "decoder": "quarter"}
+    options |= {"flip_order": None} if "flip_test" in changes else {}
+    options |= {name: changes[key] for name, key in (("shift", "flip_shift"), ("decoder",) * 2) if key in changes}
+    expected = jax.jit(functools.partial(inference.predict_step, model, **options))(variables, image, crop)
+    for found, array in zip(evaluate.build_step(model, config)(variables, image, crop), expected, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-5, atol=1e-6)
+
+
+def test_every_process_predicts_its_own_share(made_up_records, config, monkeypatch):
+    split, asked = records.open_split(made_up_records / "val2017"), {}
+    monkeypatch.setattr(pipeline, "eval_batches", lambda *_, **options: asked.update(options) or io.StringIO())
+    monkeypatch.setattr(inference, "predict", lambda *_: (np.zeros((len(split.people), 17, 2)), np.ones(())))
+    monkeypatch.setattr(evaluate, "_outcome", lambda *_: None)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    evaluate.evaluate(predict_center, {}, split, config, place, sources=["gt_boxes"])
+    assert (asked["process_index"], asked["process_count"], asked["batch_size"]) == (1, 3, 5)
 
 
 def predict_center(variables, image, crop):
@@ -88,6 +122,7 @@ def test_refuses_another_skeleton(split, config, tmp_path):
     fewer = dataclasses.replace(
         skeletons.COCO,
         name="head",
+        joint_weights={},
         joints=skeletons.COCO.joints[:3],
         flip_pairs=((1, 2),),
         limbs=(),

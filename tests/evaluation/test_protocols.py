@@ -12,7 +12,7 @@ import scipy.io
 from configs import default
 from hrnet_jax import prepare
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, protocols, report
+from hrnet_jax.evaluation import coco, evaluate, protocols, report
 from hrnet_jax.skeletons import MPII
 
 
@@ -71,7 +71,7 @@ def test_without_the_matlab_file_there_are_predictions_but_no_metrics(tmp_path, 
     split = prepared(tmp_path, made_mpii.people(3), with_truth=False)
     outcome = evaluate_shifted(split, config, monkeypatch)
     assert outcome.metrics == {} and not protocols.is_scored(split)
-    path = evaluate.write_results(split, outcome, tmp_path)
+    path = protocols.of_split(split).write(outcome, tmp_path)
     assert path == tmp_path / "valid" / "pred.mat"
     preds = scipy.io.loadmat(path)["preds"]
     np.testing.assert_allclose(preds, [entry["joints"] for entry in made_mpii.people(3)], rtol=1e-5)
@@ -83,7 +83,7 @@ def test_a_test_split_has_predictions_only(tmp_path, config, monkeypatch):
     entries[1]["scale"] = -1
     split = prepared(tmp_path, entries, with_truth=False, split="test")
     outcome = evaluate_shifted(split, config, monkeypatch)
-    preds = scipy.io.loadmat(evaluate.write_results(split, outcome, tmp_path))["preds"]
+    preds = scipy.io.loadmat(protocols.of_split(split).write(outcome, tmp_path))["preds"]
     assert preds.shape == (3, MPII.num_joints, 2)
     assert np.isnan(preds[1]).all() and (preds[[0, 2]] == 1).all()
     assert outcome.metrics == {}
@@ -121,11 +121,28 @@ def test_predicts_five_real_people_without_metrics(shared, tmp_path, config):
         return {name: jnp.asarray(array) for name, array in batch.items()}
 
     (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place)
-    preds = scipy.io.loadmat(evaluate.write_results(split, outcome, tmp_path))["preds"]
+    preds = scipy.io.loadmat(protocols.of_split(split).write(outcome, tmp_path))["preds"]
     annotations = json.loads((shared / "real" / "mpii_five" / "annot" / "valid.json").read_text())
     centers = [[x, y + 15 * entry["scale"]] for entry in annotations for x, y in [entry["center"]]]
     np.testing.assert_allclose(preds[:, 3], centers, atol=0.02)  # counted from 1, as the file counts
     assert outcome.metrics == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"joint_score_threshold": 0.6}, {"nms_threshold": 0.1}, {"nms_threshold": 0.1, "soft_nms": True}],
+    ids=str,
+)
+def test_results_follow_the_configuration(made_up_records, config, changes):
+    split, random = records.open_split(made_up_records / "val2017"), np.random.default_rng(0)
+    config.eval.update(changes)
+    people = split.people.select(np.repeat(np.arange(len(split.people)), 3))  # each is found three times
+    joints = people.joints + random.normal(0, 5, people.joints.shape)
+    scores = random.random(joints.shape[:2])
+    predictions = protocols.Predictions("gt_boxes", people, joints, scores)
+    expected = coco.results(joints, scores, people, (64, 64), split.skeleton, **changes)
+    assert protocols.COCO.results(split, predictions, config) == expected
+    assert (expected == coco.results(joints, scores, people, (64, 64), split.skeleton)) == (not changes)
 
 
 def test_a_split_without_a_data_set_in_its_summary_is_of_coco():

@@ -144,9 +144,17 @@ def test_build_follows_the_configuration():
     config.model.norm_group_size = 32
     model = models.build(config)
     assert (model.width, model.dtype, model.norm) == (48, jnp.bfloat16, batch_norm.Norm(group_size=32))
+    assert (model.remat, model.colors) == (False, "RGB")
+    config.model.update(norm_group_size=0, norm_frozen=True, remat=True, colors="BGR")
+    model = models.build(config)
+    assert (model.norm, model.remat, model.colors) == (batch_norm.Norm(frozen=True), True, "BGR")
     config.model.dtype = "float8"
     with pytest.raises(ValueError, match="float8"):
         models.build(config)
+
+
+def test_networks_read_the_colours_of_the_release():
+    assert (hrnet.HRNet.colors, simple_baseline.SimpleBaseline.colors) == ("RGB", "BGR")
 
 
 @pytest.mark.parametrize("change", [{"name": "alexnet"}, {"colors": "GBR"}, {"dtype": "float8"}])

@@ -1,6 +1,7 @@
 import json
 import resource
 
+import cv2
 import numpy as np
 import pytest
 
@@ -75,6 +76,13 @@ def test_metrics_and_pictures_are_written_to_tensorboard(tmp_path):
     tags = {value.tag: value for event in found for value in event.summary.value}
     assert tags["val/AP"].simple_value == 0.5
     assert (tags["crops"].image.height, tags["crops"].image.width) == (8, 6)
+
+
+def test_red_stays_red_in_a_picture(tmp_path):
+    log = logger.Logger(tmp_path, 0)
+    path = log.picture(4, np.full((2, 2, 3), (200, 40, 10), np.uint8))
+    log.close()
+    assert cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)[0, 0].tolist() == [200, 40, 10]
 
 
 def test_lines_without_a_step_are_ignored(tmp_path):

@@ -64,6 +64,25 @@ def test_the_first_difference_is_reported(tmp_path):
     ]
 
 
+def test_a_log_may_deviate_by_a_tolerance(tmp_path):
+    a = write(tmp_path / "a", LINES, {4: "0a"})
+    b = write(tmp_path / "b", [LINES[0], LINES[1] | {"loss": 0.25 * (1 + 1e-8)}], {4: "0b"})
+    assert replay.compare_logs(a, b, 1e-7) == []
+    assert len(replay.compare_logs(a, b, 1e-9)) == len(replay.compare_logs(a, b)) == 1
+    (b / "metrics.jsonl").write_text('{"step": 2, "loss": "0.5"}\n{"step": 4, "loss": NaN, "val/AP": NaN}\n')
+    (text,) = replay.compare_logs(a, b, 1e-7)
+    assert text == "2 of 3 logged metrics, first at step 2: loss was 0.5 and is '0.5'"
+
+
+def test_the_newest_checkpoint_of_the_same_step_is_found(tmp_path):
+    a = write(tmp_path / "a", LINES, {2: "0a", 4: "0b", 6: "0c"})
+    b = write(tmp_path / "b", LINES, {2: "0a", 4: "0b", 8: "0c"})
+    (b / "checkpoints/best").mkdir()
+    (b / "checkpoints/last/4").rename(b / "checkpoints/best/4")
+    assert replay.newest_common_checkpoint(a, b) == (a / "checkpoints/last/4", b / "checkpoints/best/4")
+    assert replay.newest_common_checkpoint(a, write(tmp_path / "c", LINES, {3: "0a"})) is None
+
+
 def test_malformed_configurations_are_refused(tmp_path):
     rest = '"data": {}, "epochs": 1, "eval": 3}'
     odd = [f'{{"model": {model}, {rest}' for model in ('{"name": "hrnet"}', '{"name": 1}', "3")]

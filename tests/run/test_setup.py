@@ -1,8 +1,10 @@
 import jax
+import numpy as np
+import optax
 import pytest
 
 from configs import default
-from hrnet_jax import prepare, sharding
+from hrnet_jax import optimizer, prepare, sharding, tasks, training
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.run import setup
 
@@ -33,6 +35,41 @@ def test_what_is_due_when(config):
     assert evaluated == [2 * per_epoch, 3 * per_epoch]
     assert [step for step in range(1, run.steps + 1) if run.due(step, 10**6)] == [run.steps]
     assert run.evaluation.logged_score == "val2017/gt_boxes/AP"
+
+
+def test_the_optimizer_follows_the_configuration(config):
+    fields = {"learning_rate": 0.5, "learning_rate_drops": (1.5,), "warmup_steps": 4, "weight_decay": 0.25}
+    with pytest.warns(UserWarning, match="weight_decay"), jax.numpy_dtype_promotion("standard"):
+        schedule, adam = optimizer.build(changed(config, **fields), steps_per_epoch=10)
+        rates = [schedule(step) for step in (0, 1, 3, 14, 15)]
+        np.testing.assert_allclose(rates, [0.125, 0.25, 0.5, 0.5, 0.05], rtol=1e-6)
+        weights = jax.numpy.full(2, 3.0)
+        updates, _ = adam.update(jax.numpy.zeros(2), adam.init(weights), weights)
+        np.testing.assert_allclose(updates, [-0.125, -0.125], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("accumulation", "skip", "decay"), [(1, 0, 0.0), (4, 2, 0.5)])
+def test_the_step_follows_the_configuration(config, monkeypatch, accumulation, skip, decay):
+    made = {}
+    monkeypatch.setattr(training, "make_train_step", lambda *given, **options: made.update(options, loss=given[0]))
+    fields = changed(config, accumulation=accumulation, skip_not_finite=skip, average_decay=decay)
+    task = tasks.build(fields)
+    setup.make_train_step(fields, task, optax.identity(), sharding.make_mesh())
+    expected = {"accumulation": accumulation, "skip_non_finite": skip > 0, "average_decay": decay}
+    assert made == {**expected, "loss": task.loss}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"average_decay": 1.0}, r"`average_decay` \(=1.0\) must be at least 0 and below 1"),
+        ({"eval.averaged": True}, "`eval.averaged` needs a moving average of the weights"),
+        ({"joint_weights": (1.0,)}, r"`joint_weights` \(=\(1.0,\)\) must be 17 numbers"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_computed(config, fields, message):
+    with pytest.raises(ValueError, match=message):
+        setup.prepare(changed(config, **fields))
 
 
 def test_the_first_state_lies_on_all_devices(config):

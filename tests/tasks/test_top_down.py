@@ -1,0 +1,146 @@
+import contextlib
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import reference
+from made_weights import small_config
+
+from hrnet_jax import augment, heatmap, losses, models, pipeline, tasks, training
+from hrnet_jax.evaluation import evaluate
+from hrnet_jax.models import layers
+from hrnet_jax.tasks import top_down
+
+
+@pytest.fixture
+def config(made_up_records):
+    config = small_config()
+    config.data.dir, config.batch_size, config.seed, config.loader.threads = str(made_up_records), 4, 3, 0
+    return config
+
+
+def small_batch(config) -> dict[str, np.ndarray]:
+    random, (height, width) = np.random.default_rng(0), config.image_size
+    return {
+        "image": random.integers(0, 256, (2, height, width, 3), np.uint8),
+        "joints": random.uniform(0, [width, height], (2, 17, 2)).astype(np.float32),
+        "visible": (random.random((2, 17)) < 0.8).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"model.colors": "BGR"}, {"loss": "ohkm"}, {"heatmap.sigma": 3.0}, {"heatmap.unbiased": True}],
+    ids=str,
+)
+def test_the_loss_is_that_of_the_configuration(config, changes):
+    config.update_from_flattened_dict(changes)
+    task, batch = tasks.build(config), small_batch(config)
+    variables, (height, width) = reference.seeded_variables(task.shapes(), np.float32), config.image_size
+    loss, (stats, metrics) = jax.jit(task.loss)(variables["params"], variables["batch_stats"], batch)
+    targets, weights = heatmap.render(
+        *(jax.numpy.asarray(batch[name]) for name in ("joints", "visible")),
+        image_size=(height, width),
+        heatmap_size=(height // 4, width // 4),
+        sigma=changes.get("heatmap.sigma", 2.0),
+        unbiased="heatmap.unbiased" in changes,
+    )
+    image = batch["image"][..., ::-1] if "model.colors" in changes else batch["image"]
+    normal = ((image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).astype(np.float32)
+    heatmaps, updates = task.model.apply(variables, normal, train=True, mutable=["batch_stats"])
+    error = 0.5 * (((heatmaps - targets) * weights[:, None, None]) ** 2).mean((1, 2))
+    hardest = np.sort(error)[:, -8:] if "loss" in changes else error
+    np.testing.assert_allclose(loss, np.mean(hardest), rtol=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), stats, updates["batch_stats"]
+    )
+    np.testing.assert_allclose(metrics["pck"], heatmap.pck(heatmaps, targets))
+
+
+@pytest.mark.parametrize("tag", ["coco_64x48_s2", "coco_96x72_s3", "coco_64x48_s1"])
+def test_weights_of_joints_are_the_originals(shared, config, tag):
+    codec, (height, width) = np.load(shared / "conformance/codec.npz"), map(int, tag.split("_")[1].split("x"))
+    config.image_size, config.heatmap.sigma = (4 * height, 4 * width), float(tag[-1])
+    config.joint_weights = ("original",)
+    labels = (codec[f"target/{tag}/{name}"].astype(np.float32) for name in ("joints", "vis"))
+    _, weights = top_down.make_target_fn(config)(*map(jax.numpy.asarray, labels))
+    expected = codec[f"target/{tag}/weight_different_joints"][..., 0]
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES)
+def test_weights_of_joints_enter_every_loss(config, loss):
+    """A weight scales the difference, so it is squared."""
+    config.loss, batch = loss, small_batch(config)
+    task = tasks.build(config)
+    variables = reference.seeded_variables(task.shapes(), np.float32)
+    plain, _ = jax.jit(task.loss)(variables["params"], variables["batch_stats"], batch)
+    config.joint_weights = (2.0,) * 17
+    heavy, _ = jax.jit(tasks.build(config).loss)(variables["params"], variables["batch_stats"], batch)
+    np.testing.assert_allclose(heavy, 4 * plain, rtol=1e-5)
+
+
+def test_batches_follow_the_configuration(config):
+    config.augment.update(scale=0.5, rotation=80.0)
+    examples, options = tasks.build(config).examples(), {"image_size": config.image_size, "batch_size": 4}
+    policy = augment.Policy(**config.augment)
+    expected = pipeline.train_batches(examples.split, **options, seed=3, policy=policy, threads=0)  # type: ignore
+    with contextlib.closing(expected), contextlib.closing(examples.batches(2)) as batches:
+        _, _, *later = (next(expected) for _ in range(4))
+        for batch, other in zip(batches, later, strict=False):
+            for name, array in other.items():
+                np.testing.assert_array_equal(batch[name], array, err_msg=name)
+
+
+def test_the_seed_determines_the_initial_weights(config):
+    expected = training.init_variables(models.build(config), config.image_size, seed=3)
+    jax.tree.map(np.testing.assert_array_equal, tasks.build(config).init(), expected)
+
+
+def test_every_process_loads_its_own_share(config, monkeypatch):
+    examples = tasks.build(config).examples()
+    with contextlib.closing(examples.batches(0)) as batches:
+        whole = next(batches)["index"]
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    shares = []
+    for index in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        with contextlib.closing(examples.batches(0)) as batches:
+            shares.append(next(batches)["index"])
+    np.testing.assert_array_equal(np.concatenate(shares), whole)
+
+
+def test_training_and_evaluation_have_their_own_splits(config):
+    config.data.update(train_split="val2017", val_split="train2017")
+    task = tasks.build(config)
+    assert (task.examples().name, task.evaluation(trained=True).name) == ("val2017", "train2017")
+    assert task.evaluation(trained=True).logged_score == "train2017/gt_boxes/AP"
+
+
+def test_examples_are_identified_by_annotation_and_photo(config):
+    examples = tasks.build(config).examples()
+    people = examples.split.people  # type: ignore[attr-defined]
+    rows = np.array([2, 0])
+    expected = {"annotation_ids": people.annotation_id[rows].tolist(), "photo_ids": people.photo_id[rows].tolist()}
+    assert examples.identify(rows) == expected
+    assert "--decoded" in examples.loading_hint()
+    stored = dataclasses.replace(examples.split, decoded=object())  # type: ignore
+    assert dataclasses.replace(examples, split=stored).loading_hint() == ""  # type: ignore
+
+
+def test_training_is_scored_on_the_boxes_of_the_ground_truth(config, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_, **options: seen.update(options) or [])
+    tasks.build(config).evaluation(trained=True).metrics({}, dict)
+    assert seen["sources"] == ("gt_boxes",)
+
+
+def test_targets_may_be_given(config):
+    given = np.full((2, 16, 8, 17), 0.5, np.float32), np.ones((2, 17), np.float32)
+    task = type(tasks.build(config))(config, targets=lambda *_: given)
+    variables, batch = task.init(), small_batch(config)
+    loss, _ = jax.jit(task.loss)(variables["params"], variables["batch_stats"], batch)
+    normal = layers.normalize(jax.numpy.asarray(batch["image"]))
+    heatmaps, _ = task.model.apply(variables, normal, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(loss, losses.mse(heatmaps, *given).mean(), rtol=1e-4)
