@@ -201,17 +201,28 @@ def jacobians(ours: InJax, theirs: InTorch) -> Ways:
 
 def descents(ours: InJax, theirs: InTorch) -> Ways:
     """Returns ways to attack the images with PGD."""
-    options = {"epsilon": EPSILON, "step": EPSILON / 4, "steps": STEPS}
-    attack = jax.jit(lambda image: attacks.pgd(ours.image_loss, image, jnp.zeros_like(image), **options))
+    step, loss, noise = EPSILON / 4, jax.jit(ours.image_loss), jnp.zeros_like(ours.image)
+
+    @jax.jit
+    def in_one_program(image: jax.Array) -> jax.Array:
+        def ascend(_: Any, attacked: jax.Array) -> jax.Array:
+            stepped = attacks.pgd(loss, attacked, noise, epsilon=EPSILON, step=step, steps=1)
+            return jnp.clip(stepped, image - EPSILON, image + EPSILON)
+
+        return jax.lax.fori_loop(0, STEPS, ascend, image)
 
     def loop() -> Any:
         image = theirs.people[0]
         low, high = (image - EPSILON).clamp(min=0), (image + EPSILON).clamp(max=255)
         for _ in range(STEPS):
-            image = (image + options["step"] * theirs.image_gradient(image).sign()).clamp(low, high)
+            image = (image + step * theirs.image_gradient(image).sign()).clamp(low, high)
         return image
 
-    return {"pgd": lambda: attack(ours.image), "PyTorch, loop of backward": loop}
+    return {
+        "pgd": lambda: attacks.pgd(loss, ours.image, noise, epsilon=EPSILON, step=step, steps=STEPS),
+        "JAX, fori_loop": lambda: in_one_program(ours.image),
+        "PyTorch, loop of backward": loop,
+    }
 
 
 ROWS: dict[str, Callable[[InJax, InTorch], Ways]] = {

@@ -11,7 +11,7 @@ OPTIONS = {"epsilon": 4.0, "step": 1.0, "steps": 10}
 @pytest.fixture
 def image_loss(small):
     loss = functions.make_loss(functions.make_predict(small.model), small.variables["batch_stats"])
-    return lambda image: loss(small.variables["params"], {**small.batch, "image": image}).sum()
+    return jax.jit(lambda image: loss(small.variables["params"], {**small.batch, "image": image}).sum())
 
 
 def test_both_find_the_worst_image_of_a_linear_loss():
@@ -29,10 +29,9 @@ def test_both_find_the_worst_image_of_a_linear_loss():
 def test_attacks_raise_the_loss_within_epsilon_more_than_chance(small, image_loss):
     image = small.batch["image"].astype(jnp.float32)
     noise = jax.random.uniform(jax.random.key(0), image.shape, minval=-4.0, maxval=4.0)
-    value = jax.jit(image_loss)
-    fgsm = jax.jit(lambda image: attacks.fgsm(image_loss, image, 4.0))(image)
-    pgd = jax.jit(lambda image: attacks.pgd(image_loss, image, noise, **OPTIONS))(image)
+    fgsm = attacks.fgsm(image_loss, image, 4.0)
+    pgd = attacks.pgd(image_loss, image, noise, **OPTIONS)
     for attacked in (fgsm, pgd):
         assert jnp.abs(attacked - image).max() <= 4 and attacked.min() >= 0 and attacked.max() <= 255
-    by_chance = value(jnp.clip(image + 4.0 * jnp.sign(noise), 0, 255))
-    assert value(pgd) > value(fgsm) > max(by_chance, value(image))
+    by_chance = image_loss(jnp.clip(image + 4.0 * jnp.sign(noise), 0, 255))
+    assert image_loss(pgd) > image_loss(fgsm) > max(by_chance, image_loss(image))
