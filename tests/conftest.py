@@ -12,6 +12,10 @@ from absl import flags
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Tests mostly wait for compilation. Without optimizations it takes a third of the time. The programs are slower
+# but compute the same up to rounding. The environment passes this on to programs that the tests start.
+jax.config.update("jax_disable_most_optimizations", True)
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl's flags
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
@@ -19,8 +23,10 @@ SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def caches(tmp_path_factory) -> None:
-    """Keeps what programs cache out of the user's home."""
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    """Keeps what programs cache out of the user's home, in a folder for all processes of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,8 +92,10 @@ def torch():
 
 
 @pytest.fixture(scope="module")
-def quick_compilation() -> Iterator[None]:
-    """Compiles in a third of the time, programs that are slower but compute the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimized() -> Iterator[None]:
+    """Compiles as users do, where rounding, memory or the time of large networks matters."""
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "0"
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    jax.config.update("jax_disable_most_optimizations", True)

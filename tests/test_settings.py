@@ -27,10 +27,7 @@ from hrnet_jax import checkpoint, configuration, heatmap, models, rows, skeleton
 from hrnet_jax.optimizer import OPTIMIZERS, SCHEDULES
 from hrnet_jax.run import non_finite, progress, setup
 
-pytestmark = [
-    pytest.mark.usefixtures("quick_compilation"),
-    pytest.mark.filterwarnings("ignore:.weight_decay"),  # costs accuracy, which this does not measure
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.weight_decay")  # costs accuracy, which this does not measure
 
 WEIGHTS, ORDER, CROPS, RATES = STARTS = ("weights", "order", "crops", "rates")
 JOINTS = skeletons.COCO.num_joints

@@ -13,6 +13,7 @@ from configs import demo
 from hrnet_jax.compare import jax_runner, measured, problem
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("optimized")
 SMALL = {"image_size": "(64,32)", "model.width": 4, "model.stem": 4, "model.units": "(1,1,1)", "model.blocks": 1}
 
 

@@ -19,6 +19,8 @@ CONFIGS = {
     "net_resnet152_256x192": "resnet152_256x192",
 }
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_outputs_gradients_and_training_equal_the_authors(shared, name):

@@ -18,8 +18,6 @@ from hrnet_jax.compare import torch_runner
 
 STEPS = 4
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @functools.cache
 def make(name: str = "hrnet", joints: str = "coco", people: int = 2, seed: int = 0, loss: str = "mse") -> Setup:

@@ -12,6 +12,8 @@ from configs import default
 from hrnet_jax import models
 from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 # Counted by the authors' code. Their tables round some of these numbers down.
 PUBLISHED = [
     (hrnet.HRNet(17, width=32), (256, 192), 28_536_113, 7.120),
