@@ -55,7 +55,7 @@ class InTorch:
 
     def __init__(self, config: ConfigDict, members: Sequence[Any], batch: training.Batch):
         """Takes the variables in our layout."""
-        self.colors = slice(None) if config.model.colors == "RGB" else slice(None, None, -1)
+        self.colors = [0, 1, 2] if config.model.colors == "RGB" else [2, 1, 0]
         self.nets = [self._network(config, variables) for variables in members]
         self.params = {name: p.detach() for name, p in self.nets[0].named_parameters()}
         height, width = (side // layers.STRIDE for side in config.image_size)

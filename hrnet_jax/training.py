@@ -193,7 +193,7 @@ def make_update(
     ) -> tuple[TrainState, Metrics]:
         after = update(state, gradients, batch_stats, optimizer)
         # If the optimizer state is sharded, each device updates a part of the weights: gather them once.
-        params, batch_stats = jax.lax.with_sharding_constraint((after.params, batch_stats), replicated)
+        params, batch_stats = jax.lax.with_sharding_constraint((after.params, after.batch_stats), replicated)
         after = dataclasses.replace(after, params=params, batch_stats=batch_stats)
         if average_decay:
             after = dataclasses.replace(after, average=move_average(state, after.variables(), average_decay))

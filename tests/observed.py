@@ -24,7 +24,7 @@ from absl import flags
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import checkpoint, configuration, geometry, models, sharding, state_hash, training
+from hrnet_jax import checkpoint, configuration, distributed, geometry, models, sharding, state_hash, training
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols
 from hrnet_jax.models import batch_norm, layers, network
@@ -342,8 +342,9 @@ def _count(state: training.TrainState, batch: Any) -> tuple[training.TrainState,
 
 def _import_program(name: str) -> types.ModuleType:
     """Imports train.py or eval.py, and takes its flags back: both define the same, and this program is another."""
-    before = set(flags.FLAGS)
-    module = importlib.import_module(name)
+    with mock.patch.object(distributed, "define_flags"):  # its flags may already be defined
+        before = set(flags.FLAGS)
+        module = importlib.import_module(name)
     for flag in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, flag)
     return module

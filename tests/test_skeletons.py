@@ -108,7 +108,7 @@ def test_a_skeleton_file_is_read_and_written(tmp_path):
         ({"sigmas": [0.1] * 16 + [1e-300]}, "must be 17 numbers of at least 0.0001"),
         ({"limbs": [["nose", "tail"]]}, "'tail' is not among its joints"),
         ({"flip_pairs": [["nose", "left_eye"], ["nose", "right_eye"]]}, "a joint is in two of the `flip_pairs`"),
-        ({"joints": ["nose", "nose"]}, "is not among its joints"),
+        ({"joints": ["nose", "nose"], "joint_weights": {}}, "is not among its joints"),
         ({"colour": "red"}, "needs the fields name, joints"),
         ({"joint_weights": {"some": [1.0]}}, "`joint_weights` must be 17 finite numbers"),
     ],

@@ -19,7 +19,7 @@ def subsample(image):
 def blob(x: float, y: float) -> np.ndarray:
     """An image whose three colours are a Gaussian about a point."""
     rows, columns = np.mgrid[:96, :64]
-    gaussian = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 10.0**2))
+    gaussian = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 5.0**2))
     return np.repeat(gaussian[None, :, :, None], 3, 3).astype(np.float32)
 
 
