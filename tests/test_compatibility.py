@@ -50,6 +50,7 @@ def test_its_weights_load_into_the_network(old_run):
     assert np.all(fresh == 1) and np.all(scale != 1)  # nine steps of Adam move every weight
 
 
+@pytest.mark.usefixtures("optimized")
 def test_the_run_resumes_and_logs_the_same_loss(old_run, made_up_records):
     lines = logger.read(old_run)
     (expected,) = [line["loss"] for line in lines if line["step"] == 10 and "loss" in line]

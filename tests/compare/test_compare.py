@@ -13,7 +13,6 @@ from configs import demo
 from hrnet_jax.compare import jax_runner, measured, problem
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.usefixtures("optimized")
 SMALL = {"image_size": "(64,32)", "model.width": 4, "model.stem": 4, "model.units": "(1,1,1)", "model.blocks": 1}
 
 
@@ -117,6 +116,7 @@ def test_mistakes_are_reported_in_one_line(tmp_path, flags, message):
     assert status == 2 and message in output and "Traceback" not in output
 
 
+@pytest.mark.usefixtures("optimized")
 def test_with_torch_everything_runs(tmp_path):
     pytest.importorskip("torch", reason="torch is not installed")
     saved = str(tmp_path / "saved.npz")

@@ -9,7 +9,6 @@ from hrnet_jax import models, optimizer, sharding, tasks, training
 from hrnet_jax.benchmark import workload
 from hrnet_jax.run import memory, setup
 
-pytestmark = pytest.mark.usefixtures("optimized")
 ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
 
 
