@@ -18,4 +18,4 @@ def tiny_config():
 
 @pytest.fixture(scope="session")
 def compiled_step(tiny_config):
-    return setup.compile_step(tiny_config, workload.adam(tiny_config), sharding.make_mesh())
+    return setup.compile_step(tiny_config, workload.transformation(tiny_config), sharding.make_mesh())

@@ -18,8 +18,8 @@ def subsample(image):
 
 def blob(x: float, y: float) -> np.ndarray:
     """An image whose three colours are a Gaussian about a point."""
-    rows, columns = np.mgrid[:96, :64]
-    gaussian = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 5.0**2))
+    rows, columns = np.mgrid[:128, :96]
+    gaussian = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 8.0**2))
     return np.repeat(gaussian[None, :, :, None], 3, 3).astype(np.float32)
 
 
@@ -34,11 +34,11 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 def test_joints_come_back_to_their_place(variant):
-    heatmaps = jax.jit(variant)(blob(30.0, 50.0))
-    assert heatmaps.shape == (1, 24, 16, 3)
+    heatmaps = jax.jit(variant)(blob(46.0, 66.0))
+    assert heatmaps.shape == (1, 32, 24, 3)
     distribution = heatmaps / heatmaps.sum((1, 2), keepdims=True)
     found, _ = jax.jit(uncertainty.moments)(distribution)
-    np.testing.assert_allclose(found, np.tile([[[7.5, 12.5]]], (1, 3, 1)), atol=0.01)
+    np.testing.assert_allclose(found, np.tile([[[11.5, 16.5]]], (1, 3, 1)), atol=0.01)
 
 
 def test_shifts_are_exact_but_for_the_border():
@@ -62,8 +62,8 @@ def test_a_transform_moves_the_image_and_not_only_the_heatmaps():
         tta.flipped(predict, ORDER)(image)
         return images
 
-    peaks = [divmod(int(np.asarray(image)[0, :, :, 0].argmax()), 64) for image in seen(blob(30.0, 50.0))]
-    assert peaks == [(54, 38), (48, 30), (50, 33)]
+    peaks = [divmod(int(np.asarray(image)[0, :, :, 0].argmax()), 96) for image in seen(blob(46.0, 66.0))]
+    assert peaks == [(70, 54), (64, 46), (66, 49)]
 
 
 def test_flip_and_average_are_the_flip_test(small):
