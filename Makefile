@@ -19,9 +19,10 @@ demo: $(VENV)/ready
 	$(RUN) train.py --config configs/demo.py --workdir runs/demo
 	$(RUN) eval.py --config configs/demo.py --workdir runs/demo
 
-# A file at a time, since tests of a file share what they make; much of a test keeps one core busy only.
+# A file at a time, since tests of a file share what they make; much of a test keeps one core busy only. By name,
+# because the files with the longest tests have few tests and would come last.
 test: $(VENV)/ready
-	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

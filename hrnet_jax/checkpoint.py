@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from hrnet_jax import buckets, checkpoint_files, distributed, state_hash, validation
+from hrnet_jax import buckets, checkpoint_files, distributed, state_hash, training, validation
 
 DAMAGED = ".damaged"
 """Suffix of the folder of a damaged checkpoint that was set aside."""
@@ -25,7 +25,7 @@ DAMAGED = ".damaged"
 class Restored:
     """A restored run: the whole state, and the metrics of steps that are in no line of the log yet."""
 
-    state: Any
+    state: training.TrainState
     unlogged: list[dict[str, float]]
 
 
@@ -51,7 +51,7 @@ class Checkpoints:
                 " --workdir"
             ) from error
 
-    def save(self, state: Any, step: int, unlogged: Sequence[dict[str, float]] = ()) -> None:
+    def save(self, state: training.TrainState, step: int, unlogged: Sequence[dict[str, float]] = ()) -> None:
         """Saves the state to resume from after a number of completed steps, unless it is already saved.
 
         `unlogged` are metrics of steps that are in no line of the log yet. Raises ValueError if this checkpoint or
@@ -61,7 +61,7 @@ class Checkpoints:
             self._best.wait_until_finished()  # else a crash may leave the later step without the best before it
             self._save(self._last, state, step, {"unlogged": list(unlogged)})
 
-    def save_best(self, state: Any, step: int, score: float) -> bool:
+    def save_best(self, state: training.TrainState, step: int, score: float) -> bool:
         """Saves the state if its score exceeds the best so far, and waits for the write. Returns whether it did.
 
         Raises ValueError if the checkpoint cannot be written.
@@ -90,7 +90,7 @@ class Checkpoints:
             self._set_aside(self._best, {step: error})
             return None
 
-    def restore(self, like: Any) -> Restored | None:
+    def restore(self, like: training.TrainState) -> Restored | None:
         """Restores the newest checkpoint that is not damaged, or returns None if nothing is saved.
 
         Damaged checkpoints are reported and renamed, and the one before is restored. In a bucket the connection
@@ -125,14 +125,15 @@ class Checkpoints:
                 manager.wait_until_finished()
             manager.close()
 
-    def _restore(self, step: int, like: Any) -> Restored:
+    def _restore(self, step: int, like: training.TrainState) -> Restored:
         folder = _folder(self._last, step)
         damage = checkpoint_files.find_damage(folder)
         if not distributed.all_agree(damage is None):
             raise damage or ValueError("another process cannot read it")
         meta = checkpoint_files.read_meta(folder)
         _check_network(folder, meta["network"], self._description)
-        state = self._last.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(_parts(like)))
+        state = dataclasses.replace(like, **self._last.restore(step, args=args)["state"])
         if (found := state_hash.compute(state)) != meta["fingerprint"]:
             raise ValueError(f"its fingerprint is {found}, not {meta['fingerprint']}")
         return Restored(state, meta["unlogged"])
@@ -156,13 +157,20 @@ class Checkpoints:
         if damage:
             manager.reload()
 
-    def _save(self, manager: ocp.CheckpointManager, state: Any, step: int, entries: dict[str, Any]) -> None:
+    def _save(
+        self, manager: ocp.CheckpointManager, state: training.TrainState, step: int, entries: dict[str, Any]
+    ) -> None:
         meta = {"network": self._description, "figures": {}, "fingerprint": state_hash.compute(state), **entries}
         meta[checkpoint_files.DIGEST] = checkpoint_files.digest(meta)
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+        args = ocp.args.Composite(state=ocp.args.StandardSave(_parts(state)), meta=ocp.args.JsonSave(meta))
         with _explain_write_errors(manager):
             if not manager.save(step, args=args):
                 raise ValueError(f"orbax does not save step {step} after {manager.latest_step()}")
+
+
+def _parts(state: training.TrainState) -> dict[str, Any]:
+    """Returns the fields of a state except those that are None: states of version 0.1.0 have no average."""
+    return {name: part for name, part in vars(state).items() if part is not None}
 
 
 class _DifferentNetwork(ValueError):

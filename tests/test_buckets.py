@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import made_buckets
 import numpy as np
+import optax
 import pytest
 
 from configs import default
-from hrnet_jax import buckets, checkpoint, checkpoint_files, console, sharding, state_hash
+from hrnet_jax import buckets, checkpoint, checkpoint_files, console, sharding, state_hash, training
 from hrnet_jax.run import directory, logger, manifest, replay, tensorboard
 
 NETWORK = {"name": "hrnet", "width": 4}
@@ -34,7 +35,8 @@ def run(bucket, request):
 def state():
     """A state of few arrays, since each takes several requests."""
     params = {"conv1": jnp.arange(12.0).reshape(3, 4), "bn1": jnp.ones(4)}
-    return sharding.place_state({"params": params, "batch_stats": {"bn1": jnp.zeros(4)}}, sharding.make_mesh())
+    begun = training.init_state({"params": params, "batch_stats": {"bn1": jnp.zeros(4)}}, optax.sgd(1.0))
+    return sharding.place_state(begun, sharding.make_mesh())
 
 
 def files(run):
@@ -141,7 +143,7 @@ print(checkpoint_files.find(sys.argv[1]), network["width"], weights["params"]["c
 """
     done = in_another_process(code, run)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [f"{run}/checkpoints/last/5", "4", str(state["params"]["conv1"].sum())]
+    assert done.stdout.split() == [f"{run}/checkpoints/last/5", "4", str(state.params["conv1"].sum())]
 
 
 def test_old_checkpoints_are_deleted_completely(state, run):
@@ -175,13 +177,14 @@ def test_an_incomplete_checkpoint_is_ignored_and_deleted(state, run):
 
 
 def test_damage_in_a_bucket_is_reported_with_its_path(state, run):
-    written = checkpoint_files.write_weights(run, state, NETWORK, {})
-    assert_equal(checkpoint_files.read_weights(run)[0], state)
+    weights = state.variables()
+    written = checkpoint_files.write_weights(run, weights, NETWORK, {})
+    assert_equal(checkpoint_files.read_weights(run)[0], weights)
     (written / "state" / "d").rmtree()
     with pytest.raises(ValueError, match=r"/0 is damaged .*: use another one"):
         checkpoint_files.read_weights(run)
     with pytest.raises(ValueError, match="exists and is not empty"):
-        checkpoint_files.write_weights(run, state, NETWORK, {})
+        checkpoint_files.write_weights(run, weights, NETWORK, {})
 
 
 def test_a_damaged_checkpoint_in_a_bucket_is_left_to_the_user(state, run):

@@ -10,7 +10,7 @@ import pytest
 from made_damage import SPLIT, Damage, edit_json, findings, kinds, truncate
 
 from configs import default
-from hrnet_jax import checkpoint, models, pipeline
+from hrnet_jax import checkpoint, models, pipeline, training
 from hrnet_jax.datasets import records
 from hrnet_jax.doctor import __main__ as doctor
 from hrnet_jax.doctor import run_directories
@@ -32,7 +32,8 @@ def finished_run(prepared, tmp_path_factory) -> pathlib.Path:
     manifest.add(workdir, {"data": {split.name: records.digest(split) for split in splits}})
     normal = np.random.default_rng(0).normal
     parts = ("params", "batch_stats", "opt_state")
-    state = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
+    arrays = {name: {"array": jax.numpy.asarray(normal(size=(64, 64)), np.float32)} for name in parts}
+    state = training.TrainState(jax.numpy.zeros((), jax.numpy.int32), **arrays)
     saved, log = checkpoint.Checkpoints(workdir, models.describe(config)), logger.Logger(workdir, 0)
     epoch = pipeline.steps_per_epoch(count, config.batch_size)
     for step in range(1, 3 * epoch + 1):
