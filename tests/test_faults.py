@@ -18,7 +18,7 @@ import killing
 import numpy as np
 import pytest
 
-from hrnet_jax import checkpoint, sharding
+from hrnet_jax import checkpoint, sharding, training
 from hrnet_jax.run import logger
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -89,10 +89,11 @@ def test_checkpoints_that_cannot_be_written_are_reported_before_the_first_step(m
     assert not (workdir / "metrics.jsonl").exists()
 
 
-def state(step: int) -> dict:
+def state(step: int) -> training.TrainState:
     random = np.random.default_rng(step)
     weights = {f"w{i}": random.standard_normal((32, 33), np.float32) for i in range(8)}
-    return sharding.place_state({"params": weights, "step": np.array(step, np.int32)}, sharding.make_mesh())
+    made_up = training.TrainState(np.array(step, np.int32), weights, batch_stats={}, opt_state={})
+    return sharding.place_state(made_up, sharding.make_mesh())
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_damage_to_the_newest_checkpoint_never_restores_a_wrong_state(two_checkp
         saved = checkpoint.Checkpoints(workdir, DESCRIPTION)
         restored = saved.restore(state(0))
         assert restored is not None
-        steps.append(int(restored.state["step"]))
+        steps.append(int(restored.state.step))
         assert restored.unlogged == [{"loss": steps[-1] / 4}]
         jax.tree.map(np.testing.assert_array_equal, restored.state, state(steps[-1]))
         output = capfd.readouterr().out
@@ -140,11 +141,11 @@ def test_damage_to_the_newest_checkpoint_never_restores_a_wrong_state(two_checkp
         saved.close()
         (workdir / "checkpoints" / "last" / "10" / "meta" / "metadata").write_text("")  # again, the same step
         again = checkpoint.Checkpoints(workdir, DESCRIPTION)
-        assert int(again.restore(state(0)).state["step"]) == 5
+        assert int(again.restore(state(0)).state.step) == 5
         again.save(state(10), 10)
         again.close()
         capfd.readouterr()
-        assert int(checkpoint.Checkpoints(workdir, DESCRIPTION).restore(state(0)).state["step"]) == 10
+        assert int(checkpoint.Checkpoints(workdir, DESCRIPTION).restore(state(0)).state.step) == 10
     assert 5 in steps
 
 
@@ -155,7 +156,7 @@ def test_a_digit_changed_in_the_metadata_is_detected(two_checkpoints, tmp_path, 
     path.write_text(path.read_text().replace("2.5", "9.5"))
     saved = checkpoint.Checkpoints(tmp_path / "run", DESCRIPTION)
     restored = saved.restore(state(0))
-    assert restored is not None and int(restored.state["step"]) == (5 if folder == "last/10" else 10)
+    assert restored is not None and int(restored.state.step) == (5 if folder == "last/10" else 10)
     assert saved.best_score() == (2.5 if folder == "last/10" else None)
     assert saved.save_best(state(12), 12, 2.0) == (folder == "best/10")
     saved.close()
