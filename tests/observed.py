@@ -342,8 +342,8 @@ def _count(state: training.TrainState, batch: Any) -> tuple[training.TrainState,
 
 def _import_program(name: str) -> types.ModuleType:
     """Imports train.py or eval.py, and takes its flags back: both define the same, and this program is another."""
+    before = set(flags.FLAGS)
     with mock.patch.object(distributed, "define_flags"):  # its flags may already be defined
-        before = set(flags.FLAGS)
         module = importlib.import_module(name)
     for flag in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, flag)
