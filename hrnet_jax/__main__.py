@@ -6,6 +6,7 @@ import sys
 import hrnet_jax
 
 COMMANDS = {
+    "predict": "find poses in photos and videos",
     "rows": "list the published rows with their configurations",
     "prepare": "turn annotations and photos into records to train on",
     "doctor": "find what is wrong with a data set, a prepared split or a run",
