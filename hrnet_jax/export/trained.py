@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from hrnet_jax.torch_interop import loading, state_dict
 _FIELDS = {"image_size": "image_size", "flip_test": "eval.flip_test", "flip_shift": "eval.flip_shift",
            "decoder": "eval.decoder"}  # fmt: skip
 """Name of a setting -> the field of a run's configuration that it is from."""
+
+_SIZE = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +87,26 @@ def load(
     fields = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter", **known}
     fields |= {name: value for name, value in given.items() if value is not None}
     if "image_size" not in fields:
-        raise ValueError(f"{weights.source!r} does not tell the size of its images: give --image_size 256x192")
+        fields["image_size"], note = _size_in_name(weights.source)
+        report = dataclasses.replace(report, notes=(*report.notes, note))
     joints = _skeleton(skeleton, known.get("skeleton"), description["joints"], weights.source)
     settings = from_json(fields | {"skeleton": skeletons.to_json(joints)}, weights.source)
     layers.check_image_size(settings.image_size)
     tensors = convert.complete_state_dict(variables, weights, report)
     model = loading.build(description)
     return Trained(weights.source, description, model, variables, settings, tensors, run, report)
+
+
+def _size_in_name(source: str) -> tuple[list[int], str]:
+    """Returns the image size in a file name such as ``pose_hrnet_w32_256x192.pth``, and a note about it.
+
+    The files of the authors and mmpose tell it nowhere else. Raises ValueError if the name does not.
+    """
+    found = _SIZE.search(os.path.basename(source))
+    if not found:
+        raise ValueError(f"{source!r} does not tell the size of its images: give --image_size 256x192")
+    note = f"assuming images of {found[0]}, from the name of the file; otherwise give --image_size"
+    return [int(found[1]), int(found[2])], note
 
 
 def _run_of(checkpoint: buckets.Path) -> buckets.Path | None:

@@ -142,7 +142,7 @@ class FileBoxes:
 
     def __str__(self) -> str:
         count = sum(len(scores) for _, scores in self._tables.values())
-        return f"{count:,} of {len(self._tables):,} photos in {self._path}"
+        return f"{count:,} in {len(self._tables):,} photos, from {self._path}"
 
     def __call__(self, path: str, photo: np.ndarray) -> Found:
         """Returns the boxes of a photo; none if the file does not name it."""
