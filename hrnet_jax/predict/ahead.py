@@ -15,8 +15,8 @@ def map_ahead(
     """Maps a function over items in threads. Results are in the order of the items.
 
     At most `depth` results are made ahead, so that memory is bounded; `items` are read as far. Without threads,
-    nothing is made ahead. An error of the function is raised in its turn. Closing the iterator waits for the calls
-    that run.
+    nothing is made ahead. An error of the function or of `items` is raised in its turn, after the results before
+    it. Closing the iterator waits for the calls that run.
     """
     if threads < 1:
         yield from map(function, items)
@@ -24,11 +24,29 @@ def map_ahead(
     pool = concurrent.futures.ThreadPoolExecutor(threads)
     try:
         pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
-        for item in items:
-            pending.append(pool.submit(function, item))
+        for call in _calls(pool, function, items):
+            pending.append(call)
             if len(pending) > depth:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _calls(
+    pool: concurrent.futures.Executor, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[concurrent.futures.Future[Result]]:
+    """Starts a call for each item. An error of `items`, also Ctrl-C, becomes a call that failed."""
+    iterator = iter(items)
+    while True:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        except BaseException as error:
+            failed: concurrent.futures.Future[Result] = concurrent.futures.Future()
+            failed.set_exception(error)
+            yield failed
+            return
+        yield pool.submit(function, item)

@@ -84,7 +84,8 @@ class Poses:
         ``{"image_id", "category_id", "keypoints" [x, y, score, ...], "score"}``. There is no `bbox`: pycocotools
         would take the person's area from it.
         """
-        keypoints = np.concatenate([self.joints, self.scores[..., None]], axis=-1).reshape(len(self), -1)
+        keypoints = np.concatenate([self.joints, self.scores[..., None]], axis=-1)
+        keypoints = keypoints.reshape(len(self), 3 * self.skeleton.num_joints)
         return [
             {"image_id": image_id, "category_id": category_id, "keypoints": of_person, "score": score}
             for of_person, score in zip(_numbers(keypoints), self.person_scores.tolist(), strict=True)

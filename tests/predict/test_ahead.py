@@ -35,3 +35,15 @@ def test_errors_are_raised_in_their_turn():
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_an_error_of_the_items_comes_after_the_results_before_it():
+    def items():
+        yield from range(3)
+        raise KeyboardInterrupt
+
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        for result in map_ahead(lambda x: x, items(), threads=2, depth=9):
+            found.append(result)
+    assert found == [0, 1, 2]
