@@ -63,7 +63,9 @@ def convert(
     """
     state_dict.check_target(target)
     weights = loading.read(source, averaged)
-    description, variables, report = load(weights, network=network, skeleton=skeleton, colors=colors, partial=partial)
+    description, variables, report = load(
+        weights, network=network, skeleton=skeleton, colors=colors, partial=partial
+    )
     if state_dict.is_torch_file(target):
         state_dict.write(target, complete_state_dict(variables, weights, report), weights.metadata | description)
     else:
@@ -93,7 +95,7 @@ def load(
 def complete_state_dict(
     variables: Mapping[str, Any], weights: Weights, report: loading.Report
 ) -> dict[str, np.ndarray]:
-    """Returns the tensors of a network in the order of the release, with the step counters of its weights or zeros."""
+    """Returns the tensors of a network in the release's order, with its weights' step counters or zeros."""
     tensors, counters = loading.to_pytorch(variables), _counters(weights, report)
     counts = {name: np.array(counters.get(name, 0), np.int64) for name in loading.counter_names(tensors)}
     return _in_order(tensors | counts)
@@ -173,7 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line and converts."""
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.convert", description="Converts checkpoints.")
     parser.add_argument("source", metavar="SRC", help="a .pth or .safetensors file, a run directory or checkpoint")
-    parser.add_argument("target", metavar="DST", help="a name ending in .pth or .safetensors, or a directory; must not exist")
+    parser.add_argument(
+        "target", metavar="DST", help="a name ending in .pth or .safetensors, or a directory; must not exist"
+    )
     parser.add_argument("--network", default="", help="`module:name` of a network outside this package")
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")

@@ -2,12 +2,12 @@
 
 It is one JSON object with the fields of `models.describe` and of `Settings`:
 
-    {"name": "hrnet", "width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4, "colors": "RGB", "joints": ["nose", ...],
-     "skeleton": {"name": "coco", "joints": ["nose", ...], ...}, "image_size": [256, 192], "flip_test": true,
-     "flip_shift": 1.0, "decoder": "quarter"}
+    {"name": "hrnet", "width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4, "colors": "RGB",
+     "joints": ["nose", ...], "skeleton": {"name": "coco", "joints": ["nose", ...], ...},
+     "image_size": [256, 192], "flip_test": true, "flip_shift": 1.0, "decoder": "quarter"}
 
-A program, ``.onnx`` or ``.stablehlo``, also has ``"output"``: ``"heatmaps"`` or ``"joints"``. The skeleton is that of
-a skeleton file, see `skeletons.load`. Flax is not imported, so that programs start quickly.
+A program, ``.onnx`` or ``.stablehlo``, also has ``"output"``: ``"heatmaps"`` or ``"joints"``. The skeleton is the
+content of a skeleton file, see `skeletons.load`. Flax is not imported, so that programs start quickly.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ def from_json(content: Mapping[str, Any], where: str) -> Settings:
     decoder = validation.require(content, _DECODER, str, where)
     if decoder not in heatmap.DECODERS:
         raise ValueError(
-            f"{where}: `{_DECODER}` (={decoder!r:.100}) is none of {', '.join(heatmap.DECODERS)}: choose one of these"
+            f"{where}: `{_DECODER}` (={decoder!r:.100}) is none of {', '.join(heatmap.DECODERS)}: choose one"
         )
     skeleton = skeletons.from_json(validation.require(content, _SKELETON, dict, where), f"{where}: `{_SKELETON}`")
-    return Settings(skeleton, (size[0], size[1]), flip, float(shift), decoder)
+    return Settings(skeleton, (int(size[0]), int(size[1])), flip, float(shift), decoder)

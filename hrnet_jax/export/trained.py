@@ -68,8 +68,8 @@ def load(
     Args:
       source: path for `loading.read`.
       image_size: (height, width) of the crops. The default is that of the run or of the file's description.
-      flip_test: whether to average with the mirrored image. The default is that of the run or description, or True.
-      decoder: a key of `heatmap.DECODERS`. The default is that of the run or description, or ``"quarter"``.
+      flip_test: whether to average with the mirrored image. The default is likewise, or True.
+      decoder: a key of `heatmap.DECODERS`. The default is likewise, or ``"quarter"``.
       network: name of a network outside this package.
       skeleton: name or file of the joints.
       colors: colour order of the network's input.
@@ -122,7 +122,9 @@ def _of_run(run: buckets.Path) -> dict[str, Any]:
     try:
         config = configuration.flatten(json.loads(path.read_text()))
     except (ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error!s:.200}): restore it, or give one of its checkpoints") from error
+        raise ValueError(
+            f"{path} is damaged ({error!s:.200}): restore it, or give one of its checkpoints"
+        ) from error
     found = {name: config[field] for name, field in _FIELDS.items() if field in config}
     return found | {"skeleton": config.get("skeleton")}
 
@@ -134,7 +136,7 @@ def _skeleton(given: str, known: Any, joints: list[str], source: str) -> Skeleto
         if list(skeleton.joints) == joints:
             return skeleton
     raise ValueError(
-        f"{source!r} does not tell the limbs and flip pairs of its {len(joints)} joints ({loading.listed(joints)}):"
+        f"{source!r} does not tell limbs and flip pairs of its {len(joints)} joints ({loading.listed(joints)}):"
         " give --skeleton FILE"
     )
 
@@ -145,4 +147,3 @@ def _read(known: Any, source: str) -> Iterator[Skeleton]:
         yield skeletons.from_json(known, f"{source}: `skeleton`")
     elif isinstance(known, str) and (known in skeletons.SKELETONS or os.path.isfile(known)):
         yield skeletons.load(known)
-

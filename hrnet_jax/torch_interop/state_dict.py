@@ -50,8 +50,8 @@ class Weights:
     """Weights of a network with their path, for messages.
 
     The tensors have the release's names and PyTorch's layout. The description has the known fields of the network:
-    those of `models.architecture`, and the names of its ``joints``. The metadata are all that a file of this project
-    says besides the tensors; they are not validated.
+    those of `models.architecture`, and the names of its ``joints``. The metadata are all that a file says
+    besides the tensors, if this package wrote it; they are not validated.
     """
 
     source: str
@@ -181,7 +181,7 @@ def _parse(description: Any) -> dict[str, Any]:
 
 
 def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the tensors of a file in Hugging Face's format and our description of the network, if there is one."""
+    """Returns the tensors of a file in Hugging Face's format and our description of the network, if any."""
     try:
         entries = dict(safetensors.deserialize(path.read_bytes()))
         with safetensors.safe_open(path, framework="np") as file:
@@ -193,9 +193,7 @@ def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[s
     unknown = {name: entry["dtype"] for name, entry in entries.items() if entry["dtype"] not in _SAFE_TYPES}
     if unknown:
         name, kind = next(iter(unknown.items()))
-        raise ValueError(
-            f"{os.fspath(path)!r}: {name!r} is of type {kind!r}, not one of {', '.join(_SAFE_TYPES)}"
-        )
+        raise ValueError(f"{os.fspath(path)!r}: {name!r} is of type {kind!r}, not one of {', '.join(_SAFE_TYPES)}")
     arrays = {
         name: np.frombuffer(entry["data"], _SAFE_TYPES[entry["dtype"]]).reshape(entry["shape"])
         for name, entry in entries.items()

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrnet_jax.export import onnx_trace
-from hrnet_jax.export.onnx_graph import BATCH, Graph, Node
+from hrnet_jax.export.to_onnx import trace
+from hrnet_jax.export.to_onnx.graph import BATCH, Graph, Node
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what current runtimes have in common
 
@@ -37,12 +37,12 @@ def write(
 ) -> None:
     """Writes a function of images as an ONNX file, and checks it.
 
-    Raises UnsupportedError for a function with unknown primitives, see `onnx_trace.trace`.
+    Raises UnsupportedError for a function with unknown primitives, see `trace.trace`.
     """
     import onnx
 
     shape = (BATCH, *image_size, 3)
-    graph = onnx_trace.trace(heatmaps, shape)
+    graph = trace.trace(heatmaps, shape)
     result = jax.eval_shape(heatmaps, jax.ShapeDtypeStruct(shape, np.uint8))
     model = _model(graph, shape, result.shape, result.dtype)
     onnx.helper.set_model_props(model, {METADATA: json.dumps(dict(description))})
@@ -60,7 +60,7 @@ def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype:
 
     nodes = [_node(node) for node in graph.nodes]
     constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
-    ends = [value(onnx_trace.IMAGE, np.uint8, shape)], [value(onnx_trace.HEATMAPS, dtype, result)]
+    ends = [value(trace.IMAGE, np.uint8, shape)], [value(trace.HEATMAPS, dtype, result)]
     return helper.make_model(
         helper.make_graph(nodes, "hrnet_jax", *ends, constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -72,5 +72,7 @@ def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype:
 def _node(node: Node) -> Any:
     from onnx import helper
 
-    types = {name: helper.np_dtype_to_tensor_dtype(v) for name, v in node.attributes.items() if isinstance(v, np.dtype)}
+    types = {
+        name: helper.np_dtype_to_tensor_dtype(v) for name, v in node.attributes.items() if isinstance(v, np.dtype)
+    }
     return helper.make_node(node.op, node.inputs, [node.output], name=node.output, **{**node.attributes, **types})

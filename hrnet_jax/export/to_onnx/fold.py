@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hrnet_jax.export.onnx_graph import Graph, Node
+from hrnet_jax.export.to_onnx.graph import Graph, Node
 
 
 def fold(graph: Graph, output: str) -> None:
-    """Folds arithmetic with a constant for each channel into the convolution before it, and removes unused nodes."""
+    """Folds arithmetic with a constant per channel into the convolution before it. Removes unused nodes."""
     _fold_affine(graph, output)
     _remove_unused(graph, output)
 
