@@ -21,7 +21,7 @@ UNITS = [
         "evaluation",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "prepare", "convert", "compare", "benchmark", "doctor"),
+    *("torch_interop", "run", "rows", "prepare", "convert", "predict", "compare", "benchmark", "doctor"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 

@@ -1,0 +1,1 @@
+"""Poses in photos and videos."""
