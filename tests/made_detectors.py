@@ -1,7 +1,7 @@
 """Person detectors as ONNX files: a person is red, 32 pixels high and wide, and begins at a multiple of 32 pixels.
 
-Each computes the outputs of a known kind of detector from an image prepared as that kind expects it. Class 0 is red,
-class 1 blue.
+Each computes the outputs of a known kind of detector from an image prepared as that kind expects it. Class 0 is
+red, class 1 blue.
 """
 
 import pathlib
@@ -35,8 +35,8 @@ class Graph:
         self.nodes.append(helper.make_node(op, inputs, names, **attributes))
         return names[0] if outputs == 1 else names
 
-    def save(self, path: pathlib.Path, size: tuple, outputs: list[str]) -> pathlib.Path:
-        image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, *size])
+    def save(self, path: pathlib.Path, shape: tuple, outputs: list[str]) -> pathlib.Path:
+        image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, shape)
         declared = [
             helper.make_tensor_value_info(name, number, None)
             for name, number in zip(outputs, [onnx.TensorProto.FLOAT, onnx.TensorProto.INT64], strict=False)
@@ -134,14 +134,14 @@ KINDS: dict[str, tuple[Read, Write]] = {
 }
 
 
-def write(path: pathlib.Path, kind: str, size: tuple[int, int] = (128, 128)) -> pathlib.Path:
-    """Writes the detector of a kind for images of a size, multiples of 32."""
+def write(path: pathlib.Path, kind: str, size: tuple[int, int] = (128, 128), batch: int | str = 1) -> pathlib.Path:
+    """Writes the detector of a kind for images of a size, multiples of 32. A batch with a name is not fixed."""
     graph = Graph()
     read, compute = KINDS[kind]
-    return graph.save(path, size, compute(graph, _rows(graph, read(graph), size), size))
+    return graph.save(path, (batch, 3, *size), compute(graph, _rows(graph, read(graph), size), size))
 
 
-def write_doubler(path: pathlib.Path, size: tuple = (128, 128)) -> pathlib.Path:
+def write_doubler(path: pathlib.Path, shape: tuple = (1, 3, 128, 128)) -> pathlib.Path:
     """Writes a file that is no detector: it doubles the image. Sides may be names, which are not fixed."""
     graph = Graph()
-    return graph.save(path, size, [graph.add("Add", "image", "image")])
+    return graph.save(path, shape, [graph.add("Add", "image", "image")])

@@ -27,6 +27,7 @@ def boxes_from_poses(
       scores: [M] float32.
     """
     counted = (joint_scores >= min_score)[..., None]
+    joints = np.asarray(joints, np.float32)
     low = np.min(joints, axis=1, where=counted, initial=np.inf)
     high = np.max(joints, axis=1, where=counted, initial=-np.inf)
     seen = counted.sum(axis=(1, 2)) >= MIN_JOINTS

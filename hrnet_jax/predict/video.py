@@ -76,7 +76,9 @@ def _open(path: pathlib.Path) -> cv2.VideoCapture:
     if not path.exists():
         raise validation.missing(path)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's own messages name no file
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
         raise VideoError(f"{path} is not a readable video: it is empty, cut off, or another kind of file")
     return capture
@@ -135,6 +137,8 @@ class Writer:
     """
 
     def __init__(self, path: str | os.PathLike, rate: float, source: str | os.PathLike | None = None):
+        if source is not None and os.path.exists(path) and os.path.samefile(path, source):
+            raise ValueError(f"{path} is the source: give another file to write")
         self.notes: list[str] = []
         self._path, self._rate, self._source = pathlib.Path(path), rate, source
         self._encoder: Encoder | None = None
@@ -171,7 +175,7 @@ class Writer:
         even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         if even != size:
             sides = f"{even[1]}x{even[0]}, not {size[1]}x{size[0]}"
-            self.notes.append(f"{self._path} is {sides}: H.264 needs even sides")
+            self.notes.append(f"{self._path} is {sides}: the codec needs even sides")
         if importlib.util.find_spec("av") is None:
             self.notes.append(
                 f"{self._path} is MPEG-4 without sound, which browsers do not play: "
