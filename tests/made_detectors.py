@@ -1,7 +1,7 @@
 """Person detectors as ONNX files: a person is red, 32 pixels high and wide, and begins at a multiple of 32 pixels.
 
 Each computes the outputs of a known kind of detector from an image prepared as that kind expects it. Class 0 is
-red, class 1 blue.
+`RED`, class 1 `BLUE`; other levels or orders of channels are nothing.
 """
 
 import pathlib
@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 STRIDES = 8, 16, 32
+RED, BLUE = (200, 60, 20), (30, 90, 210)  # RGB
 RTMDET_MEAN = (103.53, 116.28, 123.675)
 RTMDET_DEVIATION = (57.375, 57.12, 58.395)
 MOST = 50  # rows of detectors that choose the best
@@ -51,11 +52,15 @@ def _rows(graph: Graph, image: str, size: tuple[int, int]) -> str:
     """YOLOX's raw rows [1, A, 4 + 3] from an image of BGR in 0 to 255."""
     rows = []
     for stride in STRIDES:
-        weight = np.zeros((7, 3, 1, 1))
-        weight[5, :, 0, 0], weight[6, :, 0, 0] = (-0.1, -0.1, 0.1), (0.1, -0.1, -0.1)  # red, blue
-        bias = [0.5, 0.5, 0, 0, 20 if stride == 32 else -20, -12, -12]
         pooled = graph.add("AveragePool", image, kernel_shape=[stride] * 2, strides=[stride] * 2)
-        cells = graph.add("Conv", pooled, graph.constant(weight), graph.constant(bias))
+        colours = -np.array([*RED[::-1], *BLUE[::-1]])
+        identity = np.tile(np.eye(3), (2, 1))[..., None, None]
+        differences = graph.add("Conv", pooled, graph.constant(identity), graph.constant(colours))
+        weight = np.zeros((7, 6, 1, 1))
+        weight[5, :3] = weight[6, 3:] = -0.3
+        bias = [0.5, 0.5, 0, 0, 20 if stride == 32 else -20, 8, 8]
+        distances = graph.add("Abs", differences)
+        cells = graph.add("Conv", distances, graph.constant(weight), graph.constant(bias))
         count = (size[0] // stride) * (size[1] // stride)
         rows.append(graph.add("Reshape", cells, graph.constant([1, 7, count], np.int64)))
     rows = graph.add("Transpose", graph.add("Concat", *rows, axis=2), perm=[0, 2, 1])

@@ -1,1 +1,1 @@
-"""Poses in photos and videos."""
+"""Poses in people's own photos and videos."""

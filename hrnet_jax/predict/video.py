@@ -148,12 +148,19 @@ class Writer:
         """Adds a photo [H, W, 3], uint8 RGB, shown from this time on. Raises ValueError if that fails."""
         size = photo.shape[:2]
         with buckets.explain_write_errors(self._path):
-            if self._encoder is None:
+            if self._size is None:
                 self._size, self._encoder = size, self._open(size)
-            if size != self._size:
-                raise ValueError(f"{self._path}: a frame of {size} cannot follow one of {self._size}")
-            padding = (0, size[0] % 2, 0, size[1] % 2)
-            self._encoder.write(cv2.copyMakeBorder(photo, *padding, cv2.BORDER_REPLICATE), seconds)
+        if self._encoder is None:
+            raise ValueError(f"{self._path} is closed, or could not be written before")
+        if size != self._size:
+            raise ValueError(f"{self._path}: a frame of {size} cannot follow one of {self._size}")
+        padding = (0, size[0] % 2, 0, size[1] % 2)
+        with buckets.explain_write_errors(self._path):
+            try:
+                self._encoder.write(cv2.copyMakeBorder(photo, *padding, cv2.BORDER_REPLICATE), seconds)
+            except OSError:
+                self._encoder = None  # av crashes if it goes on
+                raise
 
     def close(self, complete: bool = True) -> None:
         """Ends the file. If the video is complete, sound after its last frame is kept. May be called twice."""

@@ -35,11 +35,11 @@ def choose(engine: str, monkeypatch) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
 
-def photo_of_a_person() -> np.ndarray:
+def photo_of_a_person(made_detectors) -> np.ndarray:
     """A white photo, half as wide as high, twice the size of the network's image, with a red and a blue square."""
     photo = np.full((256, 128, 3), 255, np.uint8)
-    photo[64:128, 64:128] = (255, 0, 0)
-    photo[128:192, :64] = (0, 0, 255)
+    photo[64:128, 64:128] = made_detectors.RED
+    photo[128:192, :64] = made_detectors.BLUE
     return photo
 
 
@@ -49,7 +49,7 @@ def test_each_kind_finds_the_red_square_and_not_the_blue(kind, engine, made_dete
     given = kind if kind in ("yolox_nms", "rtmdet") else None  # their outputs are the same
     detect = detector.open_detector(path, given)
     assert str(detect) == f"detector.onnx: {kind}, 128x128, threshold 0.3, {engine}"
-    boxes, scores = detect(photo_of_a_person())
+    boxes, scores = detect(photo_of_a_person(made_detectors))
     np.testing.assert_allclose(boxes, [[64, 64, 64, 64]], atol=0.5)
     assert boxes.dtype == scores.dtype == np.float32 and scores.shape == (1,) and scores[0] > 0.99
     boxes, scores = detect(np.zeros((50, 80, 3), np.uint8))
@@ -64,7 +64,7 @@ def test_a_given_kind_overrules(made_detectors, tmp_path):
     path = made_detectors.write(tmp_path / "detector.onnx", "yolox")
     assert detector.open_detector(path).kind == "yolox"
     detect = detector.open_detector(path, "yolox_decoded")
-    assert detect.kind == "yolox_decoded" and len(detect(photo_of_a_person())[0]) == 0
+    assert detect.kind == "yolox_decoded" and len(detect(photo_of_a_person(made_detectors))[0]) == 0
 
 
 def refused(path, **options) -> str:

@@ -261,10 +261,19 @@ def test_a_file_that_cannot_be_written_is_an_error(encoder, tmp_path):
         write(tmp_path / "missing" / "out.mp4", [0])
 
 
-def test_a_full_disk_is_an_error(av, tmp_path):
+@pytest.mark.parametrize("frames", [3, 100])  # it is noticed at the end, or while frames are written
+def test_a_full_disk_is_an_error(frames, av, tmp_path):
     (tmp_path / "out.mp4").symlink_to("/dev/full")
     with pytest.raises(ValueError, match=r"out.mp4 cannot be written \(No space left on device\): make room"):
-        write(tmp_path / "out.mp4", np.arange(100) / 25)
+        write(tmp_path / "out.mp4", np.arange(frames) / 25)
+
+
+def test_nothing_is_written_after_the_end(encoder, tmp_path):
+    with video.Writer(tmp_path / "out.mp4", 25) as writer:
+        writer.write(made_videos.photo(0), 0)
+    with pytest.raises(ValueError, match=r"out.mp4 is closed, or could not be written before"):
+        writer.write(made_videos.photo(1), 0.04)
+    assert len(list(video.read_frames(tmp_path / "out.mp4"))) == 1
 
 
 def test_a_source_is_not_overwritten(tmp_path):
