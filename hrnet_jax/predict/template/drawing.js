@@ -21,8 +21,14 @@ function sideOfLimb([a, b]) {
 /* The pixel centres of a photo are at whole numbers, so its corner is at -0.5. */
 const overlay = (photo) => svg("svg", {viewBox: `-0.5 -0.5 ${photo.width} ${photo.height}`, "aria-hidden": "true"});
 
+/* The longer side of what is drawn of a person, relative to the height of the photo. */
+function extent(joints, photo) {
+  const span = (values) => Math.max(...values) - Math.min(...values);
+  return Math.max(span(joints.map(({x}) => x)), span(joints.map(({y}) => y))) / photo.height;
+}
+
 /* Dots are lines of no length: their caps are round for left joints and square for right ones. */
-function drawPerson(person) {
+function drawPerson(person, photo) {
   const joints = JOINTS.map((_, k) => jointOf(person, k));
   const lines = limbs.filter(([a, b]) => isShown(joints[a]) && isShown(joints[b]));
   const spots = joints.map((_, k) => k).filter((k) => isShown(joints[k]));
@@ -30,15 +36,16 @@ function drawPerson(person) {
   const dot = (k) => `M${joints[k].x} ${joints[k].y}h0`;
   const path = (kind, parts) => (parts.length ? svg("path", {class: kind, d: parts.join("")}) : null);
   const dots = SIDES.map((side) => [side, spots.filter((k) => sides[k] === side).map(dot)]);
-  return svg("g", {class: "person"},
+  const size = spots.length ? extent(spots.map((k) => joints[k]), photo) : 0;
+  return svg("g", {class: "person", style: `--size: ${size.toFixed(3)}`},
     path("limb outline", lines.map(limb)),
     SIDES.map((side) => path(`limb ${side}`, lines.filter((pair) => sideOfLimb(pair) === side).map(limb))),
     dots.map(([side, parts]) => path(`dot ${side} outline`, parts)),
     dots.map(([side, parts]) => path(`dot ${side}`, parts)));
 }
 
-function drawPeople(picture, people) {
-  picture.replaceChildren(...(drawing.skeletons ? people.map(drawPerson) : []));
+function drawPeople(picture, people, photo) {
+  picture.replaceChildren(...(drawing.skeletons ? people.map((person) => drawPerson(person, photo)) : []));
 }
 
 function legend() {

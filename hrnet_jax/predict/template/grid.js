@@ -61,7 +61,7 @@ async function fillCell(cell, frame, photo) {
   const failed = () => image.replaceWith(el("span", {class: "missing"}, "thumbnail is missing"));
   const image = el("img", {src: poses.thumbnail, alt: "", decoding: "async", loading: "lazy", onerror: failed});
   frame.append(image, cell.picture);
-  drawPeople(cell.picture, cell.people);
+  drawPeople(cell.picture, cell.people, photo);
 }
 
 function fillPager(pager) {
@@ -95,7 +95,7 @@ function moveFocus(event) {
 
 function redraw() {
   byId("threshold-value").textContent = drawing.threshold.toFixed(2);
-  for (const cell of grid.cells.values()) drawPeople(cell.picture, cell.people);
+  for (const [photo, cell] of grid.cells) drawPeople(cell.picture, cell.people, photo);
   redrawViewer();
 }
 
@@ -114,8 +114,8 @@ function summarize() {
 
 function fillPeopleFilter() {
   const counts = [...new Set(photos.map((photo) => Math.min(photo.people, MANY)))].sort((a, b) => a - b);
-  const title = (count) => (count === MANY ? `${MANY} or more people` : count ? plural(count, "person", "people") : "no people");
-  byId("people").append(el("option", {value: ""}, "any number of people"), ...counts.map((count) => el("option", {value: count}, title(count))));
+  const title = (count) => (count === MANY ? `${MANY} or more` : count ? plural(count, "person", "people") : "no people");
+  byId("people").append(el("option", {value: ""}, "all photos"), ...counts.map((count) => el("option", {value: count}, title(count))));
 }
 
 byId("search").addEventListener("input", (event) => { grid.query = event.target.value; filter(); });

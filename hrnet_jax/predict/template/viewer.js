@@ -1,5 +1,6 @@
 /* One photo, large, with the list of its people. Its number is the fragment of the address. */
 
+const TAG = 24; // pixels between the numbers of people
 const viewer = {dialog: byId("viewer"), photo: null, people: [], groups: [], picture: null};
 
 function openPhoto(photo) {
@@ -24,8 +25,9 @@ async function showPhoto(photo) {
   viewer.photo = photo;
   if (!grid.matching.includes(photo)) clearFilters();
   const at = grid.matching.indexOf(photo);
-  byId("name").replaceChildren(...breakable(photo.full));
-  byId("place").textContent = `${number(at + 1)} of ${number(grid.matching.length)}, ${peopleOf(photo)}`;
+  byId("name").replaceChildren(...breakable(photo.name));
+  byId("path").replaceChildren(...breakable(photo.full));
+  byId("place").textContent = `${number(at + 1)} of ${number(grid.matching.length)} · ${peopleOf(photo)}`;
   byId("previous").disabled = at === 0;
   byId("next").disabled = at === grid.matching.length - 1;
   if (!viewer.dialog.open) {
@@ -65,26 +67,34 @@ function imageOf(photo, {thumbnail, original}) {
 
 function redrawViewer() {
   if (!viewer.picture) return;
-  drawPeople(viewer.picture, viewer.people);
+  drawPeople(viewer.picture, viewer.people, viewer.photo);
   byId("frame").querySelectorAll(".tag").forEach((tag) => tag.remove());
-  byId("frame").append(...viewer.people.map((person, i) => tagOf(person, i)));
+  byId("frame").append(...tags());
   byId("persons").querySelectorAll("tr[data-joint]").forEach((row) => {
     const person = viewer.people[row.closest("details").dataset.person];
-    row.classList.toggle("below", !isShown(jointOf(person, row.dataset.joint)));
+    const shown = isShown(jointOf(person, row.dataset.joint));
+    row.classList.toggle("below", !shown);
+    row.querySelector(".hidden").textContent = shown ? "" : ", not drawn";
   });
   settle();
 }
 
 /* Where something is in the frame, in percent. */
 const position = (x, y) => `left: ${(100 * (x + 0.5)) / viewer.photo.width}%; top: ${(100 * (y + 0.5)) / viewer.photo.height}%`;
+const clamp = (value, most) => Math.min(Math.max(value, 0), most);
 
-/* The number of a person, at the feet, where it covers no face. */
-function tagOf(person, i) {
-  const [x, y, width, height] = person.box;
-  const [left, low] = [Math.min(Math.max(x, 0), viewer.photo.width), Math.min(y + height, viewer.photo.height)];
-  const side = Math.min(x + width, viewer.photo.width) - left;
-  return el("span", {class: "tag", style: position(left + side / 2, low), "aria-hidden": "true",
-    onpointerenter: () => highlight(i), onpointerleave: settle, onclick: () => openPerson(i)}, i + 1);
+/* The numbers of the people, at the middle of the lower side of their boxes, where they cover no face. */
+function tags() {
+  const {width, height} = viewer.photo;
+  const gap = (TAG * width) / Math.max(byId("frame").clientWidth, 1);
+  const spots = [];
+  for (const [x, y, across, down] of viewer.people.map((person) => person.box)) {
+    const spot = {x: (clamp(x, width) + clamp(x + across, width)) / 2, y: clamp(y + down, height)};
+    while (spots.some((other) => Math.hypot(other.x - spot.x, other.y - spot.y) < gap)) spot.x += gap / 2;
+    spots.push(spot);
+  }
+  return spots.map((spot, i) => el("span", {class: "tag", style: position(spot.x, spot.y), "aria-hidden": "true",
+    onpointerenter: () => highlight(i), onpointerleave: settle, onclick: () => openPerson(i)}, i + 1));
 }
 
 function openPerson(i) {
@@ -104,8 +114,14 @@ function highlight(i, k = null) {
   if (i === null) return;
   const [x, y, width, height] = viewer.people[i].box;
   if (width !== null) ["outline", ""].forEach((kind) => viewer.picture.append(svg("rect", {class: `box ${kind}`, x, y, width, height})));
-  const joint = k === null ? null : jointOf(viewer.people[i], k);
-  if (joint && isPlaced(joint)) frame.append(el("span", {class: "mark", style: position(joint.x, joint.y), "aria-hidden": "true"}, el("span", {}, jointName(k))));
+  if (k !== null && isPlaced(jointOf(viewer.people[i], k))) frame.append(markOf(jointOf(viewer.people[i], k), jointName(k)));
+}
+
+/* A ring around a joint and its name, which stays inside of the frame. */
+function markOf(joint, name) {
+  const [across, down] = [joint.x / viewer.photo.width, joint.y / viewer.photo.height];
+  const place = `${across < 0.2 ? "from-left" : across > 0.8 ? "from-right" : ""} ${down < 0.15 ? "under" : ""}`;
+  return el("span", {class: `mark ${place}`, style: position(joint.x, joint.y), "aria-hidden": "true"}, el("span", {}, name));
 }
 
 /* Emphasizes the person that has the focus, or nobody. */
@@ -130,7 +146,7 @@ function jointRow(person, i, k) {
   bar.style.setProperty("--bar", Math.min(Math.max(joint.score, 0), 1));
   const key = svg("svg", {width: 14, height: 12, "aria-hidden": "true"}, ["outline", ""].map((kind) => svg("path", {class: `dot ${sides[k]} ${kind}`, d: "M7 6h0"})));
   return el("tr", {"data-joint": k, onpointerenter: () => highlight(i, k), onpointerleave: () => highlight(i)},
-    el("th", {scope: "row"}, key, " ", jointName(k)), bar);
+    el("th", {scope: "row"}, key, " ", jointName(k), el("span", {class: "hidden"})), bar);
 }
 
 /* The grid turns to the page of the photo that was shown last. */
