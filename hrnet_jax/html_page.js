@@ -12,4 +12,4 @@ const el = (tag, attributes, ...children) => fill(document.createElement(tag), a
 const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 /* A name or path with line breaks allowed between its parts. */
-const breakable = (name) => String(name).split(/(?<=[./_])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
+const breakable = (name, after = /(?<=[./_])/) => String(name).split(after).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));

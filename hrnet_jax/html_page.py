@@ -30,7 +30,9 @@ def render(template: str | pathlib.Path, title: str, slots: Mapping[str, str]) -
         **slots,
     }
     # A single pass leaves slot names inside the texts as they are.
-    return re.sub(r"\{\{(\w+)\}\}", lambda slot: texts[slot[1]], pathlib.Path(template).read_text(encoding="utf-8"))
+    return re.sub(
+        r"\{\{(\w+)\}\}", lambda slot: texts[slot[1]], pathlib.Path(template).read_text(encoding="utf-8")
+    )
 
 
 def escape_json(text: str) -> str:

@@ -111,11 +111,11 @@ def browser() -> Iterator:
 def open_tab(browser) -> Iterator[Callable]:
     """Opens a file in the browser. At the end, checks that there was no error and no request to the network.
 
-    `expected_error` is part of the messages that the page may cause.
+    `expected_error` is part of the messages that the page may cause. `fragment` is the end of the address.
     """
     contexts, messages, requests = [], [], []
 
-    def open_page(path: pathlib.Path, expected_error: str | None = None, **options):
+    def open_page(path: pathlib.Path, expected_error: str | None = None, fragment: str = "", **options):
         def note(message: str) -> None:
             if expected_error is None or expected_error not in message:
                 messages.append(message)
@@ -126,7 +126,7 @@ def open_tab(browser) -> Iterator[Callable]:
         tab.on("console", lambda message: note(message.text))
         tab.on("pageerror", lambda error: note(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(path.as_uri())
+        tab.goto(path.as_uri() + fragment)
         return tab
 
     yield open_page

@@ -109,7 +109,7 @@ function summarize() {
   const details = byId("skipped");
   details.hidden = !skipped;
   details.querySelector("summary").textContent = `${plural(skipped, "photo", "photos")} skipped`;
-  fill(details.querySelector("ul"), {}, [listed.map(([source, reason]) => el("li", {}, el("b", {}, breakable(source)), " ", reason)), more].flat());
+  fill(details.querySelector("ul"), {}, [listed.map(([source, reason]) => el("li", {}, el("b", {}, breakablePath(source)), " ", reason)), more].flat());
 }
 
 function fillPeopleFilter() {

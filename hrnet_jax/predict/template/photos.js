@@ -16,6 +16,8 @@ const number = (count) => count.toLocaleString("en");
 const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 const peopleOf = (photo) => (photo.people ? plural(photo.people, "person", "people") : "no people");
 
+const breakablePath = (path) => breakable(path, /(?<=[/\\])/);
+
 const loading = new Map();
 
 /* Resolves to the poses of a photo, or to null if their file cannot be loaded. */

@@ -25,8 +25,8 @@ async function showPhoto(photo) {
   viewer.photo = photo;
   if (!grid.matching.includes(photo)) clearFilters();
   const at = grid.matching.indexOf(photo);
-  byId("name").replaceChildren(...breakable(photo.name));
-  byId("path").replaceChildren(...breakable(photo.full));
+  byId("name").textContent = photo.name;
+  byId("path").replaceChildren(...breakablePath(photo.full));
   byId("place").textContent = `${number(at + 1)} of ${number(grid.matching.length)} · ${peopleOf(photo)}`;
   byId("previous").disabled = at === 0;
   byId("next").disabled = at === grid.matching.length - 1;
@@ -90,7 +90,8 @@ function tags() {
   const spots = [];
   for (const [x, y, across, down] of viewer.people.map((person) => person.box)) {
     const spot = {x: (clamp(x, width) + clamp(x + across, width)) / 2, y: clamp(y + down, height)};
-    while (spots.some((other) => Math.hypot(other.x - spot.x, other.y - spot.y) < gap)) spot.x += gap / 2;
+    const step = spot.x < width / 2 ? gap / 4 : -gap / 4;
+    while (spots.some((other) => Math.hypot(other.x - spot.x, other.y - spot.y) < gap)) spot.x += step;
     spots.push(spot);
   }
   return spots.map((spot, i) => el("span", {class: "tag", style: position(spot.x, spot.y), "aria-hidden": "true",
@@ -132,9 +133,10 @@ function settle() {
 
 function personEntry(person, i) {
   const label = `Person ${i + 1}, box score ${score(person.box_score)}, person score ${score(person.score)}`;
-  const part = (title, value) => el("span", {class: "number"}, el("small", {}, title), " ", score(value));
+  const part = (title, value, help) => el("span", {class: "number", title: help}, el("small", {}, title), " ", score(value));
   return el("details", {name: "person", "data-person": i, onpointerenter: () => highlight(i), onpointerleave: settle, onfocusin: () => highlight(i), onfocusout: settle},
-    el("summary", {"aria-label": label}, el("b", {class: "tag"}, i + 1), el("span", {}, "Person"), part("box", person.box_score), part("score", person.score)),
+    el("summary", {"aria-label": label}, el("b", {class: "tag"}, i + 1), el("span", {}, "Person"), part("box", person.box_score, "score of the box"),
+      part("score", person.score, "score of the person, from box and joints")),
     el("table", {}, el("caption", {class: "hidden"}, `Joints of person ${i + 1}`),
       el("thead", {class: "hidden"}, el("tr", {}, ["joint", "score"].map((title) => el("th", {scope: "col"}, title)))),
       el("tbody", {}, JOINTS.map((_, k) => jointRow(person, i, k)))));
