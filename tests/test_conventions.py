@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
-    *("validation", "fields", "console", "buckets", "distributed", "sharding", "state_hash"),
+    *("validation", "fields", "console", "html_page", "buckets", "distributed", "sharding", "state_hash"),
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
     *(
         "configuration",
