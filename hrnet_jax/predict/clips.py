@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import tqdm
 
 from hrnet_jax import buckets
-from hrnet_jax.predict import following, video
+from hrnet_jax.predict import following, progress, video
 from hrnet_jax.predict.options import VIDEO, Options
 from hrnet_jax.predict.predictor import Item, Predictor, Result
 
@@ -33,8 +33,8 @@ class Clip:
         every_detected = self._options.detect_every == 1
         results = self._predictor.results(frames, heatmaps=self._heatmaps) if every_detected else self._followed(frames)
         total = round(properties.seconds * properties.rate / every) or None
-        bar = tqdm.tqdm(results, desc=self._path[-40:], total=total, unit="frame", leave=False)
-        yield from self._written(bar, properties.rate / every) if VIDEO in self._options.write else bar
+        shown = _with_progress(tqdm.tqdm(results, desc=self._path[-40:], total=total, unit="frame", leave=False))
+        yield from self._written(shown, properties.rate / every) if VIDEO in self._options.write else shown
 
     def _written(self, results: Iterable[Result], rate: float) -> Iterator[Result]:
         """Writes the frames with their skeletons."""
@@ -57,3 +57,12 @@ class Clip:
                 frame = dataclasses.replace(frame, found=found)
             result = self._predictor.result(frame, heatmaps=self._heatmaps)
             yield result
+
+
+def _with_progress(bar: tqdm.tqdm) -> Iterator[Result]:
+    """Shows people per second beside the frames per second of a bar."""
+    people = 0
+    for result in bar:
+        people += len(result.poses)
+        bar.set_postfix_str(progress.people_rate(bar, people), refresh=False)
+        yield result

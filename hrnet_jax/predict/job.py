@@ -11,7 +11,7 @@ from typing import Any
 import tqdm
 
 from hrnet_jax import console, skeletons
-from hrnet_jax.predict import ahead, boxes, reports, shards, sources, writers
+from hrnet_jax.predict import ahead, boxes, progress, reports, shards, sources, writers
 from hrnet_jax.predict.options import VIDEO, Options
 from hrnet_jax.predict.predictor import Predictor, Result
 
@@ -63,7 +63,7 @@ class Job:
         self._predictor, self._found, self._options = predictor, found, options
         self._shards = shards.Writer(options.out, options.process)
         self._notes: collections.Counter[str] = collections.Counter()
-        self._photos = self._people = 0
+        self._photos = self._frames = self._people = 0
         self._bar: tqdm.tqdm | None = None
         self.skipped: list[tuple[str, str]] = []
 
@@ -85,7 +85,9 @@ class Job:
         write = functools.partial(self._write, kinds=[*writers.WRITERS])
         for result in ahead.map_ahead(write, results, threads=WRITE_THREADS, depth=2 * WRITE_THREADS):
             self._shards.add(result)
-            self._count(result)
+            self._photos += 1
+            self._people += len(result["people"])
+            self._advance()
 
     def _write(self, result: Result, kinds: Sequence[str]) -> dict[str, Any]:
         """Writes the files of a photo or frame and returns its poses in JSON."""
@@ -110,40 +112,35 @@ class Job:
         except (video.VideoError, FileNotFoundError) as error:
             self._skip(path, error)
         else:
-            self._advance(1)
+            self._advance()
         print(*[f"note: {note}" for note in clip.notes], sep="\n", end="\n" * bool(clip.notes))
 
     def _counted(self, frames: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for frame in frames:
             yield frame
-            self._count(frame, step=0)
+            self._frames += 1
+            self._people += len(frame["people"])
 
-    def _count(self, photo: dict[str, Any], step: int = 1) -> None:
-        self._photos += 1
-        self._people += len(photo["people"])
-        self._advance(step)
-
-    def _advance(self, step: int) -> None:
+    def _advance(self) -> None:
+        """Moves the progress bar by a photo or video."""
         if self._bar is not None:
-            seconds = max(self._bar.format_dict["elapsed"], 1e-3)
-            rates = f"{self._photos / seconds:.1f} photos/s, {self._people / seconds:.1f} people/s"
-            self._bar.set_postfix_str(rates, refresh=False)
-            self._bar.update(step)
+            self._bar.set_postfix_str(progress.people_rate(self._bar, self._people), refresh=False)
+            self._bar.update()
 
     def _skip(self, path: str, error: Exception) -> None:
         self.skipped.append((path, str(error)))
         tqdm.tqdm.write(f"error: {error}", file=sys.stderr)
-        self._advance(1)
+        self._advance()
 
     def report(self, skeleton: dict[str, Any], finished: bool) -> None:
         """Prints what was done, and writes the files of the whole run unless other processes are still at it."""
         options = self._options
-        counts = [f"{self._photos:,} photos or frames", f"{self._people:,} people"]
-        counts += [f"{len(self.skipped):,} could not be read"] * bool(self.skipped)
+        counts = [f"{self._photos:,} photos"] + [f"{self._frames:,} frames"] * bool(self._frames)
+        counts += [f"{self._people:,} people"] + [f"{len(self.skipped):,} could not be read"] * bool(self.skipped)
         print(", ".join(counts))
         for note, count in self._notes.items():
             print(f"note: {count:,} photos: {note}")
-        if self._photos and not self._people:
+        if self._photos + self._frames and not self._people:
             print("note: no people were found")
         if finished and not shards.finish(options.out, options.process, options.processes):
             print("other processes are still at work: the last one writes the files of the whole run")

@@ -22,15 +22,17 @@ class Sources:
 
     Attributes:
       paths: as given, or below the folder given.
-      root: folder that contains them all. Results are named by the path from there.
+      folders: absolute. Results of the photos in them are named by the path from there, others by the file's name.
     """
 
     paths: Sequence[str]
-    root: str
+    folders: Sequence[str]
 
     def name(self, path: str) -> str:
-        """Returns the name of the results of a photo or video: its path from `root`, with ``/`` on any system."""
-        return pathlib.Path(os.path.relpath(path, self.root)).as_posix()
+        """Returns the name of the results of a photo or video, unlike all others, with ``/`` on any system."""
+        absolute = pathlib.Path(os.path.abspath(path))
+        around = [folder for folder in self.folders if absolute.is_relative_to(folder)]
+        return absolute.relative_to(max(around, key=len)).as_posix() if around else absolute.name
 
     def share(self, process: int, processes: int) -> Sequence[str]:
         """Returns the paths of one of several processes. Raises ValueError if there is no such process."""
@@ -62,12 +64,10 @@ def find(names: Iterable[str], stdin: Iterable[str] = sys.stdin) -> Sources:
     paths = list(dict.fromkeys(path for name in names for path in _expand(name, stdin)))
     if not paths:
         raise ValueError(f"nothing to predict: there is no photo or video in {', '.join(names):.300}")
-    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
-    try:
-        root = os.path.commonpath(set(folders))
-    except ValueError:  # different drives
-        root = os.path.abspath(os.sep)
-    return Sources(paths, root)
+    found = Sources(paths, [os.path.abspath(name) for name in names if os.path.isdir(name)])
+    if len(set(map(found.name, paths))) < len(paths):
+        found = Sources(paths, [os.path.commonpath({os.path.dirname(os.path.abspath(path)) for path in paths})])
+    return found
 
 
 def _expand(name: str, stdin: Iterable[str]) -> Iterator[str]:

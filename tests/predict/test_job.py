@@ -49,7 +49,7 @@ def test_poses_json_has_the_documented_form(folder, tmp_path, capsys):
         np.testing.assert_array_equal(
             poses.from_json(photo, skeletons.COCO).joints, predict(photo["source"]).joints
         )
-    assert "9 photos or frames, 18 people" in capsys.readouterr().out
+    assert "9 photos, 18 people" in capsys.readouterr().out
 
 
 def test_csv_has_a_joint_in_each_row(folder, tmp_path):
@@ -149,7 +149,7 @@ def test_unreadable_photos_are_reported_counted_and_tried_again(folder, tmp_path
     printed = capsys.readouterr()
     errors = [line for line in printed.err.splitlines() if line.startswith("error: ")]
     assert [pathlib.Path(line.split(": ")[1]).name for line in errors] == ["3.png", "4.png"]
-    assert "7 photos or frames, 11 people, 2 could not be read" in printed.out
+    assert "7 photos, 11 people, 2 could not be read" in printed.out
     (folder / "a" / "3.png").write_bytes(original)
     assert run(folder, out, resume=True) == job.UNREADABLE
     assert len(content(out)["photos"]) == 8

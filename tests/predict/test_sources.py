@@ -25,9 +25,19 @@ def test_globs_lists_and_standard_input_name_photos(tree, monkeypatch):
     assert names(sources.find([f"{tree}/**/*.JPG"])) == ["c.JPG"]
     assert names(sources.find([f"{tree}/d*"])) == ["c.JPG", "clip.mp4"]
     (tree / "list.txt").write_text(f"{tree}/b.jpg\n\n  {tree}/deep/c.JPG \n{tree}/missing.jpg\n")
-    assert names(sources.find([str(tree / "list.txt")])) == ["b.jpg", "deep/c.JPG", "missing.jpg"]
+    assert names(sources.find([str(tree / "list.txt")])) == ["b.jpg", "c.JPG", "missing.jpg"]
     lines = [f"{tree}/b.jpg\n", f"{tree}/a.png\n"]
     assert names(sources.find(["-"], stdin=lines)) == ["b.jpg", "a.png"]
+
+
+def test_results_have_short_names_that_differ(tmp_path):
+    for name in ("a/x.png", "a/deep/y.png", "b/x.png", "b/z.png"):
+        made.write_photo(tmp_path / name, made.noise(0))
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    assert names(sources.find([a, f"{b}/z.png"])) == ["deep/y.png", "x.png", "z.png"]
+    assert names(sources.find([f"{a}/x.png", f"{b}/z.png"])) == ["x.png", "z.png"]
+    assert names(sources.find([a, f"{b}/x.png"])) == ["a/deep/y.png", "a/x.png", "b/x.png"]
+    assert names(sources.find([a, f"{a}/deep/y.png"])) == ["deep/y.png", "x.png"]
 
 
 def test_photos_named_twice_are_predicted_once(tree):
