@@ -50,9 +50,9 @@ def draw_people(
 ) -> np.ndarray:
     """Draws people with outlined limbs, left and right in different colours, the tallest first.
 
-    Line width and joint size scale with the person and, for small people, with the picture. `joints` ``[N, K, 2]``,
-    in pixels, may be outside the picture. Joints with NaN, and their limbs, are not drawn. Joints that are not
-    `certain` ``[N, K]`` are drawn as rings, and their limbs as thin lines.
+    Line width and joint size scale with the person and, for small people, with the picture. `joints`
+    ``[N, K, 2]``, in pixels, may be outside the picture. Joints with NaN, and their limbs, are not drawn. Joints
+    that are not `certain` ``[N, K]`` are drawn as rings, and their limbs as thin lines.
     """
     picture = picture.copy()
     certain = np.ones(joints.shape[:2], bool) if certain is None else certain

@@ -49,7 +49,7 @@ def test_all_units_are_listed():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_import_only_from_units_before_their_own(path):
     unit = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    before = UNITS[: UNITS.index(unit) + 1] if unit in UNITS else []
+    before = UNITS[: UNITS.index(unit) + 1] if unit in UNITS else UNITS if unit == "__init__" else []  # lazily
     assert imported_units(path) <= set(before)
 
 

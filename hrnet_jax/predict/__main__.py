@@ -5,8 +5,8 @@
         --out results
 
 SRC are photos, folders, globs, videos, text files (.txt) with a path in each line, or ``-`` for such lines on
-standard input. OUT then holds pictures, poses.json and index.html, and what else ``--write`` names. The exit status
-is 1 if a photo or video could not be read, 2 for a mistake on the command line, and 75 after Ctrl-C.
+standard input. OUT then holds pictures, poses.json and index.html, and what else ``--write`` names. The exit
+status is 1 if a photo or video could not be read, 2 for a mistake on the command line, and 75 after Ctrl-C.
 """
 
 import pathlib
@@ -35,10 +35,10 @@ def define_flags() -> None:
     flags.DEFINE_integer("batch_size", 0, "People at a time, over all devices. 0: by the kind of device.")
     flags.DEFINE_integer("threads", 4, "Threads that read photos while the network runs.")
     flags.DEFINE_float("joint_score", JOINT_SCORE, "Joints of lower score are drawn as uncertain.")
-    flags.DEFINE_float("box_score", None, "Boxes of lower score are left out. Default: 0.3 for .onnx, otherwise 0.")
+    flags.DEFINE_float("box_score", None, "Boxes of lower score are left out. Default: 0.3 for .onnx, else 0.")
     flags.DEFINE_float("nms_threshold", None, "OKS above which one of two people is a duplicate. Default: 0.9.")
     flags.DEFINE_string("detector_kind", None, "Kind of the detector, if its outputs do not tell it.")
-    flags.DEFINE_string("images", None, "COCO annotation file with names and ids of photos, for boxes and results.")
+    flags.DEFINE_string("images", None, "COCO annotation file with names and ids of photos.")
     flags.DEFINE_integer("every", 1, "Predict every so many frames of a video.")
     flags.DEFINE_integer("detect_every", 1, "Detect people in every so many of these frames.")
     flags.DEFINE_integer("max_pixels", photos.MAX_PIXELS, "Larger photos are refused.")

@@ -41,8 +41,8 @@ def open_finder(
     """Opens a source of boxes.
 
     Args:
-      boxes: ``"whole"``, a file of boxes named ``.json`` (see `FileBoxes`), a detector's network named ``.onnx``, or
-        a detector.
+      boxes: ``"whole"``, a file of boxes named ``.json`` (see `FileBoxes`), a detector's network named ``.onnx``,
+        or a detector.
       skeleton: of the network, for COCO's annotation files.
       images: a COCO annotation file whose ``images`` name the photos of a file of boxes.
       kind: of the network of a detector, if its outputs do not tell it.
@@ -127,9 +127,7 @@ class FileBoxes:
     those of the longest name that its path ends with: ``some/photo.jpg``, ``photo.jpg``.
     """
 
-    def __init__(
-        self, path: str | os.PathLike, skeleton: Skeleton, images: str | os.PathLike | None = None
-    ):
+    def __init__(self, path: str | os.PathLike, skeleton: Skeleton, images: str | os.PathLike | None = None):
         """Reads the file. Raises FileNotFoundError, or ValueError with the entry that is wrong."""
         self._path = pathlib.Path(path)
         content = validation.read_json(self._path)

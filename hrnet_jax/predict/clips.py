@@ -1,7 +1,7 @@
 """Predicts the frames of a video, and writes the video with the skeletons."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import tqdm
 
@@ -21,7 +21,7 @@ class Clip:
         self._target = options.out / VIDEO / f"{name}{suffix}"
         self._heatmaps = "heatmaps" in options.write
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Generator[Result, None, None]:
         """Yields the results of the frames in order, while it writes them to the video if that is asked for.
 
         The video written is playable wherever this ends. Raises FileNotFoundError or VideoError, after all frames
@@ -30,8 +30,8 @@ class Clip:
         properties, every = video.read_properties(self._path), self._options.every
         read = video.read_frames(self._path, every)
         frames = (Item(self._path, photo, index, seconds) for index, seconds, photo in read)
-        every_detected = self._options.detect_every == 1
-        results = self._predictor.results(frames, heatmaps=self._heatmaps) if every_detected else self._followed(frames)
+        detect_all, predict = self._options.detect_every == 1, self._predictor.results
+        results = predict(frames, heatmaps=self._heatmaps) if detect_all else self._followed(frames)
         total = round(properties.seconds * properties.rate / every) or None
         shown = _with_progress(tqdm.tqdm(results, desc=self._path[-40:], total=total, unit="frame", leave=False))
         yield from self._written(shown, properties.rate / every) if VIDEO in self._options.write else shown

@@ -19,6 +19,8 @@ UNREADABLE = 1
 """Exit status if a photo or video could not be read. The others were predicted."""
 
 WRITE_THREADS = 2
+
+
 def run(predictor: Predictor, found: sources.Sources, options: Options, about: dict[str, Any]) -> int:
     """Predicts this process's share of the photos and videos, and returns the exit status.
 
@@ -48,11 +50,13 @@ def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str]) -> None:
     if not isinstance(find_boxes, boxes.FileBoxes):
         return
     if first := next(filter(sources.is_video, paths), None):
-        raise ValueError(f"--boxes: a file has no boxes of the frames of {first}: give a detector, or leave it out")
+        raise ValueError(
+            f"--boxes: a file has no boxes of the frames of {first}: give a detector, or leave it out"
+        )
     if paths and all(find_boxes.key(path) is None for path in paths):
         raise ValueError(
-            f"--boxes: none of the {len(paths):,} photos ({paths[0]}, ...) is in the file ({find_boxes}): name them"
-            " in it as they end, or give --images FILE.json with the names of its image ids"
+            f"--boxes: none of the {len(paths):,} photos ({paths[0]}, ...) is in the file ({find_boxes}):"
+            " name them there as their paths end, or give --images FILE.json with the names of its image ids"
         )
 
 

@@ -17,6 +17,7 @@ PEOPLE_PER_DEVICE = {"cpu": 4}
 
 OTHERWISE_PER_DEVICE = 32
 
+
 def load(
     source: str | os.PathLike,
     boxes: str | os.PathLike | Detector = WHOLE,
@@ -81,4 +82,6 @@ def _describe(opened: trained.Trained) -> str:
     settings, joints = opened.settings, opened.settings.skeleton
     height, width = settings.image_size
     how = f"{height}x{width}, {settings.decoder} decoder, {'' if settings.flip_test else 'no '}flip test"
-    return f"{models.title(opened.network)}, {joints.num_joints} joints ({joints.name}), {how}, from {opened.source}"
+    return (
+        f"{models.title(opened.network)}, {joints.num_joints} joints ({joints.name}), {how}, from {opened.source}"
+    )

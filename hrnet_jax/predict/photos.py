@@ -18,8 +18,9 @@ from hrnet_jax.datasets import photos as dataset_photos
 MAX_PIXELS = dataset_photos.MAX_PIXELS
 MAX_BYTES = 2**30  # of a photo's file
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .jp2 .ppm .pgm .heic .heif".split()
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"),
+    *(".ppm", ".pgm", ".heic", ".heif"),
 )
 """Suffixes by which a folder's photos are found. HEIC is among them to be reported, since it cannot be read."""
 
@@ -114,14 +115,16 @@ def _pixels(image: Image.Image) -> tuple[np.ndarray, list[str]]:
     if image.has_transparency_data:
         notes.append("transparent pixels put over white")
         image = image.convert("RGBA")
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3].copy(), notes
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[
+            ..., :3
+        ].copy(), notes
     return np.array(image.convert("RGB")), notes
 
 
 def _is_of_16_bits(image: Image.Image) -> bool:
     """Whether Pillow reduces the colours of an image from 16 bits."""
     if image.format == "PNG":
-        modes = [str(tile[3]) for tile in image.tile]
+        modes = [str(tile[3]) for tile in getattr(image, "tile", ())]
         return any(";16" in mode for mode in modes)
     tags = getattr(image, "tag_v2", {})
     return 16 in tuple(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8)))

@@ -63,7 +63,7 @@ class Poses:
         return visualize.draw_people(photo, joints, self.skeleton, certain=self.scores >= joint_score)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the poses as in ``poses.json``. All numbers are those of the arrays, written as short as possible.
+        """Returns the poses as in ``poses.json``. Numbers are as short as possible without losing a bit.
 
         ``{"source", "frame", "time", "height", "width", "people": [{"box": [x, y, width, height], "box_score",
         "score", "joints": [[x, y, score], ...]}, ...]}``

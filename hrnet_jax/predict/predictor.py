@@ -1,4 +1,4 @@
-"""The predictor: photos in, poses out. People of several photos share a batch of one size, which is compiled once."""
+"""The predictor: photos in, poses out. People of several photos share batches of the size compiled once."""
 
 import collections
 import dataclasses
@@ -128,7 +128,9 @@ class Predictor:
         depth = min(self.batch_size, MAX_AHEAD) + threads
         prepared = ahead.map_ahead(self._try_prepare, items, threads=threads, depth=depth)
         waiting: collections.deque[_Prepared] = collections.deque()
-        people: collections.deque[_Person] = collections.deque()  # predicted people of the waiting photos, in order
+        people: collections.deque[_Person] = (
+            collections.deque()
+        )  # predicted people of the waiting photos, in order
         for batch in _late(map(self._launch, self._batches(_unless_failed(prepared, on_error), waiting))):
             people.extend(self._fetch(batch, heatmaps))
             while waiting and len(people) >= len(waiting[0].boxes):
@@ -175,7 +177,7 @@ class Predictor:
         yield rows
 
     def _launch(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Any, int]:
-        """Starts the network on a padded batch, unless it is empty. Returns its outputs and the number of people."""
+        """Starts the network on a padded batch, unless it is empty. Returns outputs and number of people."""
         if not rows:
             return None, 0
         padding = [rows[-1]] * (self.batch_size - len(rows))

@@ -113,7 +113,7 @@ def write_csv(report: Report) -> str:
     path = report.out / "poses.csv"
     with _writing(path) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow("source frame time person person_score joint x y score".split())
+        rows.writerow(["source", "frame", "time", "person", "person_score", "joint", "x", "y", "score"])
         for photo in report.lines():
             where = [photo["source"], photo["frame"], photo["time"]]
             for i, person in enumerate(photo["people"]):

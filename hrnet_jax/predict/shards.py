@@ -25,8 +25,8 @@ _SUFFIX, _PARTIAL = ".jsonl", ".partial"
 def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) -> None:
     """Makes the folder of a run's results and writes what predicts, or checks that it is the same.
 
-    Raises ValueError if `out` is a file or cannot be written to, holds the results of another run, or holds any and
-    `resume` is false.
+    Raises ValueError if `out` is a file or cannot be written to, holds the results of another run, or holds any
+    and `resume` is false.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out (={out}) is a file: give a folder")
@@ -61,7 +61,7 @@ class Writer:
         with buckets.explain_write_errors(self._folder):
             if self._file is None or self._lines == LINES:
                 self.close()
-                self._file = open(self._path(), "x")
+                self._file = self._path().open("x")
             self._file.write(json.dumps(photo, separators=(",", ":")) + "\n")
             self._file.flush()
         self._lines += 1

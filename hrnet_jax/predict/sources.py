@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from hrnet_jax import validation
 from hrnet_jax.predict import photos
 
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .3gp .mts .m2ts .ogv".split())
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts"),
+    ".ogv",
+)
 
 STDIN, LIST = "-", ".txt"
 _GLOB = frozenset("*?[")
@@ -50,8 +53,8 @@ def find(names: Iterable[str], stdin: Iterable[str] = sys.stdin) -> Sources:
     """Lists the photos and videos of a command line.
 
     Args:
-      names: files, folders (searched below, in order, for photos and videos by their suffix), globs (``**`` for any
-        folders), text files named ``.txt`` with a path in each line, and ``-`` for such lines on standard input.
+      names: files, folders (searched below, in order, for photos and videos by their suffix), globs (``**`` for
+        any folders), text files named ``.txt`` with a path in each line, and ``-`` for such lines from `stdin`.
       stdin: the lines of standard input.
 
     Raises:

@@ -52,14 +52,21 @@ WRITERS: Mapping[str, Callable[[Result, pathlib.Path, float], None]] = {
 
 
 def to_openpose(poses: Poses) -> dict:
-    """Returns poses in the form of OpenPose's JSON output, and the names of the joints, which are not OpenPose's."""
+    """Returns poses in the form of OpenPose's JSON output, with the names of the joints."""
     people = [
         {"person_id": [-1], "pose_keypoints_2d": [number for joint in person["joints"] for number in joint]}
         for person in poses.to_json()["people"]
     ]
     skeleton = poses.skeleton
-    about = f"the {skeleton.num_joints} joints of {skeleton.name}, in the order of joint_names: not those of OpenPose"
-    return {"version": OPENPOSE_VERSION, "joint_set": about, "joint_names": list(skeleton.joints), "people": people}
+    about = (
+        f"the {skeleton.num_joints} joints of {skeleton.name}, in the order of joint_names: not those of OpenPose"
+    )
+    return {
+        "version": OPENPOSE_VERSION,
+        "joint_set": about,
+        "joint_names": list(skeleton.joints),
+        "people": people,
+    }
 
 
 def _encode_png(picture: np.ndarray) -> bytes:

@@ -20,5 +20,5 @@ def folder(tmp_path) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> pathlib.Path:
     """A tiny HRNet in a file named as the authors name theirs."""
-    path = tmp_path_factory.mktemp("weights") / f"pose_hrnet_64x32.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "pose_hrnet_64x32.safetensors"
     return made_weights.file(path, made_weights.tensors())

@@ -17,7 +17,9 @@ def test_the_command_predicts_what_can_be_read(checkpoint, tmp_path):
     made.write_photo(tmp_path / "a.png", made.noise(0))
     (tmp_path / "b.jpg").write_text("I am a text")
     paths = f"{tmp_path}/a.png\n{tmp_path}/b.jpg\n{tmp_path}/nowhere.jpg\n"
-    done = predict("-", "--checkpoint", checkpoint, "--out", tmp_path / "out", "--write=pictures,json", stdin=paths)
+    done = predict(
+        "-", "--checkpoint", checkpoint, "--out", tmp_path / "out", "--write=pictures,json", stdin=paths
+    )
     assert done.returncode == 1, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert errors == [

@@ -43,7 +43,11 @@ def test_heatmaps_are_drawn_over_crops(result, tmp_path):
 def test_openposes_form_says_which_joints_it_has(result, tmp_path):
     writers.WRITERS["openpose"](result, tmp_path / "a.jpg", 0.2)
     content = json.loads((tmp_path / "a.jpg_keypoints.json").read_text())
-    assert content["version"] == 1.3 and "coco" in content["joint_set"] and "not those of OpenPose" in content["joint_set"]
+    assert (
+        content["version"] == 1.3
+        and "coco" in content["joint_set"]
+        and "not those of OpenPose" in content["joint_set"]
+    )
     assert content["joint_names"] == list(skeletons.COCO.joints)
     numbers = np.array(content["people"][1]["pose_keypoints_2d"], np.float32).reshape(-1, 3)
     np.testing.assert_array_equal(numbers[:, :2], result.poses.joints[1])
