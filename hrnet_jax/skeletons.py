@@ -254,7 +254,7 @@ def to_json(skeleton: Skeleton) -> dict[str, Any]:
     for field in ("flip_pairs", "limbs"):
         named[field] = [[joints[a], joints[b]] for a, b in getattr(skeleton, field)]
     named["upper_body"] = [joints[joint] for joint in skeleton.upper_body]
-    return dataclasses.asdict(skeleton) | named
+    return json.loads(json.dumps(dataclasses.asdict(skeleton) | named))
 
 
 def save(skeleton: Skeleton, path: str | os.PathLike) -> None:

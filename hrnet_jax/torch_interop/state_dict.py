@@ -241,7 +241,7 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], descriptio
     metadata = {_METADATA: json.dumps(dict(description))}
     with write_atomically(path) as partial:
         if partial.suffix == SAFETENSORS:
-            safetensors.numpy.save_file(arrays, partial, {"format": "pt", **metadata})
+            partial.write_bytes(safetensors.numpy.save(arrays, {"format": "pt", **metadata}))
         else:
             _write_pickle(partial, arrays, metadata)
 
