@@ -17,7 +17,7 @@ _TRAINING = ("epochs", "batch_size", "accumulation", "optimizer", "learning_rate
 
 _METRIC = re.compile(r"[^/]+/[^/]+/((AP|AR)[^/]*|PCKh[^/]*/Mean)")  # SPLIT/BOXES/METRIC
 
-_PRIVATE = ("data.dir", "skeleton")  # paths of the author's machine
+_PRIVATE = ("data.dir", "init_from", "skeleton")  # paths of the author's machine
 
 _CITATION = """@inproceedings{sun2019hrnet,
   title     = {Deep High-Resolution Representation Learning for Human Pose Estimation},
