@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,9 @@ _TRAINING = ("epochs", "batch_size", "accumulation", "optimizer", "learning_rate
              "heatmap.target", "heatmap.sigma", "heatmap.unbiased", "seed", "model.norm_group_size")  # fmt: skip
 """Fields of a run's configuration in its card, besides those that differ from the default."""
 
-_PRIVATE = ("data.dir", "skeleton")  # paths of the author's machine
+_METRIC = re.compile(r"[^/]+/[^/]+/((AP|AR)[^/]*|PCKh[^/]*/Mean)")  # SPLIT/BOXES/METRIC
+
+_PRIVATE = ("data.dir", "init_from", "skeleton")  # paths of the author's machine
 
 _CITATION = """@inproceedings{sun2019hrnet,
   title     = {Deep High-Resolution Representation Learning for Human Pose Estimation},
@@ -57,7 +60,6 @@ def _use(trained: Trained, file: str) -> str:
 Tensors have PyTorch's names and layout, those of the authors' release. The metadata describe the network.
 
 ```
-pip install hrnet_jax
 hrnet convert {file} checkpoint                 # for JAX, or a name ending in .pth for PyTorch
 hrnet export {file} network.onnx                # for ONNX Runtime and others
 python eval.py --checkpoint {file} --out DIR --config CONFIG --config.image_size="({height},{width})"
@@ -109,7 +111,8 @@ def _metrics(run: buckets.Path | None) -> str:
     path = run / "eval" / "metrics.json" if run else None
     if path is None or not path.is_file():
         return "## Metrics\n\nNot measured. Evaluate with `python eval.py`, and export again."
-    metrics = {name: value for name, value in validation.read_json(pathlib.Path(path)).items() if value >= 0}
+    content = validation.read_json(pathlib.Path(path))
+    metrics = {name: content[name] for name in content if _METRIC.fullmatch(name) and content[name] >= 0}
     columns = list(dict.fromkeys("/".join(name.split("/")[:2]) for name in metrics))
     rows = list(dict.fromkeys(name.split("/", 2)[2] for name in metrics))
     cells = [[metrics.get(f"{column}/{row}") for column in columns] for row in rows]

@@ -187,8 +187,9 @@ def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[s
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing: ")
         raise ValueError(
-            f"{os.fspath(path)!r} is not a whole safetensors file ({error!s:.200}): download or write it again"
+            f"{os.fspath(path)!r} is not a whole safetensors file ({reason:.200}): download or write it again"
         ) from error
     unknown = {name: entry["dtype"] for name, entry in entries.items() if entry["dtype"] not in _SAFE_TYPES}
     if unknown:
@@ -241,7 +242,7 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], descriptio
     metadata = {_METADATA: json.dumps(dict(description))}
     with write_atomically(path) as partial:
         if partial.suffix == SAFETENSORS:
-            safetensors.numpy.save_file(arrays, partial, {"format": "pt", **metadata})
+            partial.write_bytes(safetensors.numpy.save(arrays, {"format": "pt", **metadata}))
         else:
             _write_pickle(partial, arrays, metadata)
 

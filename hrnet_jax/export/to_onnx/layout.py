@@ -5,7 +5,7 @@ from typing import Any
 
 from hrnet_jax.export.to_onnx import views
 from hrnet_jax.export.to_onnx.graph import BATCH, Constant, Graph, Group, Repeat, UnsupportedError, Value, View
-from hrnet_jax.export.to_onnx.views import arrange, simplify, with_order, with_repeats
+from hrnet_jax.export.to_onnx.views import arrange, identity, simplify, with_order, with_repeats
 
 
 def keep(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
@@ -15,10 +15,13 @@ def keep(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
 
 def broadcast(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
     """Adds repetitions along axes."""
+    places = parameters["broadcast_dimensions"]
+    repeated = [axis for axis, place in enumerate(places) if operand.shape[axis] < parameters["shape"][place]]
+    view = views.drop(graph, operand, repeated)
     groups: list[Group] = [(Repeat(size),) if size > 1 else () for size in parameters["shape"]]
-    for axis, place in enumerate(parameters["broadcast_dimensions"]):
-        groups[place] = operand.groups[axis] + groups[place] * (operand.shape[axis] == 1)
-    return View(operand.name, operand.sizes, tuple(groups))
+    for axis, place in enumerate(places):
+        groups[place] = view.groups[axis] or groups[place]
+    return View(view.name, view.sizes, tuple(groups))
 
 
 def reshape(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
@@ -35,6 +38,13 @@ def squeeze(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
 def transpose(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
     """Reorders axes."""
     return View(operand.name, operand.sizes, tuple(operand.groups[axis] for axis in parameters["permutation"]))
+
+
+def tile(graph: Graph, parameters: dict[str, Any], operand: View) -> View:
+    """Repeats an array along axes."""
+    order = range(len(operand.shape))
+    name = graph.add("Tile", arrange(graph, operand, order), graph.integers(parameters["reps"]))
+    return identity(name, parameters["shape"])
 
 
 def concatenate(graph: Graph, parameters: dict[str, Any], *operands: Value) -> View:

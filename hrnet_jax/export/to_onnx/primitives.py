@@ -29,6 +29,8 @@ PRIMITIVES: dict[str, Convert] = {
     "square": elementwise.square,
     "squeeze": layout.squeeze,
     "stack": layout.stack,
+    "stop_gradient": layout.keep,
+    "tile": layout.tile,
     "transpose": layout.transpose,
 }
 """A function for each primitive, by its name in a jaxpr."""

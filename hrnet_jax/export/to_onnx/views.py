@@ -115,6 +115,18 @@ def with_repeats(view: View, shape: Sequence[int]) -> View:
     return View(view.name, view.sizes, tuple(groups))
 
 
+def drop(graph: Graph, view: View, axes: Sequence[int]) -> View:
+    """Removes the ONNX axes of JAX axes of size 1."""
+    dropped = sorted(part for axis in axes for part in view.groups[axis] if isinstance(part, int))
+    if not dropped:
+        return view
+    name = graph.add("Squeeze", view.name, graph.integers(dropped))
+    sizes = tuple(size for axis, size in enumerate(view.sizes) if axis not in dropped)
+    number = {axis: new for new, axis in enumerate(a for a in range(len(view.sizes)) if a not in dropped)}
+    groups = [[number[p] if isinstance(p, int) else p for p in g if p not in dropped] for g in view.groups]
+    return View(name, sizes, tuple(map(tuple, groups)))
+
+
 def arrange(graph: Graph, value: Value, order: Sequence[int]) -> str:
     """Returns the name of a tensor with these axes of a JAX array, of full size. Other axes must have size 1."""
     if isinstance(value, Constant):
