@@ -27,7 +27,7 @@ _PHOTOS, _VIDEOS = ("pictures", "json", "html"), ("json", "html", VIDEO)
 
 def define_flags() -> None:
     """Defines the command line."""
-    flags.DEFINE_string("checkpoint", None, "A run directory or checkpoint, or a .pth or .safetensors file.")
+    flags.DEFINE_string("checkpoint", None, "A run, a checkpoint, a .pth or .safetensors file, or a program.")
     flags.DEFINE_string("out", None, "Folder of the results.")
     flags.DEFINE_string("boxes", boxes.WHOLE, "People: `whole` photos, FILE.json, or a person detector FILE.onnx.")
     flags.DEFINE_list("write", None, f"Some of {', '.join(OUTPUTS)}. Default: {', '.join(_PHOTOS)}; or video.")

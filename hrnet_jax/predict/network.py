@@ -1,20 +1,18 @@
-"""The compiled network of a predictor: crops in, joints in the photo out."""
+"""What predicts crops: a network with its settings."""
 
 import dataclasses
 from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from hrnet_jax import heatmap, inference, models, sharding
 from hrnet_jax.datasets import records
-from hrnet_jax.export.trained import Trained
+from hrnet_jax.export.description import Settings
 from hrnet_jax.skeletons import Skeleton
-from hrnet_jax.torch_interop import loading
 
 Step = Callable[[np.ndarray, np.ndarray], tuple[jax.typing.ArrayLike, ...]]
-"""(images [B, H, W, 3] uint8, photo_to_crop [B, 2, 3] float32) -> joints [B, K, 2], scores [B, K], heatmaps."""
+"""(images [B, H, W, 3] uint8, photo_to_crop [B, 2, 3] float32) -> joints [B, K, 2] in photo pixels, scores [B, K],
+and heatmaps [B, H / 4, W / 4, K] if the network `has_heatmaps`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,36 +23,19 @@ class Network:
       step: predicts a batch, always of the same size.
       image_size: (height, width) of the crops.
       skeleton: of the K joints.
+      has_heatmaps: whether `step` also returns heatmaps.
       precision: of the crops' centre and scale, see `geometry`.
     """
 
     step: Step
     image_size: tuple[int, int]
     skeleton: Skeleton
+    has_heatmaps: bool = True
     precision: type[np.floating] = np.float32
 
 
-def compile_network(opened: Trained, mesh: Mesh, dtype: str = "float32") -> Network:
-    """Puts a trained network on the devices of a mesh. It is compiled at its first batch.
-
-    `dtype` is the precision of the activations, a key of `models.DTYPES`. Raises ValueError for another one.
-    """
-    if dtype not in models.DTYPES:
-        raise ValueError(f"`dtype` (={dtype!r}) must be one of {', '.join(models.DTYPES)}")
-    settings, model = opened.settings, loading.build(opened.network, dtype=models.DTYPES[dtype])
-    variables = sharding.place_state(opened.variables, mesh)
-
-    @jax.jit
-    def predict(variables, image, photo_to_crop):
-        heatmaps = inference.predict_heatmaps(
-            model, variables, image, flip_order=settings.flip_order, shift=settings.flip_shift
-        )
-        stride = image.shape[1] / heatmaps.shape[1]
-        return *heatmap.decode_in_photo(heatmaps, photo_to_crop, stride, settings.decoder), heatmaps
-
-    def step(image: np.ndarray, photo_to_crop: np.ndarray) -> tuple[jax.Array, ...]:
-        batch = sharding.place_batch({"image": image, "crop": photo_to_crop}, mesh)
-        return predict(variables, batch["image"], batch["crop"])
-
-    precision = records.PRECISION.get(settings.skeleton.name, np.float32)
-    return Network(step, settings.image_size, settings.skeleton, precision)
+def make_network(step: Step, settings: Settings, *, has_heatmaps: bool) -> Network:
+    """Returns the network of a step. Crops have the precision of the data set that the joints are of."""
+    skeleton = settings.skeleton
+    precision = records.PRECISION.get(skeleton.name, np.float32)
+    return Network(step, settings.image_size, skeleton, has_heatmaps, precision)

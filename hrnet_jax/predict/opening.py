@@ -1,15 +1,19 @@
 """Makes predictors from trained networks."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
-from hrnet_jax import console, models, sharding
-from hrnet_jax.export import trained
-from hrnet_jax.predict import network, photos
+from hrnet_jax import console, sharding
+from hrnet_jax.export import runtimes
+from hrnet_jax.export.description import Settings
+from hrnet_jax.predict import photos
 from hrnet_jax.predict.boxes import WHOLE, Detector, open_finder
+from hrnet_jax.predict.network import Network, make_network
 from hrnet_jax.predict.predictor import NMS_THRESHOLD, Predictor
 
 PEOPLE_PER_DEVICE = {"cpu": 4}
@@ -38,8 +42,8 @@ def load(
     Compiled programs are kept between starts, in the user's cache unless JAX's cache is configured.
 
     Args:
-      source: a run directory, one of its checkpoints, or a PyTorch or ``.safetensors`` file of this project, the
-        authors or mmpose.
+      source: a run directory, one of its checkpoints, a PyTorch or ``.safetensors`` file of this project, the
+        authors or mmpose, or an exported program, ``.onnx`` or ``.stablehlo``.
       boxes: the people: ``"whole"`` (each photo is one person), a file named ``.json`` or ``.onnx``, or a function
         ``photo -> (boxes [N, 4] x, y, width, height, scores [N])``; see `boxes.open_finder`.
       images: a COCO annotation file that names the photos of `boxes`.
@@ -63,25 +67,48 @@ def load(
     per_device = PEOPLE_PER_DEVICE.get(mesh.devices.flat[0].platform, OTHERWISE_PER_DEVICE)
     size = batch_size or per_device * mesh.size
     sharding.check_batch_size("batch_size", size, 1, mesh)
-    opened = trained.load(source, **options)
-    skeleton = opened.settings.skeleton
-    find_boxes, about = open_finder(boxes, skeleton, images=images, kind=detector_kind, box_score=box_score)
+    network, notes = _open(source, options, mesh, dtype)
+    joints = network.skeleton
+    find_boxes, about = open_finder(boxes, joints, images=images, kind=detector_kind, box_score=box_score)
     return Predictor(
-        network=network.compile_network(opened, mesh, dtype),
+        network=network,
         find_boxes=find_boxes,
         batch_size=size,
         threads=threads,
         max_pixels=max_pixels,
         nms_threshold=nms_threshold,
-        notes=(_describe(opened), *opened.report.notes, about),
+        notes=(*notes, about),
     )
 
 
-def _describe(opened: trained.Trained) -> str:
+def _open(source: str | os.PathLike, options: dict[str, Any], mesh: Mesh, dtype: str) -> tuple[Network, list[str]]:
+    """Opens a network. Returns it and lines about it and what was assumed."""
+    if pathlib.PurePath(source).suffix in (runtimes.ONNX, runtimes.STABLEHLO):
+        return _open_program(source, options)
+    from hrnet_jax import models  # Flax is not needed for programs
+    from hrnet_jax.export import trained
+    from hrnet_jax.predict import compiled
+
+    opened = trained.load(source, **options)
+    about = _describe(models.title(opened.network), opened.settings, source)
+    return compiled.compile_network(opened, mesh, dtype), [about, *opened.report.notes]
+
+
+def _open_program(source: str | os.PathLike, options: dict[str, Any]) -> tuple[Network, list[str]]:
+    """Opens an exported program, which has its settings inside. Raises ValueError if others are given."""
+    if given := [name for name, value in options.items() if value not in (None, "", False)]:
+        raise ValueError(
+            f"{os.fspath(source)} has its own `{given[0]}`: leave out --{given[0]}, or export it again"
+        )
+    program = runtimes.open_program(source)
+    run = program.step()
+    network = make_network(lambda *batch: run(None, *batch), program.settings, has_heatmaps=False)
+    return network, [_describe("exported program", program.settings, source)]
+
+
+def _describe(title: str, settings: Settings, source: str | os.PathLike) -> str:
     """Returns a line about a network."""
-    settings, joints = opened.settings, opened.settings.skeleton
-    height, width = settings.image_size
-    how = f"{height}x{width}, {settings.decoder} decoder, {'' if settings.flip_test else 'no '}flip test"
-    return (
-        f"{models.title(opened.network)}, {joints.num_joints} joints ({joints.name}), {how}, from {opened.source}"
-    )
+    joints, (height, width) = settings.skeleton, settings.image_size
+    flip_test = f"{'' if settings.flip_test else 'no '}flip test"
+    how = f"{height}x{width}, {settings.decoder} decoder, {flip_test}"
+    return f"{title}, {joints.num_joints} joints ({joints.name}), {how}, from {os.fspath(source)}"

@@ -119,7 +119,12 @@ class Predictor:
     def results(
         self, items: Iterable[Photo], on_error: OnError | None = None, *, heatmaps: bool = False
     ) -> Iterator[Result]:
-        """Yields as `stream` does, with photo and crops, and the heatmaps if asked for."""
+        """Yields as `stream` does, with photo and crops, and the heatmaps if asked for.
+
+        Raises ValueError if the network does not give heatmaps.
+        """
+        if heatmaps and not self.network.has_heatmaps:
+            raise ValueError("exported programs give no heatmaps: predict with the checkpoint, or leave them out")
         return self._results(items, on_error, heatmaps=heatmaps, threads=self.threads)
 
     def _results(

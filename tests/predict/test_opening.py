@@ -1,5 +1,7 @@
 import dataclasses
 import shutil
+import subprocess
+import sys
 
 import made_predictor as made
 import made_weights
@@ -10,6 +12,8 @@ import hrnet_jax
 from hrnet_jax import checkpoint_files, inference, models, pipeline, sharding, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
+from hrnet_jax.export import runtimes
+from hrnet_jax.export.description import Settings
 from hrnet_jax.predict import boxes, opening
 from hrnet_jax.torch_interop import loading
 
@@ -123,3 +127,23 @@ def test_mistakes_are_said(checkpoint, tmp_path):
 
 def test_the_batch_size_depends_on_the_kind_of_device(checkpoint):
     assert hrnet_jax.load(checkpoint).batch_size == 4 * opening.PEOPLE_PER_DEVICE["cpu"]
+
+
+def test_an_exported_program_predicts(monkeypatch):
+    def call(image, photo_to_crop):
+        return made.Recorded()(image, photo_to_crop)[:2]
+
+    program = runtimes.Program(call, Settings(skeletons.COCO, made.SIZE), runtimes.JOINTS, {})
+    monkeypatch.setattr(runtimes, "open_program", lambda path: program)
+    predict, photo = hrnet_jax.load("x.onnx", batch_size=4), made.noise(0)
+    np.testing.assert_array_equal(predict(photo).joints, made.make_predictor()(photo).joints)
+    assert predict.notes[0].startswith("exported program, 17 joints (coco), 64x32, quarter decoder, flip test, from x")
+    with pytest.raises(ValueError, match="x.onnx has its own `decoder`: leave out --decoder"):
+        hrnet_jax.load("x.onnx", decoder="dark")
+    with pytest.raises(ValueError, match="exported programs give no heatmaps"):
+        predict.results([photo], heatmaps=True)
+
+
+def test_programs_need_no_flax():
+    program = "import sys; sys.modules['flax'] = None; from hrnet_jax.predict import opening"
+    subprocess.run([sys.executable, "-c", program], check=True)
