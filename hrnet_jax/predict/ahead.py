@@ -1,4 +1,4 @@
-"""Work done ahead in threads while its results are used in order."""
+"""Work done ahead, in threads or on a device, while its results are used in order."""
 
 import collections
 import concurrent.futures
@@ -50,3 +50,13 @@ def _calls(
             yield failed
             return
         yield pool.submit(function, item)
+
+
+def one_late(values: Iterable[Result]) -> Iterator[Result]:
+    """Yields each value after the next one was made, so that the device has work while the host reads results."""
+    pending: list[Result] = []
+    for value in values:
+        pending.append(value)
+        if len(pending) > 1:
+            yield pending.pop(0)
+    yield from pending

@@ -7,8 +7,9 @@ import tqdm
 
 from hrnet_jax import buckets
 from hrnet_jax.predict import following, progress, video
+from hrnet_jax.predict.items import Item, Result
 from hrnet_jax.predict.options import VIDEO, Options
-from hrnet_jax.predict.predictor import Item, Predictor, Result
+from hrnet_jax.predict.predictor import Predictor
 
 
 class Clip:

@@ -12,8 +12,10 @@ import tqdm
 
 from hrnet_jax import console, skeletons
 from hrnet_jax.predict import ahead, boxes, progress, reports, shards, sources, writers
+from hrnet_jax.predict.box_files import FileBoxes
+from hrnet_jax.predict.items import Result
 from hrnet_jax.predict.options import VIDEO, Options
-from hrnet_jax.predict.predictor import Predictor, Result
+from hrnet_jax.predict.predictor import Predictor
 
 UNREADABLE = 1
 """Exit status if a photo or video could not be read. The others were predicted."""
@@ -47,7 +49,7 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
 
 def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str]) -> None:
     """Raises ValueError if a file of boxes has none of the photos, or there are videos."""
-    if not isinstance(find_boxes, boxes.FileBoxes):
+    if not isinstance(find_boxes, FileBoxes):
         return
     if first := next(filter(sources.is_video, paths), None):
         raise ValueError(

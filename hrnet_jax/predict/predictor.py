@@ -11,6 +11,7 @@ import numpy as np
 from hrnet_jax import geometry
 from hrnet_jax.evaluation import coco, oks
 from hrnet_jax.predict import ahead, boxes, network, photos
+from hrnet_jax.predict.items import Item, Result
 from hrnet_jax.predict.poses import JOINT_SCORE, Poses
 
 MAX_WAITING = 2**28
@@ -19,42 +20,6 @@ MAX_WAITING = 2**28
 MAX_AHEAD = 16  # photos read ahead of the network
 
 NMS_THRESHOLD = 0.9  # OKS above which the lower-scored of two people is a duplicate, as in the evaluation
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Item:
-    """A photo to predict, such as a frame of a video.
-
-    Attributes:
-      source: path of the photo, or of the video.
-      photo: ``[H, W, 3]`` uint8 RGB; None to read it from `source`.
-      frame: index of the frame, None for photos.
-      time: of the frame in seconds.
-      found: boxes and scores; None to find them.
-    """
-
-    source: str = ""
-    photo: np.ndarray | None = None
-    frame: int | None = None
-    time: float | None = None
-    found: boxes.Found | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """The poses of a photo with what they were predicted from.
-
-    Attributes:
-      poses: of N people.
-      photo: ``[H, W, 3]`` uint8 RGB.
-      crops: ``[N, h, w, 3]`` uint8, what the network saw.
-      heatmaps: ``[N, h / 4, w / 4, K]`` float32, or None if they were not asked for.
-    """
-
-    poses: Poses
-    photo: np.ndarray
-    crops: np.ndarray
-    heatmaps: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,7 +101,7 @@ class Predictor:
         people: collections.deque[_Person] = (
             collections.deque()
         )  # predicted people of the waiting photos, in order
-        for batch in _late(map(self._launch, self._batches(_unless_failed(prepared, on_error), waiting))):
+        for batch in ahead.one_late(map(self._launch, self._batches(_unless_failed(prepared, on_error), waiting))):
             people.extend(self._fetch(batch, heatmaps))
             while waiting and len(people) >= len(waiting[0].boxes):
                 photo = waiting.popleft()
@@ -201,7 +166,7 @@ class Predictor:
         skeleton, item = self.network.skeleton, photo.item
         joints = np.array([person[0] for person in people], np.float32).reshape(-1, skeleton.num_joints, 2)
         scores = np.array([person[1] for person in people], np.float32).reshape(-1, skeleton.num_joints)
-        kept = self._without_duplicates(photo, joints, scores)
+        kept = self._kept(photo, joints, scores)
         heatmaps = np.array([people[i][2] for i in kept]) if people and len(people[0]) > 2 else None
         poses = Poses(
             source=item.source,
@@ -217,11 +182,11 @@ class Predictor:
         )
         return Result(poses, photo.photo, photo.crops[kept], heatmaps)
 
-    def _without_duplicates(self, photo: _Prepared, joints: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Returns the rows of the people to keep, in the order of their boxes."""
-        person_scores = oks.rescore(photo.box_scores, scores, JOINT_SCORE)
+    def _kept(self, photo: _Prepared, joints: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Returns the rows of the people who are no duplicates."""
         areas = coco.padded_areas(photo.boxes, self.network.image_size)
-        one_photo, sigmas = np.zeros(len(joints), int), self.network.skeleton.sigmas
+        person_scores = oks.rescore(photo.box_scores, scores, JOINT_SCORE)
+        sigmas, one_photo = self.network.skeleton.sigmas, np.zeros(len(joints), int)
         if not len(joints):
             return one_photo
         return np.sort(oks.suppress(one_photo, joints, person_scores, areas, sigmas, self.nms_threshold))
@@ -242,13 +207,3 @@ def _unless_failed(
             raise photo[1]
         else:
             on_error(*photo)
-
-
-def _late(values: Iterable[Any]) -> Iterator[Any]:
-    """Yields each value after the next one was made, so that the device has work while the host reads results."""
-    pending: list[Any] = []
-    for value in values:
-        pending.append(value)
-        if len(pending) > 1:
-            yield pending.pop(0)
-    yield from pending

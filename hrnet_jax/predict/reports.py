@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from hrnet_jax import buckets
-from hrnet_jax.predict import ahead, boxes, photos, poses, shards
+from hrnet_jax.predict import ahead, box_files, photos, poses, shards
 from hrnet_jax.skeletons import Skeleton
 
 FORMAT, VERSION = "hrnet_jax poses", 1
@@ -99,10 +99,10 @@ def image_ids(paths: Sequence[str], images: str | None) -> dict[str, int]:
     Photos that the annotation file does not name have none.
     """
     if images:
-        numbers = {name: number for number, name in boxes.read_image_names(images).items()}
-        matches = {path: boxes.longest_name(path, numbers) for path in paths}
+        numbers = {name: number for number, name in box_files.read_image_names(images).items()}
+        matches = {path: box_files.longest_name(path, numbers) for path in paths}
         return {path: numbers[name] for path, name in matches.items() if name is not None}
-    numbers = [boxes.image_number(path) for path in paths]
+    numbers = [box_files.image_number(path) for path in paths]
     if None in numbers:
         numbers = range(1, len(paths) + 1)
     return {path: int(number) for path, number in zip(paths, numbers, strict=True)}  # pyright: ignore

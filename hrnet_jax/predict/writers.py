@@ -9,8 +9,8 @@ import numpy as np
 
 from hrnet_jax import visualize
 from hrnet_jax.models import layers
+from hrnet_jax.predict.items import Result
 from hrnet_jax.predict.poses import Poses
-from hrnet_jax.predict.predictor import Result
 
 OPENPOSE_VERSION = 1.3
 

@@ -7,7 +7,7 @@ import pytest
 from hrnet_jax import geometry, pipeline, skeletons
 from hrnet_jax.datasets import records
 from hrnet_jax.predict import photos, predictor
-from hrnet_jax.predict.predictor import Item
+from hrnet_jax.predict.items import Item
 
 
 def assert_equal(found, expected) -> None:
