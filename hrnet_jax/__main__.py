@@ -6,10 +6,12 @@ import sys
 import hrnet_jax
 
 COMMANDS = {
+    "predict": "find poses in photos and videos",
     "rows": "list the published rows with their configurations",
     "prepare": "turn annotations and photos into records to train on",
     "doctor": "find what is wrong with a data set, a prepared split or a run",
     "convert": "convert checkpoints between PyTorch and JAX",
+    "export": "export networks to safetensors, ONNX and StableHLO",
     "compare": "compare a network layer by layer, with PyTorch or before and after a change",
     "benchmark": "measure speed and memory",
 }

@@ -39,7 +39,7 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     _find_modules_beside_config(arguments)
     try:
         rest = flags.FLAGS(arguments)
-        if (config := flags.FLAGS["config"].value) is not None:
+        if "config" in flags.FLAGS and (config := flags.FLAGS["config"].value) is not None:
             getattr(config, "to_dict")  # noqa: B009  (ml_collections raises only on first use)
         return rest
     except SystemExit:  # absl exits with 1 after --help
@@ -75,7 +75,7 @@ def start(main: Callable[..., int | None], takes_arguments: bool = False) -> Non
         if arguments[1:] and not takes_arguments:
             print(f"error: unexpected argument {arguments[1]!r}: flags begin with --", file=sys.stderr)
             sys.exit(USAGE_ERROR)
-        _enable_compilation_cache()
+        enable_compilation_cache()
         _keep_freed_memory()
         _disable_slow_kernels()
         run(functools.partial(main, arguments[1:]) if takes_arguments else main)
@@ -83,7 +83,7 @@ def start(main: Callable[..., int | None], takes_arguments: bool = False) -> Non
     app.run(begin, flags_parser=_parse_flags)
 
 
-def _enable_compilation_cache() -> None:
+def enable_compilation_cache() -> None:
     """Lets JAX keep compiled programs between starts, unless the user configured its cache."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
         with contextlib.suppress(RuntimeError):  # a user without a home directory

@@ -5,7 +5,7 @@
     python -m hrnet_jax.convert mmpose_hrnet_w32.pth w32.pth                     mmpose's names -> the release's
 
 Float32 tensors and PyTorch's step counters are copied bit for bit. Checkpoints of PyTorch before 0.4.1 and of runs
-here have no counters. A ``.pth`` file then gets zeros, PyTorch's own default. Size, joints and colour order of the
+here have no counters. A file then gets zeros, PyTorch's own default. Size, joints and colour order of the
 network are saved with the weights and checked on loading.
 """
 
@@ -49,8 +49,8 @@ def convert(
 
     Args:
       source: path for `loading.read`.
-      target: a file named ``.pth``, or a directory for one of our checkpoints; must not exist. It is complete or,
-        after an error, absent.
+      target: a file named ``.pth`` or ``.safetensors``, or a directory for one of our checkpoints; must not exist.
+        It is complete or, after an error, absent.
       network: name of the network, needed for one outside this package; see `models.find`.
       skeleton: name or file of the joints; the default is COCO's or MPII's by their number.
       colors: colour order of the network's input. The default is that of the weights, or else the network's.
@@ -63,21 +63,46 @@ def convert(
     """
     state_dict.check_target(target)
     weights = loading.read(source, averaged)
+    description, variables, report = load(
+        weights, network=network, skeleton=skeleton, colors=colors, partial=partial
+    )
+    if state_dict.is_torch_file(target):
+        state_dict.write(target, complete_state_dict(variables, weights, report), weights.metadata | description)
+    else:
+        with state_dict.write_atomically(target) as directory:
+            counters = _counters(weights, report)
+            checkpoint_files.write_weights(directory, variables, description, counters)
+    return report
+
+
+def load(
+    weights: Weights, *, network="", skeleton="", colors="", partial=False
+) -> tuple[dict[str, Any], dict[str, Any], loading.Report]:
+    """Loads weights into the network that they are of, with the options of `convert`.
+
+    Returns the description of the network as `models.describe`, its variables, and the report, with a note for
+    each property that neither weights nor options tell. Raises ValueError, see `convert`.
+    """
     description, assumed = _describe(weights, network, skeleton, colors)
     if not partial and "joints" not in weights.description:
         _check_complete(weights.source, description)
     variables = training.init_variables(loading.build(description), (layers.MULTIPLE, layers.MULTIPLE), seed=0)
     allow_missing = loading.ALL if partial else ()
     variables, report = loading.initialize(variables, weights, description, allow_missing=allow_missing)
-    counters = {name: int(weights.tensors[name].item()) for name in report.loaded if name.endswith(COUNTER)}
-    if state_dict.is_torch_file(target):
-        tensors = loading.to_pytorch(variables)
-        counts = {name: np.array(counters.get(name, 0), np.int64) for name in loading.counter_names(tensors)}
-        state_dict.write(target, _in_order(tensors | counts), description)
-    else:
-        with state_dict.write_atomically(target) as directory:
-            checkpoint_files.write_weights(directory, variables, description, counters)
-    return dataclasses.replace(report, notes=(*report.notes, *assumed))
+    return description, variables, dataclasses.replace(report, notes=(*report.notes, *assumed))
+
+
+def complete_state_dict(
+    variables: Mapping[str, Any], weights: Weights, report: loading.Report
+) -> dict[str, np.ndarray]:
+    """Returns the tensors of a network in the release's order, with its weights' step counters or zeros."""
+    tensors, counters = loading.to_pytorch(variables), _counters(weights, report)
+    counts = {name: np.array(counters.get(name, 0), np.int64) for name in loading.counter_names(tensors)}
+    return _in_order(tensors | counts)
+
+
+def _counters(weights: Weights, report: loading.Report) -> dict[str, int]:
+    return {name: int(weights.tensors[name].item()) for name in report.loaded if name.endswith(COUNTER)}
 
 
 def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tuple[dict[str, Any], list[str]]:
@@ -150,7 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line and converts."""
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.convert", description="Converts checkpoints.")
     parser.add_argument("source", metavar="SRC", help="a .pth or .safetensors file, a run directory or checkpoint")
-    parser.add_argument("target", metavar="DST", help="a name ending in .pth, or a directory; must not exist")
+    parser.add_argument(
+        "target", metavar="DST", help="a name ending in .pth or .safetensors, or a directory; must not exist"
+    )
     parser.add_argument("--network", default="", help="`module:name` of a network outside this package")
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")

@@ -123,6 +123,26 @@ def warp(
     return cv2.warpAffine(photo, matrix, image_size[::-1], flags=cv2.INTER_LINEAR)
 
 
+def crop(
+    photo: np.ndarray, box: np.ndarray, image_size: tuple[int, int], precision: type[np.floating] = np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Extracts the crop around a box, not augmented: the pixels that `pipeline` gives the network.
+
+    Args:
+      photo: ``[height, width, 3]`` uint8.
+      box: ``[4]`` x, y, width, height in photo pixels.
+      image_size: (height, width) of the crop.
+      precision: of centre and scale.
+
+    Returns:
+      The crop ``[H, W, 3]`` uint8, and the map ``[2, 3]`` float64 from photo to crop pixels.
+    """
+    height, width = image_size
+    center, scale = box_to_center_scale(box, width / height, precision)
+    matrix = photo_to_crop(center, scale, 0.0, image_size)
+    return warp(photo, matrix, image_size), matrix
+
+
 def _mirrored(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """Returns the mirrored photo, filled in only where the crop reads it.
 

@@ -205,6 +205,35 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
     return find_decoder(method)(heatmaps)
 
 
+def decode_in_photo(
+    heatmaps: jax.Array, photo_to_crop: jax.Array, stride: float, method: str
+) -> tuple[jax.Array, jax.Array]:
+    """Decodes heatmaps to joints in photo pixels.
+
+    Args:
+      heatmaps: ``[B, h, w, K]``.
+      photo_to_crop: ``[B, 2, 3]`` map from photo to crop pixels.
+      stride: crop pixels per heatmap pixel.
+      method: as for `decode`.
+
+    Returns:
+      ``[B, K, 2]`` joints and ``[B, K]`` scores.
+    """
+    joints, scores = decode(heatmaps, method)
+    return to_photo(joints * stride, photo_to_crop), scores
+
+
+def to_photo(points: jax.Array, photo_to_crop: jax.Array) -> jax.Array:
+    """Maps ``[B, K, 2]`` crop pixels to photo pixels by the inverse of ``[B, 2, 3]``.
+
+    Uses Cramer's rule, because matrix products have reduced precision on TPUs and GPUs.
+    """
+    (a, b, left), (c, d, top) = ([photo_to_crop[:, row, column, None] for column in range(3)] for row in range(2))
+    x, y = points[..., 0] - left, points[..., 1] - top
+    determinant = a * d - b * c
+    return jnp.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], axis=-1)
+
+
 def flip(heatmaps: jax.Array, flip_order: np.ndarray, shift: float) -> jax.Array:
     """Maps the heatmaps of a mirrored image back to the image.
 

@@ -39,7 +39,7 @@ def predict_heatmaps(
     # people when the batch is sharded.
     both = jnp.stack([normal, normal[:, :, ::-1]], axis=1)
     heatmaps = model.apply(variables, both.reshape(-1, *normal.shape[1:]), train=False)
-    heatmaps = heatmaps.reshape(len(image), 2, *heatmaps.shape[1:])  # pyright: ignore
+    heatmaps = heatmaps.reshape(image.shape[0], 2, *heatmaps.shape[1:])  # pyright: ignore
     return (heatmaps[:, 0] + heatmap.flip(heatmaps[:, 1], flip_order, shift)) * 0.5
 
 
@@ -69,20 +69,7 @@ def predict_step(
       ``[B, K, 2]`` joints in photo pixels and ``[B, K]`` scores, the maximum of each heatmap.
     """
     heatmaps = predict_heatmaps(model, variables, image, flip_order=flip_order, shift=shift)
-    joints, scores = heatmap.decode(heatmaps, decoder)
-    stride = image.shape[1] / heatmaps.shape[1]
-    return _to_photo(joints * stride, photo_to_crop), scores
-
-
-def _to_photo(points: jax.Array, photo_to_crop: jax.Array) -> jax.Array:
-    """Maps ``[B, K, 2]`` crop pixels to photo pixels by the inverse of ``[B, 2, 3]``.
-
-    Uses Cramer's rule, because matrix products have reduced precision on TPUs and GPUs.
-    """
-    (a, b, left), (c, d, top) = ([photo_to_crop[:, row, column, None] for column in range(3)] for row in range(2))
-    x, y = points[..., 0] - left, points[..., 1] - top
-    determinant = a * d - b * c
-    return jnp.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], axis=-1)
+    return heatmap.decode_in_photo(heatmaps, photo_to_crop, image.shape[1] / heatmaps.shape[1], decoder)
 
 
 def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> PredictStep:

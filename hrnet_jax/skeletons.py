@@ -218,12 +218,16 @@ def load(name_or_path: str | os.PathLike) -> Skeleton:
         raise FileNotFoundError(
             f"`skeleton` (={str(name_or_path)!r}) is neither a file nor one of: {', '.join(SKELETONS)}"
         )
-    content = validation.read_json(path)
-    _check_fields(content, str(path))
+    return from_json(validation.read_json(path), str(path))
+
+
+def from_json(content: Any, where: str) -> Skeleton:
+    """Returns the skeleton of a parsed file, see `load`. Raises ValueError that begins with `where`."""
+    _check_fields(content, where)
     try:
         return _from_names(**content)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _check_fields(content: Any, where: str) -> None:
@@ -244,10 +248,15 @@ def _check_fields(content: Any, where: str) -> None:
         validation.numbers(weights, len(content["joints"]), f"{where}: `{_OPTIONAL}`")
 
 
-def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
-    """Writes a skeleton as the JSON file that `load` reads."""
+def to_json(skeleton: Skeleton) -> dict[str, Any]:
+    """Returns the content of the file that `load` reads."""
     joints, named = skeleton.joints, {}
     for field in ("flip_pairs", "limbs"):
         named[field] = [[joints[a], joints[b]] for a, b in getattr(skeleton, field)]
     named["upper_body"] = [joints[joint] for joint in skeleton.upper_body]
-    pathlib.Path(path).write_text(json.dumps(dataclasses.asdict(skeleton) | named, indent=1))
+    return json.loads(json.dumps(dataclasses.asdict(skeleton) | named))
+
+
+def save(skeleton: Skeleton, path: str | os.PathLike) -> None:
+    """Writes a skeleton as the JSON file that `load` reads."""
+    pathlib.Path(path).write_text(json.dumps(to_json(skeleton), indent=1))

@@ -36,30 +36,62 @@ def side_colors(skeleton: Skeleton) -> list[Color]:
 def draw_person(
     picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, visible: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draws a person with outlined limbs, left and right in different colours.
+    """Draws a person with outlined limbs, left and right in different colours; see `draw_people`.
 
-    Line width and joint size scale with the person. `joints` ``[K, 2]``, in pixels, may be outside the picture.
-    Joints with NaN or with `visible` ``[K]`` not above 0, and their limbs, are not drawn.
+    Joints ``[K, 2]`` with `visible` ``[K]`` not above 0, and their limbs, are not drawn.
+    """
+    flags = np.ones(len(joints)) if visible is None else np.asarray(visible)
+    shown = np.where(flags[:, None] > 0, joints, np.nan)
+    return draw_people(picture, shown[None], skeleton)
+
+
+def draw_people(
+    picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, certain: np.ndarray | None = None
+) -> np.ndarray:
+    """Draws people with outlined limbs, left and right in different colours, the tallest first.
+
+    Line width and joint size scale with the person and, for small people, with the picture. `joints`
+    ``[N, K, 2]``, in pixels, may be outside the picture. Joints with NaN, and their limbs, are not drawn. Joints
+    that are not `certain` ``[N, K]`` are drawn as rings, and their limbs as thin lines.
     """
     picture = picture.copy()
-    flags = np.ones(len(joints)) if visible is None else np.asarray(visible)
-    drawn = (flags > 0) & np.all(np.abs(joints) < _MAX_COORDINATE, axis=-1)  # false for NaN
+    certain = np.ones(joints.shape[:2], bool) if certain is None else certain
+    heights = np.ptp(np.nan_to_num(joints[..., 1]), axis=1) if joints.size else []
+    for i in np.argsort(heights, kind="stable")[::-1]:
+        _draw_person(picture, joints[i], skeleton, certain[i])
+    return picture
+
+
+def _draw_person(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, certain: np.ndarray) -> None:
+    """Draws a person into a picture."""
+    drawn = np.all(np.abs(joints) < _MAX_COORDINATE, axis=-1)  # false for NaN
     colors = side_colors(skeleton)
-    rows = enumerate(zip(joints, drawn, colors, strict=True))
-    points = {i: np.rint(joint * 2**_SUBPIXEL_BITS).astype(int).tolist() for i, (joint, ok, _) in rows if ok}
-    extent = np.ptp(joints[drawn], axis=0).max() if points else 0
-    width = max(1, round(min(*picture.shape[:2], extent) / 100))
+    rows = enumerate(zip(joints, drawn, strict=True))
+    points = {i: np.rint(joint * 2**_SUBPIXEL_BITS).astype(int).tolist() for i, (joint, ok) in rows if ok}
+    width = _line_width(picture, joints[drawn])
     for border in (width + 2, 0):  # outlines first, so that they do not cross other limbs
         for a, b in skeleton.limbs:
             if a in points and b in points:
                 sides = {colors[a], colors[b]} - {MIDDLE}
                 color = OUTLINE if border else sides.pop() if len(sides) == 1 else MIDDLE
-                cv2.line(picture, points[a], points[b], color, width + border, cv2.LINE_AA, _SUBPIXEL_BITS)
-        radius = round((1.5 * width + border / 2) * 2**_SUBPIXEL_BITS)
+                thickness = width if certain[a] and certain[b] else max(1, width // 3)
+                cv2.line(picture, points[a], points[b], color, thickness + border, cv2.LINE_AA, _SUBPIXEL_BITS)
         for i, point in points.items():
+            radius = round((1.5 * width + border / 2) * 2**_SUBPIXEL_BITS)
             color = OUTLINE if border else colors[i]
-            cv2.circle(picture, point, radius, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-    return picture
+            thickness = cv2.FILLED if certain[i] else max(1, width // 2) + border
+            cv2.circle(picture, point, radius, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _line_width(picture: np.ndarray, joints: np.ndarray) -> int:
+    """Returns the width in pixels of a person's limbs.
+
+    It is a hundredth of the person, but for small people at least a 400th of the picture, which is often looked at
+    reduced, unless the limbs would then hide the person.
+    """
+    extent = np.ptp(joints, axis=0).max() if len(joints) else 0
+    short = min(picture.shape[:2])
+    return max(1, round(max(min(short, extent) / 100, min(short / 400, extent / 25))))
 
 
 def draw_heatmap(picture: np.ndarray, heatmaps: np.ndarray, stride: float) -> np.ndarray:

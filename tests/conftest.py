@@ -3,7 +3,8 @@
 import gc
 import os
 import pathlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 
 import jax
 import pytest
@@ -99,3 +100,45 @@ def optimized() -> Iterator[None]:
     yield
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Debian's chromium, driven by playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no `chromium` to open the page in; on Debian: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_tab(browser) -> Iterator[Callable]:
+    """Opens a file in the browser. At the end, checks that there was no error and no request to the network.
+
+    `expected_error` is part of the messages that the page may cause. `fragment` is the end of the address.
+    """
+    contexts, messages, requests = [], [], []
+
+    def open_page(path: pathlib.Path, expected_error: str | None = None, fragment: str = "", **options):
+        def note(message: str) -> None:
+            if expected_error is None or expected_error not in message:
+                messages.append(message)
+
+        contexts.append(browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options}))
+        tab = contexts[-1].new_page()
+        tab.set_default_timeout(10_000)
+        tab.on("console", lambda message: note(message.text))
+        tab.on("pageerror", lambda error: note(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(path.as_uri() + fragment)
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert messages == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

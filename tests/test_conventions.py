@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
-    *("validation", "fields", "console", "buckets", "distributed", "sharding", "state_hash"),
+    *("validation", "fields", "console", "html_page", "buckets", "distributed", "sharding", "state_hash"),
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
     *(
         "configuration",
@@ -21,7 +21,7 @@ UNITS = [
         "evaluation",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "prepare", "convert", "compare", "benchmark", "doctor"),
+    *("torch_interop", "run", "rows", "prepare", "convert", "export", "predict", "compare", "benchmark", "doctor"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 
@@ -49,7 +49,7 @@ def test_all_units_are_listed():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_import_only_from_units_before_their_own(path):
     unit = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    before = UNITS[: UNITS.index(unit) + 1] if unit in UNITS else []
+    before = UNITS[: UNITS.index(unit) + 1] if unit in UNITS else UNITS if unit == "__init__" else []  # lazily
     assert imported_units(path) <= set(before)
 
 

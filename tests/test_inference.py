@@ -111,7 +111,7 @@ def test_joints_are_mapped_back_to_the_photo(decoder):
 def test_the_inverse_map_is_accurate_to_a_thousandth_of_a_pixel():
     matrices = maps(200)
     points = np.random.default_rng(1).uniform(0, 256, (200, 17, 2)).astype(np.float32)
-    found = inference._to_photo(jnp.asarray(points), jnp.asarray(matrices))
+    found = heatmap.to_photo(jnp.asarray(points), jnp.asarray(matrices))
     wide = np.concatenate([matrices, np.tile([[[0, 0, 1]]], (200, 1, 1))], axis=1).astype(float)
     homogeneous = np.concatenate([points, np.ones((200, 17, 1))], axis=-1)
     expected = homogeneous @ np.linalg.inv(wide).transpose(0, 2, 1)

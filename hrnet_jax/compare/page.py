@@ -4,11 +4,11 @@ The script in the template ``page.html`` draws everything from the report, embed
 policy forbids it to fetch anything.
 """
 
-import html
 import json
 import pathlib
-import re
 from typing import Any
+
+from hrnet_jax import html_page
 
 
 def render(report: dict[str, Any]) -> str:
@@ -18,13 +18,8 @@ def render(report: dict[str, Any]) -> str:
     precision (see `laboratory.compare`). A deviation is a number, None if missing, or ``"nan"`` or ``"inf"``.
     """
     verdict = "Held" if report["held"] else "Not held"
-    text = to_json(report, separators=(",", ":"))
-    for character in "<>&":  # without them JSON can neither end a script element nor open a comment
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    slots = {"title": html.escape(f"{verdict}: {report['title']}"), "report": text}
-    template = pathlib.Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    # A single pass leaves slot names inside the report as they are.
-    return re.sub(r"\{\{(title|report)\}\}", lambda match: slots[match[1]], template)
+    slots = {"report": html_page.escape_json(to_json(report, separators=(",", ":")))}
+    return html_page.render(pathlib.Path(__file__).with_name("page.html"), f"{verdict}: {report['title']}", slots)
 
 
 def to_json(report: dict[str, Any], **options: Any) -> str:

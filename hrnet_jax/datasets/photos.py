@@ -121,9 +121,9 @@ def decode(encoded: bytes, *, photo_id: int) -> np.ndarray:
         raise ValueError(f"{problem}: replace or remove it; prepare the data again with --force") from error
 
 
-def decode_unnamed(encoded: bytes) -> np.ndarray:
+def decode_unnamed(encoded: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes; the errors do not name the photo."""
-    header_size = size(encoded)
+    header_size = size(encoded, max_pixels)
     try:
         photo = cv2.imdecode(np.frombuffer(encoded, np.uint8), DECODE_FLAGS)
     except cv2.error as error:
@@ -133,14 +133,14 @@ def decode_unnamed(encoded: bytes) -> np.ndarray:
     return photo
 
 
-def size(encoded: bytes) -> tuple[int, int]:
+def size(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Returns width and height of a JPEG or PNG file from its header.
 
     Raises ValueError if it is of another format, or exceeds a limit.
     """
     width, height, scans = _claims(encoded)
-    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        limits = f"1 to {MAX_SIDE:,} pixels a side are accepted, {MAX_PIXELS:,} in all"
+    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width * height > max_pixels:
+        limits = f"1 to {MAX_SIDE:,} pixels a side are accepted, {max_pixels:,} in all"
         raise ValueError(f"{width}x{height}, but {limits}: make it smaller")
     if len(encoded) > MAX_BYTES or scans > MAX_SCANS:
         limits = f"up to {MAX_BYTES:,} and {MAX_SCANS} are accepted"

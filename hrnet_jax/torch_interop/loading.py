@@ -92,7 +92,7 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
     """
     if state_dict.is_torch_file(path):
         weights = state_dict.read(path)
-        return dataclasses.replace(weights, description=_valid(weights.description))
+        return dataclasses.replace(weights, description=_valid(weights.description), metadata=weights.description)
     variables, description, counters = checkpoint_files.read_weights(path, averaged)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
     return Weights(os.fspath(path), tensors, description)

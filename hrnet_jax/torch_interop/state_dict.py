@@ -11,7 +11,6 @@ import collections
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import pathlib
 import re
@@ -21,8 +20,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
-SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")  # ``.pth.tar`` is not an archive either
+SAFETENSORS = ".safetensors"
+SUFFIXES = (".pth", ".pt", ".bin", ".tar", SAFETENSORS)  # ``.pth.tar`` is not an archive either
 
 COUNTER = "num_batches_tracked"
 """Last part of the names of PyTorch's step counters, one for each batch normalisation."""
@@ -48,12 +50,14 @@ class Weights:
     """Weights of a network with their path, for messages.
 
     The tensors have the release's names and PyTorch's layout. The description has the known fields of the network:
-    those of `models.architecture`, and the names of its ``joints``.
+    those of `models.architecture`, and the names of its ``joints``. The metadata are all that a file says
+    besides the tensors, if this package wrote it; they are not validated.
     """
 
     source: str
     tensors: dict[str, np.ndarray]
     description: dict[str, Any]
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class _Ignored:
@@ -82,7 +86,7 @@ def read(path: str | os.PathLike) -> Weights:
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
-    found, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    found, metadata = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_pickle(path)
     if not found:
         raise ValueError(f"{os.fspath(path)!r} holds no state dict: it must be one or contain one as `state_dict`")
     if any(_MMPOSE.match(_WRAPPERS.sub("", name)) for name in found):
@@ -163,45 +167,45 @@ def _array(path: pathlib.Path, name: str, tensor: Any) -> np.ndarray:
 def _metadata(state_dict: Any) -> dict[str, Any]:
     """Returns the description saved by `write`; empty for files of other programs."""
     try:
-        return dict(json.loads(state_dict._metadata[""][_METADATA]))
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return _parse(state_dict._metadata[""][_METADATA])
+    except (AttributeError, KeyError, TypeError):
+        return {}
+
+
+def _parse(description: Any) -> dict[str, Any]:
+    """Parses a description of a network in a file's metadata. Damaged ones are ignored."""
+    try:
+        return dict(json.loads(description))
+    except (TypeError, ValueError, RecursionError):
         return {}
 
 
 def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads Hugging Face's format: length of the header, header in JSON, bytes of the arrays."""
-    content = memoryview(path.read_bytes())
+    """Returns the tensors of a file in Hugging Face's format and our description of the network, if any."""
     try:
-        start = 8 + int.from_bytes(content[:8], "little")
-        if not 8 < start <= len(content):
-            raise ValueError(f"the header should end at byte {start:,} of {len(content):,}")
-        header = json.loads(bytes(content[8:start]))
-        header.pop("__metadata__", None)
-        arrays = {name: _safe_array(name, entry, content[start:]) for name, entry in header.items()}
-        if (total := sum(array.nbytes for array in arrays.values())) > len(content) - start:
-            raise ValueError(f"its arrays take {total:,} bytes of {len(content) - start:,}: some overlap")
-        return {name: _copy(array) for name, array in arrays.items()}, {}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        entries = dict(safetensors.deserialize(path.read_bytes()))
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing: ")
         raise ValueError(
-            f"{os.fspath(path)!r} is not a whole safetensors file ({error}): download or write it again"
+            f"{os.fspath(path)!r} is not a whole safetensors file ({reason:.200}): download or write it again"
         ) from error
+    unknown = {name: entry["dtype"] for name, entry in entries.items() if entry["dtype"] not in _SAFE_TYPES}
+    if unknown:
+        name, kind = next(iter(unknown.items()))
+        raise ValueError(f"{os.fspath(path)!r}: {name!r} is of type {kind!r}, not one of {', '.join(_SAFE_TYPES)}")
+    arrays = {
+        name: np.frombuffer(entry["data"], _SAFE_TYPES[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in entries.items()
+    }
+    return {name: _widen(array) for name, array in arrays.items()}, _parse(metadata.get(_METADATA))
 
 
-def _safe_array(name: str, entry: Mapping[str, Any], content: memoryview) -> np.ndarray:
-    """Returns a view of the bytes after the header. Raises ValueError if the array's place there is impossible."""
-    (first, last), shape, kind = entry["data_offsets"], entry["shape"], entry["dtype"]
-    if kind not in _SAFE_TYPES:
-        raise ValueError(f"{name!r} is of type {kind!r}, not one of {', '.join(_SAFE_TYPES)}")
-    size = math.prod(shape) * np.dtype(_SAFE_TYPES[kind]).itemsize
-    if min(shape, default=0) < 0 or not 0 <= first <= last <= len(content) or last - first != size:
-        raise ValueError(f"{name!r} of {shape} {kind} cannot lie at bytes {first} to {last} of {len(content)}")
-    return np.frombuffer(content[first:last], _SAFE_TYPES[kind]).reshape(shape)
-
-
-def _copy(array: np.ndarray) -> np.ndarray:
-    """Copies an array; bfloat16, the upper half of a float32, becomes one."""
+def _widen(array: np.ndarray) -> np.ndarray:
+    """Returns an array of a file; bfloat16, the upper half of a float32, becomes one."""
     is_bfloat16 = array.dtype == _SAFE_TYPES["BF16"]
-    return (array.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else array.copy()
+    return (array.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else array
 
 
 def check_target(path: str | os.PathLike) -> None:
@@ -212,9 +216,7 @@ def check_target(path: str | os.PathLike) -> None:
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ValueError(f"{os.fspath(path)!r}: {above} is not a writable directory, give another name")
-    if path.suffix == ".safetensors":
-        raise ValueError(f"{os.fspath(path)!r}: safetensors files can only be read; give a name ending in .pth")
-    if is_torch_file(path):
+    if is_torch_file(path) and path.suffix != SAFETENSORS:
         _torch(path)
 
 
@@ -229,15 +231,24 @@ def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Writes a bare state dict for PyTorch's ``load_state_dict`` to a new file, which is complete or absent.
+    """Writes a state dict to a new file, which is complete or absent.
 
-    The tensors and the description are those of `Weights`. The description goes into the state dict's metadata,
-    which PyTorch ignores. Raises ValueError, see `check_target`.
+    A file named ``.safetensors`` is in Hugging Face's format, any other is a bare state dict for PyTorch's
+    ``load_state_dict``. The tensors and the description are those of `Weights`. The description goes into the
+    metadata, which other programs ignore. Raises ValueError, see `check_target`.
     """
     check_target(path)
-    torch = _torch(pathlib.Path(path))
-    arrays = {name: torch.from_numpy(np.array(value, order="C")) for name, value in tensors.items()}
-    content = collections.OrderedDict(arrays)
-    content._metadata = {"": {"version": 1, _METADATA: json.dumps(dict(description))}}  # type: ignore
+    arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
+    metadata = {_METADATA: json.dumps(dict(description))}
     with write_atomically(path) as partial:
-        torch.save(content, partial)
+        if partial.suffix == SAFETENSORS:
+            partial.write_bytes(safetensors.numpy.save(arrays, {"format": "pt", **metadata}))
+        else:
+            _write_pickle(partial, arrays, metadata)
+
+
+def _write_pickle(path: pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, Any]) -> None:
+    torch = _torch(path)
+    content = collections.OrderedDict((name, torch.from_numpy(array)) for name, array in arrays.items())
+    content._metadata = {"": {"version": 1, **metadata}}  # type: ignore
+    torch.save(content, path)

@@ -1,12 +1,12 @@
 """The HTML report: its content, and its behaviour in a browser."""
 
 import copy
-import html.parser
+import itertools
 import json
 import pathlib
-import shutil
 
 import pytest
+from html_pages import HOSTILE, Reader, overflow
 
 from hrnet_jax.compare import page
 
@@ -88,33 +88,6 @@ def diverged():
     return made_report(made_run(changes={"evaluation": {i: 0.3146 for i in range(FAULT, 24)}}))
 
 
-class Reader(html.parser.HTMLParser):
-    """Parses the tags with their attributes, and the text of scripts and title."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.texts, self.inside = [], [], None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("script", "title"):
-            self.inside = dict(attrs).get("type", tag)
-            self.texts.append([self.inside, ""])
-
-    def handle_endtag(self, tag):
-        self.inside = None
-
-    def handle_data(self, data):
-        if self.inside:
-            self.texts[-1][1] += data
-
-
-HOSTILE = (
-    "</script><script>document.title=1</script><!-- <img src=x onerror='document.title=1'> &lt; {{title}} \u2028."
-)
-
-
 def hostile():
     report = diverged()
     section = report["runs"][0]["sections"][0]
@@ -154,48 +127,21 @@ def test_the_page_is_self_contained():
         assert tag not in ("iframe", "object", "embed", "base", "form")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no `chromium` to open the page in; on Debian: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def show(browser, tmp_path):
-    """Opens a report in the browser, and checks for errors and requests at the end."""
-    contexts, errors, requests = [], [], []
+def show(open_tab, tmp_path):
+    """Opens a report in the browser."""
+    numbers = itertools.count()
 
-    def open_page(report, **options):
-        path = tmp_path / f"{len(contexts)}.html"
+    def show_report(report, **options):
+        path = tmp_path / f"{next(numbers)}.html"
         path.write_text(page.render(report), encoding="utf-8")
-        contexts.append(browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options}))
-        tab = contexts[-1].new_page()
-        tab.set_default_timeout(10_000)
-        tab.on("console", lambda message: errors.append(message.text))
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(path.as_uri())
-        return tab
+        return open_tab(path, **options)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    return show_report
 
 
 def names(tab):
     return tab.locator("#rows tbody td.name").all_inner_texts()
-
-
-def overflow(tab):
-    return tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
 def test_a_held_comparison_names_the_row_closest_to_its_tolerance(show):

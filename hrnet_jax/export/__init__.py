@@ -1,0 +1,1 @@
+"""Export of networks to files for other programs: safetensors, StableHLO and ONNX."""

@@ -1,0 +1,76 @@
+"""The description of a network in an exported file: all that a prediction depends on besides the weights.
+
+It is one JSON object with the fields of `models.describe` and of `Settings`:
+
+    {"name": "hrnet", "width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4, "colors": "RGB",
+     "joints": ["nose", ...], "skeleton": {"name": "coco", "joints": ["nose", ...], ...},
+     "image_size": [256, 192], "flip_test": true, "flip_shift": 1.0, "decoder": "quarter"}
+
+A program, ``.onnx`` or ``.stablehlo``, also has ``"output"``: ``"heatmaps"`` or ``"joints"``. The skeleton is the
+content of a skeleton file, see `skeletons.load`. Flax is not imported, so that programs start quickly.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hrnet_jax import heatmap, skeletons, validation
+from hrnet_jax.skeletons import Skeleton
+
+HEATMAPS, JOINTS = "heatmaps", "joints"
+"""Outputs of programs: ``image`` to heatmaps, or ``image, photo_to_crop`` to joints and scores."""
+
+_SKELETON, _SIZE, _FLIP, _SHIFT, _DECODER = "skeleton", "image_size", "flip_test", "flip_shift", "decoder"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of a prediction that belong to a network.
+
+    Attributes:
+      skeleton: the joints of its heatmaps.
+      image_size: (height, width) of the crops that it reads.
+      flip_test: whether to average with the heatmaps of the mirrored image.
+      flip_shift: of the mirrored image's heatmaps, see `heatmap.flip`.
+      decoder: a key of `heatmap.DECODERS`.
+    """
+
+    skeleton: Skeleton
+    image_size: tuple[int, int]
+    flip_test: bool = True
+    flip_shift: float = 1.0
+    decoder: str = "quarter"
+
+    @property
+    def flip_order(self) -> np.ndarray | None:
+        """``[K]`` index of the mirror joint of each joint; None without flip test."""
+        return self.skeleton.flip_order if self.flip_test else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields for a description."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**fields, _SKELETON: skeletons.to_json(self.skeleton), _SIZE: list(self.image_size)}
+
+
+def from_json(content: Mapping[str, Any], where: str) -> Settings:
+    """Returns the settings of a description, which may come from anywhere: a file must not name code to run.
+
+    Raises ValueError that begins with `where` if a field is missing or has an impossible value.
+    """
+    size = validation.numbers(validation.require(content, _SIZE, list, where), 2, f"{where}: `{_SIZE}`")
+    if not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f"{where}: `{_SIZE}` (={size}) must be height and width in pixels")
+    shift = validation.require(content, _SHIFT, (int, float), where)
+    if not 0 <= shift <= 1:
+        raise ValueError(f"{where}: `{_SHIFT}` (={shift}) must be between 0 and 1")
+    if not isinstance(flip := content.get(_FLIP), bool):
+        raise ValueError(f"{where}: `{_FLIP}` (={flip!r:.100}) must be true or false")
+    decoder = validation.require(content, _DECODER, str, where)
+    if decoder not in heatmap.DECODERS:
+        raise ValueError(
+            f"{where}: `{_DECODER}` (={decoder!r:.100}) is none of {', '.join(heatmap.DECODERS)}: choose one"
+        )
+    skeleton = skeletons.from_json(validation.require(content, _SKELETON, dict, where), f"{where}: `{_SKELETON}`")
+    return Settings(skeleton, (int(size[0]), int(size[1])), flip, float(shift), decoder)

@@ -1,0 +1,78 @@
+"""ONNX files: a network from uint8 images to heatmaps, readable by ONNX Runtime, OpenVINO, TensorRT and others.
+
+Input ``image`` is ``[batch, H, W, 3]`` uint8 RGB, output ``heatmaps`` is ``[batch, H / 4, W / 4, K]`` float32.
+Normalization is part of the network, batch normalization is folded into the convolutions. The description is the
+entry ``hrnet_jax`` of the model's metadata.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from hrnet_jax.export.to_onnx import trace
+from hrnet_jax.export.to_onnx.graph import BATCH, Graph, Node
+
+OPSET, IR_VERSION = 17, 8  # of 2022: what current runtimes have in common
+
+METADATA = "hrnet_jax"
+
+
+def require(package: str) -> None:
+    """Raises ValueError unless a package of the extra ``onnx`` is installed."""
+    try:
+        __import__(package)
+    except ImportError as error:
+        raise ValueError(f"ONNX files need the package {package}: pip install 'hrnet_jax[onnx]'") from error
+
+
+def write(
+    path: pathlib.Path,
+    heatmaps: Callable[[jax.Array], jax.Array],
+    image_size: tuple[int, int],
+    description: Mapping[str, Any],
+) -> None:
+    """Writes a function of images as an ONNX file, and checks it.
+
+    Raises UnsupportedError for a function with unknown primitives, see `trace.trace`.
+    """
+    import onnx
+
+    shape = (BATCH, *image_size, 3)
+    graph = trace.trace(heatmaps, shape)
+    result = jax.eval_shape(heatmaps, jax.ShapeDtypeStruct(shape, np.uint8))
+    model = _model(graph, shape, result.shape, result.dtype)
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(dict(description))})
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype: np.dtype) -> Any:
+    """Returns the protocol buffer of a graph."""
+    from onnx import helper, numpy_helper
+
+    def value(name: str, dtype: Any, shape: tuple[int, ...]) -> Any:
+        sizes = ["batch" if size == BATCH else size for size in shape]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), sizes)
+
+    nodes = [_node(node) for node in graph.nodes]
+    constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
+    ends = [value(trace.IMAGE, np.uint8, shape)], [value(trace.HEATMAPS, dtype, result)]
+    return helper.make_model(
+        helper.make_graph(nodes, "hrnet_jax", *ends, constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="hrnet_jax",
+    )
+
+
+def _node(node: Node) -> Any:
+    from onnx import helper
+
+    types = {
+        name: helper.np_dtype_to_tensor_dtype(v) for name, v in node.attributes.items() if isinstance(v, np.dtype)
+    }
+    return helper.make_node(node.op, node.inputs, [node.output], name=node.output, **{**node.attributes, **types})

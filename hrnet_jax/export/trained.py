@@ -1,0 +1,149 @@
+"""Opens trained networks with everything that a prediction depends on."""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from hrnet_jax import buckets, configuration, convert, skeletons
+from hrnet_jax.export.description import Settings, from_json
+from hrnet_jax.models import layers
+from hrnet_jax.run import directory
+from hrnet_jax.skeletons import Skeleton
+from hrnet_jax.torch_interop import loading, state_dict
+
+_FIELDS = {"image_size": "image_size", "flip_test": "eval.flip_test", "flip_shift": "eval.flip_shift",
+           "decoder": "eval.decoder"}  # fmt: skip
+"""Name of a setting -> the field of a run's configuration that it is from."""
+
+_SIZE = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network with its weights.
+
+    Attributes:
+      source: the path it was read from.
+      network: its description, see `models.describe`.
+      model: the network in float32.
+      variables: its ``params`` and ``batch_stats``.
+      settings: of predictions with it.
+      tensors: its weights by PyTorch's names and in PyTorch's layout.
+      run: the run directory that the weights come from, or None.
+      report: the report of loading.
+    """
+
+    source: str
+    network: dict[str, Any]
+    model: nn.Module
+    variables: dict[str, Any]
+    settings: Settings
+    tensors: dict[str, Any]
+    run: buckets.Path | None
+    report: loading.Report
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the description for an exported file."""
+        return self.network | self.settings.to_json()
+
+
+def load(
+    source: str | os.PathLike,
+    *,
+    image_size: tuple[int, int] | None = None,
+    flip_test: bool | None = None,
+    decoder: str = "",
+    network: str = "",
+    skeleton: str = "",
+    colors: str = "",
+    averaged: bool = False,
+) -> Trained:
+    """Opens a run directory, a checkpoint, a PyTorch or a ``.safetensors`` file.
+
+    Args:
+      source: path for `loading.read`.
+      image_size: (height, width) of the crops. The default is that of the run or of the file's description.
+      flip_test: whether to average with the mirrored image. The default is likewise, or True.
+      decoder: a key of `heatmap.DECODERS`. The default is likewise, or ``"quarter"``.
+      network: name of a network outside this package.
+      skeleton: name or file of the joints.
+      colors: colour order of the network's input.
+      averaged: read the moving average of a run's weights.
+
+    Raises:
+      FileNotFoundError: there is no such source.
+      ValueError: the source is unreadable or of an unknown network, or the image size is not known.
+    """
+    weights = loading.read(source, averaged)
+    description, variables, report = convert.load(weights, network=network, skeleton=skeleton, colors=colors)
+    run = None if state_dict.is_torch_file(source) else _run_of(buckets.path(source))
+    known = _of_run(run) if run else weights.metadata
+    given = {"image_size": image_size and list(image_size), "flip_test": flip_test, "decoder": decoder or None}
+    fields = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter", **known}
+    fields |= {name: value for name, value in given.items() if value is not None}
+    if "image_size" not in fields:
+        fields["image_size"], note = _size_in_name(weights.source)
+        report = dataclasses.replace(report, notes=(*report.notes, note))
+    joints = _skeleton(skeleton, known.get("skeleton"), description["joints"], weights.source)
+    settings = from_json(fields | {"skeleton": skeletons.to_json(joints)}, weights.source)
+    layers.check_image_size(settings.image_size)
+    tensors = convert.complete_state_dict(variables, weights, report)
+    model = loading.build(description)
+    return Trained(weights.source, description, model, variables, settings, tensors, run, report)
+
+
+def _size_in_name(source: str) -> tuple[list[int], str]:
+    """Returns the image size in a file name such as ``pose_hrnet_w32_256x192.pth``, and a note about it.
+
+    The files of the authors and mmpose tell it nowhere else. Raises ValueError if the name does not.
+    """
+    found = _SIZE.search(os.path.basename(source))
+    if not found:
+        raise ValueError(f"{source!r} does not tell the size of its images: give --image_size 256x192")
+    note = f"assuming images of {found[0]}, from the name of the file; otherwise give --image_size"
+    return [int(found[1]), int(found[2])], note
+
+
+def _run_of(checkpoint: buckets.Path) -> buckets.Path | None:
+    """Returns the run directory of a checkpoint ``RUN/checkpoints/best/1000``, or of a folder on the way to it."""
+    absolute = buckets.absolute(checkpoint)
+    above = [folder.parent for folder in (absolute, *absolute.parents) if folder.name == "checkpoints"]
+    return next((folder for folder in (absolute, *above[:1]) if (folder / directory.CONFIG).is_file()), None)
+
+
+def _of_run(run: buckets.Path) -> dict[str, Any]:
+    """Returns the settings in a run's configuration. Raises ValueError if it is damaged."""
+    path = run / directory.CONFIG
+    try:
+        config = configuration.flatten(json.loads(path.read_text()))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error!s:.200}): restore it, or give one of its checkpoints"
+        ) from error
+    found = {name: config[field] for name, field in _FIELDS.items() if field in config}
+    return found | {"skeleton": config.get("skeleton")}
+
+
+def _skeleton(given: str, known: Any, joints: list[str], source: str) -> Skeleton:
+    """Returns the skeleton with these joints: the given one, that of the run or description, or a built-in one."""
+    candidates = [skeletons.load(given)] if given else [*_read(known, source), *skeletons.SKELETONS.values()]
+    for skeleton in candidates:
+        if list(skeleton.joints) == joints:
+            return skeleton
+    raise ValueError(
+        f"{source!r} does not tell limbs and flip pairs of its {len(joints)} joints ({loading.listed(joints)}):"
+        " give --skeleton FILE"
+    )
+
+
+def _read(known: Any, source: str) -> Iterator[Skeleton]:
+    """Yields the skeleton of a description, or the one that a run's configuration names if it is still there."""
+    if isinstance(known, Mapping):
+        yield skeletons.from_json(known, f"{source}: `skeleton`")
+    elif isinstance(known, str) and (known in skeletons.SKELETONS or os.path.isfile(known)):
+        yield skeletons.load(known)

@@ -1,0 +1,1 @@
+"""Poses in people's own photos and videos."""

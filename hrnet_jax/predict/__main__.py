@@ -1,0 +1,101 @@
+"""Finds the poses of people in photos and videos.
+
+    python -m hrnet_jax.predict photo.jpg --checkpoint pose_hrnet_w32_256x192.pth --out results
+    python -m hrnet_jax.predict FOLDER 'more/*.png' clip.mp4 list.txt --checkpoint runs/w32 --boxes detector.onnx \
+        --out results
+
+SRC are photos, folders, globs, videos, text files (.txt) with a path in each line, or ``-`` for such lines on
+standard input. OUT then holds pictures, poses.json and index.html, and what else ``--write`` names. The exit
+status is 1 if a photo or video could not be read, 2 for a mistake on the command line, and 75 after Ctrl-C.
+"""
+
+import pathlib
+import re
+import warnings
+
+from absl import flags
+from PIL import Image
+
+from hrnet_jax import console
+from hrnet_jax.predict import boxes, job, opening, photos, sources
+from hrnet_jax.predict.options import OUTPUTS, VIDEO, Options
+from hrnet_jax.predict.poses import JOINT_SCORE
+
+_PHOTOS, _VIDEOS = ("pictures", "json", "html"), ("json", "html", VIDEO)
+"""What is written by default."""
+
+
+def define_flags() -> None:
+    """Defines the command line."""
+    flags.DEFINE_string("checkpoint", None, "A run, a checkpoint, a .pth or .safetensors file, or a program.")
+    flags.DEFINE_string("out", None, "Folder of the results.")
+    flags.DEFINE_string("boxes", boxes.WHOLE, "People: `whole` photos, FILE.json, or a person detector FILE.onnx.")
+    flags.DEFINE_list("write", None, f"Some of {', '.join(OUTPUTS)}. Default: {', '.join(_PHOTOS)}; or video.")
+    flags.DEFINE_boolean("resume", False, "Continue a run: skip what is done.")
+    flags.DEFINE_integer("batch_size", 0, "People at a time, over all devices. 0: by the kind of device.")
+    flags.DEFINE_integer("threads", 4, "Threads that read photos while the network runs.")
+    flags.DEFINE_float("joint_score", JOINT_SCORE, "Joints of lower score are drawn as uncertain.")
+    flags.DEFINE_float("box_score", None, "Boxes of lower score are left out. Default: 0.3 for .onnx, else 0.")
+    flags.DEFINE_float("nms_threshold", None, "OKS above which one of two people is a duplicate. Default: 0.9.")
+    flags.DEFINE_string("detector_kind", None, "Kind of the detector, if its outputs do not tell it.")
+    flags.DEFINE_string("images", None, "COCO annotation file with names and ids of photos.")
+    flags.DEFINE_integer("every", 1, "Predict every so many frames of a video.")
+    flags.DEFINE_integer("detect_every", 1, "Detect people in every so many of these frames.")
+    flags.DEFINE_integer("max_pixels", photos.MAX_PIXELS, "Larger photos are refused.")
+    flags.DEFINE_integer("processes", 1, "Number of processes that share SRC, each with this command.")
+    flags.DEFINE_integer("process", 0, "Index of this process, from 0.")
+    flags.DEFINE_string("image_size", None, "HEIGHTxWIDTH of the crops, if the checkpoint does not tell it.")
+    flags.DEFINE_string("skeleton", "", "Name or JSON file of the joints, if the checkpoint does not tell them.")
+    flags.DEFINE_string("colors", "", "RGB or BGR, if the checkpoint does not tell it.")
+    flags.DEFINE_string("network", "", "`module:name` of a network outside this package.")
+    flags.DEFINE_string("decoder", "", "argmax, quarter or dark. Default: as in training.")
+    flags.DEFINE_boolean("flip_test", None, "Average with the mirrored image. Default: as in training.")
+    flags.DEFINE_boolean("averaged", False, "Use the moving average of a run's weights.")
+    flags.DEFINE_string("dtype", "float32", "Precision of the activations: float32 or bfloat16.")
+    flags.mark_flags_as_required(["checkpoint", "out"])
+
+
+def main(names: list[str]) -> int:
+    """Runs the command line and returns the exit status."""
+    given = flags.FLAGS
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # --max_pixels is the limit
+    found = sources.find(names)
+    videos = any(map(sources.is_video, found.paths))
+    default = _VIDEOS if all(map(sources.is_video, found.paths)) else (*_PHOTOS, *[VIDEO] * videos)
+    options = Options(
+        out=pathlib.Path(given.out),
+        write=given.write or default,
+        **{name: getattr(given, name) for name in _JOB},
+    )
+    about = {name: getattr(given, name) for name in _DECISIVE}
+    loaded = {name: getattr(given, name) for name in _LOADED if getattr(given, name) is not None}
+    predictor = opening.load(given.checkpoint, given.boxes, image_size=image_size(given.image_size), **loaded)
+    print("\n".join(predictor.notes), flush=True)
+    return job.run(predictor, found, options, about)
+
+
+_JOB = ("joint_score", "every", "detect_every", "resume", "process", "processes", "images")
+_LOADED = (
+    *("images", "detector_kind", "box_score", "batch_size", "threads", "max_pixels", "nms_threshold", "dtype"),
+    *("skeleton", "colors", "network", "decoder", "flip_test", "averaged"),
+)
+_DECISIVE = (
+    *("checkpoint", "boxes", "box_score", "nms_threshold", "detector_kind", "images", "every", "detect_every"),
+    *("image_size", "skeleton", "colors", "network", "decoder", "flip_test", "averaged", "dtype"),
+)
+"""Flags that a resumed run must repeat, since the poses depend on them."""
+
+
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """Parses HEIGHTxWIDTH. Raises ValueError for other text."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise ValueError(f"--image_size (={text}) must be HEIGHTxWIDTH, such as 256x192")
+    return int(found[1]), int(found[2])
+
+
+if __name__ == "__main__":
+    define_flags()
+    console.start(main, takes_arguments=True)

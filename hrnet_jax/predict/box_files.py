@@ -1,0 +1,147 @@
+"""Files of boxes in COCO's forms, or by file name."""
+
+import os
+import pathlib
+import re
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hrnet_jax import validation
+from hrnet_jax.skeletons import Skeleton
+
+Found = tuple[np.ndarray, np.ndarray]
+"""Boxes [N, 4] and scores [N]."""
+
+PERSON = 1  # COCO's number of the category
+
+_COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")  # 000000000785.jpg is the photo of id 785
+
+
+class FileBoxes:
+    """The boxes in a JSON file. It is one of
+
+    - COCO results: ``[{"image_id", "bbox": [x, y, width, height], "score", "category_id"}, ...]``. The ids are
+      those of `images`, or else numbers as COCO names its photos: ``000000000785.jpg``;
+    - the same with ``file_name`` instead of ``image_id``;
+    - by file name: ``{"some/photo.jpg": [{"bbox", "score"}, ...], ...}``;
+    - a COCO annotation file. People and boxes are then chosen as in the evaluation on ground-truth boxes.
+
+    ``score`` is 1 and ``category_id`` a person's if missing; other categories are left out. A photo's boxes are
+    those of the longest name that its path ends with: ``some/photo.jpg``, ``photo.jpg``.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        skeleton: Skeleton,
+        images: str | os.PathLike | None = None,
+        box_score: float = -np.inf,
+    ):
+        """Reads the boxes of at least a score. Raises FileNotFoundError, or ValueError for a wrong entry."""
+        self._path = pathlib.Path(path)
+        content = validation.read_json(self._path)
+        if isinstance(content, dict) and "annotations" in content:
+            tables = _of_annotations(self._path, content, skeleton)
+        else:
+            names = read_image_names(images) if images else {}
+            tables = _group(self._path, _entries(content, self._path), names)
+        self._tables: dict[str | int, Found] = {
+            key: (boxes[scores >= box_score], scores[scores >= box_score])
+            for key, (boxes, scores) in tables.items()
+        }
+
+    def __str__(self) -> str:
+        count = sum(len(scores) for _, scores in self._tables.values())
+        return f"{count:,} in {len(self._tables):,} photos, from {self._path}"
+
+    def __call__(self, path: str, photo: np.ndarray) -> Found:
+        """Returns the boxes of a photo; none if the file does not name it."""
+        key = self.key(path)
+        return (np.zeros((0, 4)), np.zeros(0)) if key is None else self._tables[key]
+
+    def key(self, path: str) -> str | int | None:
+        """Returns the name or id under which the file has a photo, None if it is not there."""
+        name = longest_name(path, self._tables)
+        number = image_number(path) if name is None else None
+        return number if number in self._tables else name
+
+
+def longest_name(path: str, names: Container[Any]) -> str | None:
+    """Returns the longest of the names that a path ends with, None if there is none."""
+    parts = pathlib.PurePath(path).parts
+    ends = ("/".join(parts[first:]) for first in range(len(parts)))
+    return next((end for end in (pathlib.PurePath(path).as_posix(), *ends) if end in names), None)
+
+
+def image_number(path: str) -> int | None:
+    """Returns the id that COCO's file names state, 785 for ``000000000785.jpg``; None for other names."""
+    found = _COCO_NAME.fullmatch(pathlib.PurePath(path).stem)
+    return int(found[1]) if found else None
+
+
+def read_image_names(path: str | os.PathLike) -> dict[int, str]:
+    """Returns the file names of the ``images`` of a COCO annotation file, by id. Raises ValueError."""
+    path = pathlib.Path(path)
+    entries = validation.require(validation.read_json(path), "images", list, str(path))
+    return {
+        validation.require(entry, "id", int, f"{path}: images[{row}]"): _name(entry, f"{path}: images[{row}]")
+        for row, entry in enumerate(entries)
+    }
+
+
+def _name(entry: Any, where: str) -> str:
+    return pathlib.PurePath(validation.require(entry, "file_name", str, where)).as_posix()
+
+
+def _of_annotations(path: pathlib.Path, content: Any, skeleton: Skeleton) -> dict[str | int, Found]:
+    """Returns the boxes of annotated people by file name, as the evaluation selects and clips them."""
+    from hrnet_jax.datasets import coco
+
+    annotations = coco.read(path, content, skeleton, validation.raise_error(path))
+    people, _ = coco.select_people(annotations, skeleton)
+    return {
+        photo.file_name: (people.box[rows], people.score[rows])
+        for photo in annotations.photos.values()
+        for rows in [people.photo_id == photo.id]
+    }
+
+
+def _entries(content: Any, path: pathlib.Path) -> Iterable[tuple[str, Any]]:
+    """Yields entries with their place in the file. Those listed by file name get the name as a field."""
+    if isinstance(content, list):
+        yield from ((f"{path}: entry {row}", entry) for row, entry in enumerate(content))
+        return
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold COCO results or boxes by file name, but is {type(content).__name__}")
+    for name in content:
+        for row, entry in enumerate(validation.require(content, name, list, str(path))):
+            where = f"{path}: {name!r:.100}, entry {row}"
+            yield where, {"file_name": name, **(entry if isinstance(entry, dict) else {"bbox": entry})}
+
+
+def _group(
+    path: pathlib.Path, entries: Iterable[tuple[str, Any]], names: Mapping[int, str]
+) -> dict[str | int, Found]:
+    """Returns the boxes of people by file name or, without one, by id. Raises ValueError for an invalid entry."""
+    rows: dict[str | int, list[list[float]]] = {}
+    for where, entry in entries:
+        validation.require(entry, "bbox", list, where)
+        box = validation.numbers(entry["bbox"], 4, f"{where}: `bbox`")
+        score = validation.require({"score": 1.0, **entry}, "score", (int, float), where)
+        category = validation.require({"category_id": PERSON, **entry}, "category_id", int, where)
+        if category == PERSON:
+            rows.setdefault(_key(entry, where, names, path), []).append([*box, score])
+    tables = {key: np.array(table, np.float64) for key, table in rows.items()}
+    return {key: (table[:, :4], table[:, 4]) for key, table in tables.items()}
+
+
+def _key(entry: dict, where: str, names: Mapping[int, str], path: pathlib.Path) -> str | int:
+    """Returns the file name of an entry's photo, or its id if that is all that is known."""
+    if "file_name" in entry:
+        return _name(entry, where)
+    number = validation.require(entry, "image_id", int, where)
+    if names and number not in names:
+        raise ValueError(f"{where}: `image_id` (={number}) is not among --images: is {path} of another split?")
+    return names.get(number, number)

@@ -1,0 +1,41 @@
+"""What predicts crops: a network with its settings."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from hrnet_jax.datasets import records
+from hrnet_jax.export.description import Settings
+from hrnet_jax.skeletons import Skeleton
+
+Step = Callable[[np.ndarray, np.ndarray], tuple[jax.typing.ArrayLike, ...]]
+"""(images [B, H, W, 3] uint8, photo_to_crop [B, 2, 3] float32) -> joints [B, K, 2] in photo pixels, scores [B, K],
+and heatmaps [B, H / 4, W / 4, K] if the network `has_heatmaps`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A network that predicts joints in photo pixels.
+
+    Attributes:
+      step: predicts a batch, always of the same size.
+      image_size: (height, width) of the crops.
+      skeleton: of the K joints.
+      has_heatmaps: whether `step` also returns heatmaps.
+      precision: of the crops' centre and scale, see `geometry`.
+    """
+
+    step: Step
+    image_size: tuple[int, int]
+    skeleton: Skeleton
+    has_heatmaps: bool = True
+    precision: type[np.floating] = np.float32
+
+
+def make_network(step: Step, settings: Settings, *, has_heatmaps: bool) -> Network:
+    """Returns the network of a step. Crops have the precision of the data set that the joints are of."""
+    skeleton = settings.skeleton
+    precision = records.PRECISION.get(skeleton.name, np.float32)
+    return Network(step, settings.image_size, skeleton, has_heatmaps, precision)

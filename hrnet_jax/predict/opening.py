@@ -1,0 +1,114 @@
+"""Makes predictors from trained networks."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from hrnet_jax import console, sharding
+from hrnet_jax.export import runtimes
+from hrnet_jax.export.description import Settings
+from hrnet_jax.predict import photos
+from hrnet_jax.predict.boxes import WHOLE, Detector, open_finder
+from hrnet_jax.predict.network import Network, make_network
+from hrnet_jax.predict.predictor import NMS_THRESHOLD, Predictor
+
+PEOPLE_PER_DEVICE = {"cpu": 4}
+"""People of a batch on each device by platform. Larger batches are not faster on CPUs, only later."""
+
+OTHERWISE_PER_DEVICE = 32
+
+
+def load(
+    source: str | os.PathLike,
+    boxes: str | os.PathLike | Detector = WHOLE,
+    *,
+    images: str | os.PathLike | None = None,
+    detector_kind: str | None = None,
+    box_score: float | None = None,
+    batch_size: int = 0,
+    threads: int = 4,
+    max_pixels: int = photos.MAX_PIXELS,
+    nms_threshold: float = NMS_THRESHOLD,
+    dtype: str = "float32",
+    devices: Sequence[Any] | None = None,
+    **options: Any,
+) -> Predictor:
+    """Makes a predictor from a trained network.
+
+    Compiled programs are kept between starts, in the user's cache unless JAX's cache is configured.
+
+    Args:
+      source: a run directory, one of its checkpoints, a PyTorch or ``.safetensors`` file of this project, the
+        authors or mmpose, or an exported program, ``.onnx`` or ``.stablehlo``.
+      boxes: the people: ``"whole"`` (each photo is one person), a file named ``.json`` or ``.onnx``, or a function
+        ``photo -> (boxes [N, 4] x, y, width, height, scores [N])``; see `boxes.open_finder`.
+      images: a COCO annotation file that names the photos of `boxes`.
+      detector_kind: of an ``.onnx`` file, if its outputs do not tell it.
+      box_score: boxes of lower score are left out. Default: 0.3 for an ``.onnx`` file, otherwise 0.
+      batch_size: people that the network gets at a time, over all devices. 0 chooses by the kind of device.
+      threads: that read photos while the network runs.
+      max_pixels: larger photos are refused.
+      nms_threshold: OKS above which the lower-scored of two people in a photo is left out; 1 keeps all.
+      dtype: of the activations, ``"float32"`` or ``"bfloat16"``.
+      devices: to run on; all of this process by default.
+      **options: what the source does not tell, or to predict in another way: `image_size` (height, width),
+        `skeleton`, `colors`, `network`, `flip_test`, `decoder`, `averaged`; see `export.trained.load`.
+
+    Raises:
+      FileNotFoundError: there is no such source, or no file of boxes.
+      ValueError: it cannot be read, or does not tell enough; the message names the option to give.
+    """
+    console.enable_compilation_cache()
+    mesh = sharding.make_mesh(devices or jax.local_devices())
+    per_device = PEOPLE_PER_DEVICE.get(mesh.devices.flat[0].platform, OTHERWISE_PER_DEVICE)
+    size = batch_size or per_device * mesh.size
+    sharding.check_batch_size("batch_size", size, 1, mesh)
+    network, notes = _open(source, options, mesh, dtype)
+    joints = network.skeleton
+    find_boxes, about = open_finder(boxes, joints, images=images, kind=detector_kind, box_score=box_score)
+    return Predictor(
+        network=network,
+        find_boxes=find_boxes,
+        batch_size=size,
+        threads=threads,
+        max_pixels=max_pixels,
+        nms_threshold=nms_threshold,
+        notes=(*notes, about),
+    )
+
+
+def _open(source: str | os.PathLike, options: dict[str, Any], mesh: Mesh, dtype: str) -> tuple[Network, list[str]]:
+    """Opens a network. Returns it and lines about it and what was assumed."""
+    if pathlib.PurePath(source).suffix in (runtimes.ONNX, runtimes.STABLEHLO):
+        return _open_program(source, options)
+    from hrnet_jax import models  # Flax is not needed for programs
+    from hrnet_jax.export import trained
+    from hrnet_jax.predict import compiled
+
+    opened = trained.load(source, **options)
+    about = _describe(models.title(opened.network), opened.settings, source)
+    return compiled.compile_network(opened, mesh, dtype), [about, *opened.report.notes]
+
+
+def _open_program(source: str | os.PathLike, options: dict[str, Any]) -> tuple[Network, list[str]]:
+    """Opens an exported program, which has its settings inside. Raises ValueError if others are given."""
+    if given := [name for name, value in options.items() if value not in (None, "", False)]:
+        raise ValueError(
+            f"{os.fspath(source)} has its own `{given[0]}`: leave out --{given[0]}, or export it again"
+        )
+    program = runtimes.open_program(source)
+    run = program.step()
+    network = make_network(lambda *batch: run(None, *batch), program.settings, has_heatmaps=False)
+    return network, [_describe("exported program", program.settings, source)]
+
+
+def _describe(title: str, settings: Settings, source: str | os.PathLike) -> str:
+    """Returns a line about a network."""
+    joints, (height, width) = settings.skeleton, settings.image_size
+    flip_test = f"{'' if settings.flip_test else 'no '}flip test"
+    how = f"{height}x{width}, {settings.decoder} decoder, {flip_test}"
+    return f"{title}, {joints.num_joints} joints ({joints.name}), {how}, from {os.fspath(source)}"

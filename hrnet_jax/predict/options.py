@@ -1,0 +1,47 @@
+"""What a run does with the poses: the options of the command line besides those of the predictor."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from hrnet_jax.predict import reports, writers
+from hrnet_jax.predict.poses import JOINT_SCORE
+
+VIDEO = "video"
+OUTPUTS = (*reports.WRITERS, *writers.WRITERS, VIDEO)
+"""All kinds of output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to do with the poses.
+
+    Attributes:
+      out: folder of the results.
+      write: some of `OUTPUTS`. Videos have a picture only as `VIDEO`, photos only as pictures.
+      joint_score: joints below are drawn as uncertain.
+      every: of the frames of a video that are predicted.
+      detect_every: of these frames, in which people are detected; between, boxes are around the last poses.
+      resume: continue a run.
+      process: index of this process among those that share the photos and videos.
+      processes: their number.
+      images: a COCO annotation file with the ids of photos.
+    """
+
+    out: pathlib.Path
+    write: Sequence[str]
+    joint_score: float = JOINT_SCORE
+    every: int = 1
+    detect_every: int = 1
+    resume: bool = False
+    process: int = 0
+    processes: int = 1
+    images: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value out of range."""
+        if unknown := sorted(set(self.write) - set(OUTPUTS)):
+            raise ValueError(f"--write (={','.join(self.write)}): {unknown[0]!r} is none of {', '.join(OUTPUTS)}")
+        for name in ("every", "detect_every", "processes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} (={getattr(self, name)}) must be at least 1")

@@ -1,0 +1,115 @@
+"""The poses of the people in one photo, and their forms in JSON and COCO's result files."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hrnet_jax import visualize
+from hrnet_jax.evaluation import oks
+from hrnet_jax.skeletons import Skeleton
+
+JOINT_SCORE = 0.2
+"""Joints of lower score are drawn as uncertain, and do not count in a person's score, as in the evaluation."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Poses:
+    """The poses of N people in a photo, or in a frame of a video.
+
+    Coordinates are pixels of the photo as it is shown, after turning it as its EXIF mark says.
+
+    Attributes:
+      source: path of the photo or video as given; empty for an array.
+      frame: index of the frame in the video, from 0; None for photos.
+      time: of the frame, in seconds from the first; None for photos.
+      size: (height, width) of the photo.
+      boxes: [N, 4] float32 x, y, width, height.
+      box_scores: [N] float32, the detector's; 1 for boxes without a score.
+      joints: [N, K, 2] float32 x, y.
+      scores: [N, K] float32, the maximum of each joint's heatmap: about 1 for certain joints.
+      skeleton: names and connections of the K joints.
+      notes: what was changed about the photo to read it, each in a few words.
+    """
+
+    source: str
+    frame: int | None
+    time: float | None
+    size: tuple[int, int]
+    boxes: np.ndarray
+    box_scores: np.ndarray
+    joints: np.ndarray
+    scores: np.ndarray
+    skeleton: Skeleton
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def person_scores(self) -> np.ndarray:
+        """[N] float64: the box score times the mean of the joint scores above 0.2, as in COCO's evaluation."""
+        return oks.rescore(self.box_scores, self.scores, JOINT_SCORE)
+
+    def draw(self, photo: np.ndarray, joint_score: float = JOINT_SCORE) -> np.ndarray:
+        """Draws all skeletons on a photo ``[H, W, 3]`` uint8 RGB and returns the picture.
+
+        Joints that score below `joint_score` are drawn as rings, and their limbs as thin lines. A photo of another
+        size than `size`, such as a thumbnail, gets the joints scaled.
+        """
+        scale = np.array(photo.shape[1::-1], np.float32) / np.array(self.size[::-1], np.float32)
+        joints = (self.joints + 0.5) * scale - 0.5
+        return visualize.draw_people(photo, joints, self.skeleton, certain=self.scores >= joint_score)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the poses as in ``poses.json``. Numbers are as short as possible without losing a bit.
+
+        ``{"source", "frame", "time", "height", "width", "people": [{"box": [x, y, width, height], "box_score",
+        "score", "joints": [[x, y, score], ...]}, ...]}``
+        """
+        joints = np.concatenate([self.joints, self.scores[..., None]], axis=-1)
+        columns = map(_numbers, (self.boxes, self.box_scores, self.person_scores.astype(np.float32), joints))
+        people = [
+            {"box": box, "box_score": box_score, "score": score, "joints": of_person}
+            for box, box_score, score, of_person in zip(*columns, strict=True)
+        ]
+        height, width = self.size
+        photo = {"source": self.source, "frame": self.frame, "time": self.time, "height": height, "width": width}
+        return {**photo, "people": people}
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """Returns the people as entries of a COCO result file, which pycocotools evaluates.
+
+        ``{"image_id", "category_id", "keypoints" [x, y, score, ...], "score"}``. There is no `bbox`: pycocotools
+        would take the person's area from it.
+        """
+        keypoints = np.concatenate([self.joints, self.scores[..., None]], axis=-1)
+        keypoints = keypoints.reshape(len(self), 3 * self.skeleton.num_joints)
+        return [
+            {"image_id": image_id, "category_id": category_id, "keypoints": of_person, "score": score}
+            for of_person, score in zip(_numbers(keypoints), self.person_scores.tolist(), strict=True)
+        ]
+
+
+def from_json(content: Mapping[str, Any], skeleton: Skeleton) -> Poses:
+    """Returns the poses that `Poses.to_json` wrote, with the same bits, except for the notes."""
+    people, joints = content["people"], skeleton.num_joints
+    table = np.array([person["joints"] for person in people], np.float32).reshape(-1, joints, 3)
+    return Poses(
+        source=content["source"],
+        frame=content["frame"],
+        time=content["time"],
+        size=(content["height"], content["width"]),
+        boxes=np.array([person["box"] for person in people], np.float32).reshape(-1, 4),
+        box_scores=np.array([person["box_score"] for person in people], np.float32),
+        joints=table[..., :2],
+        scores=table[..., 2],
+        skeleton=skeleton,
+    )
+
+
+def _numbers(array: np.ndarray) -> Any:
+    """Returns nested lists of the shortest numbers that are read back as the same float32."""
+    flat = [float(text) for text in array.astype(np.float32).ravel().astype("U32").tolist()]
+    return np.array(flat).reshape(array.shape).tolist()

@@ -1,0 +1,113 @@
+"""The results of a run as JSON lines, a photo or frame in each, in files of up to 10,000 lines.
+
+A photo's line is written after its other files, so a photo with a line is done. A killed run may leave part of a
+line at the end of a file, which is ignored. The frames of a video are a file of their own, which is named
+``.partial`` until the video is complete. Each process and each start of a run writes new files::
+
+    OUT/run.json                     what predicted, the same for all lines
+    OUT/shards/000-00000.jsonl       lines of process 0, see `Poses.to_json`
+    OUT/shards/000-of-001.done       process 0 of 1 has finished
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from hrnet_jax import buckets, validation
+
+LINES = 10_000
+FOLDER, RUN = "shards", "run.json"
+_SUFFIX, _PARTIAL = ".jsonl", ".partial"
+
+
+def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) -> None:
+    """Makes the folder of a run's results and writes what predicts, or checks that it is the same.
+
+    Raises ValueError if `out` is a file or cannot be written to, holds the results of another run, or holds any
+    and `resume` is false.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out (={out}) is a file: give a folder")
+    with buckets.explain_write_errors(out):
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    path = out / RUN
+    if any((out / FOLDER).glob(f"{process:03d}-*{_SUFFIX}*")) and not resume:
+        raise ValueError(f"--out (={out}) holds results: continue them with --resume, or give another folder")
+    if path.is_file():
+        if differences := validation.differences(validation.read_json(path), json.loads(json.dumps(run))):
+            text = "; ".join(differences.values())
+            raise ValueError(f"{path} is of another run: {text:.500}: give the same options, or another --out")
+    else:
+        buckets.write_atomically(path, json.dumps(run, indent=1) + "\n")
+    for partial in (out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}"):
+        partial.unlink()
+    for marker in (out / FOLDER).glob(f"{process:03d}-of-*.done"):
+        marker.unlink()
+
+
+class Writer:
+    """Appends the results of one process. Every line is with the system when `add` returns."""
+
+    def __init__(self, out: pathlib.Path, process: int):
+        self._folder, self._process = out / FOLDER, process
+        numbers = [int(path.name[4:9]) for path in self._folder.glob(f"{process:03d}-*{_SUFFIX}")]
+        self._next, self._lines = max(numbers, default=-1) + 1, 0
+        self._file: IO[str] | None = None
+
+    def add(self, photo: dict[str, Any]) -> None:
+        """Writes a line. Raises ValueError if that fails."""
+        with buckets.explain_write_errors(self._folder):
+            if self._file is None or self._lines == LINES:
+                self.close()
+                self._file = self._path().open("x")
+            self._file.write(json.dumps(photo, separators=(",", ":")) + "\n")
+            self._file.flush()
+        self._lines += 1
+
+    def add_video(self, frames: Iterator[dict[str, Any]]) -> None:
+        """Writes the frames of a video. They count as done only if none raises an error."""
+        self.close()
+        path = self._path()
+        partial = path.with_name(path.name + _PARTIAL)
+        with buckets.explain_write_errors(partial), open(partial, "x") as file:
+            for frame in frames:
+                file.write(json.dumps(frame, separators=(",", ":")) + "\n")
+                file.flush()
+        partial.rename(path)
+
+    def close(self) -> None:
+        """Ends the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._lines = None, 0
+
+    def _path(self) -> pathlib.Path:
+        self._next += 1
+        return self._folder / f"{self._process:03d}-{self._next - 1:05d}{_SUFFIX}"
+
+
+def finish(out: pathlib.Path, process: int, processes: int) -> bool:
+    """Marks a process as finished. Returns whether all are."""
+    (out / FOLDER / f"{process:03d}-of-{processes:03d}.done").touch()
+    return all((out / FOLDER / f"{i:03d}-of-{processes:03d}.done").is_file() for i in range(processes))
+
+
+def read(out: pathlib.Path, *, with_partial: bool = True) -> Iterator[dict[str, Any]]:
+    """Yields the results of all processes, with those of unfinished videos unless they are left out."""
+    suffixes = (_SUFFIX, _PARTIAL) if with_partial else (_SUFFIX,)
+    for path in sorted((out / FOLDER).iterdir()):
+        if path.suffix in suffixes:
+            with open(path) as file:
+                yield from (json.loads(line) for line in file if line.endswith("\n"))
+
+
+def done(out: pathlib.Path) -> set[str]:
+    """Returns the sources of all complete results."""
+    return {photo["source"] for photo in read(out, with_partial=False)}
+
+
+def atomic_path(path: pathlib.Path) -> pathlib.Path:
+    """Returns the path under which to write a file before it is renamed to its name by `os.replace`."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
