@@ -5,6 +5,7 @@ Normalization is part of the network, batch normalization is folded into the con
 entry ``hrnet_jax`` of the model's metadata.
 """
 
+import importlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ METADATA = "hrnet_jax"
 def require(package: str) -> None:
     """Raises ValueError unless a package of the extra ``onnx`` is installed."""
     try:
-        __import__(package)
+        importlib.import_module(package)
     except ImportError as error:
         raise ValueError(f"ONNX files need the package {package}: pip install 'hrnet_jax[onnx]'") from error
 
