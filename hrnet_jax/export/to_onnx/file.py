@@ -1,4 +1,4 @@
-"""ONNX files: a network from uint8 images to heatmaps, readable by ONNX Runtime, OpenVINO, TensorRT and others.
+"""ONNX files: a network from uint8 images to heatmaps, for ONNX Runtime and others.
 
 Input ``image`` is ``[batch, H, W, 3]`` uint8 RGB, output ``heatmaps`` is ``[batch, H / 4, W / 4, K]`` float32.
 Normalization is part of the network, batch normalization is folded into the convolutions. The description is the
