@@ -54,7 +54,7 @@ def test_modules_import_only_from_units_before_their_own(path):
 
 
 def test_joints_are_not_counted_by_hand():
-    for path in SOURCES:
+    for path in set(SOURCES) - {PACKAGE / "export" / "to_onnx" / "file.py"}:  # a version of ONNX is 17
         numbers = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
         assert not [node.lineno for node in numbers if node.value == 17 and type(node.value) is int], path
 

@@ -9,7 +9,6 @@ import pytest
 from hrnet_jax import inference
 from hrnet_jax.export import runtimes, write
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 WITHOUT_FLAX = """
 import sys

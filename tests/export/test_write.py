@@ -9,7 +9,6 @@ import pytest
 from hrnet_jax.export import runtimes, stablehlo, write
 from hrnet_jax.torch_interop import loading, state_dict
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture

@@ -17,17 +17,16 @@ from hrnet_jax.export.description import Settings
 from hrnet_jax.predict import boxes, opening
 from hrnet_jax.torch_interop import loading
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
-def predict(checkpoint, quick_compilation):
+def predict(checkpoint):
     """A real network, which keeps duplicates."""
     return hrnet_jax.load(checkpoint, batch_size=8, nms_threshold=1.0)
 
 
 @pytest.fixture(scope="module")
-def evaluated(quick_compilation):
+def evaluated():
     """Joints and scores as the evaluation predicts them."""
     config = made_weights.small_config(made.SIZE)
     mesh, model = sharding.make_mesh(), models.build(config)

@@ -1,10 +1,11 @@
-"""ONNX files: a network from uint8 images to heatmaps, readable by ONNX Runtime, OpenVINO, TensorRT and others.
+"""ONNX files: a network from uint8 images to heatmaps, for ONNX Runtime and others.
 
 Input ``image`` is ``[batch, H, W, 3]`` uint8 RGB, output ``heatmaps`` is ``[batch, H / 4, W / 4, K]`` float32.
 Normalization is part of the network, batch normalization is folded into the convolutions. The description is the
 entry ``hrnet_jax`` of the model's metadata.
 """
 
+import importlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ METADATA = "hrnet_jax"
 def require(package: str) -> None:
     """Raises ValueError unless a package of the extra ``onnx`` is installed."""
     try:
-        __import__(package)
+        importlib.import_module(package)
     except ImportError as error:
         raise ValueError(f"ONNX files need the package {package}: pip install 'hrnet_jax[onnx]'") from error
 

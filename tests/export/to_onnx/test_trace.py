@@ -15,7 +15,6 @@ from hrnet_jax.models import layers
 pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (8, 6, 3)  # of an image
