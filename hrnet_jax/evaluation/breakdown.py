@@ -4,12 +4,11 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 
 from hrnet_jax.evaluation import average_precision, error_analysis, ground_truth, matching, oks
-from hrnet_jax.evaluation.error_analysis import KINDS, Errors
+from hrnet_jax.evaluation.error_analysis import KINDS, NEAR, Errors
 
 SIZES = (0, 32, 64, 96, 192, np.inf)  # square roots of areas
 PEOPLE = (1, 2, 3, 5, 9, np.inf)  # in the photo
@@ -118,7 +117,7 @@ def precision_recall(
         matching.match_groups(people, detections, sigmas, nobody, nothing)
     )
     table = zip(matching.THRESHOLDS, precision, strict=True)
-    return {f"{threshold:.2f}": {"AP": values.mean(), "precision": values.tolist()} for threshold, values in table}
+    return {f"{threshold:.2f}": {"AP": float(values.mean()), "precision": values.tolist()} for threshold, values in table}
 
 
 def joint_errors(errors: Errors) -> dict[str, dict[str, float | list[float] | None]]:
@@ -137,7 +136,18 @@ def joint_errors(errors: Errors) -> dict[str, dict[str, float | list[float] | No
     return table
 
 
-def reliability(score: np.ndarray, hit: np.ndarray) -> dict[str, Mapping | list | float | None]:
+def calibration(errors: Errors) -> dict[str, dict]:
+    """Returns the `reliability` of people's scores, of an OKS of `NEAR`, and of joints', of a similarity of `NEAR`.
+
+    Ignored detections do not count. Joints are the labelled ones of matched detections.
+    """
+    counted, labelled = errors.false_positive | (errors.person >= 0), errors.kind >= 0
+    people = errors.detections.score[counted], errors.oks()[counted] >= NEAR
+    joints = errors.detections.joint_score[labelled], errors.similarity[labelled] >= NEAR
+    return {"people": reliability(*people), "joints": reliability(*joints)}
+
+
+def reliability(score: np.ndarray, hit: np.ndarray) -> dict[str, list | float | None]:
     """Returns the share of hits by score, in `BINS` equal bins of [0, 1], and the expected calibration error.
 
     Lists of ``score`` (the mean), ``hits`` (the share) and ``count``; None for empty bins. The error is the mean
@@ -145,8 +155,10 @@ def reliability(score: np.ndarray, hit: np.ndarray) -> dict[str, Mapping | list 
     """
     number = np.clip((score * BINS).astype(int), 0, BINS - 1)
     count = np.bincount(number, minlength=BINS)
-    with np.errstate(invalid="ignore"):
-        mean, share = (np.bincount(number, values, BINS) / count for values in (score, hit))
-    error = float(np.nansum(np.abs(mean - share) * count) / count.sum()) if len(score) else None
-    lists = {name: [None if np.isnan(v) else float(v) for v in values] for name, values in (("score", mean), ("hits", share))}
+    mean, share = (np.bincount(number, values, BINS) / np.maximum(count, 1) for values in (score, hit))
+    error = float((np.abs(mean - share) * count).sum() / len(score)) if len(score) else None
+    lists = {
+        name: [float(value) if many else None for value, many in zip(values, count, strict=True)]
+        for name, values in (("score", mean), ("hits", share))
+    }
     return {**lists, "count": count.tolist(), "error": error}

@@ -31,6 +31,7 @@ class Detections:
     photo_id: np.ndarray  # [N] int64
     joints: np.ndarray  # [N, K, 2] float64 in photo pixels
     score: np.ndarray  # [N] float64
+    joint_score: np.ndarray  # [N, K] float64
 
     def select(self, rows: np.ndarray) -> Self:
         """Returns some rows, by a mask or by their numbers."""

@@ -1,4 +1,4 @@
-"""The report of an evaluation: metrics, results for the data set's server, tables, pictures of best and worst."""
+"""The report of an evaluation: metrics, results for the data set's server, tables, pictures, the HTML page."""
 
 import json
 import pathlib
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import geometry, visualize
+from hrnet_jax import buckets, geometry, validation, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, protocols
+from hrnet_jax.evaluation import evaluate, gallery, page, protocols
 
+METRICS = "metrics.json"
 PEOPLE_PER_SHEET = 12
 PICTURE_SIZE = (320, 320)  # (height, width) of each picture of a person
 
@@ -20,18 +21,61 @@ def write(
     split: records.Split,
     protocol: protocols.Protocol,
     directory: pathlib.Path,
+    facts: Mapping[str, str],
+    against: Mapping[str, Any],
 ) -> None:
-    """Writes all files and prints the tables and the names of the files."""
+    """Writes all files and prints the tables and the names of the files.
+
+    `facts` about the network stand on the page, and `against` are the metrics of another run to compare with, see
+    `read_metrics`; {} for none.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     written = [protocol.write(outcome, directory) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
-        path = directory / "metrics.json"  # metrics of other splits stay
-        written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
+        written.append(_save_metrics(metrics, directory))
         print("\n" + metric_table(outcomes, protocol.columns))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)
+    if metrics:
+        written.append(_write_page(outcomes, split, protocol, directory, facts, against))
     print("\n" + "\n".join(map(str, written)))
+
+
+def read_metrics(run: buckets.Path, split: str) -> dict[str, Any]:
+    """Reads the metrics of another run, from its directory or that of its evaluation.
+
+    Raises ValueError if it was not evaluated on the split.
+    """
+    files = [path for path in (run / "eval" / METRICS, run / METRICS) if path.is_file()]
+    metrics = validation.read_json(files[0]) if files else {}
+    if not any(name.startswith(f"{split}/") for name in metrics):
+        found = f"{files[0]} has no metrics of {split!r}" if files else f"there is no {METRICS} in it or in its `eval`"
+        raise ValueError(f"`--against` (={run}): {found}. Evaluate it with eval.py first")
+    return metrics
+
+
+def _save_metrics(metrics: Mapping[str, Any], directory: pathlib.Path) -> pathlib.Path:
+    """Writes metrics, one a line. Those of other splits stay."""
+    path = directory / METRICS
+    merged = (json.loads(path.read_text()) if path.is_file() else {}) | metrics
+    lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in merged.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    return path
+
+
+def _write_page(outcomes, split, protocol, directory, facts, against) -> pathlib.Path:
+    """Analyses every source of boxes, adds the numbers to the metrics and writes ``report.html``."""
+    metrics, pictures = evaluate.metrics(outcomes), {}
+    for outcome in outcomes if protocol.analyse else ():
+        analysis = protocol.analyse(split, outcome)
+        metrics |= page.flatten(analysis.numbers, f"{split.name}/{outcome.source}/{page.ANALYSIS}")
+        pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome.people)
+    _save_metrics(metrics, directory)
+    report = page.Report(split.name, protocol.main_metric, facts, metrics, against, pictures)
+    path = directory / "report.html"
+    path.write_text(page.render(report), encoding="utf-8")
+    return path
 
 
 def _write_errors(

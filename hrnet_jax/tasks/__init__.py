@@ -88,8 +88,11 @@ class Evaluation(Data, Protocol):
         """Predicts everything that ``eval.py`` reports. Collective: all processes must call it."""
         ...
 
-    def write(self, predictions: Any, directory: pathlib.Path) -> None:
-        """Writes the metrics, results and pictures of `predict` to a directory, and prints the main ones."""
+    def write(self, predictions: Any, directory: pathlib.Path, against: Mapping[str, Any]) -> None:
+        """Writes the metrics, results and pictures of `predict` to a directory, and prints the main ones.
+
+        `against` has the metrics of another run to compare with, {} for none.
+        """
         ...
 
 

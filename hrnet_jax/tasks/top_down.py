@@ -284,6 +284,19 @@ class PoseEvaluation(Data):
         """Predicts everyone, for every source of boxes."""
         return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
 
-    def write(self, predictions: list[evaluate.Outcome], directory: pathlib.Path) -> None:
-        """Writes metrics, result files, errors of joints and pictures; prints the tables and the files."""
-        report.write(predictions, self.split, self._protocol, directory)
+    def write(
+        self, predictions: list[evaluate.Outcome], directory: pathlib.Path, against: Mapping[str, Any]
+    ) -> None:
+        """Writes metrics, result files, errors of joints, pictures and the page; prints the tables and the files."""
+        report.write(predictions, self.split, self._protocol, directory, self._facts(directory), against)
+
+    def _facts(self, directory: pathlib.Path) -> dict[str, str]:
+        """Returns what the page says of the network and the data."""
+        config, (height, width) = self.config, self.config.image_size
+        return {
+            "Network": models.title(config.model),
+            "Input": f"{height}x{width}",
+            "Decoder": config.eval.decoder + ", flip test" * config.eval.flip_test,
+            "Data": f"{len(self.split.photos):,} photos, {self.summary()}".replace("_", " "),
+            "Directory": str(directory),
+        }

@@ -1,0 +1,51 @@
+"""Tables, legends and collapsed details as HTML, for ``report.html``. Text is escaped here."""
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from hrnet_jax.evaluation.charts import Line
+
+
+class Bar(NamedTuple):
+    """A number with a bar beneath it, as long as its share of the largest."""
+
+    text: str
+    share: float
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str | Bar]], caption: str = "") -> str:
+    """Returns a table whose first column names the rows. Wide ones scroll in themselves."""
+    header = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(str(first))}</th>{"".join(map(_cell, others))}</tr>' for first, *others in rows
+    )
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    content = f"<table>{title}<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+    label = html.escape(caption or head[0], quote=True)
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+
+
+def _cell(content: str | Bar) -> str:
+    if isinstance(content, Bar):
+        share = min(max(content.share, 0), 1)
+        return f'<td class="bar" style="--bar:{share:.3f}">{html.escape(content.text)}</td>'
+    return f"<td>{html.escape(content)}</td>"
+
+
+def legend(lines: Sequence[Line]) -> str:
+    """Returns the keys of lines."""
+    swatch = '<svg class="key" viewBox="0 0 24 8" aria-hidden="true"><path class="line {}" d="M1 4H23"/></svg>'
+    keys = (f"<li>{swatch.format(line.style)}{html.escape(line.label)}</li>" for line in lines)
+    return f'<ul class="legend">{"".join(keys)}</ul>'
+
+
+def swatches(names: dict[str, str]) -> str:
+    """Returns the keys of areas: texts by CSS class."""
+    keys = (f'<li><span class="swatch {name}"></span>{html.escape(text)}</li>' for name, text in names.items())
+    return f'<ul class="legend">{"".join(keys)}</ul>'
+
+
+def details(content: str, summary: str = "Numbers", is_open: bool = False) -> str:
+    """Returns content that opens on demand."""
+    return f"<details{' open' * is_open}><summary>{html.escape(summary)}</summary>{content}</details>"
