@@ -45,7 +45,7 @@ def main() -> None:
     if WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, CONFIG.value, lambda field: field.network)  # pyright: ignore[reportArgumentType]
     found = source if state_dict.is_torch_file(source) else checkpoint_files.find(source)
-    against = report.read_metrics(buckets.path(AGAINST.value), evaluation.name) if AGAINST.value else {}
+    against = report.read_run(buckets.path(AGAINST.value), evaluation.name) if AGAINST.value else None
     distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
     predictions = predict(task, evaluation, found)
     if distributed.is_primary():

@@ -21,11 +21,22 @@ BINS = 10  # of scores, of equal width
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """A groups of people. A false positive counts in the group of its detection, see `of_photos` and `of_people`."""
+    """A groups of people. A false positive counts in the groups of its detection."""
 
     labels: tuple[str, ...]
     people: np.ndarray  # [G, A] bool
     detections: np.ndarray  # [N, A] bool
+
+
+def summary(errors: Errors) -> dict[str, dict]:
+    """Returns all of the below for the detections of a category."""
+    arguments = errors.people, errors.detections, errors.skeleton.sigmas
+    return {
+        "precision_recall": precision_recall(*arguments),
+        "AP_by": average_precisions(*arguments),
+        "joints": joint_errors(errors),
+        "calibration": calibration(errors),
+    }
 
 
 def average_precisions(
@@ -113,11 +124,12 @@ def precision_recall(
 ) -> dict[str, dict[str, float | list[float]]]:
     """Returns ``{threshold: {"AP", "precision": [R]}}`` with the precision at `average_precision.RECALLS`."""
     nobody, nothing = np.zeros((len(people), 1), bool), np.zeros((len(detections.score), 1), bool)
-    (precision,), _ = average_precision.curves(
-        matching.match_groups(people, detections, sigmas, nobody, nothing)
-    )
+    (precision,), _ = average_precision.curves(matching.match_groups(people, detections, sigmas, nobody, nothing))
     table = zip(matching.THRESHOLDS, precision, strict=True)
-    return {f"{threshold:.2f}": {"AP": float(values.mean()), "precision": values.tolist()} for threshold, values in table}
+    return {
+        f"{threshold:.2f}": {"AP": float(values.mean()), "precision": values.tolist()}
+        for threshold, values in table
+    }
 
 
 def joint_errors(errors: Errors) -> dict[str, dict[str, float | list[float] | None]]:
@@ -137,7 +149,7 @@ def joint_errors(errors: Errors) -> dict[str, dict[str, float | list[float] | No
 
 
 def calibration(errors: Errors) -> dict[str, dict]:
-    """Returns the `reliability` of people's scores, of an OKS of `NEAR`, and of joints', of a similarity of `NEAR`.
+    """Returns the `reliability` of the scores of people and of joints: hits have an OKS or similarity of `NEAR`.
 
     Ignored detections do not count. Joints are the labelled ones of matched detections.
     """

@@ -51,7 +51,9 @@ def lines(series: Sequence[Line], x: Axis, y: Axis, alt: str, diagonal: bool = F
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline class="line {line.style}" points="{path}"/>')
         for (a, b), title in zip(points, line.titles, strict=False):
-            parts.append(f'<circle class="dot {line.style}" cx="{a:.1f}" cy="{b:.1f}" r="3.5">{_title(title)}</circle>')
+            parts.append(
+                f'<circle class="dot {line.style}" cx="{a:.1f}" cy="{b:.1f}" r="3.5">{_title(title)}</circle>'
+            )
     return _svg(WIDTH, HEIGHT, parts, alt)
 
 
@@ -66,7 +68,9 @@ def _axes(x: Axis, y: Axis) -> str:
         at = x.place(tick, left, right)
         parts.append(f'<line class="grid" x1="{at:.1f}" y1="{top}" x2="{at:.1f}" y2="{bottom}"/>')
         parts.append(f'<text class="middle" x="{at:.1f}" y="{bottom + 16}">{tick:g}</text>')
-    parts.append(f'<text class="middle name" x="{(left + right) / 2}" y="{HEIGHT - 6}">{html.escape(x.label)}</text>')
+    parts.append(
+        f'<text class="middle name" x="{(left + right) / 2}" y="{HEIGHT - 6}">{html.escape(x.label)}</text>'
+    )
     middle = (top + bottom) / 2
     turned = f'transform="rotate(-90 12 {middle})"'
     parts.append(f'<text class="middle name" x="12" y="{middle}" {turned}>{html.escape(y.label)}</text>')

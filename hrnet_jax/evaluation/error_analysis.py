@@ -1,9 +1,9 @@
 """What is wrong with detected people, and the average precision that each kind of error costs.
 
-The kinds are those of Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation" (ICCV
-2017, arXiv:1707.05388), with the thresholds of their program (https://github.com/matteorr/coco-analyze). Detections
-are matched to annotated people by COCO's rules, from an OKS of `MATCH`. The similarity of a joint (KS, see
-`oks.joint_similarity`) to the nearest joint of anybody decides, own joints first, each on the scale of its person:
+The kinds are those of Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation"
+(ICCV 2017, arXiv:1707.05388), with the thresholds of their program (https://github.com/matteorr/coco-analyze).
+Detections are matched to annotated people by COCO's rules, from an OKS of `MATCH`. What decides is the similarity
+of a joint to the nearest joint of anybody on that person's scale, its own first, see `oks.joint_similarity`:
 
 - good: from `GOOD`, at its own joint: as near as another annotator would be.
 - jitter: from `NEAR` to `GOOD`, at its own joint.
@@ -11,8 +11,8 @@ are matched to annotated people by COCO's rules, from an OKS of `MATCH`. The sim
 - swap: from `NEAR`, at the same joint or its mirror joint of another person.
 - miss: below `NEAR` of all these.
 
-Besides, a detection without a match is a false positive (background, or a person found twice), a person without one
-is a false negative, and a score is wrong if a detection outranks a better one of the same person.
+Besides, a detection without a match is a false positive (background, or a person found twice), a person without
+one is a false negative, and a score is wrong if a detection outranks a better one of the same person.
 
 ``N`` is the number of detections that COCO counts, ``G`` that of annotated people, and ``K`` that of joints.
 """
@@ -52,7 +52,7 @@ class Errors:
         return np.where(labelled, self.similarity, 0).sum(axis=1) / np.maximum(labelled.sum(axis=1), 1)
 
     def outranked(self) -> np.ndarray:
-        """Returns [M, 2]: pairs of detections of a person, the one that is matched and a better one that is not."""
+        """Returns [M, 2]: pairs of detections of a person, the matched one and a better one without match."""
         best, matched = (np.full(len(self.people), -1) for _ in range(2))
         for table, of in ((best, self.optimal_person), (matched, self.person)):
             table[of[of >= 0]] = np.flatnonzero(of >= 0)
@@ -95,7 +95,9 @@ def _classify(own: np.ndarray, mirrored: np.ndarray, others: np.ndarray) -> np.n
     """Returns [N, K]: the number in `KINDS` of each joint from its similarities, -1 if it is not labelled."""
     nearest = np.maximum(np.maximum(own, mirrored), others)
     conditions = (own < 0, nearest < NEAR, (own == nearest) & (own >= GOOD), own == nearest, mirrored >= others)
-    return np.select(conditions, (-1, *map(KINDS.index, ("miss", "good", "jitter", "inversion"))), KINDS.index("swap"))
+    return np.select(
+        conditions, (-1, *map(KINDS.index, ("miss", "good", "jitter", "inversion"))), KINDS.index("swap")
+    )
 
 
 def _similarities(people, detections, person, skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ MENDED = (*JOINT_ERRORS, "score", "false_positive", "false_negative")
 def mend(errors: Errors, kinds: Collection[str]) -> matching.Detections:
     """Moves joints with errors of the `kinds` among `JOINT_ERRORS` straight to their annotation.
 
-    A jitter ends at the similarity `GOOD`, a miss at `NEAR`, and an inversion or swap at the similarity that it had
-    to the wrong joint.
+    A jitter ends at the similarity `GOOD`, a miss at `NEAR`, and an inversion or swap at the similarity that it
+    had to the wrong joint. These are the places in the program of the paper's authors.
     """
     rows = np.flatnonzero(errors.person >= 0)
     kind, person = errors.kind[rows], errors.person[rows]
@@ -38,8 +38,8 @@ def mend(errors: Errors, kinds: Collection[str]) -> matching.Detections:
 def precision_without(errors: Errors, kinds: Collection[str]) -> float:
     """Returns the average precision after errors of some kinds of `MENDED` are mended.
 
-    Joints are mended first, then scores, see `error_analysis.rescore`. What is a false positive or a false negative
-    then is removed or ignored, as crowds are.
+    Joints are mended first, then scores, see `error_analysis.rescore`. What is a false positive then is removed,
+    and false negatives are ignored, as crowds are.
     """
     people, sigmas = errors.people, errors.skeleton.sigmas
     detections = mend(errors, kinds)

@@ -12,6 +12,7 @@ from hrnet_jax.evaluation.error_costs import JOINT_ERRORS
 from hrnet_jax.skeletons import Skeleton
 
 MOST = 6  # of each kind
+MOST_NAMES = 4  # of joints in a caption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,9 @@ def of_errors(errors: Errors) -> dict[str, list[Example]]:
     """
     kinds = {kind: _of_joints(errors, kind) for kind in JOINT_ERRORS}
     kinds |= {"score": _of_scores(errors), "false_positive": _false_positives(errors)}
-    return {kind: list(_first(found)) for kind, found in (kinds | {"false_negative": _false_negatives(errors)}).items()}
+    return {
+        kind: list(_first(found)) for kind, found in (kinds | {"false_negative": _false_negatives(errors)}).items()
+    }
 
 
 def _first(examples: Iterable[Example]) -> Iterator[Example]:
@@ -57,8 +60,10 @@ def _of_joints(errors: Errors, kind: str) -> Iterator[Example]:
     loss /= np.maximum((errors.kind >= 0).sum(axis=1), 1)
     oks = errors.oks()
     for row in _descending(loss):
-        names = ", ".join(_words(np.array(errors.skeleton.joints)[has_error[row]]))
-        others = np.flatnonzero(errors.people.photo_id == errors.detections.photo_id[row]) if kind == "swap" else ()
+        names = _names(errors.skeleton, has_error[row], errors.kind[row] >= 0)
+        others = (
+            np.flatnonzero(errors.people.photo_id == errors.detections.photo_id[row]) if kind == "swap" else ()
+        )
         people = [errors.person[row], *(other for other in others if other != errors.person[row])]
         yield _example(errors, people, [row], f"OKS {oks[row]:.2f}: {names}", has_error[row])
 
@@ -129,12 +134,14 @@ def of_heads(
     error = pckh.errors_in_heads(joints, truth)
     far = labelled & (error > pckh.THRESHOLD)
     mirrored = dataclasses.replace(truth, joints=truth.joints[:, skeleton.flip_order])
-    is_inverted = far & labelled[:, skeleton.flip_order] & (pckh.errors_in_heads(joints, mirrored) <= pckh.THRESHOLD)
+    is_inverted = (
+        far & labelled[:, skeleton.flip_order] & (pckh.errors_in_heads(joints, mirrored) <= pckh.THRESHOLD)
+    )
     mean = np.where(labelled, np.minimum(error, 10), 0).sum(axis=1) / np.maximum(labelled.sum(axis=1), 1)
     kinds = {"worst": (mean * far.any(axis=1), far), "inversion": (is_inverted.sum(axis=1), is_inverted)}
 
     def example(row: int, marked: np.ndarray) -> Example:
-        names = ", ".join(_words(np.array(skeleton.joints)[marked]))
+        names = _names(skeleton, marked, labelled[row])
         frame = _frame(people.joints[row][labelled[row]], joints[row][labelled[row]])
         caption = f"{mean[row]:.2f} heads off on average: {names}"
         tables = people.joints[[row]], labelled[[row]], joints[[row]]
@@ -146,5 +153,10 @@ def of_heads(
     }
 
 
-def _words(names: Iterable[str]) -> list[str]:
-    return [str(name).replace("_", " ") for name in names]
+def _names(skeleton: Skeleton, marked: np.ndarray, labelled: np.ndarray) -> str:
+    """Returns the names of a few joints, or how many they are."""
+    if marked.sum() > MOST_NAMES:
+        return f"{marked.sum()} of {labelled.sum()} joints"
+    return ", ".join(
+        name.replace("_", " ") for name, is_marked in zip(skeleton.joints, marked, strict=True) if is_marked
+    )

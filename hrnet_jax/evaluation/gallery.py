@@ -22,7 +22,9 @@ def draw(
 
     `people` are the boxes of the predictions; with the split's own they say which record holds a photo.
     """
-    rows = _photo_rows(people) | {photo: (split.people, row) for photo, (_, row) in _photo_rows(split.people).items()}
+    rows = _photo_rows(people) | {
+        photo: (split.people, row) for photo, (_, row) in _photo_rows(split.people).items()
+    }
     pictures, size = {}, 0
     for rank in range(max(map(len, examples.values()), default=0)):  # the worst of each kind first
         for kind in examples:

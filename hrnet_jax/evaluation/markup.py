@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from hrnet_jax.evaluation.charts import Line
 
+WIDE = 4  # columns that fit on a phone
+
 
 class Bar(NamedTuple):
     """A number with a bar beneath it, as long as its share of the largest."""
@@ -14,16 +16,18 @@ class Bar(NamedTuple):
     share: float
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str | Bar]], caption: str = "") -> str:
-    """Returns a table whose first column names the rows. Wide ones scroll in themselves."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str | Bar]]) -> str:
+    """Returns a table whose first column names the rows. Wide ones scroll in themselves, also by keyboard."""
     header = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(str(first))}</th>{"".join(map(_cell, others))}</tr>' for first, *others in rows
+        f'<tr><th scope="row">{html.escape(str(first))}</th>{"".join(map(_cell, others))}</tr>'
+        for first, *others in rows
     )
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    content = f"<table>{title}<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
-    label = html.escape(caption or head[0], quote=True)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+    content = f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+    keyboard = (
+        f' tabindex="0" role="region" aria-label="{html.escape(head[0], quote=True)}"' if len(head) > WIDE else ""
+    )
+    return f'<div class="scroll"{keyboard}>{content}</div>'
 
 
 def _cell(content: str | Bar) -> str:
@@ -49,3 +53,18 @@ def swatches(names: dict[str, str]) -> str:
 def details(content: str, summary: str = "Numbers", is_open: bool = False) -> str:
     """Returns content that opens on demand."""
     return f"<details{' open' * is_open}><summary>{html.escape(summary)}</summary>{content}</details>"
+
+
+def title(kind: str) -> str:
+    """Returns a name of the code as a title."""
+    return words(kind).capitalize()
+
+
+def words(name: str) -> str:
+    """Returns a name of the code in words."""
+    return name.replace("_", " ")
+
+
+def signed(difference: float) -> str:
+    """Returns a difference of metrics with its sign."""
+    return f"{difference:+.3f}"

@@ -70,7 +70,7 @@ def match_groups(
     """
     shape = len(detections.score), other_people.shape[1], len(thresholds)
     person = np.full(shape, -1, np.int32)
-    matched, ignored = np.zeros(shape, bool), np.zeros(shape, bool)
+    matched, ignored = np.zeros((2, *shape), bool)
     ignored_people = people.ignored[:, None] | other_people
     for rows, columns in blocks(detections.photo_id, people.photo_id):
         similarity = similarities(detections.joints, rows, people, columns, np.asarray(sigmas))
@@ -82,8 +82,9 @@ def match_groups(
         ignored[rows[exists]] = (has_match & is_ignored)[exists]
         person[rows[exists]] = np.where(has_match, chosen, -1)[exists]
     ignored |= ~matched & other_detections[..., None]
-    positives = np.sum(~ignored_people, axis=0)
-    return Matches(detections.score, matched & ~ignored, ~matched & ~ignored, positives, person)
+    return Matches(
+        detections.score, matched & ~ignored, ~matched & ~ignored, np.sum(~ignored_people, axis=0), person
+    )
 
 
 def best(detections: Detections) -> Detections:
@@ -96,7 +97,7 @@ def best(detections: Detections) -> Detections:
 
 def _outside(areas: np.ndarray) -> np.ndarray:
     """Returns [N, A] bool: the area is outside the range of a size."""
-    low, high = np.array(list(SIZES.values())).T
+    low, high = np.transpose([*SIZES.values()])
     return (areas[:, None] < low) | (areas[:, None] > high)
 
 
@@ -160,9 +161,7 @@ def _unlabelled_oks(joints, row, people, column, sigmas) -> np.ndarray:
     return oks.joint_similarity(np.zeros(2), outside, people.area[column], sigmas).sum(axis=-1) / len(sigmas)
 
 
-def match(
-    similarity: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray = THRESHOLDS
-) -> np.ndarray:
+def match(similarity: np.ndarray, ignored: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Matches each photo's detections in order to the unmatched annotation with the highest OKS.
 
     Args:

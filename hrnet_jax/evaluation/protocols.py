@@ -128,15 +128,8 @@ def _analyse_coco(split: records.Split, outcome: Outcome) -> Analysis:
     number = coco.person_category(split.annotations)
     if number not in truth.people or number not in found:
         return Analysis({}, {})
-    people, sigmas = truth.people[number], split.skeleton.sigmas
-    errors = error_analysis.find(people, found[number], split.skeleton)
-    numbers = {
-        "errors": error_costs.summary(errors),
-        "precision_recall": breakdown.precision_recall(people, errors.detections, sigmas),
-        "AP_by": breakdown.average_precisions(people, errors.detections, sigmas),
-        "joints": breakdown.joint_errors(errors),
-        "calibration": breakdown.calibration(errors),
-    }
+    errors = error_analysis.find(truth.people[number], found[number], split.skeleton)
+    numbers = {"errors": error_costs.summary(errors), **breakdown.summary(errors)}
     return Analysis(numbers, examples.of_errors(errors))
 
 

@@ -1,5 +1,6 @@
 """The report of an evaluation: metrics, results for the data set's server, tables, pictures, the HTML page."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import buckets, geometry, validation, visualize
+from hrnet_jax import buckets, geometry, visualize
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, gallery, page, protocols
 
@@ -16,18 +17,25 @@ PEOPLE_PER_SHEET = 12
 PICTURE_SIZE = (320, 320)  # (height, width) of each picture of a person
 
 
+@dataclasses.dataclass(frozen=True)
+class OtherRun:
+    """An evaluated run to compare with."""
+
+    name: str
+    metrics: Mapping[str, Any]  # flat, as in its ``metrics.json``
+
+
 def write(
     outcomes: Sequence[evaluate.Outcome],
     split: records.Split,
     protocol: protocols.Protocol,
     directory: pathlib.Path,
     facts: Mapping[str, str],
-    against: Mapping[str, Any],
+    against: OtherRun | None = None,
 ) -> None:
     """Writes all files and prints the tables and the names of the files.
 
-    `facts` about the network stand on the page, and `against` are the metrics of another run to compare with, see
-    `read_metrics`; {} for none.
+    `facts` about the network stand on the page, which compares with the run `against`, if there is one.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = [protocol.write(outcome, directory) for outcome in outcomes]
@@ -42,23 +50,31 @@ def write(
     print("\n" + "\n".join(map(str, written)))
 
 
-def read_metrics(run: buckets.Path, split: str) -> dict[str, Any]:
+def read_run(path: buckets.Path, split: str) -> OtherRun:
     """Reads the metrics of another run, from its directory or that of its evaluation.
 
     Raises ValueError if it was not evaluated on the split.
     """
-    files = [path for path in (run / "eval" / METRICS, run / METRICS) if path.is_file()]
-    metrics = validation.read_json(files[0]) if files else {}
+    files = [file for file in (path / "eval" / METRICS, path / METRICS) if file.is_file()]
+    metrics = _parse(files[0]) if files else {}
     if not any(name.startswith(f"{split}/") for name in metrics):
-        found = f"{files[0]} has no metrics of {split!r}" if files else f"there is no {METRICS} in it or in its `eval`"
-        raise ValueError(f"`--against` (={run}): {found}. Evaluate it with eval.py first")
-    return metrics
+        found = f"{files[0]} has no metrics of {split!r}" if files else f"it has no {METRICS}"
+        raise ValueError(f"`--against` (={path}): {found}; evaluate that run with eval.py first")
+    return OtherRun(str(path), metrics)
+
+
+def _parse(path: buckets.Path) -> dict[str, Any]:
+    try:
+        metrics = json.loads(path.read_text())
+        return {name: value for name, value in metrics.items() if isinstance(value, int | float | list | None)}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} does not hold metrics ({error}): evaluate that run again") from error
 
 
 def _save_metrics(metrics: Mapping[str, Any], directory: pathlib.Path) -> pathlib.Path:
     """Writes metrics, one a line. Those of other splits stay."""
     path = directory / METRICS
-    merged = (json.loads(path.read_text()) if path.is_file() else {}) | metrics
+    merged = {**(json.loads(path.read_text()) if path.is_file() else {}), **metrics}
     lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in merged.items())
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return path
@@ -72,7 +88,8 @@ def _write_page(outcomes, split, protocol, directory, facts, against) -> pathlib
         metrics |= page.flatten(analysis.numbers, f"{split.name}/{outcome.source}/{page.ANALYSIS}")
         pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome.people)
     _save_metrics(metrics, directory)
-    report = page.Report(split.name, protocol.main_metric, facts, metrics, against, pictures)
+    other, facts = (against.metrics, {**facts, "Other run": against.name}) if against else ({}, facts)
+    report = page.Report(split.name, protocol.main_metric, facts, metrics, other, pictures)
     path = directory / "report.html"
     path.write_text(page.render(report), encoding="utf-8")
     return path

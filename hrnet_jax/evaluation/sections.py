@@ -12,21 +12,20 @@ from hrnet_jax.evaluation import average_precision, charts, pckh
 from hrnet_jax.evaluation.charts import Axis, Box, Line
 from hrnet_jax.evaluation.error_analysis import GOOD, KINDS, NEAR
 from hrnet_jax.evaluation.error_costs import MENDED
-from hrnet_jax.evaluation.markup import Bar, details, legend, swatches, table
+from hrnet_jax.evaluation.markup import Bar, details, legend, signed, swatches, table, title, words
 
 Numbers = Mapping[str, Any]
 
 ERRORS = {
-    "miss": "Miss: a joint far from all",
-    "swap": "Swap: at another person's joint",
-    "inversion": "Inversion: left and right",
-    "jitter": "Jitter: near, but less exact than an annotator",
-    "score": "Score: outranks a better one of the person",
-    "false_positive": "False positive: on background, or found twice",
-    "false_negative": "False negative: a person not found",
-    "worst": "Largest mean errors",
+    "miss": "a joint far from every labelled joint",
+    "swap": "a joint at another person's joint",
+    "inversion": "a joint at its mirror joint, left for right",
+    "jitter": "a joint near its place, but farther than another annotator would put it",
+    "score": "a detection that outranks a better one of the same person",
+    "false_positive": "a detection of nobody, or of a person found twice",
+    "false_negative": "a person not found",
+    "worst": "people with the largest mean errors",
 }
-UNITS = {"score": "of people", "false_positive": "of detections", "false_negative": "of people"}
 PROPERTIES = {
     "size": "Size, square root of the area",
     "people": "People in the photo",
@@ -45,11 +44,27 @@ def errors(numbers: Numbers, other: Numbers) -> str:
     rows = []
     for kind in kinds:
         values, there = numbers["errors"][kind], other.get("errors", {}).get(kind)
-        share = f"{100 * values['share']:.1f}% {UNITS.get(kind, 'of joints')}"
-        cells = [ERRORS[kind], f"{values['count']:,}", share, Bar(f"{values['gain']:+.3f}", values["gain"] / largest)]
-        rows.append([*cells, f"{values['mended_AP']:.3f}", *([f"{there['gain']:+.3f}"] if there else [])])
-    head = ["Error", "Count", "Share", "AP if mended", "AP, all so far mended", *(["Other run"] if other else [])]
+        more = [signed(there["gain"]) if there else "-"] if other else []
+        gain = Bar(signed(values["gain"]), values["gain"] / largest)
+        rows.append(
+            [
+                title(kind),
+                f"{values['count']:,}",
+                f"{100 * values['share']:.1f}%",
+                gain,
+                *more,
+                f"{values['mended_AP']:.3f}",
+            ]
+        )
+    head = ["Error", "Count", "Share", "AP to gain", *(["Other run"] if other else []), "AP so far"]
     return table(head, rows) if rows else ""
+
+
+def costliest(numbers: Numbers) -> str:
+    """Returns the three errors that cost most average precision in words, "" without numbers."""
+    gains = {kind: values["gain"] for kind, values in numbers.get("errors", {}).items() if values["gain"] > 0}
+    order = sorted(gains, key=gains.__getitem__, reverse=True)[:3]
+    return ", ".join(f"{words(kind)} {signed(gains[kind])}" for kind in order)
 
 
 def precision_recall(numbers: Numbers, other: Numbers) -> str:
@@ -74,7 +89,7 @@ def groups(numbers: Numbers, other: Numbers) -> str:
         rows = []
         for label, values in numbers.get("AP_by", {}).get(name, {}).items():
             there = other.get("AP_by", {}).get(name, {}).get(label)
-            more = [f"{there['AP']:.3f}" if there else "–"] if other else []
+            more = [f"{there['AP']:.3f}" if there else "-"] if other else []
             rows.append([label, f"{values['people']:,}", Bar(f"{values['AP']:.3f}", values["AP"]), *more])
         if rows:
             parts.append(table([heading, "People", "AP", *(["Other run"] if other else [])], rows))
@@ -88,8 +103,12 @@ def joint_kinds(numbers: Numbers, other: Numbers) -> str:
     if not joints:
         return ""
     shares = {words(name): {kind: row[kind] for kind in KINDS} for name, row in joints.items()}
-    alt = "Shares of errors by joint. " + ", ".join(f"{name} {100 * row['good']:.0f}% good" for name, row in shares.items())
-    numbers_table = table(["Joint", *KINDS], [[n, *(f"{100 * v:.1f}%" for v in row.values())] for n, row in shares.items()])
+    alt = "Shares of errors by joint. " + ", ".join(
+        f"{name} {100 * row['good']:.0f}% good" for name, row in shares.items()
+    )
+    numbers_table = table(
+        ["Joint", *KINDS], [[n, *(f"{100 * v:.1f}%" for v in row.values())] for n, row in shares.items()]
+    )
     return charts.stacks(shares, alt) + swatches({kind: kind for kind in KINDS}) + details(numbers_table)
 
 
@@ -101,7 +120,9 @@ def joint_distances(numbers: Numbers, other: Numbers) -> str:
         return ""
     rows = [_box(name, row, there.get(name, {}), unit) for name, row in joints.items()]
     in_sigmas = unit == "sigmas"
-    axis = Axis(f"error in {unit}", (0.1, 0.3, 1, 3, 10, 30) if in_sigmas else (0.01, 0.03, 0.1, 0.3, 1, 3), log=True)
+    axis = Axis(
+        f"error in {unit}", (0.1, 0.3, 1, 3, 10, 30) if in_sigmas else (0.01, 0.03, 0.1, 0.3, 1, 3), log=True
+    )
     marks = {"jitter": _sigmas(GOOD), "miss": _sigmas(NEAR)} if in_sigmas else {"threshold": pckh.THRESHOLD}
     alt = f"Errors in {unit}: " + ", ".join(row.title for row in rows)
     columns = ["Joint", "10%", "25%", "median", "75%", "90%", *([] if in_sigmas else ["PCKh@0.5"])]
@@ -135,7 +156,10 @@ def curves(numbers: Numbers, other: Numbers) -> str:
     if not series:
         return ""
     alt = f"PCKh by threshold, at {thresholds[-1]:g} heads: " + ", ".join(line.label for line in series)
-    axes = Axis("threshold in heads", (0, 0.1, 0.2, 0.3, 0.4, 0.5)), Axis("PCKh in percent", (0, 20, 40, 60, 80, 100))
+    axes = (
+        Axis("threshold in heads", (0, 0.1, 0.2, 0.3, 0.4, 0.5)),
+        Axis("PCKh in percent", (0, 20, 40, 60, 80, 100)),
+    )
     return charts.lines(series, *axes, alt) + legend(series)
 
 
@@ -145,10 +169,10 @@ def calibration(numbers: Numbers, other: Numbers) -> str:
     for name, values in numbers.get("calibration", {}).items():
         there = other.get("calibration", {}).get(name)
         titles = [f"{count:,} {name}" for count in values["count"] if count]
-        series = [Line("this run", values["score"], values["hits"], "mean", titles)]
+        series = [Line("this run", values["score"], values["hits"], "", titles)]
         if there:
-            series.append(Line("other run", there["score"], there["hits"], "mean other"))
-        error = "–" if values["error"] is None else f"{values['error']:.3f}"
+            series.append(Line("other run", there["score"], there["hits"], "other"))
+        error = "-" if values["error"] is None else f"{values['error']:.3f}"
         alt = f"Share of {name} found by score; calibration error {error}"
         chart = charts.lines(series, Axis(f"score of {name}", UNIT), Axis("share found", UNIT), alt, diagonal=True)
         rows = [
@@ -156,6 +180,7 @@ def calibration(numbers: Numbers, other: Numbers) -> str:
             for score, hits, count in zip(values["score"], values["hits"], values["count"], strict=True) if count
         ]  # fmt: skip
         parts.append(f"<p class=caption>Scores of {name}: calibration error {error}</p>{chart}")
+        parts.append(legend(series) if there else "")
         parts.append(details(table(["Mean score", "Found", "Count"], rows)))
     return "".join(parts)
 
@@ -169,8 +194,3 @@ SECTIONS = {
     "Distance by joint": joint_distances,
     "Calibration of scores": calibration,
 }
-
-
-def words(name: str) -> str:
-    """Returns a name of the code in words."""
-    return name.replace("_", " ")

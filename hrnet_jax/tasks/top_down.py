@@ -285,18 +285,19 @@ class PoseEvaluation(Data):
         return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
 
     def write(
-        self, predictions: list[evaluate.Outcome], directory: pathlib.Path, against: Mapping[str, Any]
+        self, predictions: list[evaluate.Outcome], directory: pathlib.Path, against: report.OtherRun | None
     ) -> None:
-        """Writes metrics, result files, errors of joints, pictures and the page; prints the tables and the files."""
+        """Writes metrics, result files, errors of joints, pictures and the page; prints tables and files."""
         report.write(predictions, self.split, self._protocol, directory, self._facts(directory), against)
 
     def _facts(self, directory: pathlib.Path) -> dict[str, str]:
         """Returns what the page says of the network and the data."""
         config, (height, width) = self.config, self.config.image_size
+        flip_test = "with" if config.eval.flip_test else "without"
+        boxes = self.summary().replace("gt_boxes", "ground-truth boxes").replace("_", " ")
         return {
-            "Network": models.title(config.model),
-            "Input": f"{height}x{width}",
-            "Decoder": config.eval.decoder + ", flip test" * config.eval.flip_test,
-            "Data": f"{len(self.split.photos):,} photos, {self.summary()}".replace("_", " "),
+            "Network": f"{models.title(config.model)}, {height}x{width}",
+            "Prediction": f"decoder {config.eval.decoder}, {flip_test} flip test",
+            "Data": f"{len(self.split.photos):,} photos, {boxes}",
             "Directory": str(directory),
         }

@@ -36,7 +36,7 @@ def test_metrics_of_other_splits_stay(split, tmp_path, capsys):
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     (tmp_path / "metrics.json").write_text('{"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.5}')
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
-    report.write([outcome], split, protocols.COCO, tmp_path, {}, {})
+    report.write([outcome], split, protocols.COCO, tmp_path, {})
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.75}
     assert "0.750" in capsys.readouterr().out
