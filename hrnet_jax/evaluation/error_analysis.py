@@ -61,8 +61,9 @@ class Errors:
 
 
 def find(people: ground_truth.People, detections: matching.Detections, skeleton: Skeleton) -> Errors:
-    """Finds the errors of the detections of one category."""
-    detections, sigmas = matching.best(detections), np.asarray(skeleton.sigmas)
+    """Finds the errors of the detections of one category. Numbers that are not finite count as 0."""
+    tables = {name: finite(column) for name, column in vars(detections).items()}
+    detections, sigmas = matching.best(matching.Detections(**tables)), np.asarray(skeleton.sigmas)
     person, false_positive, false_negative = match(people, detections, sigmas)
     own, mirrored, others = _similarities(people, detections, person, skeleton)
     score, assigned = rescore(people, detections, sigmas)
@@ -75,6 +76,11 @@ def find(people: ground_truth.People, detections: matching.Detections, skeleton:
         optimal_score=score,
         optimal_person=assigned,
     )
+
+
+def finite(table: np.ndarray) -> np.ndarray:
+    """Returns a table with 0 for NaN and infinity, which a diverged network predicts."""
+    return np.where(np.isfinite(table), table, 0)
 
 
 def match(

@@ -108,8 +108,8 @@ def _example(errors: Errors, people, detections, caption: str, marked: np.ndarra
     if len(detections) and errors.person[detections[0]] < 0:
         frame = predicted[0]
     else:
-        near = predicted[:1] if len(detections) == 1 else predicted[:0]
-        frame = _frame(truth[0][visible[0]], near.reshape(-1, 2))
+        of_person = errors.person[detections] == people[0]
+        frame = _frame(truth[0][visible[0]], predicted[of_person].reshape(-1, 2))
     photo = errors.detections.photo_id[detections[0]] if len(detections) else errors.people.photo_id[people[0]]
     marked = np.zeros(visible.shape[1], bool) if marked is None else marked
     return Example(int(photo), truth, visible, predicted, frame, marked, caption)

@@ -124,10 +124,10 @@ def _coco_errors(split: records.Split, predictions: Predictions) -> ErrorReport:
 
 def _analyse_coco(split: records.Split, outcome: Outcome) -> Analysis:
     """Analyses the results, so after suppression; see `error_analysis` and `breakdown`."""
-    truth, found = ground_truth.load(split.annotations), coco.by_category(outcome.results, split.skeleton)
-    number = coco.person_category(split.annotations)
-    if number not in truth.people or number not in found:
+    truth, number = ground_truth.load(split.annotations), coco.person_category(split.annotations)
+    if not outcome.results or number not in truth.people:
         return Analysis({}, {})
+    found = coco.by_category(outcome.results, split.skeleton)
     errors = error_analysis.find(truth.people[number], found[number], split.skeleton)
     numbers = {"errors": error_costs.summary(errors), **breakdown.summary(errors)}
     return Analysis(numbers, examples.of_errors(errors))
@@ -152,8 +152,9 @@ def _mpii_truth(split: records.Split, predictions: Predictions) -> mpii.Truth:
 
 def _analyse_mpii(split: records.Split, outcome: Outcome) -> Analysis:
     truth, skeleton = _mpii_truth(split, outcome), split.skeleton
-    numbers = pckh.breakdown(outcome.joints, outcome.scores, truth, skeleton)
-    return Analysis(numbers, examples.of_heads(outcome.joints, outcome.people, truth, skeleton))
+    joints, scores = map(error_analysis.finite, (outcome.joints, outcome.scores))
+    numbers = pckh.breakdown(joints, scores, truth, skeleton)
+    return Analysis(numbers, examples.of_heads(joints, outcome.people, truth, skeleton))
 
 
 def _write_mpii(outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:

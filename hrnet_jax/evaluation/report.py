@@ -65,9 +65,8 @@ def read_run(path: buckets.Path, split: str) -> OtherRun:
 
 def _parse(path: buckets.Path) -> dict[str, Any]:
     try:
-        metrics = json.loads(path.read_text())
-        return {name: value for name, value in metrics.items() if isinstance(value, int | float | list | None)}
-    except (ValueError, AttributeError) as error:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} does not hold metrics ({error}): evaluate that run again") from error
 
 
