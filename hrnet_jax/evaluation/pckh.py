@@ -66,16 +66,12 @@ def breakdown(joints: np.ndarray, scores: np.ndarray, truth: mpii.Truth, skeleto
     `breakdown.reliability`. Takes predictions [N, K, 2] in photo pixels and their scores [N, K].
     """
     errors, visible = errors_in_heads(joints, truth), truth.missing == 0
-    counted = [name for name in skeleton.joints if name not in UNCOUNTED]
-    curves = {}
-    for group, names in (GROUPS | {"Mean": counted}).items():
-        columns = [skeleton.joints.index(name) for name in names]
-        of_group = errors[:, columns][visible[:, columns]]
-        if of_group.size:
-            curves[group] = [float(100 * np.mean(of_group <= threshold)) for threshold in CURVE]
+    of_joints = [errors[visible[:, k], k] for k in range(skeleton.num_joints)]
+    groups = {group: [of_joints[skeleton.joints.index(name)] for name in names] for group, names in GROUPS.items()}
+    counted = np.concatenate([of_joints[k] for k, name in enumerate(skeleton.joints) if name not in UNCOUNTED])
+    curves = {name: _curve(sides) for name, sides in {**groups, "Mean": [counted]}.items()}
     table = {}
-    for k, name in enumerate(skeleton.joints):
-        of_joint = errors[visible[:, k], k]
+    for name, of_joint in zip(skeleton.joints, of_joints, strict=True):
         quantiles = np.quantile(of_joint, QUANTILES).tolist() if of_joint.size else None
         table[name] = {
             "count": of_joint.size,
@@ -83,7 +79,21 @@ def breakdown(joints: np.ndarray, scores: np.ndarray, truth: mpii.Truth, skeleto
             "heads": quantiles,
         }
     calibration = reliability(scores[visible], errors[visible] <= THRESHOLD)
-    return {"curves": curves, "joints": table, "calibration": {"joints": calibration}}
+    return {
+        "curves": {name: curve for name, curve in curves.items() if curve},
+        "joints": table,
+        "calibration": {"joints": calibration},
+    }
+
+
+def _curve(sides: list[np.ndarray]) -> list[float]:
+    """Returns the mean over sides of the percentage of errors within each of `CURVE`; [] without joints."""
+    sides = [errors for errors in sides if errors.size]
+    return (
+        np.mean([[100 * np.mean(errors <= threshold) for threshold in CURVE] for errors in sides], axis=0).tolist()
+        if sides
+        else []
+    )
 
 
 def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.ndarray:
