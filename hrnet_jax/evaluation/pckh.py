@@ -87,13 +87,9 @@ def breakdown(joints: np.ndarray, scores: np.ndarray, truth: mpii.Truth, skeleto
 
 
 def _curve(sides: list[np.ndarray]) -> list[float]:
-    """Returns the mean over sides of the percentage of errors within each of `CURVE`; [] without joints."""
-    sides = [errors for errors in sides if errors.size]
-    return (
-        np.mean([[100 * np.mean(errors <= threshold) for threshold in CURVE] for errors in sides], axis=0).tolist()
-        if sides
-        else []
-    )
+    """Returns the percentage of errors within each of `CURVE`, averaged over sides; [] without joints."""
+    shares = [np.mean(side[:, None] <= CURVE, axis=0) for side in sides if side.size]
+    return (100 * np.mean(shares, axis=0)).tolist() if shares else []
 
 
 def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.ndarray:
