@@ -12,7 +12,7 @@ from hrnet_jax.evaluation.error_analysis import KINDS, NEAR, Errors
 
 SIZES = (0, 32, 64, 96, 192, np.inf)  # square roots of areas
 PEOPLE = (1, 2, 3, 5, 9, np.inf)  # in the photo
-OVERLAPS = (0, 1, 3, np.inf)  # boxes of others, as Ronchi and Perona count them (ICCV 2017, section 4)
+OVERLAPS = (0, 1, 3, np.inf)  # boxes of others, grouped as by Ronchi and Perona (ICCV 2017)
 OVERLAP = 0.1  # IoU of two boxes that overlap
 JOINTS = (0.0, 0.3, 0.6, 0.9, 1.0)  # share of joints that are labelled: of COCO's 17 up to 5, 10, 15 and 17
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)

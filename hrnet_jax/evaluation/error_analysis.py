@@ -151,7 +151,7 @@ def rescore(
     """Finds the scores that rank detections best: the OKS in the assignment with the highest sum in each photo.
 
     Returns the scores [N], 0 for detections that get no person, and the rows [N] of the people, -1 for none. Takes
-    detections from `matching.best`. This is section 3.2 of the paper.
+    detections from `matching.best`. This is the optimal scoring of the paper.
     """
     score, person = np.zeros(len(detections.score)), np.full(len(detections.score), -1)
     for rows, columns in matching.blocks(detections.photo_id, people.photo_id):

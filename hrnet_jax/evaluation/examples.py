@@ -37,9 +37,8 @@ def of_errors(errors: Errors) -> dict[str, list[Example]]:
     """
     kinds = {kind: _of_joints(errors, kind) for kind in JOINT_ERRORS}
     kinds |= {"score": _of_scores(errors), "false_positive": _false_positives(errors)}
-    return {
-        kind: list(_first(found)) for kind, found in (kinds | {"false_negative": _false_negatives(errors)}).items()
-    }
+    kinds |= {"false_negative": _false_negatives(errors)}
+    return {kind: list(_first(found)) for kind, found in kinds.items()}
 
 
 def _first(examples: Iterable[Example]) -> Iterator[Example]:
@@ -61,10 +60,9 @@ def _of_joints(errors: Errors, kind: str) -> Iterator[Example]:
     oks = errors.oks()
     for row in _descending(loss):
         names = _names(errors.skeleton, has_error[row], errors.kind[row] >= 0)
-        others = (
-            np.flatnonzero(errors.people.photo_id == errors.detections.photo_id[row]) if kind == "swap" else ()
-        )
-        people = [errors.person[row], *(other for other in others if other != errors.person[row])]
+        in_photo = np.flatnonzero(errors.people.photo_id == errors.detections.photo_id[row])
+        others = in_photo[(in_photo != errors.person[row]) & (kind == "swap")]
+        people = [errors.person[row], *others]
         yield _example(errors, people, [row], f"OKS {oks[row]:.2f}: {names}", has_error[row])
 
 
