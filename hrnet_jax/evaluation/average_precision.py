@@ -74,4 +74,4 @@ def _curve(true_positive: np.ndarray, false_positive: np.ndarray, positives: int
     true, false = (np.cumsum(part).astype(np.float64) for part in (true_positive, false_positive))
     recall = true / positives
     precision = np.maximum.accumulate((true / (false + true + np.spacing(1)))[::-1])[::-1]
-    return np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)], recall[-1]
+    return np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)], recall[-1] if recall.size else 0.0

@@ -114,6 +114,7 @@ def _similarities(people, detections, person, skeleton) -> tuple[np.ndarray, np.
     own[rows] = _labelled_similarity(people, person[rows], detections, rows, skeleton)
     mirrored[rows] = _labelled_similarity(people, person[rows], detections, rows, skeleton, mirror)
     for row, column in pairs(people, detections.photo_id, rows):
+        # The same pair in an array of another length may differ in the last bit, and then be nearer to itself.
         row, column = (table[column != person[row]] for table in (row, column))
         pair = np.maximum(
             _labelled_similarity(people, column, detections, row, skeleton),

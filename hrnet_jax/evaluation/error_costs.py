@@ -53,7 +53,7 @@ def precision_without(errors: Errors, kinds: Collection[str]) -> float:
         ignored = false_negative & ("false_negative" in kinds)
     nothing = np.zeros((len(detections.score), 1), bool)
     matches = matching.match_groups(people, detections, sigmas, ignored[:, None], nothing)
-    return float(average_precision.by_group(matches)[0])
+    return max(float(average_precision.by_group(matches)[0]), 0.0)  # undefined if all people are ignored
 
 
 def summary(errors: Errors) -> dict[str, dict[str, float]]:

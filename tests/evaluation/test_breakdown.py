@@ -117,5 +117,8 @@ def test_calibration_counts_people_from_half_oks_and_joints_from_half_similarity
     found = breakdown.calibration(made_errors.find(made_errors.moved(lost, 0, wrist, [0, 9000.0])))
     assert sum(found["people"]["count"]) == 9 and found["people"]["hits"][2] == 0
     assert found["people"]["hits"][6:9] == [1, 1, 1]
+    shifts = [[made_errors.distance(0.4, joint), 0] for joint in range(COCO.num_joints)]
+    far = dataclasses.replace(PERFECT, joints=PERFECT.joints + np.array(shifts))
+    assert breakdown.calibration(made_errors.find(far))["people"]["hits"][6:9] == [0, 0, 0]
     assert found["joints"]["count"] == [0] * 8 + [8 * COCO.num_joints, 0]
     assert found["joints"]["hits"][8] == pytest.approx(1 - 1 / (8 * COCO.num_joints))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_errors import COCO, distance, moved
 
-from hrnet_jax.evaluation import error_analysis, error_costs, matching, oks
+from hrnet_jax.evaluation import breakdown, error_analysis, error_costs, examples, matching, oks
 from hrnet_jax.evaluation.error_analysis import KINDS
 
 NOSE, WRISTS = 0, (COCO.joints.index("left_wrist"), COCO.joints.index("right_wrist"))
@@ -103,6 +103,20 @@ def test_the_nearest_joint_decides_and_its_own_comes_first():
     assert KINDS[made_errors.find(between, dataclasses.replace(TRUTH, joints=other)).kind[0, joint]] == "jitter"
 
 
+def test_a_good_joint_that_is_nearer_to_another_person_is_a_swap():
+    place, joint = TRUTH.joints[0, WRISTS[0]], WRISTS[0]
+    other = TRUTH.joints.copy()
+    other[1, joint] = place + right(distance(0.9, joint) + distance(0.97, joint))
+    found = moved(PERFECT, 0, joint, place + right(distance(0.9, joint)))
+    assert KINDS[made_errors.find(found, dataclasses.replace(TRUTH, joints=other)).kind[0, joint]] == "swap"
+
+
+def test_a_detection_belongs_to_a_person_from_a_tenth_of_oks():
+    for similarity, is_lost in ((0.11, False), (0.09, True)):
+        errors = made_errors.find(nudge(PERFECT, 0, similarity))
+        assert (errors.false_positive[0], errors.false_negative[0]) == (is_lost, is_lost)
+
+
 def test_a_mirror_joint_of_another_person_is_a_swap():
     errors = made_errors.find(moved(PERFECT, 0, WRISTS[0], TRUTH.joints[1, WRISTS[1]]))
     assert KINDS[errors.kind[0, WRISTS[0]]] == "swap"
@@ -177,6 +191,17 @@ def test_similarities_do_not_depend_on_the_block_size(monkeypatch):
     assert {"swap", "inversion", "miss", "jitter", "good"} == {
         KINDS[i] for i in np.unique(whole.kind[whole.kind >= 0])
     }
+
+
+def test_nobody_found_has_false_positives_and_negatives_only():
+    errors = made_errors.find(dataclasses.replace(PERFECT, joints=PERFECT.joints + 50_000))
+    summary = error_costs.summary(errors)
+    assert {kind: row["count"] for kind, row in summary.items() if row["count"]} == {
+        "false_positive": len(TRUTH), "false_negative": len(TRUTH)
+    }  # fmt: skip
+    assert [row["gain"] for row in summary.values()] == [0] * len(summary)
+    assert breakdown.summary(errors)["joints"]["nose"]["count"] == 0
+    assert all(not shown for kind, shown in examples.of_errors(errors).items() if kind in KINDS)
 
 
 def test_numbers_that_are_not_finite_count_as_zero():
