@@ -50,6 +50,12 @@ def swatches(names: dict[str, str]) -> str:
     return f'<ul class="legend">{"".join(keys)}</ul>'
 
 
+def terms(meanings: dict[str, str]) -> str:
+    """Returns terms and what they mean."""
+    pairs = (f"<dt>{html.escape(term)}</dt><dd>{html.escape(meaning)}</dd>" for term, meaning in meanings.items())
+    return f'<dl class="terms">{"".join(pairs)}</dl>'
+
+
 def details(content: str, summary: str = "Numbers", is_open: bool = False) -> str:
     """Returns content that opens on demand."""
     return f"<details{' open' * is_open}><summary>{html.escape(summary)}</summary>{content}</details>"

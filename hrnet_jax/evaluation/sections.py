@@ -12,7 +12,7 @@ from hrnet_jax.evaluation import average_precision, charts, pckh
 from hrnet_jax.evaluation.charts import Axis, Box, Line
 from hrnet_jax.evaluation.error_analysis import GOOD, KINDS, NEAR
 from hrnet_jax.evaluation.error_costs import MENDED
-from hrnet_jax.evaluation.markup import Bar, details, legend, signed, swatches, table, title, words
+from hrnet_jax.evaluation.markup import Bar, details, legend, signed, swatches, table, terms, title, words
 
 Numbers = Mapping[str, Any]
 
@@ -57,7 +57,8 @@ def errors(numbers: Numbers, other: Numbers) -> str:
             ]
         )
     head = ["Error", "Count", "Share", "AP to gain", *(["Other run"] if other else []), "AP so far"]
-    return table(head, rows) if rows else ""
+    meanings = details(terms({title(kind): ERRORS[kind] for kind in kinds}), "What the kinds are")
+    return table(head, rows) + meanings if rows else ""
 
 
 def costliest(numbers: Numbers) -> str:
