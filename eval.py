@@ -6,7 +6,8 @@ evaluates the split ``config.data.val_split`` on ground-truth boxes and, if the 
 boxes: AP for COCO, PCKh for MPII. Another split: ``--config.data.val_split=test-dev2017``. The output directory,
 ``WORKDIR/eval`` by default, then holds
 
-    metrics.json              flat: {"val2017/gt_boxes/AP": 0.76, ...}
+    report.html               what the errors are and what they cost, to look at; ``--against RUN`` compares
+    metrics.json              flat: {"val2017/gt_boxes/AP": 0.76, ...}, with all numbers of the report
     per_joint_SPLIT.json      errors of each joint, on ground-truth boxes
     results_SPLIT_BOXES.json  COCO result files; for a split without annotations under the server's own name
     SPLIT/pred.mat            predictions for MPII's server
@@ -21,6 +22,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from hrnet_jax import buckets, checkpoint_files, console, distributed, sharding, tasks
+from hrnet_jax.evaluation import report
 from hrnet_jax.run import directory
 from hrnet_jax.torch_interop import loading, state_dict
 
@@ -28,6 +30,7 @@ distributed.define_flags()
 CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration the network was trained with.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A run directory; its best checkpoint is evaluated.")
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A checkpoint, instead of a run directory.")
+AGAINST = flags.DEFINE_string("against", None, "Another evaluated run, to compare with in the report.")
 OUT = flags.DEFINE_string("out", None, "Output directory. Default: `eval` in the run directory.")
 flags.mark_flag_as_required("config")
 flags.mark_flags_as_mutual_exclusive(["workdir", "checkpoint"], required=True)
@@ -42,10 +45,11 @@ def main() -> None:
     if WORKDIR.value and (source / "config.json").is_file():
         directory.check(source, CONFIG.value, lambda field: field.network)  # pyright: ignore[reportArgumentType]
     found = source if state_dict.is_torch_file(source) else checkpoint_files.find(source)
+    against = report.read_run(buckets.path(AGAINST.value), evaluation.name) if AGAINST.value else None
     distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
     predictions = predict(task, evaluation, found)
     if distributed.is_primary():
-        evaluation.write(predictions, out)
+        evaluation.write(predictions, out, against)
 
 
 def output_directory(source: buckets.Path) -> pathlib.Path:
@@ -65,8 +69,8 @@ def predict(task: tasks.Task, evaluation: tasks.Evaluation, source: buckets.Path
     mesh = sharding.make_mesh()
     sharding.check_batch_size("eval.batch_size", CONFIG.value.eval.batch_size, 1, mesh)  # pyright: ignore
     weights = loading.read(source, CONFIG.value.eval.averaged)  # pyright: ignore[reportOptionalMemberAccess]
-    variables, report = loading.initialize(task.init(), weights, task.describe())
-    distributed.log_once(str(report))
+    variables, loaded = loading.initialize(task.init(), weights, task.describe())
+    distributed.log_once(str(loaded))
     return evaluation.predict(
         sharding.place_state(variables, mesh),
         lambda batch: sharding.place_batch(batch, mesh),

@@ -16,6 +16,7 @@ Color = tuple[int, int, int]
 LEFT: Color = (64, 196, 255)  # the person's left: blue
 RIGHT: Color = (255, 148, 48)  # the person's right: orange
 MIDDLE: Color = (120, 230, 120)
+RING: Color = (255, 60, 200)  # around a joint to look at: magenta
 OUTLINE: Color = (24, 24, 24)
 PAPER: Color = (250, 250, 250)
 MOST_PEOPLE = 6  # people in a training picture
@@ -94,6 +95,16 @@ def _line_width(picture: np.ndarray, joints: np.ndarray) -> int:
     return max(1, round(max(min(short, extent) / 100, min(short / 400, extent / 25))))
 
 
+def draw_rings(picture: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Draws a ring around each of some joints ``[N, 2]`` in pixels. Joints with NaN are not drawn."""
+    picture, radius = picture.copy(), max(6, min(picture.shape[:2]) // 28)
+    for joint in joints[np.all(np.abs(joints) < _MAX_COORDINATE, axis=-1)]:
+        point = np.rint(joint * 2**_SUBPIXEL_BITS).astype(int).tolist()
+        for color, width in ((OUTLINE, 4), (RING, 2)):
+            cv2.circle(picture, point, radius << _SUBPIXEL_BITS, color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return picture
+
+
 def draw_heatmap(picture: np.ndarray, heatmaps: np.ndarray, stride: float) -> np.ndarray:
     """Overlays the maximum over heatmaps ``[h, w, K]`` on a darkened picture.
 
@@ -142,9 +153,9 @@ def enlarge(picture: np.ndarray, joints: np.ndarray, factor: float) -> tuple[np.
     return bigger, (np.asarray(joints) + 0.5) * factor - 0.5
 
 
-def encode_jpeg(picture: np.ndarray) -> bytes:
-    """Encodes a picture as JPEG of quality 90."""
-    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+def encode_jpeg(picture: np.ndarray, quality: int = 90) -> bytes:
+    """Encodes a picture as JPEG of a quality from 0 to 100."""
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def training_picture(

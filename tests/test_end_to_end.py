@@ -160,9 +160,10 @@ def test_two_runs_do_not_share_a_directory(data, tmp_path):
 def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_path):
     workdir, _ = trained
     figures = []
-    for devices, batch in ((1, 4), (4, 8)):
+    for devices, batch, flags in ((1, 4, []), (4, 8, [f"--against={tmp_path / '1'}"])):
         out = tmp_path / str(devices)
-        arguments = command("eval.py", data, f"--workdir={workdir}", f"--out={out}", **{"eval.batch_size": batch})
+        flags = [*flags, f"--workdir={workdir}", f"--out={out}"]
+        arguments = command("eval.py", data, *flags, **{"eval.batch_size": batch})
         output = finish(start(arguments, devices))
         assert "AP50" in output and str(out / "metrics.json") in output
         figures.append(json.loads((out / "metrics.json").read_text()))
@@ -173,7 +174,10 @@ def test_evaluation_is_the_same_for_any_batch_and_devices(trained, data, tmp_pat
         ):
             assert json.loads((out / name).read_text())
         assert len(list((out / "pictures").iterdir())) == 2
+        text = (out / "report.html").read_text()
+        assert ("+0.000" in text) and ("Other run" in text) == bool(devices == 4)
     assert figures[0] == figures[1]
+    assert "val2017/gt_boxes/analysis/errors/miss/gain" in figures[0]
     assert {"val2017/gt_boxes/AP", "val2017/detector_boxes/AP"} <= set(figures[0])
 
 

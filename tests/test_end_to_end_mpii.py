@@ -10,6 +10,7 @@ import scipy.io
 from test_end_to_end import command, finish, logged, start
 
 from hrnet_jax import prepare
+from hrnet_jax.evaluation import pckh
 from hrnet_jax.skeletons import MPII
 
 ON_MPII = {
@@ -67,6 +68,8 @@ def test_evaluation_prints_the_table_and_writes_everything(trained, data):
     assert set(metrics) >= {"valid/gt_boxes/PCKh@0.5/Wrist", "valid/gt_boxes/PCKh@0.1/Mean"}
     (logged_then,) = [line for line in logged(workdir) if "valid/gt_boxes/PCKh@0.5/Mean" in line]
     assert metrics["valid/gt_boxes/PCKh@0.5/Mean"] == logged_then["valid/gt_boxes/PCKh@0.5/Mean"]
+    assert len(metrics["valid/gt_boxes/analysis/curves/Mean"]) == len(pckh.CURVE)
+    assert "PCKh by threshold" in (out / "report.html").read_text()
     preds = scipy.io.loadmat(out / "valid" / "pred.mat")["preds"]
     assert preds.shape == (6, MPII.num_joints, 2) and np.isfinite(preds).all()
     assert len(list((out / "pictures").iterdir())) == 2

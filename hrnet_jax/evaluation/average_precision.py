@@ -60,6 +60,12 @@ def curves(matches: matching.Matches) -> tuple[np.ndarray, np.ndarray]:
     return precision, recall
 
 
+def by_group(matches: matching.Matches) -> np.ndarray:
+    """Returns [A]: the average precision over thresholds and recalls; -1 for groups without people."""
+    precision, _ = curves(matches)
+    return np.array([values[values > -1].mean() if (values > -1).any() else -1.0 for values in precision])
+
+
 def _curve(true_positive: np.ndarray, false_positive: np.ndarray, positives: int) -> tuple[np.ndarray, float]:
     """Returns the interpolated precision [R], 0 beyond the final recall, and the final recall.
 
@@ -68,4 +74,4 @@ def _curve(true_positive: np.ndarray, false_positive: np.ndarray, positives: int
     true, false = (np.cumsum(part).astype(np.float64) for part in (true_positive, false_positive))
     recall = true / positives
     precision = np.maximum.accumulate((true / (false + true + np.spacing(1)))[::-1])[::-1]
-    return np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)], recall[-1]
+    return np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)], recall[-1] if recall.size else 0.0

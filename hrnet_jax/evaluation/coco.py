@@ -108,12 +108,12 @@ def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matchi
         )
     numbers = itertools.chain.from_iterable(result["keypoints"] for result in found)
     keypoints = np.fromiter(numbers, np.float64, len(found) * 3 * skeleton.num_joints)
-    joints = keypoints.reshape(len(found), skeleton.num_joints, 3)[..., :2]
+    joints = keypoints.reshape(len(found), skeleton.num_joints, 3)
     photo_ids = np.array([result["image_id"] for result in found], np.int64)
     scores = np.array([result["score"] for result in found], np.float64)
     categories = np.array([result["category_id"] for result in found])
     return {
-        int(number): matching.Detections(photo_ids[rows], joints[rows], scores[rows])
+        int(number): matching.Detections(photo_ids[rows], joints[rows, :, :2], scores[rows], joints[rows, :, 2])
         for number in np.unique(categories)
         for rows in [categories == number]
     }

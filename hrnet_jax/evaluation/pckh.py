@@ -5,11 +5,13 @@ groups. As in the authors' evaluation, it excludes pelvis and thorax.
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import scipy.io
 
 from hrnet_jax.datasets import mpii, records
+from hrnet_jax.evaluation.breakdown import QUANTILES, reliability
 from hrnet_jax.skeletons import Skeleton
 
 HEAD_PART = 0.6  # head size / diagonal of the head's box
@@ -19,6 +21,7 @@ SIDED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 GROUPS = {"Head": ("head_top",)} | {part.title(): (f"left_{part}", f"right_{part}") for part in SIDED}
 # Stricter means by name. The papers' "Mean@0.1" is the one at 0.11: the original reads one table row too far.
 STRICT = {"PCKh@0.1/Mean": 0.1, "PCKh@0.11/Mean": 0.11}
+CURVE = np.linspace(0, 0.5, 26)  # thresholds of the curves, in heads
 UNDEFINED = -1.0  # the value of a metric without joints, as in COCO's evaluation
 
 
@@ -53,6 +56,40 @@ def metrics(joints: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[s
 
 def _percent(hits: int, count: int) -> float:
     return 100.0 * float(hits) / float(count) if count else UNDEFINED
+
+
+def breakdown(joints: np.ndarray, scores: np.ndarray, truth: mpii.Truth, skeleton: Skeleton) -> dict[str, Any]:
+    """Returns curves of PCKh by threshold, the errors of each joint, and the calibration of the joints' scores.
+
+    These are ``curves/GROUP``: percentages at `CURVE`, with ``Mean`` as in `metrics`; ``joints/JOINT`` with
+    ``count``, ``PCKh`` at `THRESHOLD` and ``heads``, quantiles of the error; ``calibration/joints``, see
+    `breakdown.reliability`. Takes predictions [N, K, 2] in photo pixels and their scores [N, K].
+    """
+    errors, visible = errors_in_heads(joints, truth), truth.missing == 0
+    of_joints = [errors[visible[:, k], k] for k in range(skeleton.num_joints)]
+    groups = {group: [of_joints[skeleton.joints.index(name)] for name in names] for group, names in GROUPS.items()}
+    counted = np.concatenate([of_joints[k] for k, name in enumerate(skeleton.joints) if name not in UNCOUNTED])
+    curves = {name: _curve(sides) for name, sides in {**groups, "Mean": [counted]}.items()}
+    table = {}
+    for name, of_joint in zip(skeleton.joints, of_joints, strict=True):
+        quantiles = np.quantile(of_joint, QUANTILES).tolist() if of_joint.size else None
+        table[name] = {
+            "count": of_joint.size,
+            "PCKh": _percent(int((of_joint <= THRESHOLD).sum()), of_joint.size),
+            "heads": quantiles,
+        }
+    calibration = reliability(scores[visible], errors[visible] <= THRESHOLD)
+    return {
+        "curves": {name: curve for name, curve in curves.items() if curve},
+        "joints": table,
+        "calibration": {"joints": calibration},
+    }
+
+
+def _curve(sides: list[np.ndarray]) -> list[float]:
+    """Returns the percentage of errors within each of `CURVE`, averaged over sides; [] without joints."""
+    shares = [np.mean(side[:, None] <= CURVE, axis=0) for side in sides if side.size]
+    return (100 * np.mean(shares, axis=0)).tolist() if shares else []
 
 
 def predictions(joints: np.ndarray, people: records.People, rows: int) -> np.ndarray:

@@ -11,7 +11,17 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import fields
 from hrnet_jax.datasets import mpii, records
-from hrnet_jax.evaluation import coco, errors, oks, pckh
+from hrnet_jax.evaluation import (
+    breakdown,
+    coco,
+    error_analysis,
+    error_costs,
+    errors,
+    examples,
+    ground_truth,
+    oks,
+    pckh,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +53,14 @@ class ErrorReport:
 
 
 @dataclasses.dataclass(frozen=True)
+class Analysis:
+    """What ``report.html`` shows of one source of boxes."""
+
+    numbers: Mapping[str, Any]  # nested, of numbers and lists
+    examples: Mapping[str, Sequence[examples.Example]]  # people to look at, by kind of error
+
+
+@dataclasses.dataclass(frozen=True)
 class Protocol:
     """The evaluation of predictions on a data set."""
 
@@ -52,6 +70,7 @@ class Protocol:
     metrics: Callable[[records.Split, Predictions, Any], dict[str, float]]  # from the results, if `is_scored`
     write: Callable[[Outcome, pathlib.Path], pathlib.Path]  # writes the results to a directory
     error_report: Callable[[records.Split, Predictions], ErrorReport]
+    analyse: Callable[[records.Split, Outcome], Analysis] | None = None  # if `is_scored`
 
 
 def of_split(split: records.Split) -> Protocol:
@@ -103,6 +122,17 @@ def _coco_errors(split: records.Split, predictions: Predictions) -> ErrorReport:
     return ErrorReport(per_joint, score, [f"OKS {value:.3f}" for value in score])
 
 
+def _analyse_coco(split: records.Split, outcome: Outcome) -> Analysis:
+    """Analyses the results, so after suppression; see `error_analysis` and `breakdown`."""
+    truth, number = ground_truth.load(split.annotations), coco.person_category(split.annotations)
+    if not outcome.results or number not in truth.people:
+        return Analysis({}, {})
+    found = coco.by_category(outcome.results, split.skeleton)
+    errors = error_analysis.find(truth.people[number], found[number], split.skeleton)
+    numbers = {"errors": error_costs.summary(errors), **breakdown.summary(errors)}
+    return Analysis(numbers, examples.of_errors(errors))
+
+
 def _mpii_results(split: records.Split, predictions: Predictions, config: ConfigDict) -> np.ndarray:
     del config
     rows = split.summary["people"] + sum(split.summary["people_dropped"].values())
@@ -111,9 +141,20 @@ def _mpii_results(split: records.Split, predictions: Predictions, config: Config
 
 def _mpii_metrics(split: records.Split, predictions: Predictions, results: np.ndarray) -> dict[str, float]:
     del results
+    return pckh.metrics(predictions.joints, _mpii_truth(split, predictions), split.skeleton)
+
+
+def _mpii_truth(split: records.Split, predictions: Predictions) -> mpii.Truth:
+    """Returns the ground truth of the predicted people."""
     truth, rows = mpii.load_truth(split.annotations), predictions.people.annotation_id - 1
-    of_people = mpii.Truth(**{name: array[rows] for name, array in vars(truth).items()})
-    return pckh.metrics(predictions.joints, of_people, split.skeleton)
+    return mpii.Truth(**{name: array[rows] for name, array in vars(truth).items()})
+
+
+def _analyse_mpii(split: records.Split, outcome: Outcome) -> Analysis:
+    truth, skeleton = _mpii_truth(split, outcome), split.skeleton
+    joints, scores = map(error_analysis.finite, (outcome.joints, outcome.scores))
+    numbers = pckh.breakdown(joints, scores, truth, skeleton)
+    return Analysis(numbers, examples.of_heads(joints, outcome.people, truth, skeleton))
 
 
 def _write_mpii(outcome: Outcome, directory: pathlib.Path) -> pathlib.Path:
@@ -139,6 +180,7 @@ COCO = Protocol(
     metrics=_coco_metrics,
     write=_write_coco,
     error_report=_coco_errors,
+    analyse=_analyse_coco,
 )
 MPII = Protocol(
     main_metric=f"PCKh@{pckh.THRESHOLD}/Mean",
@@ -150,5 +192,6 @@ MPII = Protocol(
     metrics=_mpii_metrics,
     write=_write_mpii,
     error_report=_mpii_errors,
+    analyse=_analyse_mpii,
 )
 PROTOCOLS = {"coco": COCO, "mpii": MPII}

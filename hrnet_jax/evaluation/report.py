@@ -1,5 +1,6 @@
-"""The report of an evaluation: metrics, results for the data set's server, tables, pictures of best and worst."""
+"""The report of an evaluation: metrics, results for the data set's server, tables, pictures, the HTML page."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -7,12 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import geometry, visualize
+from hrnet_jax import buckets, geometry, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, protocols
+from hrnet_jax.evaluation import evaluate, gallery, page, protocols
 
+METRICS = "metrics.json"
 PEOPLE_PER_SHEET = 12
 PICTURE_SIZE = (320, 320)  # (height, width) of each picture of a person
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherRun:
+    """An evaluated run to compare with."""
+
+    name: str
+    metrics: Mapping[str, Any]  # flat, as in its ``metrics.json``
 
 
 def write(
@@ -20,18 +30,68 @@ def write(
     split: records.Split,
     protocol: protocols.Protocol,
     directory: pathlib.Path,
+    facts: Mapping[str, str],
+    against: OtherRun | None = None,
 ) -> None:
-    """Writes all files and prints the tables and the names of the files."""
+    """Writes all files and prints the tables and the names of the files.
+
+    `facts` about the network stand on the page, which compares with the run `against`, if there is one.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     written = [protocol.write(outcome, directory) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
-        path = directory / "metrics.json"  # metrics of other splits stay
-        written.append(_save(path, (json.loads(path.read_text()) if path.is_file() else {}) | metrics))
+        written.append(_save_metrics(metrics, directory))
         print("\n" + metric_table(outcomes, protocol.columns))
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)
+    if metrics:
+        written.append(_write_page(outcomes, split, protocol, directory, facts, against))
     print("\n" + "\n".join(map(str, written)))
+
+
+def read_run(path: buckets.Path, split: str) -> OtherRun:
+    """Reads the metrics of another run, from its directory or that of its evaluation.
+
+    Raises ValueError if it was not evaluated on the split.
+    """
+    files = [file for file in (path / "eval" / METRICS, path / METRICS) if file.is_file()]
+    metrics = _parse(files[0]) if files else {}
+    if not any(name.startswith(f"{split}/") for name in metrics):
+        found = f"{files[0]} has no metrics of {split!r}" if files else f"it has no {METRICS}"
+        raise ValueError(f"`--against` (={path}): {found}; evaluate that run with eval.py first")
+    return OtherRun(str(path), metrics)
+
+
+def _parse(path: buckets.Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not hold metrics ({error}): evaluate that run again") from error
+
+
+def _save_metrics(metrics: Mapping[str, Any], directory: pathlib.Path) -> pathlib.Path:
+    """Writes metrics, one a line. Those of other splits stay."""
+    path = directory / METRICS
+    merged = {**(json.loads(path.read_text()) if path.is_file() else {}), **metrics}
+    lines = (f" {json.dumps(name)}: {json.dumps(value)}" for name, value in merged.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    return path
+
+
+def _write_page(outcomes, split, protocol, directory, facts, against) -> pathlib.Path:
+    """Analyses every source of boxes, adds the numbers to the metrics and writes ``report.html``."""
+    metrics, pictures = evaluate.metrics(outcomes), {}
+    for outcome in outcomes if protocol.analyse else ():
+        analysis = protocol.analyse(split, outcome)
+        metrics |= page.flatten(analysis.numbers, f"{split.name}/{outcome.source}/{page.ANALYSIS}")
+        pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome.people)
+    _save_metrics(metrics, directory)
+    other, facts = (against.metrics, {**facts, "Other run": against.name}) if against else ({}, facts)
+    report = page.Report(split.name, protocol.main_metric, facts, metrics, other, pictures)
+    path = directory / "report.html"
+    path.write_text(page.render(report), encoding="utf-8")
+    return path
 
 
 def _write_errors(

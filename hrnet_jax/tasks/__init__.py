@@ -15,6 +15,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import fields, training
+from hrnet_jax.evaluation import report
 from hrnet_jax.fields import Field
 from hrnet_jax.tasks import top_down
 
@@ -88,8 +89,11 @@ class Evaluation(Data, Protocol):
         """Predicts everything that ``eval.py`` reports. Collective: all processes must call it."""
         ...
 
-    def write(self, predictions: Any, directory: pathlib.Path) -> None:
-        """Writes the metrics, results and pictures of `predict` to a directory, and prints the main ones."""
+    def write(self, predictions: Any, directory: pathlib.Path, against: report.OtherRun | None) -> None:
+        """Writes the metrics, results and pictures of `predict` to a directory, and prints the main ones.
+
+        `against` is another run to compare with.
+        """
         ...
 
 

@@ -284,6 +284,20 @@ class PoseEvaluation(Data):
         """Predicts everyone, for every source of boxes."""
         return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
 
-    def write(self, predictions: list[evaluate.Outcome], directory: pathlib.Path) -> None:
-        """Writes metrics, result files, errors of joints and pictures; prints the tables and the files."""
-        report.write(predictions, self.split, self._protocol, directory)
+    def write(
+        self, predictions: list[evaluate.Outcome], directory: pathlib.Path, against: report.OtherRun | None
+    ) -> None:
+        """Writes metrics, result files, errors of joints, pictures and the page; prints tables and files."""
+        report.write(predictions, self.split, self._protocol, directory, self._facts(directory), against)
+
+    def _facts(self, directory: pathlib.Path) -> dict[str, str]:
+        """Returns what the page says of the network and the data."""
+        config, (height, width) = self.config, self.config.image_size
+        flip_test = "with" if config.eval.flip_test else "without"
+        boxes = self.summary().replace("gt_boxes", "ground-truth boxes").replace("_", " ")
+        return {
+            "Network": f"{models.title(config.model)}, {height}x{width}",
+            "Prediction": f"decoder {config.eval.decoder}, {flip_test} flip test",
+            "Data": f"{len(self.split.photos):,} photos, {boxes}",
+            "Directory": str(directory),
+        }

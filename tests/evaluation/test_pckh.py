@@ -113,3 +113,24 @@ def test_predictions_keep_the_rows_of_the_annotation_file(tmp_path):
     assert found.shape == (5, K, 2) and found.dtype == np.float32
     np.testing.assert_array_equal(found[[0, 1, 4]], joints + 1)
     assert np.isnan(found[[2, 3]]).all()
+
+
+def test_curves_end_at_the_values_of_the_table():
+    truth, rng = made_truth(60), np.random.default_rng(1)
+    truth.missing[rng.random(truth.missing.shape) < 0.3] = 1
+    truth.missing[:, MPII.joints.index("head_top")] = 1
+    joints = exact(truth) + rng.normal(0, 2, truth.joints.shape)
+    found = pckh.breakdown(joints, np.full(truth.missing.shape, 0.75), truth, MPII)
+    table = pckh.metrics(joints, truth, MPII)
+    assert found["curves"].keys() == {*pckh.GROUPS, "Mean"} - {"Head"}
+    for group, curve in found["curves"].items():
+        assert curve[-1] == pytest.approx(table[f"PCKh@0.5/{group}"])
+        assert curve == sorted(curve)
+    assert found["curves"]["Mean"][5] == pytest.approx(table["PCKh@0.1/Mean"])
+    knees = [found["joints"][f"{side}_knee"] for side in ("left", "right")]
+    assert np.mean([knee["PCKh"] for knee in knees]) == pytest.approx(table["PCKh@0.5/Knee"])
+    assert found["joints"]["head_top"] == {"count": 0, "PCKh": pckh.UNDEFINED, "heads": None}
+    calibration = found["calibration"]["joints"]
+    assert calibration["count"][7] == (truth.missing == 0).sum() == sum(calibration["count"])
+    within = pckh.errors_in_heads(joints, truth)[truth.missing == 0] <= 0.5
+    assert calibration["hits"][7] == pytest.approx(within.mean())

@@ -109,6 +109,19 @@ def test_errors_are_relative_to_the_height(tmp_path, config, monkeypatch):
     assert sheets["best"].shape == sheets["worst"].shape  # of the two people with labelled joints
 
 
+def test_analyses_the_people_that_are_not_dropped(tmp_path, config, monkeypatch):
+    entries = made_mpii.people(5)
+    entries[0]["center"] = [-1, -1]
+    split = prepared(tmp_path, entries, with_truth=True)
+    outcome = evaluate_shifted(split, config, monkeypatch, shift=4.0)  # 0.47 heads
+    lost = dataclasses.replace(outcome, joints=np.where(np.arange(4)[:, None, None] == 3, np.nan, outcome.joints))
+    analysis = protocols.MPII.analyse(split, lost)
+    assert analysis.numbers["joints"]["left_knee"]["count"] == 4
+    assert analysis.numbers["curves"]["Mean"][-1] == 75 and analysis.numbers["curves"]["Mean"][23] == 0
+    (worst,) = analysis.examples["worst"]
+    assert worst.photo_id == split.people.photo_id[3] and worst.marked.sum() == MPII.num_joints - 1
+
+
 def test_predicts_five_real_people_without_metrics(shared, tmp_path, config):
     prepare.prepare_mpii(shared / "real" / "mpii_five", tmp_path / "out")
     split = records.open_split(tmp_path / "out" / "valid")

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
+from etils import epath
 
+from hrnet_jax import configuration
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
 
@@ -36,7 +39,7 @@ def test_metrics_of_other_splits_stay(split, tmp_path, capsys):
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     (tmp_path / "metrics.json").write_text('{"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.5}')
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
-    report.write([outcome], split, protocols.COCO, tmp_path)
+    report.write([outcome], split, protocols.COCO, tmp_path, {})
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.75}
     assert "0.750" in capsys.readouterr().out
@@ -52,3 +55,49 @@ def test_truth_and_prediction_are_drawn_alike(split):
     truth_again, other = report._truth_and_prediction(split, moved, row)
     np.testing.assert_array_equal(truth_again, truth)
     assert (other != truth).any()
+
+
+def test_the_page_and_all_its_numbers_are_written(split, tmp_path, capsys):
+    config = configuration.default()
+    predictions = protocols.Predictions(
+        "gt_boxes", split.people, split.people.joints + 3, np.full(split.people.visible.shape, 0.5)
+    )
+    outcome = evaluate._outcome(split, predictions, config)
+    report.write([outcome], split, protocols.COCO, tmp_path / "first", {"Network": "W32"})
+    other = report.read_run(epath.Path(tmp_path / "first"), split.name)
+    report.write([outcome], split, protocols.COCO, tmp_path / "second", {}, other)
+    text = (tmp_path / "second/report.html").read_text()
+    assert str(tmp_path / "first") in text and "Other run" in text and "data:image/jpeg" in text
+    assert len(text) < 5e6
+    metrics = json.loads((tmp_path / "second/metrics.json").read_text())
+    assert metrics == json.loads((tmp_path / "first/metrics.json").read_text())
+    assert outcome.metrics.items() <= metrics.items()
+    assert metrics["val2017/gt_boxes/analysis/errors/jitter/share"] > 0
+    assert len(metrics["val2017/gt_boxes/analysis/precision_recall/0.50/precision"]) == 101
+    assert str(tmp_path / "second/report.html") in capsys.readouterr().out
+
+
+def test_a_page_without_predictions_or_analysis_has_the_metrics(split, tmp_path):
+    outcome = outcome_of(split, split.people.joints, AP=0.0)
+    report.write([outcome], split, protocols.COCO, tmp_path, {})
+    report.write([outcome], split, dataclasses.replace(protocols.COCO, analyse=None), tmp_path, {})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"val2017/gt_boxes/AP": 0.0}
+    assert "AP 0.000" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "it has no metrics.json; evaluate that run"),
+        ('{"val/gt_boxes/AP": 1}', "metrics.json has no metrics of 'val2017'; evaluate that run"),
+        ("[1, 2]", "metrics.json does not hold metrics"),
+        ("{", "metrics.json does not hold metrics"),
+    ],
+    ids=str,
+)
+def test_refuses_a_run_without_metrics(tmp_path, content, said):
+    (tmp_path / "eval").mkdir()
+    if content is not None:
+        (tmp_path / "eval/metrics.json").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        report.read_run(epath.Path(tmp_path), "val2017")

@@ -1,0 +1,129 @@
+"""The people shown in galleries, and their pictures."""
+
+import base64
+import dataclasses
+
+import cv2
+import made_errors
+import numpy as np
+import pytest
+
+from hrnet_jax import visualize
+from hrnet_jax.datasets import mpii, records
+from hrnet_jax.evaluation import error_costs, examples, gallery
+from hrnet_jax.skeletons import COCO, MPII
+
+TRUTH = made_errors.people()
+PERFECT = made_errors.perfect(TRUTH)
+WRIST = COCO.joints.index("left_wrist")
+
+
+def test_the_worst_of_each_kind_are_shown_once_a_photo():
+    found = PERFECT
+    for row, joints in ((0, (3,)), (1, (3, 4)), (2, (3, 4, 5)), (4, (3, 4, 5, 6, 7))):
+        for joint in joints:
+            found = made_errors.moved(found, row, joint, [-5000, 0])
+    shown = examples.of_errors(made_errors.find(found))
+    assert list(shown) == list(error_costs.MENDED)
+    assert [(example.photo_id, example.marked.sum()) for example in shown["miss"]] == [(3, 5), (2, 3), (1, 2)]
+    assert shown["miss"][0].caption == "OKS 0.71: 5 of 17 joints"
+    assert shown["miss"][2].caption == "OKS 0.88: left ear, right ear"
+    assert shown["jitter"] == shown["score"] == shown["false_negative"] == []
+    np.testing.assert_array_equal(shown["miss"][2].truth, TRUTH.joints[[1]])
+    assert (np.abs(shown["miss"][2].frame) < 4000).all()  # a joint far away does not shrink the person
+
+
+def test_a_swap_shows_the_other_people_of_the_photo():
+    (swap,) = examples.of_errors(made_errors.find(made_errors.moved(PERFECT, 0, WRIST, TRUTH.joints[1, WRIST])))[
+        "swap"
+    ]
+    np.testing.assert_array_equal(swap.truth, TRUTH.joints[[0, 1]])
+    assert swap.predicted.shape == (1, COCO.num_joints, 2) and np.flatnonzero(swap.marked).tolist() == [WRIST]
+
+
+def test_false_positives_and_negatives_are_framed_alone():
+    lost = made_errors.added(PERFECT.select(np.arange(8) != 3), 9, TRUTH.joints[0] + 7000, 0.99)
+    shown = examples.of_errors(made_errors.find(lost))
+    (positive,), (negative,) = shown["false_positive"], shown["false_negative"]
+    assert (positive.photo_id, positive.caption, len(positive.truth)) == (9, "score 0.99", 0)
+    np.testing.assert_array_equal(positive.frame, TRUTH.joints[0] + 7000)
+    assert (negative.photo_id, negative.caption) == (2, "100 pixels large, 17 labelled joints")
+    np.testing.assert_array_equal(negative.predicted, TRUTH.joints[[2]])  # who was found there
+    np.testing.assert_array_equal(negative.frame, TRUTH.joints[3])
+
+
+def test_a_score_error_names_both_detections():
+    better = made_errors.added(made_errors.moved(PERFECT, 0, WRIST, [0, 9000]), 1, TRUTH.joints[0], 0.1)
+    (example,) = examples.of_errors(made_errors.find(better))["score"]
+    assert example.caption == "OKS 0.94 with score 0.90 outranks OKS 1.00 with score 0.10"
+
+
+def test_mpii_shows_the_largest_mean_errors_and_inversions():
+    rng = np.random.default_rng(0)
+    joints = rng.uniform(0, 500, (3, MPII.num_joints, 2))
+    people = records.People(
+        *np.arange(9).reshape(3, 3), np.zeros((3, 4)), joints, np.ones((3, MPII.num_joints)), np.ones(3)
+    )
+    heads = np.tile(np.array([[0.0, 0], [20, 0]]), (3, 1, 1))
+    truth = mpii.Truth(joints + mpii.FIRST_PIXEL, np.zeros((3, MPII.num_joints)), heads)
+    found = joints.copy()
+    found[1, 0] += 12
+    left, right = MPII.flip_pairs[0]
+    found[2, left] = joints[2, right]
+    shown = examples.of_heads(found, people, truth, MPII)
+    assert [example.photo_id for example in shown["worst"]] == [people.photo_id[2], people.photo_id[1]]
+    (inverted,) = shown["inversion"]
+    assert np.flatnonzero(inverted.marked).tolist() == [left]
+    assert (
+        shown["worst"][1].caption == f"{12 * 2**0.5 / 12 / MPII.num_joints:.2f} heads off on average: right ankle"
+    )
+
+
+@pytest.fixture
+def split(made_up_records):
+    return records.open_split(made_up_records / "val2017")
+
+
+def one(split, row, caption=""):
+    people = split.people
+    joints, visible = people.joints[[row]], people.visible[[row]] > 0
+    frame, marked = joints[0][visible[0]], visible[0] & (np.arange(visible.shape[1]) == np.argmax(visible[0]))
+    return examples.Example(int(people.photo_id[row]), joints, visible, joints, frame, marked, caption)
+
+
+def decode(uri: str) -> np.ndarray:
+    prefix, data = uri.split(",")
+    assert prefix == "data:image/jpeg;base64"
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_pictures_show_truth_beside_prediction_with_rings(split):
+    row = int(np.argmax(split.people.visible.sum(axis=1)))
+    example = one(split, row, "a caption")
+    drawn = gallery.draw({"miss": [example]}, split, split.people)
+    ((caption, uri),) = drawn["miss"]
+    assert caption == f"photo {example.photo_id}, a caption"
+    picture = decode(uri)
+    assert picture.shape == (gallery.SIDE, 2 * gallery.SIDE + 4, 3)
+    near_ring = np.abs(picture.astype(int) - visualize.RING).max(axis=-1) < 60
+    assert near_ring[:, : gallery.SIDE].sum() > 20 and near_ring[:, -gallery.SIDE :].sum() > 20
+    plain = dataclasses.replace(example, marked=np.zeros_like(example.marked), predicted=example.predicted[:0])
+    (_, uri) = gallery.draw({"miss": [plain]}, split, split.people)["miss"][0]
+    without = np.abs(decode(uri).astype(int) - visualize.RING).max(axis=-1) < 60
+    assert without.sum() < near_ring.sum() / 4
+
+
+def test_pictures_stop_at_the_limit_the_worst_of_each_kind_first(split, monkeypatch):
+    kinds = {kind: [one(split, row, f"{kind} {row}") for row in range(3)] for kind in ("miss", "swap")}
+    everything = gallery.draw(kinds, split, split.people)
+    assert [len(pictures) for pictures in everything.values()] == [3, 3]
+    first = sum(len(pictures[0][1]) for pictures in everything.values())
+    monkeypatch.setattr(gallery, "MOST_BYTES", first)
+    limited = gallery.draw(kinds, split, split.people)
+    assert {kind: pictures[:1] for kind, pictures in everything.items()} == limited
+
+
+def test_a_photo_with_detections_only_is_found(split):
+    alone = split.people.select(np.arange(len(split.people)) == 0)
+    others = dataclasses.replace(split, people=split.people.select(split.people.photo_id != alone.photo_id[0]))
+    assert gallery.draw({"miss": [one(split, 0)]}, others, alone)["miss"]
