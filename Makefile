@@ -14,10 +14,14 @@ $(VENV)/ready: requirements.txt pyproject.toml Makefile
 # Huge pages spare the CPU the clearing of a step's buffers page by page: a sixth of the time, on Linux.
 demo: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 demo: $(VENV)/ready
-	$(RUN) -m hrnet_jax.datasets.made_up --out data/made_up/photos --contact-sheet data/made_up/sheet.jpg
+	$(RUN) -m hrnet_jax.datasets.made_up --out data/made_up/photos --contact-sheet data/made_up/sheet.jpg \
+		--video data/made_up/video.mp4
 	$(RUN) -m hrnet_jax.prepare coco --root data/made_up/photos --out data/made_up/records
 	$(RUN) train.py --config configs/demo.py --workdir runs/demo
 	$(RUN) eval.py --config configs/demo.py --workdir runs/demo
+	$(RUN) -m hrnet_jax.predict data/made_up/photos/images/val2017 --checkpoint runs/demo --out runs/demo/poses --resume \
+		--boxes data/made_up/photos/person_detection_results/COCO_val2017_detections_AP_H_56_person.json --box_score 0.5
+	$(RUN) -m hrnet_jax.predict data/made_up/video.mp4 --checkpoint runs/demo --out runs/demo/video --resume
 
 # A file at a time, since tests of a file share what they make; much of a test keeps one core busy only. By name,
 # because the files with the longest tests have few tests and would come last.

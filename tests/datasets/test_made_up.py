@@ -9,7 +9,17 @@ import pytest
 from pycocotools import coco, cocoeval
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets.made_up import bodies, contact_sheet, dataset, figures, labels, outfits, poses, scenes
+from hrnet_jax.datasets.made_up import (
+    bodies,
+    clip,
+    contact_sheet,
+    dataset,
+    figures,
+    labels,
+    outfits,
+    poses,
+    scenes,
+)
 
 COUNTS = {"train_photos": 18, "val_photos": 10}
 SIDES = (("left_", 1), ("right_", -1))
@@ -319,3 +329,23 @@ def test_counts_out_of_range_are_refused(bad, tmp_path):
     name, value = next(iter(bad.items()))
     with pytest.raises(ValueError, match=rf"`{name}` \(={value}\)"):
         dataset.write(tmp_path, **(COUNTS | bad))
+
+
+def test_a_video_shows_a_person_who_moves_smoothly_back_to_the_first_pose(tmp_path):
+    path = tmp_path / "video.mp4"
+    clip.write(path, num_poses=2, seed=1)
+    video = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    assert len(frames) == 2 * clip.FRAMES_PER_POSE and video.get(cv2.CAP_PROP_FPS) == clip.RATE
+    rendered = np.array(list(clip.render(2, 1)), float)
+    assert np.abs(np.array(frames) - rendered).mean() < 5  # the codec loses little
+    moved = np.abs(np.diff(rendered, axis=0, append=rendered[:1])).mean((1, 2, 3))
+    turned = np.abs(rendered[0] - rendered[clip.FRAMES_PER_POSE]).mean()
+    assert 0 < moved.max() < turned / 2
+
+
+def test_a_video_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="video.mp4 cannot be written: is its directory there"):
+        clip.write(tmp_path / "nowhere" / "video.mp4")

@@ -10,7 +10,6 @@ from hrnet_jax.export import runtimes, stablehlo, write
 from hrnet_jax.torch_interop import loading, state_dict
 
 
-
 @pytest.fixture
 def onnx():
     """ONNX and its runtime, where they are installed."""

@@ -18,7 +18,6 @@ from hrnet_jax.predict import boxes, opening
 from hrnet_jax.torch_interop import loading
 
 
-
 @pytest.fixture(scope="module")
 def predict(checkpoint):
     """A real network, which keeps duplicates."""

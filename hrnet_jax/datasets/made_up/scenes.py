@@ -51,7 +51,7 @@ def compose(rng: np.random.Generator) -> Scene:
     if rng.random() < 0.25:
         width, height = height, width
     horizon, eye = rng.uniform(0.15, 0.4) * height, rng.uniform(0.75, 1.05)
-    photo, light = scenery.backdrop(rng, height, width, horizon), _sample_light(rng)
+    photo, light = scenery.backdrop(rng, height, width, horizon), sample_light(rng)
     owner = np.zeros((height, width), np.int8)
     people: list[Person] = []
     x, pitch = rng.uniform(0.1, 0.9) * width, rng.uniform(-3, 14)
@@ -60,7 +60,7 @@ def compose(rng: np.random.Generator) -> Scene:
         foot = horizon + eye * tall + rng.normal(0, 0.02) * height
         lowest = min(part.end[1] - max(part.radii) for part in person.body.parts)
         people.append(dataclasses.replace(person, origin=(round(x), round(foot + lowest))))
-        _draw_person(rng, photo, owner, people[-1], foot, len(people))
+        draw_person(rng, photo, owner, people[-1], foot, len(people))
         near = rng.random() < 0.6
         x = x + rng.choice([-1, 1]) * tall * rng.uniform(0.25, 0.55) if near else rng.uniform(0.05, 0.95) * width
         x = float(np.clip(x, 0.0, width))
@@ -69,7 +69,7 @@ def compose(rng: np.random.Generator) -> Scene:
     return Scene(scenery.expose(rng, photo), people, owner)
 
 
-def _sample_light(rng: np.random.Generator) -> figures.Light:
+def sample_light(rng: np.random.Generator) -> figures.Light:
     direction = np.array([rng.uniform(-1, 1), rng.uniform(0.2, 1.0), rng.uniform(0.3, 1.0)])
     direction /= np.linalg.norm(direction)
     return figures.Light(direction, rng.uniform(0.35, 0.7), scenery.clouds(rng, 128, 128, 24))
@@ -95,7 +95,7 @@ def _make_person(rng: np.random.Generator, height: float, pitch: float, light: f
     return Person(body, picture, (0, 0), height)
 
 
-def _draw_person(
+def draw_person(
     rng: np.random.Generator, photo: np.ndarray, owner: np.ndarray, person: Person, foot: float, number: int
 ) -> None:
     """Draws a person in place, with a shadow, and with a stool under a sitting person."""
