@@ -347,5 +347,5 @@ def test_a_video_shows_a_person_who_moves_smoothly_back_to_the_first_pose(tmp_pa
 
 
 def test_a_video_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="video.mp4 cannot be written: is its directory there"):
+    with pytest.raises(ValueError, match=r"video\.mp4 cannot be written: is its directory there"):
         clip.write(tmp_path / "nowhere" / "video.mp4")

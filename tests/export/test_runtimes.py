@@ -9,7 +9,6 @@ import pytest
 from hrnet_jax import inference
 from hrnet_jax.export import runtimes, write
 
-
 WITHOUT_FLAX = """
 import sys
 sys.modules["flax"] = None  # importing it fails

@@ -443,8 +443,8 @@ def test_numbers_that_are_not_finite_are_missing(show):
     person = made_person(joints=joints, box_score=float("nan"), score=None, box=[float("nan")] * 4)
     tab = show([(made_photo(people=0) | {"people": [person]}, PICTURE)])
     tab.locator("#grid button").click()
-    assert "box –" in tab.locator("#persons summary").inner_text()
-    assert tab.locator("#persons tr[data-joint] td").first.inner_text() == "–"
+    assert "box \N{EN DASH}" in tab.locator("#persons summary").inner_text()
+    assert tab.locator("#persons tr[data-joint] td").first.inner_text() == "\N{EN DASH}"
     tab.locator("#persons tr[data-joint]").first.hover()
     assert tab.locator("#frame .mark").count() == tab.locator("#frame rect").count() == 0
     assert "NaN" not in tab.locator("#frame").inner_html()
@@ -476,11 +476,12 @@ def test_a_narrow_window_does_not_scroll_sideways(show, width):
     frame = tab.locator("#frame").bounding_box()
     assert frame["x"] >= 0 and frame["x"] + frame["width"] <= width and frame["height"] > 100
     controls = [button.bounding_box() for button in tab.locator(".heading button").all()]
-    assert all(0 <= box["x"] and box["x"] + box["width"] <= width and box["height"] >= 36 for box in controls)
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] >= 36 for box in controls)
 
 
 def test_the_page_has_light_and_dark_colours(show):
-    colors = "[document.body, document.getElementById('viewer')].flatMap((node) => {const style = getComputedStyle(node);"
+    colors = "[document.body, document.getElementById('viewer')].flatMap("
+    colors += "(node) => {const style = getComputedStyle(node);"
     colors += "return [style.backgroundColor, style.color].map((color) => Number(color.match(/[0-9]+/)[0]))})"
     light, dark = (show(made_run(1), color_scheme=scheme).evaluate(colors) for scheme in ("light", "dark"))
     assert min(light[::2]) > 240 and max(light[1::2]) < 60

@@ -70,6 +70,7 @@ def compose(rng: np.random.Generator) -> Scene:
 
 
 def sample_light(rng: np.random.Generator) -> figures.Light:
+    """Draws where the light comes from, and its shadows of clouds."""
     direction = np.array([rng.uniform(-1, 1), rng.uniform(0.2, 1.0), rng.uniform(0.3, 1.0)])
     direction /= np.linalg.norm(direction)
     return figures.Light(direction, rng.uniform(0.35, 0.7), scenery.clouds(rng, 128, 128, 24))
