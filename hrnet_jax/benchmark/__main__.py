@@ -4,6 +4,7 @@
 input     Loading of batches, against the original's way.
 step      Training steps, against PyTorch and the device's limits.
 predict   Prediction, against PyTorch.
+photos    Poses in the photos of a folder, from the files to JSON, against loops over ONNX Runtime and PyTorch.
 evaluate  OKS, suppression and AP, against the original's Python.
 compile   Time from the command to the end of the first step, with an empty and with a filled compilation cache.
 memory    Device memory with and without recomputed activations, and growth of the loader's memory.
@@ -26,7 +27,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hrnet_jax import augment, console, heatmap, rows, sharding
-from hrnet_jax.benchmark import batches, evaluation, footprint, race, report, scale, start, step, workload
+from hrnet_jax.benchmark import batches, evaluation, footprint, photos, race, report, scale, start, step, workload
 from hrnet_jax.run import setup
 
 Measured = tuple[Any, str]  # results for the report, and a text for the terminal
@@ -37,6 +38,8 @@ def define_flags() -> None:
     default = os.fspath(rows.directory() / "default.py")
     config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
     flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`. Default: the config's.")
+    flags.DEFINE_string("photos", "", "Folder of the photos of `photos`.")
+    flags.DEFINE_string("boxes", "whole", "People in these photos: `whole`, FILE.json, or a detector FILE.onnx.")
     flags.DEFINE_enum(
         "side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`; `theirs`: PyTorch."
     )
@@ -130,6 +133,16 @@ def measure_predict(config: ConfigDict, options: flags.FlagValues) -> Measured:
     return _race("predict", config, options, ours)
 
 
+def measure_photos(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Measures the way from photos to JSON."""
+    if not options.photos:
+        raise ValueError("--photos is not given: name a folder of photos")
+    size = options.batch or config.eval.batch_size
+    result = photos.measure(config, options.photos, options.boxes, size, options.rounds)
+    report.bars(result, f"{options.out}/photos.svg")
+    return {"race": result}, race.table(result)
+
+
 def _race(part: str, config: ConfigDict, options: flags.FlagValues, ours: race.Contender | None) -> Measured:
     """Runs and draws the race of a part."""
     pytorch, modes = options.side != "ours", options.modes
@@ -215,6 +228,7 @@ PARTS = {
     "input": measure_input,
     "step": measure_step,
     "predict": measure_predict,
+    "photos": measure_photos,
     "evaluate": measure_evaluate,
     "compile": measure_compile,
     "memory": measure_memory,
