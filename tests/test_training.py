@@ -20,7 +20,7 @@ def config():
     config = default.get_config()
     config.image_size = (64, 32)
     config.batch_size = 8
-    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1, norm_group_size=0)
     return config
 
 
@@ -69,10 +69,10 @@ def run_steps(config, batches, devices=1, double=False):
 
 
 def test_weights_start_as_the_originals(config):
-    model = models.build(config)
+    model = models.build(config).clone(width=32)
     variables = training.init_variables(model, (64, 32), seed=1)
     params, stats = variables["params"], variables["batch_stats"]
-    kernel = params["stage4.0"]["branches.3.0"]["conv1"]["weight"]
+    kernel = params["stage2.0"]["branches.1.0"]["conv1"]["weight"]
     assert abs(kernel.std() / 0.001 - 1) < 0.05 and abs(kernel.mean()) < 1e-4
     assert not params["final_layer"]["bias"].any()
     assert (params["bn1"]["weight"] == 1).all() and not params["bn1"]["bias"].any()
@@ -84,7 +84,7 @@ def test_weights_start_as_the_originals(config):
 
 
 def test_layers_of_one_shape_start_differently(config):
-    params = training.init_variables(models.build(config), (64, 32), seed=1)["params"]["stage4.0"]
+    params = training.init_variables(models.build(config), (64, 32), seed=1)["params"]["stage2.0"]
     one, other = (params["branches.0.0"][conv]["weight"] for conv in ("conv1", "conv2"))
     assert (one != other).all()
 
