@@ -95,11 +95,12 @@ def test_an_optimizer_and_its_schedule(directory, made_up_records):
 
 
 def test_a_head_on_the_trunk_of_another_network(directory, made_up_records, tmp_path):
-    config = config_of(directory, "my_head", made_up_records, **{"model.units": (1, 1, 1)})
+    units = {"model.units": (1, 1, 1)}
+    config = config_of(directory, "my_head", made_up_records, **units)
     _, after, _ = one_step(config)
     assert after.params["final_layer"]["weight"].shape == (1, 1, 4 + 8 + 16 + 32, 17)
     assert models.title(models.architecture(config)) == "HRNetV2-W4"
-    trunk = config_of(directory, "my_head", made_up_records, **{"model.name": "hrnet"})
+    trunk = config_of(directory, "my_head", made_up_records, **units, **{"model.name": "hrnet"})
     variables = tasks.build(trunk).init()
     variables["params"]["conv1"]["weight"] = variables["params"]["conv1"]["weight"] + 1
     weights = loading.Weights("trunk.pth", loading.to_pytorch(variables), {})
