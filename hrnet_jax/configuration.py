@@ -37,7 +37,7 @@ RUN = {
     "fsdp": Field(False, "Shard the optimizer state over devices (docs/scale.md).", resumable=True),
     "epochs": Field(210, "Passes over the training split.", minimum=1),
     "optimizer": Field("adam", '"adam", "adamw", "sgd", "rmsprop", or `module:name` of your own.', code=True),
-    "learning_rate": Field(1e-3, "For Adam and the batch size above."),
+    "learning_rate": Field(1e-3, "For the optimizer and the batch size above."),
     "schedule": Field(
         "steps", '"steps", "cosine", "polynomial", "constant", or `module:name` of your own.', code=True
     ),

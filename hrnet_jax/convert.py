@@ -12,6 +12,7 @@ network are saved with the weights and checked on loading.
 import argparse
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -178,12 +179,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "target", metavar="DST", help="a name ending in .pth or .safetensors, or a directory; must not exist"
     )
-    parser.add_argument("--network", default="", help="`module:name` of a network outside this package")
+    parser.add_argument(
+        "--network",
+        default="",
+        help="`module:name` of a network outside this package; modules of the working directory are found",
+    )
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--partial", action="store_true", help="load the tensors that fit, initialise the others")
     parser.add_argument("--averaged", action="store_true", help="read the moving average of a run's weights")
     args = parser.parse_args(arguments)
+    if args.network:
+        sys.path.append(os.getcwd())
     options = {name: getattr(args, name) for name in ("network", "skeleton", "colors", "partial", "averaged")}
     print(f"{args.source} -> {args.target}\n{convert(args.source, args.target, **options)}")
 

@@ -48,8 +48,13 @@ def find(field: str, name: str, known: Mapping[str, Value]) -> Value:
         return known[name]
     module, _, attribute = str(name).partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"`{field}` (={name!r}) must be one of {', '.join(known)}, or `module:name` of your own ({error})"
         ) from error
+    example = next(iter(known.values()))
+    if not (callable(found) if callable(example) else isinstance(found, type(example))):
+        expected = "a function or class" if callable(example) else f"a {type(example).__name__}"
+        raise ValueError(f"`{field}` (={name!r}) is {type(found).__name__} {found!s:.60}, and must be {expected}")
+    return found

@@ -39,6 +39,8 @@ def make_transformation(config: ConfigDict, rate: Schedule) -> optax.GradientTra
     for name, limit in (("momentum", 1.0), ("gradient_clip", math.inf)):
         if not 0 <= config[name] < limit:
             raise ValueError(f"`{name}` (={config[name]}) must be at least 0 and less than {limit}")
+    if config.nesterov and (config.optimizer in OPTIMIZERS.keys() - {"sgd"} or not config.momentum):
+        raise ValueError("`nesterov` (=True) needs `optimizer` sgd and a `momentum` above 0")
     optimizer = fields.find("optimizer", config.optimizer, OPTIMIZERS)(config, rate)
     return optax.chain(clip(config.gradient_clip), optimizer) if config.gradient_clip else optimizer
 

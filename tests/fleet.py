@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, os.fspath(ROOT))
 
+import forking  # noqa: E402
 import killing  # noqa: E402
 
 from hrnet_jax.console import UNFINISHED  # noqa: E402
@@ -40,7 +41,7 @@ def start(
     processes: int = 1,
     devices: int = 1,
     second: Sequence[str] = (),
-) -> list[subprocess.Popen]:
+) -> list[forking.Process]:
     """Starts the processes of one run. Their output goes to files beside it. The second gets more arguments."""
     command = [sys.executable, "train.py", "--config=configs/demo.py", f"--workdir={workdir}", *arguments]
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
@@ -51,7 +52,7 @@ def start(
         fleet += second if index == 1 else []
         with output(workdir, index).open("w") as file:
             files = {"stdout": file, "stderr": subprocess.STDOUT}
-            started.append(subprocess.Popen([*command, *fleet], cwd=ROOT, env=environment, **files))
+            started.append(forking.start([*command, *fleet], cwd=ROOT, env=environment, **files))
     return started
 
 
@@ -60,7 +61,7 @@ def output(workdir: pathlib.Path, index: int) -> pathlib.Path:
     return workdir.with_name(f"{workdir.name}.{index}.log")
 
 
-def finish(started: Sequence[subprocess.Popen], timeout: float = 900) -> list[int]:
+def finish(started: Sequence[forking.Process], timeout: float = 900) -> list[int]:
     """Waits for all processes of a run and returns their exit statuses."""
     return [process.wait(timeout) for process in started]
 

@@ -13,7 +13,6 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,8 @@ from collections.abc import Callable, Sequence
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, os.fspath(ROOT))
+
+import forking  # noqa: E402
 
 from hrnet_jax.run import (  # noqa: E402
     logger,
@@ -37,7 +38,7 @@ TINY = (
     "--config.image_size=(64,32)",
     "--config.model.width=4",
     "--config.model.stem=4",
-    "--config.model.units=(1,1,1)",
+    "--config.model.units=(1,0,0)",
     "--config.model.blocks=1",
     "--config.batch_size=4",
     "--config.eval.batch_size=4",
@@ -88,15 +89,15 @@ class Kill:
     step: int
 
 
-def start(arguments: Sequence[str], workdir: pathlib.Path) -> subprocess.Popen:
+def start(arguments: Sequence[str], workdir: pathlib.Path) -> forking.Process:
     """Starts a run, with the demo's configuration unless the arguments begin with another."""
     config = [] if arguments[:1] and arguments[0].startswith("--config=") else ["--config=configs/demo.py"]
     command = [sys.executable, "train.py", f"--workdir={workdir}", *config, *arguments]
     with workdir.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        return forking.start(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 
 
-def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen, seconds: float = 300) -> None:
+def wait_for(condition: Callable[[], bool], *processes: forking.Process, seconds: float = 300) -> None:
     """Waits for a condition while processes run. Kills them and raises RuntimeError if it is not met."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -107,14 +108,14 @@ def wait_for(condition: Callable[[], bool], *processes: subprocess.Popen, second
         time.sleep(0.02)
 
 
-def finish(process: subprocess.Popen) -> None:
+def finish(process: forking.Process) -> None:
     if status := process.wait():
         workdir = str(process.args[2]).removeprefix("--workdir=")
         raise RuntimeError(f"the run {workdir} ended with status {status}; see {workdir}.log")
 
 
 def kill(
-    process: subprocess.Popen, workdir: pathlib.Path, moment: str, delay: float, evaluations: Sequence[int]
+    process: forking.Process, workdir: pathlib.Path, moment: str, delay: float, evaluations: Sequence[int]
 ) -> Kill | None:
     """Kills all processes of a run at a moment or after a delay in seconds. Returns None if it ended before."""
     started, starts, reached = time.monotonic(), len(manifest.read(workdir)), False

@@ -30,8 +30,26 @@ from collections.abc import Sequence
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIST = pathlib.Path(__file__).with_name("mutants.txt")
 TIMEOUT = 300  # seconds for the tests of a fault: some faults make them wait forever
-KILLED, SURVIVED, NOT_PLANTED = "killed", "SURVIVED", "could NOT be planted"
-PASSED, NO_TESTS = 0, 5  # pytest's exit statuses
+KILLED, SLOW, SURVIVED, BROKEN, NOT_PLANTED = (
+    "killed",
+    "killed by time",
+    "SURVIVED",
+    "BROKEN",
+    "could NOT be planted",
+)
+PASSED, FAILED, INTERRUPTED, NO_TESTS = (
+    0,
+    1,
+    2,
+    5,
+)  # pytest's exit statuses; it stops where a module cannot be imported
+VERDICTS = {
+    PASSED: SURVIVED,
+    NO_TESTS: SURVIVED,
+    FAILED: KILLED,
+    INTERRUPTED: KILLED,
+    -signal.SIGKILL: SLOW,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +143,13 @@ def attempt(mutant: Mutant, cache: pathlib.Path, with_reference: bool) -> str:
         verdict = NOT_PLANTED
         if mutant.plant(project):
             status, output = run_tests(project, cache, "-x", *mutant.tests, timeout=TIMEOUT)
-            verdict = SURVIVED if status in (PASSED, NO_TESTS) else KILLED
+            verdict = VERDICTS.get(status, BROKEN)
             found = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", output, re.MULTILINE)
             found_by = found[1].replace("tests/", "") if found else output.strip()[-100:]
     seconds = time.monotonic() - started
-    print(f"{mutant}\n      {verdict}, {seconds:.1f} s{f', {found_by}' if verdict == KILLED else ''}", flush=True)
+    print(
+        f"{mutant}\n      {verdict}, {seconds:.1f} s{f', {found_by}' if verdict != SURVIVED else ''}", flush=True
+    )
     return verdict
 
 
@@ -174,14 +194,14 @@ def main() -> int:
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             tried = functools.partial(attempt, cache=cache, with_reference=with_reference)
             verdicts = list(pool.map(tried, mutants))
-    counts = {verdict: verdicts.count(verdict) for verdict in (KILLED, SURVIVED, NOT_PLANTED)}
+    counts = {verdict: verdicts.count(verdict) for verdict in (KILLED, SLOW, SURVIVED, BROKEN, NOT_PLANTED)}
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     data = "with" if with_reference else "without"
     print(f"{len(mutants)} faults, {data} the reference data: {listed}; {time.monotonic() - started:.0f} s")
     for mutant, verdict in zip(mutants, verdicts, strict=True):
-        if verdict != KILLED:
+        if verdict not in (KILLED, SLOW):
             print(f"{mutant}: {verdict}")
-    return int(counts[KILLED] < len(mutants))
+    return int(counts[KILLED] + counts[SLOW] < len(mutants))
 
 
 if __name__ == "__main__":

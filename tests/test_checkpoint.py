@@ -17,7 +17,7 @@ TESTS = pathlib.Path(__file__).parent
 def small():
     config = default.get_config()
     config.image_size = (32, 32)
-    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1, norm_group_size=0)
     return config
 
 

@@ -59,8 +59,9 @@ def test_the_run_resumes_and_logs_the_same_loss(old_run, made_up_records):
         name: records.digest(records.open_split(made_up_records / name)) for name in ("train2017", "val2017")
     }
     (old_run / "manifest.json").write_text(json.dumps(manifest))
-    changes = ["--config.picture_every=100", f"--config.data.dir={made_up_records}"]
-    killing.finish(killing.start([*killing.TINY, *changes], old_run))
+    flags = [flag.replace("units=(1,0,0)", "units=(1,1,1)") for flag in killing.TINY]
+    flags += ["--config.picture_every=100", f"--config.data.dir={made_up_records}"]
+    killing.finish(killing.start(flags, old_run))
     (resumed,) = [line["loss"] for line in logger.read(old_run) if line["step"] == 10 and "loss" in line]
     assert resumed == pytest.approx(expected, rel=1e-4)
     assert {path.name for path in (old_run / "checkpoints" / "last").iterdir()} == {"9", "10"}

@@ -85,7 +85,7 @@ PCKH = {  # MPII, validation split: mean PCKh at 0.5 and, as the release calls i
     "resnet152_384x384": (90.2, 39.4),
 }
 
-FEWEST_LAYERS = {"hrnet": {"units": (1, 1, 1), "blocks": 1}, "simple_baseline": {"depth": 50}}
+FEWEST_LAYERS = {"hrnet": {"units": (1, 0, 0), "blocks": 1}, "simple_baseline": {"depth": 50}}
 
 
 def load(name: str) -> ConfigDict:

@@ -2,9 +2,9 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 
+import forking
 import pytest
 
 from hrnet_jax import console, skeletons
@@ -36,7 +36,7 @@ def test_exit_statuses_are_those_that_the_documentation_names():
 
 def test_a_missing_config_has_no_traceback():
     command = [sys.executable, "eval.py", "--config", "configs/nope.py", "--workdir", "runs/nope"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = forking.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "'configs/nope.py'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -44,7 +44,7 @@ def test_a_missing_config_has_no_traceback():
 
 def test_unexpected_arguments_are_refused(tmp_path):
     command = [sys.executable, "train.py", "demo", "--config=configs/demo.py", f"--workdir={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = forking.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr == "error: unexpected argument 'demo': flags begin with --\n"
 
@@ -78,7 +78,7 @@ for _ in range(30):
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 print(int(np.median(np.diff(faults))))  # the first few rounds allocate memory
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = forking.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) < 100  # a new allocation has 32,768 pages
 
 
@@ -97,6 +97,6 @@ print(int(np.median(np.diff(faults))))  # the first few rounds allocate memory
 )
 def test_mistakes_on_the_command_line_are_one_line(arguments, message):
     command = [sys.executable, "train.py", "--workdir=unused", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = forking.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == console.USAGE_ERROR
     assert done.stderr.startswith("error: ") and message in done.stderr and done.stderr.count("\n") == 1

@@ -1,7 +1,7 @@
 import pathlib
-import subprocess
 import sys
 
+import forking
 import made_weights
 import numpy as np
 import pytest
@@ -278,7 +278,7 @@ def test_malicious_files_are_reported_in_one_line(torch, tmp_path):
         tmp_path / "x.pth",
     )
     command = [sys.executable, "-m", "hrnet_jax.convert", str(tmp_path / "x.pth"), str(tmp_path / "new")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    ended = forking.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stdout == "" and ended.stderr.count("\n") == 1
     assert "holds more than tensors (exec), which could run code" in ended.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["x.pth"]

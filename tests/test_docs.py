@@ -85,7 +85,7 @@ def test_the_code_in_the_readme_runs():
 
     def small_config():
         config = configuration.default()
-        config.model.update(width=4, units=(1, 1, 1), blocks=1)
+        config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1)
         return config
 
     names: dict = {"small": small_config}

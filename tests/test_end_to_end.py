@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 
+import forking
 import jax
 import killing
 import numpy as np
@@ -23,7 +24,7 @@ TINY = {
     "image_size": "(64,32)",
     "model.width": 4,
     "model.stem": 4,
-    "model.units": "(1,1,1)",
+    "model.units": "(1,0,0)",
     "model.blocks": 1,
     "batch_size": 4,
     "eval.batch_size": 4,
@@ -49,13 +50,13 @@ def command(program: str, data: pathlib.Path, *flags: str, **changes) -> list[st
     return [sys.executable, program, "--config", "configs/demo.py", *flags, *settings]
 
 
-def start(arguments: list[str], devices: int = 1, **variables: str) -> subprocess.Popen:
+def start(arguments: list[str], devices: int = 1, **variables: str) -> forking.Process:
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"} | variables
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(arguments, cwd=ROOT, env=environment, text=True, **pipes)
+    return forking.start(arguments, cwd=ROOT, env=environment, text=True, **pipes)
 
 
-def finish(process: subprocess.Popen, status: int = 0) -> str:
+def finish(process: forking.Process, status: int = 0) -> str:
     output, errors = process.communicate(timeout=600)
     assert process.returncode == status, errors[-3000:]
     return output + errors
@@ -194,7 +195,7 @@ def test_evaluation_predicts_with_the_weights_of_the_best_checkpoint(trained, da
     keypoints, expected = (
         [result["keypoints"] for result in results] for results in (found, predicted[0].results)
     )
-    assert len(np.unique(expected)) > 100
+    assert len(np.unique(expected)) > 50
     np.testing.assert_allclose(keypoints, expected, rtol=1e-4)
 
 

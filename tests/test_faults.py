@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 
+import forking
 import jax
 import killing
 import numpy as np
@@ -36,7 +37,7 @@ def command(records: pathlib.Path, workdir: pathlib.Path, *changes: str) -> list
 
 def run(arguments: list[str], status: int, **options) -> str:
     """Runs a command and returns its output."""
-    ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600, **options)
+    ended = forking.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600, **options)
     assert ended.returncode == status, ended.stderr[-3000:]
     return ended.stdout + ended.stderr
 
@@ -196,7 +197,7 @@ def test_a_killed_loader_stops_the_run_and_the_state_is_saved(made_up_records, t
     workdir = tmp_path / "run"
     endless = [f"--config.{name}=99999" for name in ("epochs", "eval_every", "picture_every", "checkpoint_every")]
     arguments = command(made_up_records, workdir, "--config.loader.workers=1", *endless)
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forking.start(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     killing.wait_for(lambda: len(logger.read(workdir)) >= 2, process)
     os.kill(worker_of(process.pid), signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
@@ -215,7 +216,7 @@ def test_a_clock_set_back_has_no_effect(made_up_records, whole_run, tmp_path):
         "time.time, time.time_ns = lambda: now() - 1e9, lambda: now_ns() - 10**18\n"
     )
     halves = tmp_path / "halves"
-    first = subprocess.Popen(
+    first = forking.start(
         command(made_up_records, halves), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     killing.wait_for(lambda: len(logger.read(halves)) >= 2, first)

@@ -216,7 +216,7 @@ def memory() -> int:
 @pytest.fixture
 def forked(monkeypatch):
     """Starts the subprocesses that read MATLAB files faster."""
-    with contextlib.closing(forking.Server()) as server:
+    with contextlib.closing(forking.Server(["scipy.io"])) as server:
         monkeypatch.setattr(matlab, "subprocess", server)
         yield
 

@@ -125,6 +125,12 @@ def test_steps_in_float64_are_pytorchs(torch, name, clip):
         np.testing.assert_allclose(ours[key], weights.detach().numpy(), rtol=1e-13)
 
 
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "rmsprop"}, {"optimizer": "sgd", "momentum": 0.0}])
+def test_nesterovs_momentum_needs_an_optimizer_with_momentum(changes):
+    with pytest.raises(ValueError, match=r"`nesterov` \(=True\) needs `optimizer` sgd and a `momentum` above 0"):
+        optimizer.build(settings(nesterov=True, **changes), steps_per_epoch=1)
+
+
 def test_clipping_keeps_the_direction_and_limits_the_norm():
     gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[4.0]])}
     clipped, _ = optimizer.clip(2.0).update(gradients, optax.EmptyState())

@@ -1,7 +1,7 @@
 import pathlib
-import subprocess
 import sys
 
+import forking
 import pytest
 
 from hrnet_jax import models, rows
@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def test_the_readme_has_the_table_of_all_rows():
     """Run ``python -m hrnet_jax.rows --markdown`` to update it."""
     command = [sys.executable, "-m", "hrnet_jax.rows", "--markdown"]
-    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    table = forking.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert table.count("\n") == 2 + sum(len(rows.load(name)) for name in rows.TABLES)
     assert table in (ROOT / "README.md").read_text()
 

@@ -615,7 +615,7 @@ TABLE = [
     Row("nesterov", True, the_newest_gradient_counts_twice, (RATES,), {"optimizer": "sgd"}),
     Row("gradient_clip", 0.5, gradients_are_no_longer_than_this, (RATES,), {"optimizer": "sgd"}),
     Row("average_decay", 0.5, an_average_follows_the_weights),
-    Row("skip_not_finite", 2, as_many_steps_are_skipped),
+    Row("skip_not_finite", 1, as_many_steps_are_skipped),
     Row("loss", "ohkm", the_hardest_joints_count),
     Row("joint_weights", (3.0, *[1.0] * (JOINTS - 1)), joints_weigh),
     Row("joint_weights", ("original",), joints_weigh),

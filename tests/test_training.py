@@ -20,7 +20,7 @@ def config():
     config = default.get_config()
     config.image_size = (64, 32)
     config.batch_size = 8
-    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1, norm_group_size=0)
     return config
 
 
@@ -69,10 +69,10 @@ def run_steps(config, batches, devices=1, double=False):
 
 
 def test_weights_start_as_the_originals(config):
-    model = models.build(config)
+    model = models.build(config).clone(width=32)
     variables = training.init_variables(model, (64, 32), seed=1)
     params, stats = variables["params"], variables["batch_stats"]
-    kernel = params["stage4.0"]["branches.3.0"]["conv1"]["weight"]
+    kernel = params["stage2.0"]["branches.1.0"]["conv1"]["weight"]
     assert abs(kernel.std() / 0.001 - 1) < 0.05 and abs(kernel.mean()) < 1e-4
     assert not params["final_layer"]["bias"].any()
     assert (params["bn1"]["weight"] == 1).all() and not params["bn1"]["bias"].any()
@@ -84,7 +84,7 @@ def test_weights_start_as_the_originals(config):
 
 
 def test_layers_of_one_shape_start_differently(config):
-    params = training.init_variables(models.build(config), (64, 32), seed=1)["params"]["stage4.0"]
+    params = training.init_variables(models.build(config), (64, 32), seed=1)["params"]["stage2.0"]
     one, other = (params["branches.0.0"][conv]["weight"] for conv in ("conv1", "conv2"))
     assert (one != other).all()
 
@@ -119,7 +119,7 @@ class Overflowing:
 
 
 @pytest.mark.parametrize(
-    ("path", "skip"), [(("conv1", "weight"), 0), (("stage3.0", "branches.1.0", "bn1", "bias"), 1)]
+    ("path", "skip"), [(("conv1", "weight"), 0), (("stage2.0", "branches.1.0", "bn1", "bias"), 1)]
 )
 def test_a_gradient_that_is_not_finite_is_seen_although_the_loss_is(config, path, skip):
     _, state, mesh = compiled(config.to_json(), 1, False)
@@ -236,7 +236,7 @@ def test_accumulation_updates_statistics_part_by_part(config):
     weight = training.init_variables(models.build(config), (64, 32), 0)["params"]["conv1"]["weight"]
     images = jnp.asarray(make_batch(8)["image"])
 
-    x = layers.Conv(64, stride=2).apply({"params": {"weight": weight}}, layers.normalize(images))
+    x = layers.Conv(config.model.stem, stride=2).apply({"params": {"weight": weight}}, layers.normalize(images))
     halves = [np.asarray(x[start::2]).mean((0, 1, 2)) for start in (0, 1)]
     expected = 0.9 * (0.1 * halves[0]) + 0.1 * halves[1]
     np.testing.assert_allclose(state.batch_stats["bn1"]["running_mean"], expected, atol=1e-6)

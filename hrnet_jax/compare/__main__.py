@@ -15,6 +15,7 @@ needed:
     python -m hrnet_jax.compare --config configs/... --against before.npz           # on another
     python -m hrnet_jax.compare --config configs/... --checkpoint A --against B     # two sets of weights
     python -m hrnet_jax.compare --workdir runs/a --against runs/b                   # two runs
+    python -m hrnet_jax.compare --workdir runs/a --against runs/b --config my.py    # with parts of your own
 
 Results must then be equal bit for bit, unless ``--tolerance`` is given. Two sets of weights are compared tensor by
 tensor, then layer by layer. Two runs are compared by settings, logs and states, then by the weights of their
@@ -58,11 +59,11 @@ def define_flags(given: flags.FlagValues = flags.FLAGS) -> None:
     config = "File in configs/ with the network, its size and its loss."
     precision = f"Some of {', '.join(jax_runner.PRECISIONS)}, or all. Default: float64, or a file's own."
     batch = "Noise, or the first training batch of config.data."
-    steps = "Adam steps on the batch at the config's learning rate; 0: layers only."
+    steps = "Training steps on the batch at the config's learning rate; 0: layers only."
     steps += f" Default: those of a file of numbers; 0 with other weights; else {STEPS}."
     tolerance = "Tolerance of all results, instead of the usual ones, or of 0 with --against."
     config_flags.DEFINE_config_file("config", None, config, flag_values=given)
-    text("workdir", None, "A run to compare with another, instead of --config.")
+    text("workdir", None, "A run to compare with another. Only if it has parts of yours, --config is needed, too.")
     text("checkpoint", None, "Weights, ours or PyTorch's. Default: random weights.")
     text("against", None, "Compare with this file of --measure, checkpoint or run, instead of PyTorch.")
     text("measure", None, f"File ({NUMBERS}) to write our numbers to, for --against on another commit.")
@@ -76,7 +77,6 @@ def define_flags(given: flags.FlagValues = flags.FLAGS) -> None:
     number("seed", 0, "Seed of random weights and batches.")
     flags.DEFINE_float("tolerance", None, tolerance, flag_values=given)
     exclusive = functools.partial(flags.mark_flags_as_mutual_exclusive, flag_values=given)
-    exclusive(["config", "workdir"], required=True)
     exclusive(["checkpoint", "workdir"])
     exclusive(["against", "measure", "reference", "save_reference"])
 
@@ -84,7 +84,7 @@ def define_flags(given: flags.FlagValues = flags.FLAGS) -> None:
 def run(given: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command and returns its exit status."""
     _check_flags(given)
-    config = replay.read_config(buckets.path(given.workdir)) if given.workdir else given.config
+    config = replay.read_config(buckets.path(given.workdir), given.config) if given.workdir else given.config
     out = pathlib.Path(given.out or OUT / problem.tag(config))
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out (={out}) is a file: give a directory")
@@ -115,7 +115,7 @@ def _prepare(given: flags.FlagValues, make: saved.MakeSetup) -> Comparison:
     options = _precisions(given), given.steps or 0, given.tolerance or 0.0
     if given.workdir:
         there, here = buckets.path(given.against), buckets.path(given.workdir)
-        return changes.with_run(there, here, make, *options)
+        return changes.with_run(there, here, make, *options, trusted=given.config)
     return changes.with_checkpoint(given.against, make(), *options)
 
 

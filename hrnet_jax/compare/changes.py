@@ -89,14 +89,16 @@ def with_run(
     precisions: Sequence[str],
     steps: int,
     tolerance: float,
+    trusted: ConfigDict | None = None,
 ) -> Comparison:
     """Compares a run with another: settings, logs, states, and the newest checkpoint of the same step of both.
 
     `make` makes a setup of the run here, given its ``weights``. With a tolerance, the weights of the checkpoints
-    are compared instead of fingerprints. Raises OSError or ValueError if either is no run, or of another network.
+    are compared instead of fingerprints. `trusted` is as in `replay.read_config`. Raises OSError or ValueError if
+    either is no run, or of another network.
     """
-    config = replay.read_config(here)
-    _check_same_network(there, replay.read_config(there), here, config)
+    other, config = (replay.read_config(run, trusted) for run in (there, here))
+    _check_same_network(there, other, here, config)
     states, common = replay.compare_states(there, here), replay.newest_common_checkpoint(there, here)
     notes = _compare_settings(there, here) + replay.left_out(there)
     differences = replay.compare_logs(there, here, tolerance)

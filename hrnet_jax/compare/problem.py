@@ -168,6 +168,10 @@ def _check(config: ConfigDict, people: int, height: int, width: int) -> None:
         )
 
 
+OPTIMIZER = ("optimizer", "momentum", "nesterov", "weight_decay", "gradient_clip")
+"""Fields that decide what an optimizer does with gradients."""
+
+
 def summarize(setup: Setup) -> dict[str, Any]:
     """Returns settings and array norms by which any machine can recognise the setup."""
     config, batch = setup.config, setup.batch
@@ -177,7 +181,7 @@ def summarize(setup: Setup) -> dict[str, Any]:
         "image_size": list(config.image_size),
         "loss": config.loss,
         "learning_rate": config.learning_rate,
-        "optimizer": config.optimizer,
+        **{name: config[name] for name in OPTIMIZER},
         "norm_frozen": config.model.norm_frozen,
         "lengths": [float(np.linalg.norm(array)) for array in arrays],
     }

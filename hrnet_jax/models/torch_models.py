@@ -151,7 +151,8 @@ class HRNet(nn.Module):
         self.transition1, self.stage2 = Transition([4 * stem], width), stage(2, [2] * units[0])
         self.transition2, self.stage3 = Transition(channels[:2], width), stage(3, [3] * units[1])
         # only the finest branch of the last unit is used
-        self.transition3, self.stage4 = Transition(channels[:3], width), stage(4, [4] * (units[2] - 1) + [1])
+        outputs = [1 if unit == units[2] - 1 else 4 for unit in range(units[2])]
+        self.transition3, self.stage4 = Transition(channels[:3], width), stage(4, outputs)
         self.final_layer = _conv(width, num_joints, 1, bias=True)
         self.apply(_initialize)
 

@@ -25,27 +25,31 @@ _PROGRAM = (
 """Entries of a manifest that identify the program. The others may differ between machines."""
 
 
-def read_config(workdir: buckets.Path) -> ConfigDict:
+def read_config(workdir: buckets.Path, trusted: ConfigDict | None = None) -> ConfigDict:
     """Reads the configuration of a run directory. Fields newer than the run have their defaults.
+
+    A file must not name code to import, unless the user's own configuration `trusted` names the same. It then also
+    decides which fields there are.
 
     Raises ValueError if it is missing, or a network, a field or the type of a field is unknown.
     """
     path = workdir / directory.CONFIG
+    allowed = configuration.flatten(trusted.to_dict()) if trusted else {}
     try:
         validation.check_regular(path)
         content = _with_tuples(json.loads(path.read_text()))
         if missing := {"model", "data", "epochs"} - set(content):
             raise ValueError(f"it has no {sorted(missing)}")
         task = content.get("task", "top_down")
-        if task not in tasks.TASKS:  # a file must not name code to import
+        if task not in tasks.TASKS and task != allowed.get("task"):
             raise ValueError(f"the task {task!r:.100} is not one of {', '.join(tasks.TASKS)}")
         name = content["model"].get("name")
-        if name not in models.NETWORKS:
+        if name not in models.NETWORKS and name != allowed.get("model.name"):
             raise ValueError(f"the network {name!r:.100} is none of {', '.join(models.NETWORKS)}")
-        known = tasks.TASKS[task].fields(content)
-        config = configuration.build(known).lock()
+        known = tasks.find(task).fields(content)
+        config = (trusted.copy_and_resolve_references() if trusted else configuration.build(known)).lock()
         for name, value in configuration.flatten(content).items():
-            if name in known:
+            if name in known and (trusted is None or value != allowed.get(name)):
                 _check_value(name, value, known[name])
         config.update(content)
         return config.unlock()
@@ -57,8 +61,10 @@ def read_config(workdir: buckets.Path) -> ConfigDict:
 
 def _check_value(name: str, value: Any, field: Field) -> None:
     """Raises ValueError for code to import, and for types that ml_collections accepts: null, items of tuples."""
-    if field.code and ":" in str(value):  # a file must not name code to import
-        raise ValueError(f"`{name}` (={value!r:.100}) is outside the package, where no replay is possible")
+    if field.code and ":" in str(value):
+        raise ValueError(
+            f"`{name}` (={value!r:.100}) is outside the package, and a file must not name code to run"
+        )
     if value is None and name != "init_from":
         raise ValueError(f"`{name}` is null")
     is_tuple = isinstance(value, tuple) and isinstance(field.default, tuple)

@@ -54,7 +54,12 @@ def make_target_fn(config: ConfigDict) -> TargetFn:
             sigma=config.heatmap.sigma,
             unbiased=config.heatmap.unbiased,
         )
-        return heatmaps, weights * factors.astype(weights.dtype)[None] if config.joint_weights else weights
+        if weights.shape != visible.shape:
+            raise ValueError(
+                f"`heatmap.target` (={config.heatmap.target!r}) must return targets and a weight for each person"
+                f" and joint, {visible.shape}, but returned weights of {weights.shape}"
+            )
+        return heatmaps, (weights * factors.astype(weights.dtype)[None]) if config.joint_weights else weights
 
     return targets
 
@@ -71,7 +76,13 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
         variables = {"params": params, "batch_stats": batch_stats}
         heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
         targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
-        return loss_function(heatmaps, targets, weights).mean(), (updates["batch_stats"], heatmaps)
+        losses_of_joints = loss_function(heatmaps, targets, weights)
+        if losses_of_joints.shape != weights.shape:
+            raise ValueError(
+                f"`loss` (={config.loss!r}) must return a loss for each person and joint, {weights.shape},"
+                f" but returned {losses_of_joints.shape}"
+            )
+        return losses_of_joints.mean(), (updates["batch_stats"], heatmaps)
 
     return loss
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import types
 
+import forking
+
 from configs import default
 from hrnet_jax import prepare, training
 from hrnet_jax.benchmark import __main__ as benchmark
@@ -14,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def run(*arguments) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hrnet_jax.benchmark", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return forking.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
 def test_a_part_is_measured_printed_and_written(shared, tmp_path):

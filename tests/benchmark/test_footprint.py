@@ -46,7 +46,7 @@ def test_anonymous_memory_counts_arrays_but_not_mapped_files(tmp_path):
 def config():
     config = default.get_config()
     config.image_size, config.batch_size = (128, 96), 8
-    config.model.update(width=4, stem=4, units=(1, 1, 1), blocks=1)
+    config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1)
     return config
 
 

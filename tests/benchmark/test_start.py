@@ -3,7 +3,7 @@ from hrnet_jax.benchmark import start
 
 def test_cold_and_cached_starts_are_timed_by_stage():
     small = ["--config.image_size=(64,32)", "--config.model.width=4", "--config.model.stem=8"]
-    small += ["--config.model.units=(1,1,1)", "--config.model.blocks=1"]
+    small += ["--config.model.units=(1,0,0)", "--config.model.blocks=1"]
     found = start.measure("configs/default.py", small, 2)
     assert set(found) == {"cold", "cached"}
     assert all(tuple(stages) == start.STAGES and min(stages.values()) >= 0 for stages in found.values())

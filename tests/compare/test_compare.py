@@ -3,9 +3,9 @@
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
+import forking
 import numpy as np
 import pytest
 
@@ -24,7 +24,7 @@ def run(*flags: str, without_torch: pathlib.Path | None = None, config: str = "d
         (without_torch / "torch.py").write_text("raise ImportError('No module named torch')\n")
         environment["PYTHONPATH"] = str(without_torch)
     command = [sys.executable, "-m", "hrnet_jax.compare", "--config", f"configs/{config}", *settings, *flags]
-    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    process = forking.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return process.returncode, process.stdout + process.stderr
 
 

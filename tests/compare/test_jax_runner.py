@@ -18,26 +18,42 @@ CONFIGS = {
     "net_resnet50_256x192": "resnet50_256x192",
     "net_resnet152_256x192": "resnet152_256x192",
 }
+SLOW = ("net_hrnet_w48_256x192", "net_resnet152_256x192")
+"""Take minutes and 11 GB to train, and differ from the others in numbers of channels and blocks only."""
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_outputs_gradients_and_training_equal_the_authors(shared, name):
-    """Compares heatmaps, outputs of stages, all gradients, five losses and the state after two steps."""
+def load(shared, name: str) -> tuple[problem.Setup, measured.Measurement, dict[str, np.ndarray]]:
     jax.clear_caches()  # the previous network leaves gigabytes
     gc.collect()
     reference, _, numbers = measured.load(shared / f"conformance/{name}.npz")
     config = rows.load("coco")[CONFIGS[name]].config()
     setup = problem.make_setup(config, labels=(numbers["train/joints"], numbers["train/vis"]))
+    return setup, reference, numbers
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_outputs_equal_the_authors(shared, name):
+    """Compares heatmaps and the outputs of stages."""
+    setup, reference, numbers = load(shared, name)
     with jax_runner.use_precision("float64"):
         layers = jax_runner.outputs(setup, "float64", train=False)
-        gradients, losses, states = jax_runner.train(setup, "float64", steps=5)
     assert measured.deviation(layers[HEATMAPS], reference.evaluation[HEATMAPS]) < 1e-9
     for key in (key for key in numbers if key.startswith("tap/")):
         tap = stage(layers, key.removeprefix("tap/"))
         found = [tap.mean(), tap.std(), *measured.sample(tap, 16).samples]
         np.testing.assert_allclose(found, numbers[key], rtol=1e-9, atol=1e-9 * np.abs(numbers[key]).max())
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CONFIGS]
+)
+def test_gradients_and_training_equal_the_authors(shared, name):
+    """Compares all gradients, five losses and the state after two steps."""
+    setup, reference, _ = load(shared, name)
+    with jax_runner.use_precision("float64"):
+        gradients, losses, states = jax_runner.train(setup, "float64", steps=5)
     for found, expected in ((gradients, reference.gradients), (states[1], reference.section("state"))):
         deviations = laboratory.deviations(found, expected)
         assert deviations.keys() == found.keys() == expected.keys()

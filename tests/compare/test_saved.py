@@ -60,6 +60,16 @@ def test_a_file_has_enough_steps(setup, path):
         saved.read(path, lambda: setup, 3)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("optimizer", "sgd"), ("momentum", 0.5), ("weight_decay", 0.1), ("gradient_clip", 1.0)]
+)
+def test_numbers_of_another_optimizer_are_refused(setup, path, field, value):
+    config = setup.config.copy_and_resolve_references()
+    config[field] = value
+    with pytest.raises(ValueError, match=rf"is of another setup: `{field}` is .* there and {value!r} here"):
+        saved.read(path, lambda: dataclasses.replace(setup, config=config), None)
+
+
 def test_inputs_with_other_last_bits_have_another_digest(setup):
     image = setup.batch.image.copy()
     image[0, 0, 0, 0] = np.nextafter(image[0, 0, 0, 0], np.inf)

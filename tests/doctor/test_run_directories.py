@@ -22,7 +22,7 @@ def finished_run(prepared, tmp_path_factory) -> pathlib.Path:
     """A run directory as train.py leaves it: 3 epochs of 2 steps."""
     config = default.get_config()
     config.image_size, config.data.dir, config.log_every, config.epochs = (32, 32), str(prepared), 1, 3
-    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1, norm_group_size=0)
     count = len(records.open_split(prepared / "train2017").people)
     config.batch_size = count // 2
     workdir = tmp_path_factory.mktemp("runs") / "run"

@@ -16,7 +16,7 @@ ADAM = optimizer.adam(lambda _: 1e-3, 0.0)
 def config():
     config = default.get_config()
     config.image_size, config.batch_size = (64, 32), 8
-    config.model.update(width=4, stem=8, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    config.model.update(width=4, stem=8, units=(1, 0, 0), blocks=1, norm_group_size=0)
     return config
 
 

@@ -17,7 +17,7 @@ def config(tmp_path_factory):
     config = default.get_config()
     config.data.dir = str(root / "records")
     config.image_size, config.batch_size, config.epochs, config.eval_every = (32, 32), 4, 3, 2
-    config.model.update(width=4, units=(1, 1, 1), blocks=1, norm_group_size=0)
+    config.model.update(width=4, stem=4, units=(1, 0, 0), blocks=1, norm_group_size=0)
     return config
 
 

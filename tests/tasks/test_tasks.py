@@ -3,10 +3,10 @@
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
 import coordinates
+import forking
 import killing
 import pytest
 
@@ -51,7 +51,7 @@ def test_it_is_killed_and_resumes_with_the_same_bits(flags, uninterrupted, tmp_p
 
 def test_it_is_evaluated_by_the_same_program(flags, uninterrupted):
     command = [sys.executable, "eval.py", *flags, f"--workdir={uninterrupted}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = forking.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((uninterrupted / "eval" / "metrics.json").read_text())
     assert metrics["val2017/found"] == max(
@@ -61,7 +61,7 @@ def test_it_is_evaluated_by_the_same_program(flags, uninterrupted):
 
 def test_its_checkpoints_fit_no_other_network(flags, uninterrupted):
     command = [sys.executable, "eval.py", *flags, "--config.model.width=4", f"--workdir={uninterrupted}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = forking.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "`model.width` is 8 there and 4 here" in done.stderr
 
 

@@ -30,6 +30,23 @@ def small_batch(config) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
+    ("table", "field", "wrong"),
+    [
+        (losses.LOSSES, "loss", lambda heatmaps, targets, weights: heatmaps.mean()),
+        (losses.LOSSES, "loss", lambda heatmaps, targets, weights: heatmaps),
+        (heatmap.TARGETS, "heatmap.target", lambda joints, visible, **sizes: (joints, visible[:, 0])),
+    ],
+)
+def test_functions_of_the_user_with_results_of_another_shape_are_refused(config, monkeypatch, table, field, wrong):
+    monkeypatch.setitem(table, "mine", wrong)
+    config.update_from_flattened_dict({field: "mine"})
+    task = tasks.build(config)
+    shapes = task.shapes()
+    with pytest.raises(ValueError, match=rf"`{field}` \(='mine'\) must return .*each person and joint, \(2, 17\)"):
+        jax.eval_shape(task.loss, shapes["params"], shapes["batch_stats"], small_batch(config))
+
+
+@pytest.mark.parametrize(
     "changes",
     [{}, {"model.colors": "BGR"}, {"loss": "ohkm"}, {"heatmap.sigma": 3.0}, {"heatmap.unbiased": True}],
     ids=str,
