@@ -99,9 +99,8 @@ def read(path: str | os.PathLike, make: MakeSetup, steps: int | None) -> tuple[S
 def _check_same(path: str | os.PathLike, about: Mapping[str, Any], reference: Measurement, setup: Setup) -> None:
     """Raises ValueError unless the numbers are of this setup."""
     here = problem.summarize(setup)
-    about = {
-        name: configuration.fields("hrnet")[name].default for name in problem.OPTIMIZER
-    } | about  # of version 0.1
+    fields = configuration.fields("hrnet")
+    about = {**{name: fields[name].default for name in problem.OPTIMIZER}, **about}  # version 0.1 had only these
     lengths, expected = about.get("lengths", []), here.pop("lengths")
     if different := loading.differences(about, here, here.keys()):
         raise ValueError(f"{path} is of another setup: {'; '.join(different):.400}")
