@@ -35,7 +35,11 @@ class PoseModelHandler(ModelHandler[str, str, hrnet_jax.Predictor]):
     ) -> Iterator[str]:
         """Maps paths to lines of JSON: `Poses.to_json`, or ``{"source", "error"}`` for an unreadable photo."""
         found = {}
-        for poses in model.stream(batch, lambda path, error: found.update({path: {"error": str(error)}})):
+
+        def on_error(path: str, error: Exception) -> None:
+            found[path] = {"error": str(error)}
+
+        for poses in model.stream(batch, on_error):
             found[poses.source] = poses.to_json()
         return (json.dumps({"source": path, **found[path]}) for path in batch)
 

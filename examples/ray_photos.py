@@ -25,9 +25,11 @@ class PosePredictor:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
         """Maps paths to lines of JSON: `Poses.to_json`, or ``{"source", "error"}`` for an unreadable photo."""
         paths, found = batch["path"].tolist(), {}
-        for poses in self._predictor.stream(
-            paths, lambda path, error: found.update({path: {"error": str(error)}})
-        ):
+
+        def on_error(path: str, error: Exception) -> None:
+            found[path] = {"error": str(error)}
+
+        for poses in self._predictor.stream(paths, on_error):
             found[poses.source] = poses.to_json()
         return {"line": [json.dumps({"source": path, **found[path]}) for path in paths]}
 
