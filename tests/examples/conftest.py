@@ -1,10 +1,15 @@
 import dataclasses
+import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import made_predictor
+import made_weights
 import numpy as np
 import pytest
 
+import hrnet_jax
 from examples import start
 
 
@@ -27,3 +32,32 @@ def double(small):
         variables, batch = jax.tree.map(widened, (small.variables, dict(small.batch)))
         model = small.model.clone(dtype=jnp.dtype("float64"))
         yield dataclasses.replace(small, model=model, variables=variables, batch=batch)
+
+
+@pytest.fixture(scope="session")
+def pose_checkpoint(tmp_path_factory) -> pathlib.Path:
+    """A tiny HRNet. The name of its file tells the size of its images."""
+    path = tmp_path_factory.mktemp("weights") / "pose_hrnet_64x32.safetensors"
+    return made_weights.file(path, made_weights.tensors())
+
+
+@pytest.fixture
+def photo_folder(tmp_path) -> pathlib.Path:
+    """Six photos and a truncated one, in two folders."""
+    folder = tmp_path / "photos"
+    for number in range(6):
+        made_predictor.write_photo(folder / "ab"[number % 2] / f"{number}.png", made_predictor.noise(number))
+    content = (folder / "b" / "5.png").read_bytes()
+    (folder / "a" / "truncated.png").write_bytes(content[: len(content) // 2])
+    return folder
+
+
+@pytest.fixture
+def expected_lines(photo_folder, pose_checkpoint) -> list[dict[str, Any]]:
+    """What `Predictor.stream` finds in the photos, and the error of the truncated one, by path."""
+    paths, errors = sorted(map(str, photo_folder.rglob("*.png"))), []
+    predictor = hrnet_jax.load(pose_checkpoint)
+    poses = predictor.stream(paths, lambda path, error: errors.append({"source": path, "error": str(error)}))
+    lines = sorted([*(found.to_json() for found in poses), *errors], key=lambda line: line["source"])
+    assert [line["source"] for line in lines] == paths and len(errors) == 1
+    return lines
