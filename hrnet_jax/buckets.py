@@ -104,8 +104,8 @@ def create(path: Path, content: bytes) -> "AppendFile | BufferedObject":
 
 
 @contextlib.contextmanager
-def explain_write_errors(path: Path) -> Iterator[None]:
-    """Turns errors of writing a file into a ValueError with a message for the user."""
+def explain_write_errors(path: Path, then: str = "run the same command again") -> Iterator[None]:
+    """Turns errors of writing a file into a ValueError whose message ends with what to do `then`."""
     try:
         yield
     except Exception as error:  # the stores' packages raise many kinds
@@ -115,7 +115,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
             reason, remedy = error.strerror or error, "make room, or make it writable"
         else:
             raise
-        text = f"{path} cannot be written ({reason}): {remedy}, and run the same command again"
+        text = f"{path} cannot be written ({reason}): {remedy}, and {then}"
         raise ValueError(text) from error
 
 

@@ -53,7 +53,8 @@ def draw_people(
 
     Line width and joint size scale with the person and, for small people, with the picture. `joints`
     ``[N, K, 2]``, in pixels, may be outside the picture. Joints with NaN, and their limbs, are not drawn. Joints
-    that are not `certain` ``[N, K]`` are drawn as rings, and their limbs as thin lines.
+    that are not `certain` ``[N, K]`` are drawn hollow, and their limbs as thin lines. Those on the person's right
+    are squares, the others circles.
     """
     picture = picture.copy()
     certain = np.ones(joints.shape[:2], bool) if certain is None else certain
@@ -75,13 +76,17 @@ def _draw_person(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, ce
             if a in points and b in points:
                 sides = {colors[a], colors[b]} - {MIDDLE}
                 color = OUTLINE if border else sides.pop() if len(sides) == 1 else MIDDLE
-                thickness = width if certain[a] and certain[b] else max(1, width // 3)
-                cv2.line(picture, points[a], points[b], color, thickness + border, cv2.LINE_AA, _SUBPIXEL_BITS)
+                thickness = width + border if certain[a] and certain[b] else max(1, width // 3) + min(border, 2)
+                cv2.line(picture, points[a], points[b], color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
         for i, point in points.items():
             radius = round((1.5 * width + border / 2) * 2**_SUBPIXEL_BITS)
             color = OUTLINE if border else colors[i]
-            thickness = cv2.FILLED if certain[i] else max(1, width // 2) + border
-            cv2.circle(picture, point, radius, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+            thickness = cv2.FILLED if certain[i] else max(1, width // 2) + min(border, 2)
+            if colors[i] == RIGHT:
+                corners = np.array(point) - radius, np.array(point) + radius
+                cv2.rectangle(picture, *corners, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+            else:
+                cv2.circle(picture, point, radius, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _line_width(picture: np.ndarray, joints: np.ndarray) -> int:

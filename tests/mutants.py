@@ -160,7 +160,7 @@ def exists(test: str) -> bool:
     return bool(text) and (not function or f"def {function.partition('[')[0]}(" in text)
 
 
-def check_unchanged(mutants: Sequence[Mutant], cache: pathlib.Path, with_reference: bool) -> bool:
+def check_unchanged(mutants: Sequence[Mutant], cache: pathlib.Path, with_reference: bool, jobs: int) -> bool:
     """Runs the tests of all faults without a fault, prints those that fail, and returns whether there are none."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     if unknown := [test for test in tests if not exists(test)]:
@@ -169,7 +169,8 @@ def check_unchanged(mutants: Sequence[Mutant], cache: pathlib.Path, with_referen
     whole = {test for test in tests if "::" not in test}
     needed = [test for test in tests if test in whole or test.partition("::")[0] not in whole]
     with tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True) as folder:
-        status, output = run_tests(copy(pathlib.Path(folder), with_reference), cache, *needed)
+        project = copy(pathlib.Path(folder), with_reference)
+        status, output = run_tests(project, cache, f"--numprocesses={jobs}", "--dist=loadfile", *needed)
     if status not in (PASSED, NO_TESTS):
         print(f"these tests fail without a fault:\n{output[-3000:]}")
     return status in (PASSED, NO_TESTS)
@@ -188,7 +189,7 @@ def main() -> int:
     mutants, started = select(load(), options.selected), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-cache-") as folder:
         cache, with_reference = pathlib.Path(folder), not options.without_reference
-        if not check_unchanged(mutants, cache, with_reference):
+        if not check_unchanged(mutants, cache, with_reference, options.jobs):
             return 1
         print(f"the tests concerned pass without a fault, {time.monotonic() - started:.0f} s", flush=True)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

@@ -9,8 +9,10 @@ standard input. OUT then holds pictures, poses.json and index.html, and what els
 status is 1 if a photo or video could not be read, 2 for a mistake on the command line, and 75 after Ctrl-C.
 """
 
+import os
 import pathlib
 import re
+import sys
 import warnings
 
 from absl import flags
@@ -52,12 +54,16 @@ def define_flags() -> None:
     flags.DEFINE_boolean("flip_test", None, "Average with the mirrored image. Default: as in training.")
     flags.DEFINE_boolean("averaged", False, "Use the moving average of a run's weights.")
     flags.DEFINE_string("dtype", "float32", "Precision of the activations: float32 or bfloat16.")
-    flags.mark_flags_as_required(["checkpoint", "out"])
 
 
 def main(names: list[str]) -> int:
     """Runs the command line and returns the exit status."""
     given = flags.FLAGS
+    for name in ("checkpoint", "out"):
+        if given[name].value is None:
+            raise ValueError(f"--{name} is missing: see --help")
+    if given.network:
+        sys.path.append(os.getcwd())  # as `hrnet convert` does
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # --max_pixels is the limit
     found = sources.find(names)
     videos = any(map(sources.is_video, found.paths))

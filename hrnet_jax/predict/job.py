@@ -36,14 +36,17 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
     shards.prepare(options.out, description | about, options.process, options.resume)
     earlier = shards.done(options.out) if options.resume else set()
     job = Job(predictor, found, options)
+    rest = [path for path in paths if path not in earlier]
+    if options.resume:
+        print(f"{len(paths) - len(rest):,} of {len(paths):,} were done before")
     try:
-        job.predict([path for path in paths if path not in earlier] if earlier else paths)
+        job.predict(rest)
     except KeyboardInterrupt:
         print("\nstopped: the same command with --resume goes on from here", file=sys.stderr)
         status = console.UNFINISHED
     else:
         status = UNREADABLE if job.skipped else 0
-    job.report(skeleton, finished=status != console.UNFINISHED)
+    job.report(finished=status != console.UNFINISHED)
     return status
 
 
@@ -71,7 +74,7 @@ class Job:
         self._notes: collections.Counter[str] = collections.Counter()
         self._photos = self._frames = self._people = 0
         self._bar: tqdm.tqdm | None = None
-        self.skipped: list[tuple[str, str]] = []
+        self.skipped = 0
 
     def predict(self, paths: Sequence[str]) -> None:
         """Predicts photos and videos in order."""
@@ -89,14 +92,15 @@ class Job:
     def _predict_photos(self, paths: Iterable[str]) -> None:
         results = self._predictor.results(paths, self._skip, heatmaps="heatmaps" in self._options.write)
         write = functools.partial(self._write, kinds=[*writers.WRITERS])
-        for result in ahead.map_ahead(write, results, threads=WRITE_THREADS, depth=2 * WRITE_THREADS):
-            self._shards.add(result)
+        for photo, notes in ahead.map_ahead(write, results, threads=WRITE_THREADS, depth=2 * WRITE_THREADS):
+            self._shards.add(photo)
+            self._notes.update(notes)
             self._photos += 1
-            self._people += len(result["people"])
+            self._people += len(photo["people"])
             self._advance()
 
-    def _write(self, result: Result, kinds: Sequence[str]) -> dict[str, Any]:
-        """Writes the files of a photo or frame and returns its poses in JSON."""
+    def _write(self, result: Result, kinds: Sequence[str]) -> tuple[dict[str, Any], Sequence[str]]:
+        """Writes the files of a photo or frame. Returns its poses in JSON, and notes about the photo."""
         poses, options = result.poses, self._options
         name = self._found.name(poses.source)
         if poses.frame is not None:
@@ -104,8 +108,7 @@ class Job:
         for kind in kinds:
             if kind in options.write:
                 writers.WRITERS[kind](result, options.out / kind / name, options.joint_score)
-        self._notes.update(poses.notes)
-        return poses.to_json()
+        return poses.to_json(), poses.notes
 
     def _predict_video(self, path: str) -> None:
         from hrnet_jax.predict import clips, video
@@ -121,8 +124,8 @@ class Job:
             self._advance()
         print(*[f"note: {note}" for note in clip.notes], sep="\n", end="\n" * bool(clip.notes))
 
-    def _counted(self, frames: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        for frame in frames:
+    def _counted(self, frames: Iterable[tuple[dict[str, Any], Sequence[str]]]) -> Iterator[dict[str, Any]]:
+        for frame, _ in frames:
             yield frame
             self._frames += 1
             self._people += len(frame["people"])
@@ -134,15 +137,16 @@ class Job:
             self._bar.update()
 
     def _skip(self, path: str, error: Exception) -> None:
-        self.skipped.append((path, str(error)))
+        self.skipped += 1
+        self._shards.skip(path, str(error))
         tqdm.tqdm.write(f"error: {error}", file=sys.stderr)
         self._advance()
 
-    def report(self, skeleton: dict[str, Any], finished: bool) -> None:
+    def report(self, finished: bool) -> None:
         """Prints what was done, and writes the files of the whole run unless other processes are still at it."""
         options = self._options
         counts = [f"{self._photos:,} photos"] + [f"{self._frames:,} frames"] * bool(self._frames)
-        counts += [f"{self._people:,} people"] + [f"{len(self.skipped):,} could not be read"] * bool(self.skipped)
+        counts += [f"{self._people:,} people"] + [f"{self.skipped:,} could not be read"] * bool(self.skipped)
         print(", ".join(counts))
         for note, count in self._notes.items():
             print(f"note: {count:,} photos: {note}")
@@ -154,13 +158,12 @@ class Job:
         report = reports.Report(
             options.out,
             self._predictor.network.skeleton,
-            skeleton,
             self._found.paths,
             joint_score=options.joint_score,
-            skipped=self.skipped,
             every=options.every,
             images=options.images,
             threads=self._predictor.threads,
+            max_pixels=self._predictor.max_pixels,
         )
         for kind, write in reports.WRITERS.items():
             if kind in options.write:

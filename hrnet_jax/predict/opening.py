@@ -62,6 +62,9 @@ def load(
       FileNotFoundError: there is no such source, or no file of boxes.
       ValueError: it cannot be read, or does not tell enough; the message names the option to give.
     """
+    for name, value in {"batch_size": batch_size, "threads": threads}.items():
+        if value < 0:
+            raise ValueError(f"`{name}` (={value}) must be at least 0")
     console.enable_compilation_cache()
     mesh = sharding.make_mesh(devices or jax.local_devices())
     per_device = PEOPLE_PER_DEVICE.get(mesh.devices.flat[0].platform, OTHERWISE_PER_DEVICE)

@@ -45,3 +45,9 @@ class Options:
         for name in ("every", "detect_every", "processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} (={getattr(self, name)}) must be at least 1")
+        if not 0 <= self.process < self.processes:
+            raise ValueError(
+                f"--process (={self.process}) must be from 0 to {self.processes - 1}, see --processes"
+            )
+        if not 0 <= self.joint_score <= 1:
+            raise ValueError(f"--joint_score (={self.joint_score}) must be from 0 to 1")

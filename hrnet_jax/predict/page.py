@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import html_page
+from hrnet_jax import buckets, html_page
 from hrnet_jax.predict import page_data
 from hrnet_jax.skeletons import Skeleton
 
@@ -115,55 +115,31 @@ class Writer:
             "photos": '<script src="page/photos.js"></script>' if self._files else self._inline_photos(),
         }
         page = html_page.render(_TEMPLATE / "page.html", self._run["title"], slots)
-        (self._out_dir / "index.html").write_text(page, encoding="utf-8")
+        self._write("index.html", page.encode())
 
     def _write_pending(self) -> None:
         """Writes the next file of poses, with thumbnails and names."""
         first = self._files * PHOTOS_PER_FILE
         urls = [f"thumbnails/{first + i:06d}.jpg" for i in range(len(self._pending))]
-        for folder in ("page", "thumbnails"):
-            (self._out_dir / folder).mkdir(exist_ok=True)
         for photo, url in zip(self._pending, urls, strict=True):
-            (self._out_dir / url).write_bytes(photo.jpeg)
+            self._write(url, photo.jpeg)
         poses = page_data.poses_script(self._files, self._pending, urls)
-        (self._out_dir / f"page/poses_{self._files:05d}.js").write_text(poses)
-        with open(self._out_dir / "page/photos.js", "a") as file:
-            file.write(page_data.rows_script(self._pending))
+        self._write(f"page/poses_{self._files:05d}.js", poses.encode())
+        self._write("page/photos.js", page_data.rows_script(self._pending).encode(), "ab")
         self._files += 1
         self._pending = []
+
+    def _write(self, name: str, content: bytes, mode: str = "wb") -> None:
+        path = self._out_dir / name
+        with buckets.explain_write_errors(path, "continue with --resume"):
+            path.parent.mkdir(exist_ok=True)
+            with path.open(mode) as file:
+                file.write(content)
 
     def _inline_photos(self) -> str:
         urls = [f"data:image/jpeg;base64,{b64encode(photo.jpeg).decode()}" for photo in self._pending]
         rows, poses = page_data.rows_script(self._pending), page_data.poses_script(0, self._pending, urls)
         return f"<script>\n{rows}{poses}</script>"
-
-
-def write(
-    out_dir: str | os.PathLike,
-    skeleton: Skeleton,
-    photos: Iterable[tuple[dict[str, Any], np.ndarray]],
-    *,
-    skipped: Iterable[tuple[str, str]] = (),
-    title: str = "Poses",
-    joint_score: float = 0.2,
-) -> pathlib.Path:
-    """Writes a gallery and returns the path of its page; see `Writer`.
-
-    Args:
-      out_dir: directory; made if missing.
-      skeleton: of all people.
-      photos: pairs of a photo's poses and its picture, as `Writer.add` takes them.
-      skipped: source and reason of each photo that could not be read. It is read last, so it may be a list that
-        grows while `photos` are read.
-      title: plain text.
-      joint_score: 0 to 1; joints below are hidden until the page's slider is moved.
-    """
-    with Writer(out_dir, skeleton, title=title, joint_score=joint_score) as writer:
-        for photo, picture in photos:
-            writer.add(photo, picture)
-        for source, reason in skipped:
-            writer.skip(source, reason)
-    return pathlib.Path(out_dir) / "index.html"
 
 
 def _read(names: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ import os
 import pathlib
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -55,8 +54,9 @@ def read_photo(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> tuple[n
     """
     try:
         return decode(_read_bytes(pathlib.Path(path)), max_pixels)
-    except (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError) as error:
-        raise PhotoError(f"{os.fspath(path)}: {_reason(error)}") from error
+    except Exception as error:  # each of Pillow's decoders has its own kinds of errors for damaged files
+        name = os.fspath(path)
+        raise PhotoError(f"{name if name.isprintable() else ascii(name)}: {_reason(error)}") from error
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:
@@ -74,7 +74,9 @@ def _read_bytes(path: pathlib.Path) -> bytes:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a photo of a known format"
-    return f"cannot be read ({error.strerror})" if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return str(error) if isinstance(error, ValueError) else f"cannot be read ({validation.one_line(error)})"
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, list[str]]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -10,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hrnet_jax import buckets
+from hrnet_jax import buckets, skeletons
 from hrnet_jax.predict import ahead, box_files, photos, poses, shards
 from hrnet_jax.skeletons import Skeleton
 
@@ -22,37 +24,34 @@ SECONDS_BETWEEN = 1.0  # frames of a video in the page
 Lines = Callable[[], Iterator[dict[str, Any]]]
 
 
+@dataclasses.dataclass(frozen=True)
 class Report:
     """What the files of a run are made from.
 
-    Args:
+    Attributes:
       out: the folder of the run.
       skeleton: of all people.
-      description: of the skeleton, in JSON.
       paths: the photos and videos of all processes, in order.
       joint_score: joints below are shown as uncertain.
-      skipped: path and reason of photos that could not be read.
       every: of the frames of a video that were read.
-      image_ids: ids by path; see `image_ids`.
+      images: a COCO annotation file with the ids of photos; see `image_ids`.
+      threads: that read photos for the page.
+      max_pixels: of these photos.
     """
 
-    def __init__(
-        self,
-        out: pathlib.Path,
-        skeleton: Skeleton,
-        description: Mapping[str, Any],
-        paths: Sequence[str],
-        *,
-        joint_score: float,
-        skipped: Sequence[tuple[str, str]],
-        every: int,
-        images: str | None,
-        threads: int,
-    ):
-        self.out, self.skeleton, self.description, self.paths = out, skeleton, description, paths
-        self.joint_score, self.skipped, self.every, self.images = joint_score, skipped, every, images
-        self.threads = threads
-        self.count = sum(1 for _ in shards.read(out))
+    out: pathlib.Path
+    skeleton: Skeleton
+    paths: Sequence[str]
+    joint_score: float
+    every: int
+    images: str | None
+    threads: int
+    max_pixels: int
+
+    @functools.cached_property
+    def count(self) -> int:
+        """Number of photos and frames."""
+        return sum(1 for _ in shards.read(self.out))
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yields the photos, in the order of their paths unless there are very many."""
@@ -67,7 +66,7 @@ def write_json(report: Report) -> str:
     """Writes poses.json, and returns a line about it."""
     if report.count > MOST_IN_JSON:
         return f"{report.out / shards.FOLDER}: {report.count:,} photos as JSON lines, too many for one file"
-    header = {"format": FORMAT, "version": VERSION, "skeleton": report.description}
+    header = {"format": FORMAT, "version": VERSION, "skeleton": skeletons.to_json(report.skeleton)}
     path = report.out / "poses.json"
     with _writing(path) as file:
         file.write(json.dumps(header)[:-1] + ', "photos": [')
@@ -128,14 +127,15 @@ def write_html(report: Report) -> str:
 
     if report.count > MOST_IN_PAGE:
         return f"no page: {report.count:,} photos are too many for one"
-    pairs = ahead.map_ahead(_with_picture, _shown(report), threads=report.threads, depth=2 * report.threads)
+    read = functools.partial(_with_picture, max_pixels=report.max_pixels)
+    pairs = ahead.map_ahead(read, _shown(report), threads=report.threads, depth=2 * report.threads)
     with page.Writer(report.out, report.skeleton, joint_score=report.joint_score) as gallery:
         for photo, picture in pairs:
             if isinstance(picture, photos.PhotoError):
                 gallery.skip(photo["source"], str(picture))
             else:
                 gallery.add(photo, picture)
-        for source, reason in report.skipped:
+        for source, reason in shards.skipped(report.out):
             gallery.skip(source, reason)
     return str(report.out / "index.html")
 
@@ -172,18 +172,18 @@ def _frames(shown: Sequence[dict[str, Any]], every: int) -> Iterator[_Shown]:
     from hrnet_jax.predict import video
 
     wanted = {frame["frame"]: frame for frame in shown}
-    with contextlib.suppress(video.VideoError):  # reported when it was predicted
+    with contextlib.suppress(video.VideoError, FileNotFoundError):  # reported when it was predicted, or gone since
         for index, _, pixels in video.read_frames(shown[0]["source"], every):
             if index in wanted:
                 yield wanted[index], pixels
 
 
-def _with_picture(shown: _Shown) -> tuple[dict[str, Any], "np.ndarray | photos.PhotoError"]:
+def _with_picture(shown: _Shown, max_pixels: int) -> tuple[dict[str, Any], "np.ndarray | photos.PhotoError"]:
     photo, pixels = shown
     if pixels is not None:
         return photo, pixels
     try:
-        return photo, photos.read_photo(photo["source"])[0]
+        return photo, photos.read_photo(photo["source"], max_pixels)[0]
     except photos.PhotoError as error:
         return photo, error
 
@@ -194,7 +194,7 @@ def _writing(path: pathlib.Path) -> Iterator[IO[str]]:
     partial = shards.atomic_path(path)
     try:
         with buckets.explain_write_errors(path):
-            with open(partial, "w", newline="") as file:
+            with open(partial, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 yield file
             os.replace(partial, path)
     finally:

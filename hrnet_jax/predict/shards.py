@@ -6,20 +6,25 @@ line at the end of a file, which is ignored. The frames of a video are a file of
 
     OUT/run.json                     what predicted, the same for all lines
     OUT/shards/000-00000.jsonl       lines of process 0, see `Poses.to_json`
+    OUT/shards/000.skipped           source and reason of what process 0 could not read
     OUT/shards/000-of-001.done       process 0 of 1 has finished
 """
 
+import contextlib
+import io
 import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, Literal
 
 from hrnet_jax import buckets, validation
 
 LINES = 10_000
 FOLDER, RUN = "shards", "run.json"
-_SUFFIX, _PARTIAL = ".jsonl", ".partial"
+_SUFFIX, _PARTIAL, _SKIPPED = ".jsonl", ".partial", ".skipped"
+_ALL_DONE = "all.done"
+_CONTINUE = "continue with --resume"
 
 
 def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) -> None:
@@ -45,6 +50,8 @@ def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) 
         partial.unlink()
     for marker in (out / FOLDER).glob(f"{process:03d}-of-*.done"):
         marker.unlink()
+    for name in (f"{process:03d}{_SKIPPED}", _ALL_DONE):
+        (out / FOLDER / name).unlink(missing_ok=True)
 
 
 class Writer:
@@ -54,16 +61,14 @@ class Writer:
         self._folder, self._process = out / FOLDER, process
         numbers = [int(path.name[4:9]) for path in self._folder.glob(f"{process:03d}-*{_SUFFIX}")]
         self._next, self._lines = max(numbers, default=-1) + 1, 0
-        self._file: IO[str] | None = None
+        self._file: io.FileIO | None = None
 
     def add(self, photo: dict[str, Any]) -> None:
         """Writes a line. Raises ValueError if that fails."""
-        with buckets.explain_write_errors(self._folder):
-            if self._file is None or self._lines == LINES:
-                self.close()
-                self._file = self._path().open("x")
-            self._file.write(json.dumps(photo, separators=(",", ":")) + "\n")
-            self._file.flush()
+        if self._file is None or self._lines == LINES:
+            self.close()
+            self._file = _open(self._path())
+        _append(self._file, photo)
         self._lines += 1
 
     def add_video(self, frames: Iterator[dict[str, Any]]) -> None:
@@ -71,11 +76,15 @@ class Writer:
         self.close()
         path = self._path()
         partial = path.with_name(path.name + _PARTIAL)
-        with buckets.explain_write_errors(partial), open(partial, "x") as file:
+        with _open(partial) as file:
             for frame in frames:
-                file.write(json.dumps(frame, separators=(",", ":")) + "\n")
-                file.flush()
+                _append(file, frame)
         partial.rename(path)
+
+    def skip(self, source: str, reason: str) -> None:
+        """Writes down a photo or video that could not be read. Raises ValueError if that fails."""
+        with _open(self._folder / f"{self._process:03d}{_SKIPPED}", "ab") as file:
+            _append(file, [source, reason])
 
     def close(self) -> None:
         """Ends the file."""
@@ -88,10 +97,29 @@ class Writer:
         return self._folder / f"{self._process:03d}-{self._next - 1:05d}{_SUFFIX}"
 
 
+def _open(path: pathlib.Path, mode: Literal["xb", "ab"] = "xb") -> io.FileIO:
+    with buckets.explain_write_errors(path, _CONTINUE):
+        return open(path, mode, buffering=0)
+
+
+def _append(file: io.FileIO, content: Any) -> None:
+    """Writes a line without a buffer, which would be written once more when a file on a full disk is closed."""
+    line = json.dumps(content, separators=(",", ":")).encode() + b"\n"
+    with buckets.explain_write_errors(pathlib.Path(os.fsdecode(file.name)), _CONTINUE):
+        while line:
+            line = line[file.write(line) :]
+
+
 def finish(out: pathlib.Path, process: int, processes: int) -> bool:
-    """Marks a process as finished. Returns whether all are."""
-    (out / FOLDER / f"{process:03d}-of-{processes:03d}.done").touch()
-    return all((out / FOLDER / f"{i:03d}-of-{processes:03d}.done").is_file() for i in range(processes))
+    """Marks a process as finished. Returns whether all are, and this is the first process to notice."""
+    folder = out / FOLDER
+    (folder / f"{process:03d}-of-{processes:03d}.done").touch()
+    if not all((folder / f"{i:03d}-of-{processes:03d}.done").is_file() for i in range(processes)):
+        return False
+    with contextlib.suppress(FileExistsError):
+        (folder / _ALL_DONE).touch(exist_ok=False)
+        return True
+    return False
 
 
 def read(out: pathlib.Path, *, with_partial: bool = True) -> Iterator[dict[str, Any]]:
@@ -101,6 +129,14 @@ def read(out: pathlib.Path, *, with_partial: bool = True) -> Iterator[dict[str, 
         if path.suffix in suffixes:
             with open(path) as file:
                 yield from (json.loads(line) for line in file if line.endswith("\n"))
+
+
+def skipped(out: pathlib.Path) -> list[tuple[str, str]]:
+    """Returns source and reason of what no process could read."""
+    lines = [
+        line for path in sorted((out / FOLDER).glob(f"*{_SKIPPED}")) for line in path.read_text().splitlines()
+    ]
+    return [(source, reason) for source, reason in map(json.loads, lines)]
 
 
 def done(out: pathlib.Path) -> set[str]:

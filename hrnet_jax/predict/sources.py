@@ -81,7 +81,7 @@ def _expand(name: str, stdin: Iterable[str]) -> Iterator[str]:
     if path.is_dir():
         return _in_folder(name)
     if path.is_file() and path.suffix.lower() == LIST:
-        return _lines(path.read_text().splitlines())
+        return _lines(path.read_text("utf-8", "surrogateescape").splitlines())
     if path.exists() or path.is_symlink():
         return iter([name])
     if _GLOB & set(name):

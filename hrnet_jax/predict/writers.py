@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from hrnet_jax import visualize
+from hrnet_jax import buckets, visualize
 from hrnet_jax.models import layers
 from hrnet_jax.predict.items import Result
 from hrnet_jax.predict.poses import Poses
@@ -74,5 +74,6 @@ def _encode_png(picture: np.ndarray) -> bytes:
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with buckets.explain_write_errors(path, "continue with --resume"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -22,6 +22,16 @@ NAMES = [
 ]
 
 
+def write(out_dir, skeleton, photos, *, skipped=(), **options):
+    """Writes a gallery and returns the path of its page."""
+    with page.Writer(out_dir, skeleton, **options) as writer:
+        for photo, picture in photos:
+            writer.add(photo, picture)
+        for source, reason in skipped:
+            writer.skip(source, reason)
+    return out_dir / "index.html"
+
+
 def made_person(number=0, **changes):
     """A person whose joint k has score k / 20, so that a threshold hides the first ones."""
     joints = [[20.5 + 10 * k + number, 30 + 5 * k, k / 20] for k in range(SKELETON.num_joints)]
@@ -43,7 +53,7 @@ def show(open_tab, tmp_path):
     numbers = itertools.count()
 
     def show_gallery(photos, skipped=(), title="Poses", fragment="", expected_error=None, **options):
-        path = page.write(tmp_path / str(next(numbers)), SKELETON, photos, skipped=skipped, title=title)
+        path = write(tmp_path / str(next(numbers)), SKELETON, photos, skipped=skipped, title=title)
         return open_tab(path, expected_error, fragment=fragment, **options)
 
     return show_gallery
@@ -74,14 +84,14 @@ def set_threshold(tab, value):
 
 
 def test_few_photos_are_in_the_page_itself(tmp_path):
-    path = page.write(tmp_path / "new" / "out", SKELETON, made_run(page.PHOTOS_PER_FILE))
+    path = write(tmp_path / "new" / "out", SKELETON, made_run(page.PHOTOS_PER_FILE))
     assert files(path.parent) == ["index.html"]
     assert all(not {"src", "srcset"} & set(attributes) for _, attributes in Reader(path.read_text()).tags)
 
 
 def test_many_photos_are_beside_the_page(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PHOTOS_PER_FILE", 3)
-    page.write(tmp_path, SKELETON, made_run(7))
+    write(tmp_path, SKELETON, made_run(7))
     poses = [f"page/poses_0000{i}.js" for i in range(3)]
     assert files(tmp_path) == [
         "index.html",
@@ -94,18 +104,18 @@ def test_many_photos_are_beside_the_page(tmp_path, monkeypatch):
 
 def test_a_gallery_replaces_an_earlier_one_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PHOTOS_PER_FILE", 3)
-    page.write(tmp_path, SKELETON, made_run(7))
+    write(tmp_path, SKELETON, made_run(7))
     others = ["poses.json", "thumbnails/mine.jpg", "page/mine.js"]
     for name in others:
         (tmp_path / name).write_text("")
-    page.write(tmp_path, SKELETON, made_run(2))
+    write(tmp_path, SKELETON, made_run(2))
     assert files(tmp_path) == sorted(["index.html", *others])
 
 
 def test_pictures_are_shrunk_to_thumbnails(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PHOTOS_PER_FILE", 1)
     shapes = [(900, 1280), (2000, 1), (5, 7)]
-    page.write(tmp_path, SKELETON, ((made_photo(), np.zeros((*shape, 3), np.uint8)) for shape in shapes))
+    write(tmp_path, SKELETON, ((made_photo(), np.zeros((*shape, 3), np.uint8)) for shape in shapes))
     found = [cv2.imread(str(path)).shape[:2] for path in sorted(tmp_path.glob("thumbnails/*"))]
     assert found == [(450, page_data.THUMBNAIL_SIZE), (page_data.THUMBNAIL_SIZE, 1), (5, 7)]
 
@@ -113,7 +123,7 @@ def test_pictures_are_shrunk_to_thumbnails(tmp_path, monkeypatch):
 def test_thumbnails_keep_the_colours(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PHOTOS_PER_FILE", 1)
     red = np.zeros((16, 16, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
-    page.write(tmp_path, SKELETON, [(made_photo(), red)] * 2)
+    write(tmp_path, SKELETON, [(made_photo(), red)] * 2)
     blue_green_red = cv2.imread(str(tmp_path / "thumbnails/000000.jpg")).mean(axis=(0, 1))
     np.testing.assert_allclose(blue_green_red, [0, 0, 200], atol=4)
 
@@ -121,7 +131,7 @@ def test_thumbnails_keep_the_colours(tmp_path, monkeypatch):
 def test_other_joints_than_the_skeleton_are_an_error_that_names_the_photo(tmp_path):
     wrong = made_photo("street.jpg", people=0) | {"people": [made_person(joints=[[1, 2, 0.5]] * 3)]}
     with pytest.raises(ValueError, match=r"'street.jpg': a person has 3 joints, but skeleton 'coco'"):
-        page.write(tmp_path, SKELETON, [(wrong, PICTURE)])
+        write(tmp_path, SKELETON, [(wrong, PICTURE)])
 
 
 def test_an_error_leaves_a_page_of_the_photos_until_then(open_tab, tmp_path):
@@ -130,7 +140,7 @@ def test_an_error_leaves_a_page_of_the_photos_until_then(open_tab, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        page.write(tmp_path, SKELETON, interrupted())
+        write(tmp_path, SKELETON, interrupted())
     assert len(names(open_tab(tmp_path / "index.html"))) == 2
 
 
@@ -139,7 +149,7 @@ def test_memory_is_the_same_for_more_photos(tmp_path, monkeypatch):
     peaks = []
     for count in (30, 300):
         tracemalloc.start()
-        page.write(tmp_path, SKELETON, made_run(count))
+        write(tmp_path, SKELETON, made_run(count))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
@@ -452,7 +462,7 @@ def test_numbers_that_are_not_finite_are_missing(show):
 
 def test_missing_files_are_named_and_the_rest_is_shown(open_tab, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PHOTOS_PER_FILE", 2)
-    path = page.write(tmp_path, SKELETON, made_run(5))
+    path = write(tmp_path, SKELETON, made_run(5))
     (tmp_path / "page/poses_00001.js").unlink()
     (tmp_path / "thumbnails/000000.jpg").unlink()
     tab = open_tab(path, expected_error="ERR_FILE_NOT_FOUND")
@@ -489,7 +499,7 @@ def test_the_page_has_light_and_dark_colours(show):
 
 
 def test_the_data_are_strict_json(tmp_path):
-    path = page.write(tmp_path, SKELETON, made_run(1), skipped=[(HOSTILE, "\u2028")], title=HOSTILE)
+    path = write(tmp_path, SKELETON, made_run(1), skipped=[(HOSTILE, "\u2028")], title=HOSTILE)
     run = json.loads(dict(Reader(path.read_text(encoding="utf-8")).texts)["application/json"])
     assert run["title"] == HOSTILE and run["skipped"] == [[HOSTILE, "\u2028"]]
     assert run["skeleton"]["sides"][LEFT_WRIST] == "left" and run["skeleton"]["sides"][RIGHT_WRIST] == "right"
