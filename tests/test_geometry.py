@@ -161,3 +161,14 @@ def test_warp_of_the_mirrored_photo_is_opencvs_in_every_pixel(monkeypatch):
         matrix = geometry.photo_to_crop(center, scale, random.choice([0, 90, -33.3, 61.5]), (64, 48))
         expected = cv2.warpAffine(cv2.flip(photo, 1), matrix, (48, 64), flags=cv2.INTER_LINEAR)
         np.testing.assert_array_equal(geometry.warp(photo, matrix, (64, 48), mirrored=True), expected)
+
+
+def test_the_extent_that_is_too_short_is_enlarged():
+    for width, height, expected in ((90, 100, (90, 120)), (60, 100, (75, 100)), (75, 100, (75, 100))):
+        found = geometry.padded_scale(width, height, 0.75, 1.0)
+        np.testing.assert_allclose(found * geometry.PIXELS_PER_SCALE, expected, rtol=1e-6)
+
+
+def test_the_second_point_is_rounded_to_float32_once():
+    middle, up = np.array([0.3, 2**24 + 1.0]), np.array([0.1, 2.0])  # the middle's own float32 is 2**24
+    np.testing.assert_array_equal(geometry._corner_points(middle, up)[1], np.float32([0.4, 2**24 + 4]))

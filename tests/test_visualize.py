@@ -41,6 +41,19 @@ def test_joints_and_limbs_have_the_colour_of_their_side():
     assert tuple(drawn[150, 100]) == visualize.MIDDLE  # from side to side
 
 
+def test_joints_on_the_right_are_squares_and_uncertain_ones_are_hollow():
+    blank, joints = np.full((1000, 1000, 3), 255, np.uint8), 5 * JOINTS[None]
+    drawn = visualize.draw_people(blank, joints, TRIANGLE)
+    hollow = visualize.draw_people(blank, joints, TRIANGLE, np.array([[True, True, False]]))
+    _, (left, bottom), (right, _) = joints[0].astype(int)
+    assert (drawn[bottom + 15, left - 15] == 255).all()  # beside a circle
+    assert tuple(drawn[bottom + 15, right + 15]) == visualize.OUTLINE  # at the corner of a square
+    assert tuple(drawn[bottom, right]) == visualize.RIGHT
+    assert tuple(hollow[bottom - 4, right + 4]) != visualize.RIGHT
+    widths = [(picture[425, 600:800] != 255).any(-1).sum() for picture in (hollow, drawn)]
+    assert widths[0] < widths[1] / 2
+
+
 @pytest.mark.parametrize("background", [0, 255])
 def test_lines_have_a_dark_outline_on_any_background(background):
     drawn = visualize.draw_person(np.full((200, 200, 3), background, np.uint8), JOINTS, TRIANGLE)

@@ -2,7 +2,9 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import pathlib
+import resource
 
 import made_predictor as made
 import numpy as np
@@ -152,6 +154,7 @@ def test_unreadable_photos_are_reported_counted_and_tried_again(folder, tmp_path
     assert "7 photos, 11 people, 2 could not be read" in printed.out
     (folder / "a" / "3.png").write_bytes(original)
     assert run(folder, out, resume=True) == job.UNREADABLE
+    assert "7 of 9 were done before" in capsys.readouterr().out
     assert len(content(out)["photos"]) == 8
 
 
@@ -192,13 +195,33 @@ def test_a_file_of_boxes_of_other_photos_is_refused(folder, tmp_path):
         run(folder, tmp_path / "out", predictor(find_boxes=find))
 
 
-def test_a_full_disk_is_said(folder, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("kind", ["pictures", "crops", "openpose", "html"])
+def test_a_full_disk_is_said(folder, tmp_path, monkeypatch, kind):
+    """No file larger than 500 bytes can be written, except for the lines of the run."""
+    monkeypatch.setattr(shards, "prepare", lambda *_: (tmp_path / shards.FOLDER).mkdir())
+    monkeypatch.setattr(shards, "_append", lambda *_: None)
+    predict, limit = predictor(nms_threshold=1.0), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limit[1]))
+    try:
+        with pytest.raises(ValueError, match=r"cannot be written \(File too large\): make room, .*with --resume"):
+            run(folder, tmp_path, predict, write=(kind,))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
-    monkeypatch.setattr(json, "dumps", fail)
-    with pytest.raises((ValueError, OSError), match="No space left"):
-        run(folder, tmp_path / "out")
+
+def test_names_that_are_no_text_are_written_as_they_are(tmp_path):
+    name = os.fsdecode(b"bad\xff.png")
+    made.write_photo(tmp_path / "photos" / name, made.noise(1))
+    assert run(tmp_path / "photos", tmp_path / "out", write=(*TEXT, "html")) == 0
+    assert name.encode("utf-8", "surrogateescape") in (tmp_path / "out" / "poses.csv").read_bytes()
+    assert content(tmp_path / "out")["photos"][0]["source"].endswith(name)
+
+
+def test_a_missing_video_ends_only_itself(folder, tmp_path, capsys):
+    found = sources.Sources([str(folder / "missing.mp4"), *sources.find([str(folder)]).paths], [str(folder)])
+    assert job.run(predictor(), found, options(tmp_path / "out"), {}) == job.UNREADABLE
+    assert "missing.mp4 does not exist" in capsys.readouterr().err
+    assert len(content(tmp_path / "out")["photos"]) == 9
 
 
 def test_options_are_checked(tmp_path):
@@ -207,4 +230,7 @@ def test_options_are_checked(tmp_path):
     for name in ("every", "detect_every", "processes"):
         with pytest.raises(ValueError, match=f"--{name} \\(=0\\) must be at least 1"):
             options(tmp_path, **{name: 0})
+    for name, value in (("process", 1), ("process", -1), ("joint_score", 7.0)):
+        with pytest.raises(ValueError, match=rf"--{name} \(={value}\) must be from 0 to"):
+            options(tmp_path, **{name: value})
     assert dataclasses.replace(options(tmp_path), write=OUTPUTS).write == OUTPUTS

@@ -36,7 +36,7 @@ def test_the_command_predicts_what_can_be_read(checkpoint, tmp_path):
     ("arguments", "message"),
     [
         (["nowhere.jpg", "--checkpoint=x.pth", "--out=out"], "nowhere.jpg does not exist"),
-        (["tests", "--checkpoint=x.pth"], "Flag --out must have a value other than None."),
+        (["tests", "--checkpoint=x.pth"], "--out is missing: see --help"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):

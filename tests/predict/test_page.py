@@ -226,7 +226,7 @@ def test_photos_are_found_by_name_and_number_of_people(show):
     tab.get_by_role("searchbox", name="Search file names").fill("STREET 0004")
     assert names(tab) == ["photo_00004.jpg"] and status.inner_text() == "1 of 9 photos"
     tab.locator("#search").fill("beach")
-    assert tab.locator("#grid").inner_text() == "No photo matches. Show all"
+    assert tab.locator("#grid").inner_text().split() == ["No", "photo", "matches.", "Show", "all"]
     tab.get_by_role("button", name="Show all").click()
     assert len(names(tab)) == 9
     choice = tab.get_by_role("combobox", name="Number of people")

@@ -135,6 +135,18 @@ def test_what_is_no_photo_is_refused_in_one_line(content, message, tmp_path):
     assert text.startswith(f"{path}: ") and message in text and "\n" not in text
 
 
+def test_any_error_of_a_decoder_is_one_of_the_photo(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Failed to decode\nframe")
+
+    monkeypatch.setattr(photos, "decode", fail)
+    (tmp_path / "a\nb.avif").write_bytes(b"x")
+    with pytest.raises(photos.PhotoError) as raised:
+        photos.read_photo(tmp_path / "a\nb.avif")
+    assert str(raised.value).endswith("b.avif': cannot be read (Failed to decode frame)")
+    assert "\n" not in str(raised.value)
+
+
 def test_missing_and_huge_photos_are_refused(tmp_path):
     with pytest.raises(photos.PhotoError, match=r"nowhere\.jpg: there is no such file"):
         photos.read_photo(tmp_path / "nowhere.jpg")

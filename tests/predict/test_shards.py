@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -77,6 +78,35 @@ def test_processes_do_not_touch_each_others_lines(out):
     assert sources(out) == ["a.jpg", "b.jpg"]
     assert not shards.finish(out, 1, 2)
     assert shards.finish(out, 0, 2)
+    assert not shards.finish(out, 1, 2)  # one process writes the files of the whole run
+
+
+def test_what_no_process_could_read_is_known(out):
+    for process, name in ((0, "a\udcff.jpg"), (1, "b.jpg")):
+        shards.prepare(out, RUN, process, resume=False)
+        shards.Writer(out, process).skip(name, "no photo")
+    assert shards.skipped(out) == [("a\udcff.jpg", "no photo"), ("b.jpg", "no photo")]
+    shards.prepare(out, RUN, 0, resume=True)  # which tries again
+    assert shards.skipped(out) == [("b.jpg", "no photo")]
+
+
+def test_a_full_disk_is_said_once(out, monkeypatch):
+    monkeypatch.setattr(shards, "_open", lambda *_: io.FileIO("/dev/full", "w"))
+    writer = shards.Writer(out, 0)
+    with pytest.raises(
+        ValueError, match=r"cannot be written \(No space left on device\).* continue with --resume"
+    ):
+        writer.add(photo("a.jpg"))
+    writer.close()
+
+
+def test_errors_of_reading_a_video_are_not_those_of_writing(out):
+    def frames():
+        yield photo("clip.mp4", 0)
+        raise FileNotFoundError("clip.mp4 does not exist")
+
+    with pytest.raises(FileNotFoundError):
+        shards.Writer(out, 0).add_video(frames())
 
 
 def test_earlier_results_are_not_mixed_with_others(out):
