@@ -83,8 +83,8 @@ def _draw_person(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, ce
             color = OUTLINE if border else colors[i]
             thickness = cv2.FILLED if certain[i] else max(1, width // 2) + min(border, 2)
             if colors[i] == RIGHT:
-                corners = np.array(point) - radius, np.array(point) + radius
-                cv2.rectangle(picture, *corners, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+                low, high = ([side + reach for side in point] for reach in (-radius, radius))
+                cv2.rectangle(picture, low, high, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
             else:
                 cv2.circle(picture, point, radius, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import geometry, models, skeletons, training
 from hrnet_jax.benchmark import plain, race
-from hrnet_jax.export import trained, write
+from hrnet_jax.export import runtimes, trained, write
 from hrnet_jax.export.description import Settings
 from hrnet_jax.models import layers
 from hrnet_jax.predict import boxes, opening, sources
@@ -117,10 +118,8 @@ def _groups(items: Iterator, size: int) -> Iterator[list]:
 
 
 def _onnx_forward(program: pathlib.Path) -> Forward:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(program), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"image": images})[0].transpose(0, 3, 1, 2)
+    call = runtimes.open_program(program).call
+    return lambda images: np.asarray(call(images)).transpose(0, 3, 1, 2)
 
 
 def _torch_forward(config: ConfigDict) -> Forward:
@@ -129,7 +128,7 @@ def _torch_forward(config: ConfigDict) -> Forward:
     net = models.build_torch(config).eval().to(memory_format=torch.channels_last)
 
     def forward(images: np.ndarray) -> np.ndarray:
-        normalized = torch.from_numpy(np.array(layers.normalize(images, config.model.colors)))
+        normalized = torch.from_numpy(np.array(layers.normalize(jnp.asarray(images), config.model.colors)))
         with torch.inference_mode():
             return net(normalized.permute(0, 3, 1, 2)).numpy()
 
