@@ -106,7 +106,9 @@ def _crops(
     paths: Sequence[str], finder: boxes.Finder, image_size: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for path in paths:
-        photo = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
+        if (photo := cv2.imread(path)) is None:
+            raise ValueError(f"{path} is no photo that OpenCV reads: leave it out")
+        photo = np.ascontiguousarray(photo[..., ::-1])
         for box in finder(path, photo)[0]:
             yield geometry.crop(photo, box, image_size)
 
