@@ -45,6 +45,14 @@ def test_damaged_weights_are_reported_with_their_path(written):
         checkpoint_files.read_weights(written.parent)
 
 
+def test_a_missing_part_of_an_array_is_damage_and_not_read_as_zeros(written):
+    store = {"driver": "ocdbt", "base": buckets.kvstore_spec(written / "state")}
+    opened = tensorstore.KvStore.open(store).result()
+    part = next(key for key in opened.list().result() if b"kernel" in key and not key.endswith(b".zarray"))
+    opened.delete_range(tensorstore.KvStore.KeyRange(part, part + b"\0")).result()
+    assert checkpoint_files.find_damage(written) is not None
+
+
 @pytest.mark.parametrize(("shape", "chunk"), [(2**40, 2**20), (1, 2**40)])
 def test_arrays_larger_than_any_memory_are_refused(written, shape, chunk):
     store = {"driver": "ocdbt", "base": buckets.kvstore_spec(written / "state"), "path": "params.b/"}

@@ -140,6 +140,16 @@ def test_published_rows(name):
         assert models.count_parameters(models.build(config), config.image_size) == PARAMETERS[config.model.width]
 
 
+def test_the_defaults_are_those_of_the_first_row():
+    """Except for what every run chooses: its data and the size of its batch."""
+    found, expected = configuration.flatten(load("default").to_dict()), published(ROWS[0])
+    chosen = {"init_from", "batch_size", "model.norm_group_size", *(name for name in expected if "data." in name)}
+    assert ROWS[0] == "coco:hrnet_w32_256x192_scratch"
+    assert {name: found[name] for name in expected.keys() - chosen} == {
+        name: expected[name] for name in expected.keys() - chosen
+    }
+
+
 @pytest.mark.parametrize(
     ("table", "metrics", "figures"),
     [("coco", ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR"), AP), ("mpii", ("PCKh@0.5", "Mean@0.1"), PCKH)],

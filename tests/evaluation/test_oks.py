@@ -74,6 +74,12 @@ def test_oks_is_0_61_at_two_sigmas_and_1_at_the_reference():
     np.testing.assert_allclose(oks.oks(there, there[None], area, np.array([area]), sigmas), 1.0)
 
 
+def test_the_area_is_the_mean_of_both():
+    here, there = np.zeros((1, 2)), np.full((1, 1, 2), 3.0)
+    found = [oks.oks(here, there, a, np.array([b]), [0.1]) for a, b in ((100, 300), (300, 100), (200, 200))]
+    np.testing.assert_allclose(found[:2], found[2:] * 2)
+
+
 def test_oks_of_predictions_counts_only_labelled_joints():
     joints = np.array([[[10.0, 10], [20, 20]], [[10, 10], [20, 20]], [[10, 10], [20, 20]]])
     predicted = joints + np.array([[0, 0], [1e4, 1e4]])
