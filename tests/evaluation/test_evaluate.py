@@ -83,6 +83,26 @@ def test_evaluates_both_sources_of_boxes(split, config):
     assert [result["score"] for result in truth.results] == [0.5] * 12
 
 
+def test_boxes_are_those_of_the_annotations_and_of_the_detector(made_up_records):
+    split = records.open_split(made_up_records / "val2017")
+    found = evaluate.box_sources(split)
+    assert list(found) == ["gt_boxes", "detector_boxes"]
+    assert found["gt_boxes"] is split.people and found["detector_boxes"] is split.detections
+
+
+def test_refuses_as_many_joints_in_another_order(made_up_records, config, tmp_path):
+    split, joints = records.open_split(made_up_records / "val2017"), list(skeletons.COCO.joints)
+    joints[0], joints[1] = joints[1], joints[0]
+    skeletons.save(
+        dataclasses.replace(skeletons.COCO, name="other", joints=tuple(joints)), tmp_path / "other.json"
+    )
+    config.skeleton = str(tmp_path / "other.json")
+    with pytest.raises(
+        ValueError, match=r"17 joints\) is not the one that split 'val2017' was prepared with: 'coco'"
+    ):
+        evaluate.check_skeleton(split, config)
+
+
 def test_reads_annotations_once(split, config):
     ground_truth.forget()
     truth, _ = evaluate.evaluate(predict_center, {}, split, config, place)
