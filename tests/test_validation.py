@@ -109,6 +109,12 @@ def test_fields_are_finite_and_fit_in_64_bits(number):
     assert validation.require(entry, "last", int, "entry 3") == 2**63 - 1
 
 
+@pytest.mark.parametrize("kind", [int, (int, float)])
+def test_true_is_not_a_number(kind):
+    with pytest.raises(ValueError, match=r"entry 3: `id` \(=True\) must be .*, not bool"):
+        validation.require({"id": True}, "id", kind, "entry 3")
+
+
 def test_messages_about_deep_and_long_values_are_short(tmp_path):
     deep = json.loads("[" * 900 + "]" * 900)
     for value in (deep, list(range(10**6)), "x" * 10**6, {str(n): deep for n in range(10**4)}, 10**4000):
