@@ -22,7 +22,10 @@ def test_a_run_directory_belongs_to_its_config(tmp_path):
     config.loader.threads = 7
     config.eval.decoder = "dark"
     claim(workdir, config)
-    config.model.width = 48
+    config.learning_rate = 0.5
+    with pytest.raises(ValueError, match=r"another config: `learning_rate` is 0\.001 there and 0\.5 here"):
+        claim(workdir, config)
+    config.learning_rate, config.model.width = 0.001, 48
     with pytest.raises(ValueError, match=r"belongs to another config: `model\.width` is 32 there and 48 here"):
         claim(workdir, config)
 

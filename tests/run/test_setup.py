@@ -7,6 +7,7 @@ from configs import default
 from hrnet_jax import optimizer, prepare, sharding, tasks, training
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.run import setup
+from hrnet_jax.torch_interop import loading, state_dict
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,20 @@ def test_the_step_follows_the_configuration(config, monkeypatch, accumulation, s
 def test_mistakes_are_refused_before_anything_is_computed(config, fields, message):
     with pytest.raises(ValueError, match=message):
         setup.prepare(changed(config, **fields))
+
+
+def test_both_splits_have_digests(config):
+    assert setup.digests(setup.prepare(config)).keys() == {"train2017", "val2017"}
+
+
+def test_a_run_starts_from_weights_without_a_head_but_not_without_more(config, tmp_path):
+    tensors = loading.to_pytorch(setup.prepare(config).task.init())
+    for missing in ("final_layer", "conv2"):
+        kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(missing)}
+        state_dict.write(tmp_path / f"{missing}.safetensors", kept, {})
+    setup.first_state(setup.prepare(changed(config, init_from=str(tmp_path / "final_layer.safetensors"))))
+    with pytest.raises(ValueError, match=r"conv2.weight: not in the checkpoint"):
+        setup.first_state(setup.prepare(changed(config, init_from=str(tmp_path / "conv2.safetensors"))))
 
 
 def test_the_first_state_lies_on_all_devices(config):
