@@ -22,6 +22,7 @@ def test_deviation_is_relative_to_the_largest_value():
     reference = np.array([[1.0, -4.0], [2.0, 0.0]])
     assert measured.deviation(reference, reference) == 0
     assert measured.deviation(reference + np.array([[0, 0], [0, 0.02]]), reference) == pytest.approx(0.005)
+    assert measured.deviation(reference - np.array([[0, 0], [0, 0.02]]), reference) == pytest.approx(0.005)
     assert measured.deviation(np.zeros(2), np.zeros(2)) == 0
     assert measured.deviation(np.ones(2), np.zeros(2)) == np.inf
     assert measured.deviation(np.ones(3), np.ones(2)) == np.inf

@@ -28,6 +28,11 @@ def test_names_and_seed_determine_weights_and_batch(config):
         assert (a != c).any()
 
 
+def test_weights_are_as_large_as_their_inputs_are_few():
+    weights = problem.draw_tensor("conv.weight", (256, 16, 3, 3))
+    assert weights.std() == pytest.approx((2 / (16 * 3 * 3)) ** 0.5, rel=0.02)
+
+
 def test_a_random_batch_has_labelled_and_unlabelled_joints(config):
     batch = problem.random_batch(config, 8)
     joints = 17
