@@ -77,6 +77,12 @@ def define_flags(given: flags.FlagValues = flags.FLAGS) -> None:
     number("seed", 0, "Seed of random weights and batches.")
     flags.DEFINE_float("tolerance", None, tolerance, flag_values=given)
     exclusive = functools.partial(flags.mark_flags_as_mutual_exclusive, flag_values=given)
+    flags.register_multi_flags_validator(
+        ["config", "workdir"],
+        lambda values: any(value is not None for value in values.values()),
+        "give --config, or a run as --workdir",
+        flag_values=given,
+    )
     exclusive(["checkpoint", "workdir"])
     exclusive(["against", "measure", "reference", "save_reference"])
 

@@ -339,12 +339,11 @@ def test_mistakes_are_reported_in_one_line(compare, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        ([], "config, workdir"),
-        ([*FLAGS, "--workdir=runs/a"], "config, workdir"),
+        ([], "config=None, workdir=None: give --config, or a run as --workdir"),
         (["--workdir=runs/a", "--checkpoint=x.pth"], "checkpoint, workdir"),
         ([*FLAGS, "--measure=a.npz", "--against=b.npz"], "against, measure, reference, save_reference"),
     ],
 )
-def test_flags_that_exclude_each_other_are_refused(monkeypatch, arguments, names):
+def test_flags_that_need_or_exclude_each_other_are_refused(monkeypatch, arguments, names):
     with pytest.raises(flags.IllegalFlagValueError, match=names):
         parse(monkeypatch, *arguments)

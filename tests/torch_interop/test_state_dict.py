@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import sys
 import types
 
@@ -290,7 +291,7 @@ def test_safetensors_of_other_types_are_refused(tmp_path):
 def test_safetensors_that_overlap_are_refused(tmp_path):
     entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     path = made_weights.raw_file(tmp_path / "x.safetensors", dict.fromkeys("ab", entry), bytes(16))
-    assert "invalid offset for tensor `b`" in refused(path)
+    assert re.search("invalid offset for tensor `[ab]`", refused(path))  # whichever it reads first
 
 
 @pytest.mark.parametrize("header", [[], 3, {"x": 3}, {"x": {}}, None])
