@@ -80,3 +80,9 @@ def test_systems_other_than_linux_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(footprint, "STATUS", tmp_path / "nothing")
     with pytest.raises(ValueError, match="which has it on Linux only"):
         footprint.anonymous_memory()
+
+
+def test_memory_is_in_bytes(monkeypatch, tmp_path):
+    monkeypatch.setattr(footprint, "STATUS", tmp_path / "status")
+    (tmp_path / "status").write_text("VmRSS:\t9 kB\nRssAnon:\t       3 kB\nRssFile:\t5 kB\n")
+    assert footprint.anonymous_memory() == 3072

@@ -1,6 +1,10 @@
 import made_damage
+import numpy as np
 import pytest
 from made_damage import SHARE, Damage, annotations, boxes, kinds, some, write_coco
+
+from hrnet_jax.datasets import records
+from hrnet_jax.doctor import boxes as boxes_of_detectors
 
 
 def write_one_score(boxes, rng):
@@ -85,3 +89,20 @@ def test_annotated_boxes_are_no_dummy(made_up, tmp_path):
     annotated = [{name: person[name] for name in names} | {"score": 1.0} for person in content["annotations"]]
     root = write_coco(tmp_path / "root", made_up, content, annotated)
     assert kinds(root) == {"detections_annotated": "note"}
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, 95.0])
+def test_scores_are_probabilities(wrong):
+    count = 4
+    places = np.arange(4.0 * count).reshape(count, 4) + 1
+    detections = records.People(
+        photo_index=np.zeros(count, int),
+        photo_id=np.arange(count),
+        annotation_id=np.zeros(count, int),
+        box=places,
+        joints=np.zeros((count, 17, 2)),
+        visible=np.ones((count, 17)),
+        score=np.array([0.0, 0.5, 1.0, wrong]),
+    )
+    _, findings = boxes_of_detectors.examine(detections, {}, None)
+    assert [(finding.kind, finding.count) for finding in findings] == [("detections_scores", 1)]
