@@ -4,6 +4,8 @@ import made_damage
 import pytest
 from made_damage import SPLIT, Damage, annotations, kinds, labelled, some, write_coco
 
+from hrnet_jax.doctor import coco_files
+
 
 def write_unknown_categories(content, rng):
     for person in some(content["annotations"], rng):
@@ -88,3 +90,10 @@ def test_keypoint_names_of_any_type_are_a_finding(made_up, tmp_path, names):
     content = annotations(made_up)
     content["categories"][0]["keypoints"] = names
     assert set(kinds(write_coco(tmp_path / "root", made_up, content))) == {"annotations_refused"}
+
+
+def test_labelled_joints_are_counted_by_their_flags():
+    keypoints = [0, 7, 0, 5, 0, 1, 9, 9, 2]
+    people = [{"id": i, "num_keypoints": count, "keypoints": keypoints} for i, count in enumerate((2, 3, None, 0))]
+    (finding,) = coco_files._counts(people)
+    assert finding.count == 2 and finding.examples == (1, 3)
