@@ -143,7 +143,9 @@ def attempt(mutant: Mutant, cache: pathlib.Path, with_reference: bool) -> str:
         verdict = NOT_PLANTED
         if mutant.plant(project):
             status, output = run_tests(project, cache, "-x", *mutant.tests, timeout=TIMEOUT)
-            verdict = VERDICTS.get(status, KILLED if status < 0 else BROKEN)  # below 0: a signal ended the tests
+            verdict = VERDICTS.get(
+                status, BROKEN if 0 <= status < 128 else KILLED
+            )  # others: a signal ended the tests
             found = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", output, re.MULTILINE)
             found_by = found[1].replace("tests/", "") if found else output.strip()[-100:]
     seconds = time.monotonic() - started

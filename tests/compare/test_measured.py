@@ -56,6 +56,8 @@ def test_a_sampled_reference_detects_changed_samples_and_norms():
     off = array.copy()
     off[1:200] *= 2  # changes hardly a sample, but the norm
     assert measured.deviation(off, kept) > 0.1
+    longer = dataclasses.replace(kept, norm=1.25 * kept.norm, digest="")
+    assert measured.deviation(array, longer) == pytest.approx(0.2)
     assert measured.deviation(draw(3), kept) == np.inf
 
 
