@@ -35,3 +35,8 @@ def test_every_page_gets_the_shared_style_and_script(tmp_path):
 def test_a_slot_without_text_is_an_error(tmp_path):
     with pytest.raises(KeyError, match="data"):
         html_page.render(written(tmp_path, "{{data}}"), "", {})
+
+
+def test_json_has_no_character_that_markup_uses():
+    text = html_page.escape_json(json.dumps("<!--<script>&amp;"))
+    assert not set("<>&") & set(text) and json.loads(text) == "<!--<script>&amp;"

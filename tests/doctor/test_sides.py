@@ -1,6 +1,11 @@
+import types
+
 import made_damage
+import numpy as np
+import pytest
 from made_damage import Damage, labelled, some, swap
 
+from hrnet_jax.doctor import sides
 from hrnet_jax.skeletons import COCO
 
 
@@ -35,3 +40,17 @@ DAMAGES = [
 @made_damage.cases(DAMAGES)
 def test_finds_swapped_sides(base, tmp_path, damage, seed):
     made_damage.check_annotations(base, tmp_path / "root", damage, seed)
+
+
+@pytest.mark.parametrize(("left_is_at", "expected"), [(+1, []), (-1, ["sides_behind"])])
+def test_most_people_are_seen_from_the_front(left_is_at, expected):
+    """The left shoulder of a person seen from the front is on the right."""
+    count, left, right = 400, COCO.joints.index("left_shoulder"), COCO.joints.index("right_shoulder")
+    joints = np.zeros((count, COCO.num_joints, 2))
+    joints[:, left, 0], joints[:, right, 0] = 20 * left_is_at, -20 * left_is_at
+    seen = np.zeros((count, COCO.num_joints), bool)
+    seen[:, [left, right]] = True
+    people = types.SimpleNamespace(
+        joints=joints, labelled=seen, crowd=np.zeros(count, bool), annotation_id=np.arange(count)
+    )
+    assert [finding.kind for finding in sides._from_behind(people, COCO, [])] == expected
