@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import made_damage
@@ -5,6 +6,7 @@ import pytest
 from made_damage import Damage, kinds
 
 from hrnet_jax import skeletons
+from hrnet_jax.doctor import skeleton_files
 
 
 def drop_last_sigmas(content, rng):
@@ -69,3 +71,11 @@ def test_endless_nesting_is_a_finding(made_up, tmp_path, depth):
     path = tmp_path / "deep.json"
     path.write_text("[" * depth)
     assert kinds(made_up, skeleton=str(path)) == {"skeleton": "error"}
+
+
+@pytest.mark.parametrize(
+    ("sigma", "severity"), [(0.004, "error"), (0.006, "warning"), (0.29, "warning"), (2.6, "error")]
+)
+def test_sigmas_are_shares_of_a_persons_size(sigma, severity):
+    other = dataclasses.replace(skeletons.COCO, sigmas=(sigma, *skeletons.COCO.sigmas[1:]))
+    assert [finding.severity for finding in skeleton_files._sigmas(other)] == [severity]
