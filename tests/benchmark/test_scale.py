@@ -82,3 +82,9 @@ def test_predictions_cover_every_chip_and_count():
     lines = scale.prediction_table(predicted).splitlines()
     assert len(lines) == 1 + len(scale.CHIPS) * len(scale.CHIP_COUNTS)
     assert lines[1].split()[:5] == ["TPU", "v4", "8", "18.5", "ms"]
+
+
+def test_peaks_are_those_of_dense_bfloat16():
+    """In T operations a second, as the makers state them without sparsity."""
+    peaks = {name: chip.operations / 1e12 for name, chip in scale.CHIPS.items()}
+    assert peaks == {"TPU v4": 275, "TPU v5e": 197, "TPU v5p": 459, "TPU v6e": 918, "H100, H200": 989}

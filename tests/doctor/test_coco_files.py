@@ -93,7 +93,7 @@ def test_keypoint_names_of_any_type_are_a_finding(made_up, tmp_path, names):
 
 
 def test_labelled_joints_are_counted_by_their_flags():
-    keypoints = [0, 7, 0, 5, 0, 1, 9, 9, 2]
+    keypoints = [0, 7, 0, 5, 3, 1, 9, 9, 2]
     people = [{"id": i, "num_keypoints": count, "keypoints": keypoints} for i, count in enumerate((2, 3, None, 0))]
     (finding,) = coco_files._counts(people)
     assert finding.count == 2 and finding.examples == (1, 3)
