@@ -1,5 +1,6 @@
 import json
 import shutil
+import types
 
 import made_damage
 import numpy as np
@@ -8,6 +9,7 @@ from made_damage import SPLIT, Damage, annotations, edit_json, kinds, swap, trun
 from hrnet_jax import prepare
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.doctor import __main__ as doctor
+from hrnet_jax.doctor import prepared
 from hrnet_jax.skeletons import COCO
 
 
@@ -124,3 +126,14 @@ def test_photos_of_dropped_people_are_sound(mpii_five, tmp_path):
 def test_an_unexpected_error_is_a_finding(prepared, monkeypatch):
     monkeypatch.setattr("hrnet_jax.doctor.prepared._agree", lambda *_: 1 / 0)
     assert kinds(prepared / SPLIT) == {"not_examined": "error"}
+
+
+def test_people_that_moved_by_a_pixel_differ_from_the_annotations():
+    joints, seen = np.full((3, 2, 2), 5.0), np.ones((3, 2))
+    people = types.SimpleNamespace(
+        annotation_id=np.arange(3), photo_id=np.arange(3), visible=seen, joints=joints.copy()
+    )
+    people.joints[1, 0, 0] += 1
+    table = types.SimpleNamespace(annotation_id=np.arange(3), photo_id=np.arange(3), flags=seen * 2, joints=joints)
+    found = prepared._agree(people, table)
+    assert [(finding.kind, finding.examples) for finding in found] == [("tables_differ", (1,))]

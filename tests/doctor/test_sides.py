@@ -6,6 +6,7 @@ import pytest
 from made_damage import Damage, labelled, some, swap
 
 from hrnet_jax.doctor import sides
+from hrnet_jax.doctor.binomial_test import Checks
 from hrnet_jax.skeletons import COCO
 
 
@@ -54,3 +55,15 @@ def test_most_people_are_seen_from_the_front(left_is_at, expected):
         joints=joints, labelled=seen, crowd=np.zeros(count, bool), annotation_id=np.arange(count)
     )
     assert [finding.kind for finding in sides._from_behind(people, COCO, [])] == expected
+
+
+def test_the_fewer_of_linked_pairs_are_taken_as_swapped():
+    """Without a face it is not known which side is which, only that the ankles differ from the others."""
+    links = {"hip": True, "knee": True, "ankle": False}
+    cues = [
+        types.SimpleNamespace(
+            pair=pair, reference="shoulder", checks=Checks(np.full(400, same), np.arange(400), 0.9)
+        )
+        for pair, same in links.items()
+    ]
+    assert sides.swapped_pairs(cues) == (["ankle"], True)
