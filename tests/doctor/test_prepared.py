@@ -7,6 +7,7 @@ import numpy as np
 from made_damage import SPLIT, Damage, annotations, edit_json, kinds, swap, truncate, write_coco, write_mpii
 
 from hrnet_jax import prepare
+from hrnet_jax.datasets import records
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.doctor import __main__ as doctor
 from hrnet_jax.doctor import prepared
@@ -129,11 +130,9 @@ def test_an_unexpected_error_is_a_finding(prepared, monkeypatch):
 
 
 def test_people_that_moved_by_a_pixel_differ_from_the_annotations():
-    joints, seen = np.full((3, 2, 2), 5.0), np.ones((3, 2))
-    people = types.SimpleNamespace(
-        annotation_id=np.arange(3), photo_id=np.arange(3), visible=seen, joints=joints.copy()
-    )
+    number, joints, seen = np.arange(3), np.full((3, 2, 2), 5.0), np.ones((3, 2))
+    people = records.People(number, number, number, np.ones((3, 4)), joints.copy(), seen, np.ones(3))
     people.joints[1, 0, 0] += 1
-    table = types.SimpleNamespace(annotation_id=np.arange(3), photo_id=np.arange(3), flags=seen * 2, joints=joints)
+    table = types.SimpleNamespace(annotation_id=number, photo_id=number, flags=2 * seen, joints=joints)
     found = prepared._agree(people, table)
     assert [(finding.kind, finding.examples) for finding in found] == [("tables_differ", (1,))]
