@@ -1,7 +1,6 @@
 """The HTML report: its numbers, and its looks in a browser."""
 
 import html.parser
-import shutil
 
 import numpy as np
 import pytest
@@ -164,18 +163,6 @@ def test_bars_are_as_long_as_their_share():
     text = markup.table(["a", "b"], [["<x>", markup.Bar("0.5", 0.25)], ["y", markup.Bar("-1", -1)]])
     assert "--bar:0.250" in text and "--bar:0.000" in text and "&lt;x&gt;" in text
     assert "tabindex" not in text and "tabindex" in markup.table(["a"] * 5, [])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no `chromium` to open the page in; on Debian: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
