@@ -86,7 +86,7 @@ def open_program(path: str | os.PathLike) -> Program:
 
 def _read_onnx(path: pathlib.Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     file.require("onnxruntime")
-    import onnxruntime
+    import onnxruntime  # pyright: ignore[reportMissingImports]
 
     providers = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
     try:

@@ -40,7 +40,7 @@ def write(
 
     Raises UnsupportedError for a function with unknown primitives, see `trace.trace`.
     """
-    import onnx
+    import onnx  # pyright: ignore[reportMissingImports]
 
     shape = (BATCH, *image_size, 3)
     graph = trace.trace(heatmaps, shape)
@@ -53,7 +53,7 @@ def write(
 
 def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype: np.dtype) -> Any:
     """Returns the protocol buffer of a graph."""
-    from onnx import helper, numpy_helper
+    from onnx import helper, numpy_helper  # pyright: ignore[reportMissingImports]
 
     def value(name: str, dtype: Any, shape: tuple[int, ...]) -> Any:
         sizes = ["batch" if size == BATCH else size for size in shape]
@@ -71,7 +71,7 @@ def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype:
 
 
 def _node(node: Node) -> Any:
-    from onnx import helper
+    from onnx import helper  # pyright: ignore[reportMissingImports]
 
     types = {
         name: helper.np_dtype_to_tensor_dtype(v) for name, v in node.attributes.items() if isinstance(v, np.dtype)
