@@ -47,9 +47,16 @@ def main() -> None:
     found = source if state_dict.is_torch_file(source) else checkpoint_files.find(source)
     against = report.read_run(buckets.path(AGAINST.value), evaluation.name) if AGAINST.value else None
     distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
-    predictions = predict(task, evaluation, found)
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size("eval.batch_size", CONFIG.value.eval.batch_size, 1, mesh)  # pyright: ignore
+    variables = restore(task, found)
+    predictions = evaluation.predict(
+        sharding.place_state(variables, mesh),
+        lambda batch: sharding.place_batch(batch, mesh),
+        progress=distributed.is_primary(),
+    )
     if distributed.is_primary():
-        evaluation.write(predictions, out, against)
+        evaluation.write(predictions, variables, out, against)
 
 
 def output_directory(source: buckets.Path) -> pathlib.Path:
@@ -64,18 +71,12 @@ def output_directory(source: buckets.Path) -> pathlib.Path:
     return out
 
 
-def predict(task: tasks.Task, evaluation: tasks.Evaluation, source: buckets.Path) -> Any:
-    """Restores the weights and predicts everything in the split."""
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size("eval.batch_size", CONFIG.value.eval.batch_size, 1, mesh)  # pyright: ignore
+def restore(task: tasks.Task, source: buckets.Path) -> dict[str, Any]:
+    """Returns the variables of a checkpoint, on the host."""
     weights = loading.read(source, CONFIG.value.eval.averaged)  # pyright: ignore[reportOptionalMemberAccess]
     variables, loaded = loading.initialize(task.init(), weights, task.describe())
     distributed.log_once(str(loaded))
-    return evaluation.predict(
-        sharding.place_state(variables, mesh),
-        lambda batch: sharding.place_batch(batch, mesh),
-        progress=distributed.is_primary(),
-    )
+    return variables
 
 
 if __name__ == "__main__":

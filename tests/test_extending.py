@@ -151,8 +151,11 @@ def test_a_data_set_with_its_own_metric(directory, tmp_path, monkeypatch):
     task = tasks.build(config)
     evaluation = task.evaluation(trained=True)
     assert evaluation.score == "PDJ" and evaluation.logged_score == "val/gt_boxes/PDJ"
-    outcomes = evaluation.predict(task.init(), lambda batch: batch, progress=False)
-    evaluation.write(outcomes, tmp_path / "eval", None)
+    variables = task.init()
+    _, _, step = one_step(config)
+    assert np.isfinite(step["loss"])
+    outcomes = evaluation.predict(variables, lambda batch: batch, progress=False)
+    evaluation.write(outcomes, variables, tmp_path / "eval", None)
     metrics = json.loads((tmp_path / "eval/metrics.json").read_text())
     assert [name for name in metrics if "/analysis/" not in name] == ["val/gt_boxes/PDJ"]
     exact = outcomes[0].people

@@ -6,7 +6,8 @@ AP on ground-truth boxes is two to three points above AP on a detector's boxes. 
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -20,18 +21,44 @@ from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import protocols
 from hrnet_jax.evaluation.protocols import Outcome
 
+LOOKED_AT_ONCE = 8  # people whose heatmaps leave the device together
 GT_BOXES, DETECTOR_BOXES = "gt_boxes", "detector_boxes"
 
 
 def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
     """Returns the compiled prediction step for ``config.eval``."""
-    skeleton = skeletons.load(config.skeleton)
-    return inference.compile_step(
-        model,
-        flip_order=skeleton.flip_order if config.eval.flip_test else None,
-        shift=config.eval.flip_shift,
-        decoder=config.eval.decoder,
+    return inference.compile_step(model, decoder=config.eval.decoder, **_flip_test(config))
+
+
+def _flip_test(config: ConfigDict) -> dict[str, Any]:
+    flip_order = skeletons.load(config.skeleton).flip_order if config.eval.flip_test else None
+    return {"flip_order": flip_order, "shift": config.eval.flip_shift}
+
+
+def look(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    split: records.Split,
+    config: ConfigDict,
+    people: records.People,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the crop of each person ``[H, W, 3]`` and the heatmaps that `build_step` decodes ``[h, w, K]``.
+
+    `variables` are on the host or on one device, which computes alone.
+    """
+    predict = jax.jit(functools.partial(inference.predict_heatmaps, model, **_flip_test(config)))
+    batches = pipeline.eval_batches(
+        split,
+        people,
+        image_size=tuple(config.image_size),
+        batch_size=LOOKED_AT_ONCE,
+        threads=config.loader.threads,
     )
+    with contextlib.closing(batches):
+        for batch in batches:
+            heatmaps = np.asarray(predict(variables, batch["image"]), np.float32)
+            for row in np.flatnonzero(batch["valid"]):
+                yield batch["image"][row], heatmaps[row]
 
 
 def box_sources(split: records.Split) -> dict[str, records.People]:

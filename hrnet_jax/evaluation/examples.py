@@ -26,6 +26,7 @@ class Example:
     frame: np.ndarray  # [M, 2] points to show
     marked: np.ndarray  # [K] bool joints with the error, of the first of `predicted` and `truth`
     caption: str
+    has_prediction: bool = True  # the first of `predicted` is what is wrong; False if a person was not found
 
 
 def of_errors(errors: Errors) -> dict[str, list[Example]]:
@@ -90,7 +91,7 @@ def _false_negatives(errors: Errors) -> Iterator[Example]:
         in_photo = errors.detections.photo_id == people.photo_id[row]
         found = np.flatnonzero(in_photo & (errors.person >= 0))
         caption = f"{np.sqrt(people.area[row]):.0f} pixels large, {people.visible[row].sum()} labelled joints"
-        yield _example(errors, [row], found, caption)
+        yield dataclasses.replace(_example(errors, [row], found, caption), has_prediction=False)
 
 
 def _descending(values: np.ndarray) -> np.ndarray:

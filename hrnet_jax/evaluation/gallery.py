@@ -1,39 +1,52 @@
-"""Pictures of `examples`: ground truth beside prediction, as JPEG in data URIs for a self-contained page."""
+"""Pictures of `examples`: ground truth beside prediction, and heatmaps, as JPEG for a self-contained page."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from hrnet_jax import geometry, visualize
 from hrnet_jax.datasets import records
+from hrnet_jax.evaluation.error_analysis import finite
 from hrnet_jax.evaluation.examples import Example
+from hrnet_jax.evaluation.protocols import Predictions
 
 SIDE = 256  # pixels of each of the two pictures
 SMALLEST = 40  # photo pixels: smaller frames would be too blurred to see anything
 QUALITY = 80
-MOST_BYTES = 1_500_000  # of all pictures of a source of boxes
+MOST_BYTES = 2_000_000  # of all pictures of a source of boxes
+
+Look = Callable[[records.People], Iterator[tuple[np.ndarray, np.ndarray]]]
+"""People -> the crop ``[H, W, 3]`` and the heatmaps ``[h, w, K]`` of each, as they are decoded."""
+
+
+class Picture(NamedTuple):
+    """An example on the page. Pictures are data URIs."""
+
+    caption: str
+    people: str  # ground truth left, prediction right
+    heatmaps: str  # of all joints, and of those with the error; empty for people who were not found
 
 
 def draw(
-    examples: dict[str, list[Example]], split: records.Split, people: records.People
-) -> dict[str, list[tuple[str, str]]]:
-    """Returns caption and data URI of each example by kind, as many as `MOST_BYTES` hold.
+    examples: Mapping[str, Sequence[Example]], split: records.Split, predictions: Predictions, look: Look
+) -> dict[str, list[Picture]]:
+    """Returns the pictures of examples by kind, as many as `MOST_BYTES` hold, the worst of each kind first.
 
-    `people` are the boxes of the predictions; with the split's own they say which record holds a photo.
+    The boxes of the predictions, with the split's own, say which record holds a photo.
     """
-    rows = _photo_rows(people) | {
-        photo: (split.people, row) for photo, (_, row) in _photo_rows(split.people).items()
-    }
+    rows = _photo_rows(predictions.people) | _photo_rows(split.people)
+    most = max(map(len, examples.values()), default=0)
+    order = [(kind, one) for rank in range(most) for kind in examples for one in examples[kind][rank : rank + 1]]
+    heatmaps = _draw_heatmaps([example for _, example in order], predictions, look)
     pictures, size = {}, 0
-    for rank in range(max(map(len, examples.values()), default=0)):  # the worst of each kind first
-        for kind in examples:
-            for example in examples[kind][rank : rank + 1]:
-                uri = _data_uri(_picture(example, split, *rows[example.photo_id]))
-                size += len(uri)
-                if size <= MOST_BYTES:
-                    caption = f"photo {example.photo_id}, {example.caption}"
-                    pictures.setdefault(kind, []).append((caption, uri))
+    for (kind, example), uri in zip(order, heatmaps, strict=True):
+        people = _data_uri(_picture(example, split, *rows[example.photo_id]))
+        size += len(people) + len(uri)
+        if size <= MOST_BYTES:
+            caption = f"photo {example.photo_id}, {example.caption}"
+            pictures.setdefault(kind, []).append(Picture(caption, people, uri))
     return pictures
 
 
@@ -41,6 +54,29 @@ def _photo_rows(people: records.People) -> dict[int, tuple[records.People, int]]
     """Returns a table and a row of it for each photo that it has people on."""
     photos, first = np.unique(people.photo_id, return_index=True)
     return {photo: (people, row) for photo, row in zip(photos.tolist(), first.tolist(), strict=True)}
+
+
+def _draw_heatmaps(examples: Sequence[Example], predictions: Predictions, look: Look) -> Iterator[str]:
+    """Yields the picture of each example's heatmaps."""
+    rows = [_row(example, predictions) for example in examples if example.has_prediction]
+    seen = look(predictions.people.select(np.array(rows, int)))
+    for example in examples:
+        yield _data_uri(_heatmaps(example, *next(seen))) if example.has_prediction else ""
+
+
+def _row(example: Example, predictions: Predictions) -> int:
+    """Returns the row of the prediction: the one in the photo with the same joints."""
+    rows = np.flatnonzero(predictions.people.photo_id == example.photo_id)
+    distance = np.abs(finite(predictions.joints[rows]) - example.predicted[0]).max(axis=(1, 2))
+    return int(rows[np.argmin(distance)])
+
+
+def _heatmaps(example: Example, crop: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
+    """Draws the heatmaps of all joints and, to the right, of those with the error, if there are any."""
+    stride = SIDE / heatmaps.shape[0]
+    crop, _ = visualize.enlarge(crop, np.zeros(2), SIDE / crop.shape[0])
+    shown = [heatmaps, heatmaps[..., example.marked]] if example.marked.any() else [heatmaps]
+    return _side_by_side([visualize.draw_heatmap(crop, maps, stride) for maps in shown])
 
 
 def _picture(example: Example, split: records.Split, people: records.People, row: int) -> np.ndarray:
@@ -51,9 +87,14 @@ def _picture(example: Example, split: records.Split, people: records.People, row
     to_picture = geometry.photo_to_crop(center, scale, 0.0, (SIDE, SIDE))
     blank = geometry.warp(photo, to_picture, (SIDE, SIDE))
     sides = [(example.truth, example.visible), (example.predicted, np.ones(example.predicted.shape[:2]))]
-    drawn = [_draw_people(blank, joints, visible, to_picture, example, split) for joints, visible in sides]
-    gap = np.full((SIDE, 4, 3), visualize.PAPER, np.uint8)
-    return np.hstack([drawn[0], gap, drawn[1]])
+    return _side_by_side(
+        [_draw_people(blank, joints, visible, to_picture, example, split) for joints, visible in sides]
+    )
+
+
+def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    gap = np.full((len(pictures[0]), 4, 3), visualize.PAPER, np.uint8)
+    return np.hstack([pictures[0], *(part for picture in pictures[1:] for part in (gap, picture))])
 
 
 def _draw_people(
@@ -66,5 +107,4 @@ def _draw_people(
 
 
 def _data_uri(picture: np.ndarray) -> str:
-    encoded: Sequence[int] = visualize.encode_jpeg(picture, QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(bytes(encoded)).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(visualize.encode_jpeg(picture, QUALITY)).decode()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hrnet_jax.evaluation import sections
+from hrnet_jax.evaluation import gallery, sections
 from hrnet_jax.evaluation.markup import details, signed, table, title, words
 
 SOURCES = {"gt_boxes": "Ground-truth boxes", "detector_boxes": "The detector's boxes"}
@@ -37,12 +37,12 @@ NOTES = {
     ),
     "Galleries": (
         "Ground truth left, prediction right. The person's left is blue, the right orange; a ring is around a "
-        "joint with the error."
+        "joint with the error. Heatmaps: left the maximum over all joints, right over those with the error."
     ),
 }
 
-Pictures = Mapping[str, Mapping[str, Sequence[tuple[str, str]]]]
-"""Caption and data URI of each picture by kind of error and source of boxes."""
+Pictures = Mapping[str, Mapping[str, Sequence[gallery.Picture]]]
+"""Pictures by kind of error and source of boxes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,18 +173,21 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if value >= 0 else "-"
 
 
-def _gallery(kinds: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-    """Returns the pictures by kind, the first kind open."""
+def _gallery(kinds: Mapping[str, Sequence[gallery.Picture]]) -> str:
+    """Returns the pictures by kind, the first kind open, each with its heatmaps on demand."""
     parts = []
     for kind, pictures in kinds.items():
         name = f"{title(kind)}: {sections.ERRORS[kind]}"
-        figures = "".join(
-            f'<figure><img src="{uri}" width="516" height="256"'
-            f' alt="{html.escape(f"{name}: ground truth left, prediction right", quote=True)}">'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-            for caption, uri in pictures
-        )
+        figures = "".join(_figure(picture, name) for picture in pictures)
         parts.append(
             details(f'<div class="pictures">{figures}</div>', f"{name} ({len(pictures)})", is_open=not parts)
         )
     return "".join(parts)
+
+
+def _figure(picture: gallery.Picture, name: str) -> str:
+    alt = html.escape(f"{name}: ground truth left, prediction right", quote=True)
+    image = f'<img src="{picture.people}" width="516" height="256" alt="{alt}">'
+    heatmaps = f'<img src="{picture.heatmaps}" alt="Heatmaps of the prediction">'
+    on_demand = details(heatmaps, "Heatmaps") if picture.heatmaps else ""
+    return f"<figure>{image}<figcaption>{html.escape(picture.caption)}</figcaption>{on_demand}</figure>"

@@ -31,11 +31,13 @@ def write(
     protocol: protocols.Protocol,
     directory: pathlib.Path,
     facts: Mapping[str, str],
+    look: gallery.Look,
     against: OtherRun | None = None,
 ) -> None:
     """Writes all files and prints the tables and the names of the files.
 
-    `facts` about the network stand on the page, which compares with the run `against`, if there is one.
+    `facts` about the network stand on the page, which compares with the run `against`, if there is one. `look`
+    computes the heatmaps of the people to look at.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = [protocol.write(outcome, directory) for outcome in outcomes]
@@ -46,7 +48,7 @@ def write(
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)
     if metrics:
-        written.append(_write_page(outcomes, split, protocol, directory, facts, against))
+        written.append(_write_page(outcomes, split, protocol, directory, facts, look, against))
     print("\n" + "\n".join(map(str, written)))
 
 
@@ -79,13 +81,13 @@ def _save_metrics(metrics: Mapping[str, Any], directory: pathlib.Path) -> pathli
     return path
 
 
-def _write_page(outcomes, split, protocol, directory, facts, against) -> pathlib.Path:
+def _write_page(outcomes, split, protocol, directory, facts, look, against) -> pathlib.Path:
     """Analyses every source of boxes, adds the numbers to the metrics and writes ``report.html``."""
     metrics, pictures = evaluate.metrics(outcomes), {}
     for outcome in outcomes if protocol.analyse else ():
         analysis = protocol.analyse(split, outcome)
         metrics |= page.flatten(analysis.numbers, f"{split.name}/{outcome.source}/{page.ANALYSIS}")
-        pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome.people)
+        pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome, look)
     _save_metrics(metrics, directory)
     other, facts = (against.metrics, {**facts, "Other run": against.name}) if against else ({}, facts)
     report = page.Report(split.name, protocol.main_metric, facts, metrics, other, pictures)

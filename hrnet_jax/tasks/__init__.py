@@ -89,10 +89,16 @@ class Evaluation(Data, Protocol):
         """Predicts everything that ``eval.py`` reports. Collective: all processes must call it."""
         ...
 
-    def write(self, predictions: Any, directory: pathlib.Path, against: report.OtherRun | None) -> None:
+    def write(
+        self,
+        predictions: Any,
+        variables: Mapping[str, Any],
+        directory: pathlib.Path,
+        against: report.OtherRun | None,
+    ) -> None:
         """Writes the metrics, results and pictures of `predict` to a directory, and prints the main ones.
 
-        `against` is another run to compare with.
+        `variables` are on the host. `against` is another run to compare with.
         """
         ...
 

@@ -296,10 +296,15 @@ class PoseEvaluation(Data):
         return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
 
     def write(
-        self, predictions: list[evaluate.Outcome], directory: pathlib.Path, against: report.OtherRun | None
+        self,
+        predictions: list[evaluate.Outcome],
+        variables: Mapping[str, Any],
+        directory: pathlib.Path,
+        against: report.OtherRun | None,
     ) -> None:
         """Writes metrics, result files, errors of joints, pictures and the page; prints tables and files."""
-        report.write(predictions, self.split, self._protocol, directory, self._facts(directory), against)
+        look = functools.partial(evaluate.look, self.model, variables, self.split, self.config)
+        report.write(predictions, self.split, self._protocol, directory, self._facts(directory), look, against)
 
     def _facts(self, directory: pathlib.Path) -> dict[str, str]:
         """Returns what the page says of the network and the data."""

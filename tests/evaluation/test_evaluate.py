@@ -48,6 +48,22 @@ def test_the_step_follows_the_configuration(changes):
         np.testing.assert_allclose(found, array, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("flip_test", [True, False])
+def test_the_heatmaps_to_look_at_are_those_that_are_decoded(made_up_records, flip_test):
+    split, config = records.open_split(made_up_records / "val2017"), small_config()
+    config.eval.batch_size, config.eval.flip_test = 5, flip_test
+    model = models.build(config)
+    variables = training.init_variables(model, config.image_size, 0)
+    sources = {"sources": [evaluate.GT_BOXES]}
+    (outcome,) = evaluate.evaluate(evaluate.build_step(model, config), variables, split, config, place, **sources)
+    rows = np.random.default_rng(0).permutation(len(split.people))[: evaluate.LOOKED_AT_ONCE + 3]
+    looked = list(evaluate.look(model, variables, split, config, split.people.select(rows)))
+    assert len(looked) == len(rows)
+    for row, (crop, heatmaps) in zip(rows, looked, strict=True):
+        assert crop.shape == (*config.image_size, 3) and crop.dtype == np.uint8
+        np.testing.assert_allclose(heatmaps.max(axis=(0, 1)), outcome.scores[row], rtol=1e-4, atol=1e-6)
+
+
 def test_every_process_predicts_its_own_share(made_up_records, config, monkeypatch):
     split, asked = records.open_split(made_up_records / "val2017"), {}
     monkeypatch.setattr(pipeline, "eval_batches", lambda *_, **options: asked.update(options) or io.StringIO())

@@ -10,7 +10,7 @@ import pytest
 
 from hrnet_jax import visualize
 from hrnet_jax.datasets import mpii, records
-from hrnet_jax.evaluation import error_costs, examples, gallery
+from hrnet_jax.evaluation import error_costs, examples, gallery, protocols
 from hrnet_jax.skeletons import COCO, MPII
 
 TRUTH = made_errors.people()
@@ -91,6 +91,30 @@ def one(split, row, caption=""):
     return examples.Example(int(people.photo_id[row]), joints, visible, joints, frame, marked, caption)
 
 
+CROP, STRIDE = (64, 68), 16  # of `look`; the stride is in pixels of the drawn heatmaps
+
+
+def peak(people: records.People, row: int) -> int:
+    return int(people.annotation_id[row] % 16)
+
+
+def look(people: records.People):
+    """Yields black crops and heatmaps with a peak in the column of each joint, the highest for the last one."""
+    columns = np.arange(COCO.num_joints)
+    for row in range(len(people)):
+        heatmaps = np.zeros((16, 17, COCO.num_joints), np.float32)
+        heatmaps[peak(people, row), columns, columns] = 0.5 + columns / 40
+        yield np.zeros((*CROP, 3), np.uint8), heatmaps
+
+
+def predictions_of(people: records.People) -> protocols.Predictions:
+    return protocols.Predictions("gt_boxes", people, people.joints, people.visible)
+
+
+def draw(shown, split):
+    return gallery.draw(shown, split, predictions_of(split.people), look)
+
+
 def decode(uri: str) -> np.ndarray:
     prefix, data = uri.split(",")
     assert prefix == "data:image/jpeg;base64"
@@ -100,30 +124,62 @@ def decode(uri: str) -> np.ndarray:
 def test_pictures_show_truth_beside_prediction_with_rings(split):
     row = int(np.argmax(split.people.visible.sum(axis=1)))
     example = one(split, row, "a caption")
-    drawn = gallery.draw({"miss": [example]}, split, split.people)
-    ((caption, uri),) = drawn["miss"]
+    drawn = draw({"miss": [example]}, split)
+    ((caption, uri, _),) = drawn["miss"]
     assert caption == f"photo {example.photo_id}, a caption"
     picture = decode(uri)
     assert picture.shape == (gallery.SIDE, 2 * gallery.SIDE + 4, 3)
     near_ring = np.abs(picture.astype(int) - visualize.RING).max(axis=-1) < 60
     assert near_ring[:, : gallery.SIDE].sum() > 20 and near_ring[:, -gallery.SIDE :].sum() > 20
-    plain = dataclasses.replace(example, marked=np.zeros_like(example.marked), predicted=example.predicted[:0])
-    (_, uri) = gallery.draw({"miss": [plain]}, split, split.people)["miss"][0]
+    nothing = {"marked": np.zeros_like(example.marked), "predicted": example.predicted[:0]}
+    plain = dataclasses.replace(example, **nothing, has_prediction=False)
+    (_, uri, _) = draw({"miss": [plain]}, split)["miss"][0]
     without = np.abs(decode(uri).astype(int) - visualize.RING).max(axis=-1) < 60
     assert without.sum() < near_ring.sum() / 4
 
 
 def test_pictures_stop_at_the_limit_the_worst_of_each_kind_first(split, monkeypatch):
     kinds = {kind: [one(split, row, f"{kind} {row}") for row in range(3)] for kind in ("miss", "swap")}
-    everything = gallery.draw(kinds, split, split.people)
+    everything = draw(kinds, split)
     assert [len(pictures) for pictures in everything.values()] == [3, 3]
-    first = sum(len(pictures[0][1]) for pictures in everything.values())
+    first = sum(len(pictures[0].people + pictures[0].heatmaps) for pictures in everything.values())
     monkeypatch.setattr(gallery, "MOST_BYTES", first)
-    limited = gallery.draw(kinds, split, split.people)
+    limited = draw(kinds, split)
     assert {kind: pictures[:1] for kind, pictures in everything.items()} == limited
 
 
 def test_a_photo_with_detections_only_is_found(split):
     alone = split.people.select(np.arange(len(split.people)) == 0)
     others = dataclasses.replace(split, people=split.people.select(split.people.photo_id != alone.photo_id[0]))
-    assert gallery.draw({"miss": [one(split, 0)]}, others, alone)["miss"]
+    assert gallery.draw({"miss": [one(split, 0)]}, others, predictions_of(alone), look)["miss"]
+
+
+def brightest(picture: np.ndarray) -> list[float]:
+    """Returns x and y of the brightest place of a picture, in heatmap pixels."""
+    total = cv2.GaussianBlur(picture.sum(axis=-1).astype(np.float32), (0, 0), 4)
+    y, x = np.unravel_index(np.argmax(total), total.shape)
+    return [x / STRIDE, y / STRIDE]
+
+
+def test_heatmaps_are_those_of_the_prediction_and_of_the_joints_with_the_error(split):
+    shown = [one(split, row) for row in (4, 1)]
+    for row, example, picture in zip((4, 1), shown, draw({"miss": shown}, split)["miss"], strict=True):
+        drawn, width = decode(picture.heatmaps), gallery.SIDE * CROP[1] // CROP[0]
+        assert drawn.shape == (gallery.SIDE, 2 * width + 4, 3)
+        assert brightest(drawn[:, :width]) == pytest.approx(
+            [COCO.num_joints - 1, peak(split.people, row)], abs=0.5
+        )
+        marked = np.flatnonzero(example.marked)[0]
+        assert brightest(drawn[:, -width:]) == pytest.approx([marked, peak(split.people, row)], abs=0.5)
+
+
+def test_heatmaps_of_no_joint_with_the_error_are_those_of_all(split):
+    example = dataclasses.replace(one(split, 0), marked=np.zeros(COCO.num_joints, bool))
+    (picture,) = draw({"score": [example]}, split)["score"]
+    assert decode(picture.heatmaps).shape == (gallery.SIDE, gallery.SIDE * CROP[1] // CROP[0], 3)
+
+
+def test_people_who_were_not_found_have_no_heatmaps(split):
+    lost = dataclasses.replace(one(split, 0), has_prediction=False)
+    pictures = draw({"false_negative": [lost], "miss": [one(split, 1)]}, split)
+    assert pictures["false_negative"][0].heatmaps == "" and pictures["miss"][0].heatmaps

@@ -5,7 +5,7 @@ import html.parser
 import numpy as np
 import pytest
 
-from hrnet_jax.evaluation import breakdown, charts, error_costs, markup, page, sections
+from hrnet_jax.evaluation import breakdown, charts, error_costs, gallery, markup, page, sections
 from hrnet_jax.evaluation.error_analysis import KINDS
 from hrnet_jax.skeletons import COCO
 
@@ -40,7 +40,8 @@ def made_metrics(level=0.7, sources=("gt_boxes", "detector_boxes")) -> dict:
 
 
 def made_report(**changes) -> page.Report:
-    pictures = {"gt_boxes": {kind: [("photo 1, OKS 0.50", DOT)] * 6 for kind in error_costs.MENDED}}
+    picture = gallery.Picture("photo 1, OKS 0.50", people=DOT, heatmaps=DOT)
+    pictures = {"gt_boxes": {kind: [picture] * 6 for kind in error_costs.MENDED}}
     fields = {"facts": {"Network": "HRNet-W32"}, "metrics": made_metrics(), "other": {}, "pictures": pictures}
     return page.Report("val2017", "AP", **fields | changes)
 
@@ -52,7 +53,7 @@ def mpii_report() -> page.Report:
     analysis = {"curves": {"Head": curve, "Mean": curve}, "joints": joints}
     metrics = {"valid/gt_boxes/PCKh@0.5/Mean": 90.0} | page.flatten(analysis, "valid/gt_boxes/analysis")
     other = {"valid/gt_boxes/PCKh@0.5/Mean": 88.5, "valid/gt_boxes/analysis/curves/Mean": curve}
-    pictures = {"gt_boxes": {"worst": [("photo 1", DOT)]}}
+    pictures = {"gt_boxes": {"worst": [gallery.Picture("photo 1", DOT, "")]}}
     return page.Report("valid", "PCKh@0.5/Mean", {}, metrics, other, pictures)
 
 
@@ -137,12 +138,14 @@ def test_mpii_has_curves_and_distances_in_heads():
 def test_names_are_inserted_as_text():
     metrics = {f"val2017/gt_boxes/{HOSTILE.replace('/', '')}": 0.5} | made_metrics()
     report = made_report(
-        facts={HOSTILE: HOSTILE}, metrics=metrics, pictures={"gt_boxes": {"miss": [(HOSTILE, DOT)]}}
+        facts={HOSTILE: HOSTILE},
+        metrics=metrics,
+        pictures={"gt_boxes": {"miss": [gallery.Picture(HOSTILE, DOT, DOT)]}},
     )
     found = Reader(page.render(report))
     assert [tag for tag, _ in found.tags].count("title") - found.text.count("<title>") >= 1
     assert "script" not in [tag for tag, _ in found.tags]
-    assert [attributes["src"] for tag, attributes in found.tags if tag == "img"] == [DOT]
+    assert [attributes["src"] for tag, attributes in found.tags if tag == "img"] == [DOT] * 2
     assert found.text.count("{{title}}") >= 3
 
 
@@ -200,16 +203,21 @@ def test_the_page_fits_the_window(show, width):
 
 def test_galleries_open_by_keyboard(show):
     tab = show(made_report())
-    galleries = tab.locator("#galleries details")
+    galleries = tab.locator("#galleries details:has(.pictures)")
     assert galleries.count() == len(error_costs.MENDED)
     assert (
         galleries.nth(0).locator("img").first.is_visible()
         and not galleries.nth(1).locator("img").first.is_visible()
     )
-    galleries.nth(1).locator("summary").focus()
+    galleries.nth(1).locator("summary").first.focus()
     tab.keyboard.press("Enter")
     assert galleries.nth(1).locator("img").first.is_visible()
-    assert "Swap" in galleries.nth(1).locator("summary").inner_text()
+    assert "Swap" in galleries.nth(1).locator("summary").first.inner_text()
+    heatmaps = galleries.nth(1).get_by_alt_text("Heatmaps of the prediction").first
+    assert not heatmaps.is_visible()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    assert heatmaps.is_visible()
 
 
 def test_charts_have_names_for_screen_readers(show):

@@ -18,6 +18,11 @@ def split(made_up_records):
     return records.open_split(made_up_records / "val2017")
 
 
+def look(people):
+    for _ in range(len(people)):
+        yield np.zeros((64, 48, 3), np.uint8), np.zeros((16, 12, people.joints.shape[1]), np.float32)
+
+
 def outcome_of(split, joints, **metrics) -> evaluate.Outcome:
     scores = np.full(joints.shape[:2], 0.5)
     named = {f"{split.name}/gt_boxes/{name}": value for name, value in metrics.items()}
@@ -39,7 +44,7 @@ def test_metrics_of_other_splits_stay(split, tmp_path, capsys):
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     (tmp_path / "metrics.json").write_text('{"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.5}')
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
-    report.write([outcome], split, protocols.COCO, tmp_path, {})
+    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.75}
     assert "0.750" in capsys.readouterr().out
@@ -63,9 +68,9 @@ def test_the_page_and_all_its_numbers_are_written(split, tmp_path, capsys):
         "gt_boxes", split.people, split.people.joints + 3, np.full(split.people.visible.shape, 0.5)
     )
     outcome = evaluate._outcome(split, predictions, config)
-    report.write([outcome], split, protocols.COCO, tmp_path / "first", {"Network": "W32"})
+    report.write([outcome], split, protocols.COCO, tmp_path / "first", {"Network": "W32"}, look)
     other = report.read_run(epath.Path(tmp_path / "first"), split.name)
-    report.write([outcome], split, protocols.COCO, tmp_path / "second", {}, other)
+    report.write([outcome], split, protocols.COCO, tmp_path / "second", {}, look, other)
     text = (tmp_path / "second/report.html").read_text()
     assert str(tmp_path / "first") in text and "Other run" in text and "data:image/jpeg" in text
     assert len(text) < 5e6
@@ -79,8 +84,8 @@ def test_the_page_and_all_its_numbers_are_written(split, tmp_path, capsys):
 
 def test_a_page_without_predictions_or_analysis_has_the_metrics(split, tmp_path):
     outcome = outcome_of(split, split.people.joints, AP=0.0)
-    report.write([outcome], split, protocols.COCO, tmp_path, {})
-    report.write([outcome], split, dataclasses.replace(protocols.COCO, analyse=None), tmp_path, {})
+    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
+    report.write([outcome], split, dataclasses.replace(protocols.COCO, analyse=None), tmp_path, {}, look)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"val2017/gt_boxes/AP": 0.0}
     assert "AP 0.000" in (tmp_path / "report.html").read_text()
 

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import reference
 from made_weights import small_config
 
-from hrnet_jax import augment, heatmap, losses, models, pipeline, tasks, training
+from hrnet_jax import augment, heatmap, inference, losses, models, pipeline, tasks, training, visualize
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
@@ -151,6 +152,25 @@ def test_training_is_scored_on_the_boxes_of_the_ground_truth(config, monkeypatch
     monkeypatch.setattr(evaluate, "evaluate", lambda *_, **options: seen.update(options) or [])
     tasks.build(config).evaluation(trained=True).metrics({}, dict)
     assert seen["sources"] == ("gt_boxes",)
+
+
+@pytest.mark.parametrize("decoder", ["argmax", "dark"])
+def test_scores_and_pictures_of_training_use_the_decoder(config, monkeypatch, decoder):
+    config.eval.decoder, drawn, scored = decoder, [], []
+    task, batch = tasks.build(config), small_batch(config)
+    variables = task.init()
+    monkeypatch.setattr(visualize, "training_picture", lambda *arrays: drawn.append(arrays[3]))
+    task.picture(variables, batch)
+    predict = functools.partial(inference.predict_heatmaps, task.model, flip_order=None, shift=0.0)
+    heatmaps = jax.jit(predict)(variables, batch["image"])
+    np.testing.assert_allclose(drawn[0], heatmap.decode(heatmaps, decoder)[0] * layers.STRIDE, atol=1e-3)
+
+    monkeypatch.setattr(evaluate, "evaluate", lambda step, *_, **options: scored.append(step) or [])
+    evaluation = task.evaluation(trained=True)
+    evaluation.metrics(variables, dict)
+    crop = np.tile(np.eye(2, 3, dtype=np.float32), (len(batch["image"]), 1, 1))
+    expected = evaluate.build_step(task.model, config)(variables, batch["image"], crop)
+    np.testing.assert_array_equal(scored[0](variables, batch["image"], crop)[0], expected[0])
 
 
 def test_targets_may_be_given(config):
