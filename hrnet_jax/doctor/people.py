@@ -14,12 +14,11 @@ from hrnet_jax.skeletons import Skeleton
 SLACK = 2.0  # pixels by which a box or joint may be outside: annotators round, and count from 1 or from 0
 MARGIN = 0.25  # of a box's sides: joints are at most this far outside (true of at least .7 of anyone's, measured)
 FEW_JOINTS = 3  # with fewer labelled joints, their being outside the box says little
+SAME_PLACE, SAME_PLACE_SHARE = 3, 0.1  # of the joints outside their boxes, at exactly one place
 ROUNDING = 1.01  # an area is at most the box's (measured: up to .95 of it)
 # Real and made-up neighbours have boxes of IoU up to .91, or joints of OKS up to .89, but never both above .65.
 SAME_BOX, SAME_JOINTS, SAME_BOX_ALONE = 0.7, 0.75, 0.95
-CORNERS = 0.98  # of boxes are on the photo if read as two corners; of valid boxes .3 at most
-MOST = 0.5  # of boxes leave the photo if they are corners: close-ups look like corners too, but do not leave it
-MIN_BOXES = 5
+CLIPPED = "correct the boxes; `prepare` clips them to the photo, and drops those wholly outside"
 MOSTLY_HIDDEN = 0.75  # of labelled joints (measured: .13 and .05)
 MIN_JOINTS = 50
 
@@ -31,25 +30,24 @@ def sizes(photo_id: np.ndarray, photos: Mapping[int, Photo]) -> np.ndarray:
     return np.array([known.get(number, unknown) for number in photo_id.tolist()], float).reshape(-1, 2)
 
 
-def boxes(ids: np.ndarray, box: np.ndarray, size: np.ndarray, prefix: str = "") -> list[Finding]:
-    """Examines boxes [N, 4] on photos of the given sizes [N, 2]. `prefix` is of the findings' kinds."""
-    empty = (box[:, 2:] <= 0).any(axis=1)
+def boxes(
+    ids: np.ndarray, box: np.ndarray, size: np.ndarray, prefix: str = "", leaving: str = CLIPPED
+) -> list[Finding]:
+    """Examines boxes [N, 4] on photos of the given sizes [N, 2].
+
+    `prefix` is of the findings' kinds, `leaving` the remedy for boxes that leave the photo.
+    """
+    of, empty = len(box), (box[:, 2:] <= 0).any(axis=1)
+    negative = empty & (box[:, 2:] != 0).all(axis=1)
     excess = np.maximum(-box[:, :2], box[:, :2] + box[:, 2:] - size).max(axis=1, initial=-np.inf)
     outside = (excess > SLACK) & ~empty
-    fits = ((box[:, 2:] > box[:, :2]) & (box[:, 2:] <= size + SLACK) & (box[:, :2] >= -SLACK)).all(axis=1)
-    if len(box) >= MIN_BOXES and outside.mean() > MOST and fits.mean() >= CORNERS:
-        what = "the boxes are two corners, not corner and size: {count} leave the photo if read as corner and size"
-        remedy = "write x, y, width, height: [x0, y0, x1 - x0, y1 - y0]"
-        return found(f"{prefix}boxes_as_corners", "error", ids[outside], what, remedy)
-    if len(box) >= MIN_BOXES and (box[:, 2:] <= 1).all():
-        what = "the boxes are at most one pixel wide and high: they are fractions of the photo, not pixels"
-        remedy = "multiply them by the photo's width and height"
-        return found(f"{prefix}boxes_as_shares", "error", ids, what, remedy)
-    of, remedy = len(box), "correct the boxes; `prepare` clips them to the photo, and drops those wholly outside"
     what = f"{{count}} of {{of}} boxes leave the photo by more than {SLACK:.0f} pixels"
-    findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, remedy, of=of)
-    what, remedy = "{count} of {of} boxes have no size, so they are not used", "correct or remove them"
-    return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty], what, remedy, of=of)
+    findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, leaving, of=of)
+    what = "{count} of {of} boxes have a negative width or height"
+    remedy = "write x, y of the upper left corner, and positive sizes: x + width and -width where it is negative"
+    findings += found(f"{prefix}boxes_negative", "warning", ids[negative], what, remedy, of=of)
+    what, remedy = "{count} of {of} boxes have no size", "draw or compute the boxes, or remove them"
+    return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty & ~negative], what, remedy, of=of)
 
 
 def areas(people: AnnotatedPeople) -> list[Finding]:
@@ -85,25 +83,42 @@ def flags(people: AnnotatedPeople) -> list[Finding]:
 
 
 def nowhere(people: AnnotatedPeople) -> np.ndarray:
-    """[N, K] bool: joints labelled, but at 0, 0 as unlabelled ones are: far from the box, or several at once."""
-    corner = people.labelled & ~people.crowd[:, None] & (people.joints == 0).all(axis=2)
-    return corner & (~_within(people.joints, people.box, MARGIN) | (corner.sum(axis=1, keepdims=True) > 1))
+    """[N, K] bool: joints labelled, but where joints without a location are written: at 0, 0 or -1, -1, for example.
+
+    Such a location is the corner of the photo or one beyond it, or is that of many joints outside the boxes. It is
+    far from the person's box, or of several joints of the person.
+    """
+    labelled = people.labelled & ~people.crowd[:, None]
+    away = labelled & ~_within(people.joints, people.box, MARGIN)
+    x, y = people.joints[..., 0], people.joints[..., 1]
+    written = labelled & (x == y) & (x <= 0)
+    places, counts = np.unique(people.joints[away & ~written], axis=0, return_counts=True)
+    for place in places[counts >= max(SAME_PLACE, SAME_PLACE_SHARE * counts.sum())]:
+        written |= labelled & (people.joints == place).all(axis=2)
+    return written & (away | (written.sum(axis=1, keepdims=True) > 1))
+
+
+def lost(people: AnnotatedPeople) -> list[Finding]:
+    """Finds labelled joints that are nowhere."""
+    rows = nowhere(people)
+    places = np.unique(people.joints[rows], axis=0)[:3]
+    listed = " or ".join(f"{x:g}, {y:g}" for x, y in places)
+    what = f"{{count}} of {{of}} people have labelled joints at the location {listed}"
+    remedy = "give joints that are not labelled the flag 0: these would be trained on as they are"
+    return found("joints_nowhere", "error", people.annotation_id[rows.any(axis=1)], what, remedy, of=len(people))
 
 
 def joints(people: AnnotatedPeople, size: np.ndarray, box: np.ndarray | None = None) -> list[Finding]:
     """Examines the locations of labelled joints in photos of sizes [N, 2], and in their boxes [N, 4] if given."""
-    labelled, lost, ids = people.labelled & ~people.crowd[:, None], nowhere(people), people.annotation_id
-    what = "{count} of {of} people have labelled joints at the location 0, 0"
-    remedy = "give joints that are not labelled the flag 0: these would be trained on as they are"
-    findings = found("joints_nowhere", "error", ids[lost.any(axis=1)], what, remedy, of=len(ids))
-    out = labelled & ~lost & ((people.joints < -SLACK) | (people.joints > size[:, None] + SLACK)).any(axis=2)
+    labelled, ids = people.labelled & ~people.crowd[:, None], people.annotation_id
+    out = labelled & ((people.joints < -SLACK) | (people.joints > size[:, None] + SLACK)).any(axis=2)
     what = "{count} of {of} people have labelled joints outside the photo"
     remedy = "correct their locations, or give them the flag 0"
-    findings += found("joints_outside_photo", "warning", ids[out.any(axis=1)], what, remedy, of=len(ids))
+    findings = found("joints_outside_photo", "warning", ids[out.any(axis=1)], what, remedy, of=len(ids))
     if box is None:
         return findings
-    counted = (labelled & ~lost).sum(axis=1)
-    inside = (labelled & ~lost & _within(people.joints, box, MARGIN)).sum(axis=1)
+    counted = labelled.sum(axis=1)
+    inside = (labelled & _within(people.joints, box, MARGIN)).sum(axis=1)
     away = (counted >= FEW_JOINTS) & (inside < counted / 2) & (box[:, 2:] > 0).all(axis=1)
     what = "{count} of {of} people have most of their joints outside their own box"
     remedy = "joints and box are of different people, or not both (x, y) in photo pixels: correct the wrong one"

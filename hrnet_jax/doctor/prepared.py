@@ -75,10 +75,14 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
     )
     photo_list = photo_list or ()
     photos = dict(sorted(annotations.photos.items())) if annotations else _photos_of(photo_list, people)
-    about_photos = damaged + _pictures(part, directory, photo_list, photos, table, skeleton)
-    part.add(file, {}, about)
+    meant = table
     if table is not None and len(table) and table.labelled.any():
-        part.add(file, *splits.examine_people(table, skeleton, photos, squares=not of_coco))
+        mended, of_numbers = splits.examine_coordinates(table, skeleton, photos, squares=not of_coco)
+        meant, about = mended or table, about + of_numbers
+    about_photos = damaged + _pictures(part, directory, photo_list, photos, meant, skeleton)
+    part.add(file, {}, about)
+    if meant is not None and len(meant) and meant.labelled.any():
+        part.add(file, *splits.examine_people(meant, skeleton, photos, squares=not of_coco))
     part.add(directory, {}, about_photos)
     if people is not None:
         about_table += _counts(people, "people", summary) + (_agree(people, table) if table is not None else [])
@@ -89,7 +93,7 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
         part.add(file, {}, about)
         if detections is not None:
             part.add(file, {}, _counts(detections, "detections", summary))
-            part.add(file, *boxes.examine(detections, photos, table))
+            part.add(file, *boxes.examine(detections, photos, meant))
 
 
 def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:

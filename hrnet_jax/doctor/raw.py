@@ -49,7 +49,8 @@ def _coco_split(
     if annotations is None:
         return
     photos = annotations.photos
-    place = _examine(part, file, prepare.photos_name(part.name, with_people), photos, people, skeleton)
+    folder = prepare.photos_name(part.name, with_people)
+    place, people = _examine(part, file, folder, photos, people, skeleton)
     if place is not None:
         part.add(place.path, {}, pictures.unlisted(place, photos))
     if detections:
@@ -69,19 +70,22 @@ def _examine(
     skeleton: Skeleton,
     *,
     squares: bool = False,
-) -> PhotoStore | None:
-    """Examines the photos and people of a split. Returns where the photos are."""
+) -> tuple[PhotoStore | None, AnnotatedPeople]:
+    """Examines the photos and people of a split. Returns where the photos are, and the people as they were meant."""
     root, looks = file.parents[1], None
     place, about_photos = _locate(root, folder)
     if place is not None:
         looks, about_photos = splits.examine_photos(part, place, photos)
         photos = splits.with_sizes(photos, looks)
     if len(people) and (people.labelled.any() or not squares):
+        mended, about = splits.examine_coordinates(people, skeleton, photos, squares=squares)
+        part.add(file, {}, about)
+        people = mended or people
         part.add(file, *splits.examine_people(people, skeleton, photos, squares=squares))
         if looks and place is not None:
             part.add(file, *splits.examine_colours(people, skeleton, photos, place, looks))
     part.add(root if place is None else place.path, {}, about_photos)
-    return place
+    return place, people
 
 
 def mpii_root(root: pathlib.Path) -> list[Examination]:

@@ -59,17 +59,23 @@ def pairs(skeleton: Skeleton) -> dict[str, Pair]:
 def cues(people: AnnotatedPeople, skeleton: Skeleton) -> list[Cue]:
     """Returns all cues that a skeleton allows, without crowds."""
     people, named = people.select(~people.crowd), pairs(skeleton)
-    found: list[Cue] = []
-    if set(FACE) <= set(joint_names.coco_style(skeleton)):
-        found.append(Cue("eye", None, _eyes(people, skeleton)))
-        if "shoulder" in named:
-            found.append(Cue("shoulder", None, _shoulders(people, skeleton, named["shoulder"])))
-        if "ear" in named:
-            found.append(Cue("ear", "eye", _ears(people, skeleton, named["ear"])))
+    found = faces(people, skeleton)
+    if found and "ear" in named:
+        found.append(Cue("ear", "eye", _ears(people, skeleton, named["ear"])))
     compared = {cue.pair for cue in found if cue.reference}
     for pair, reference in _adjacent(skeleton, named):
         if not compared & {pair, reference}:
             found.append(Cue(pair, reference, _straight(people, named[pair], named[reference])))
+    return found
+
+
+def faces(people: AnnotatedPeople, skeleton: Skeleton) -> list[Cue]:
+    """Returns the cues of faces that are seen from the front: eyes and shoulders."""
+    if not set(FACE) <= set(joint_names.coco_style(skeleton)):
+        return []
+    found, named = [Cue("eye", None, _eyes(people, skeleton))], pairs(skeleton)
+    if "shoulder" in named:
+        found.append(Cue("shoulder", None, _shoulders(people, skeleton, named["shoulder"])))
     return found
 
 

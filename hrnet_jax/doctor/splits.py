@@ -9,7 +9,7 @@ import numpy as np
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
-from hrnet_jax.doctor import colours, people, pictures, sides
+from hrnet_jax.doctor import colours, coordinates, people, pictures, sides
 from hrnet_jax.doctor.findings import Examination, Finding, not_examined, topic
 from hrnet_jax.doctor.pictures import Looks
 from hrnet_jax.skeletons import Skeleton
@@ -36,17 +36,33 @@ def examine_all(
     return parts + [between] * bool(between.findings)
 
 
+@topic("coordinates", None)
+def examine_coordinates(
+    table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], *, squares: bool
+) -> tuple[AnnotatedPeople | None, list[Finding]]:
+    """Examines flags, and what the numbers of boxes and joints mean.
+
+    Returns the people as the other functions expect them, in the package's reading and without labels of joints
+    that are nowhere: these would be taken for faces. `squares`: boxes are MPII's, made from centre and scale.
+    """
+    findings = people.flags(table) + people.lost(table)
+    located = dataclasses.replace(table, flags=np.where(people.nowhere(table), 0, table.flags))
+    size = people.sizes(table.photo_id, photos)
+    mended, about = coordinates.examine(located, skeleton, size, squares=squares)
+    return mended, findings + about
+
+
 @topic("people", {})
 def examine_people(
     table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], *, squares: bool
 ) -> tuple[dict[str, str], list[Finding]]:
     """Examines people without reading photos. `squares`: boxes are MPII's, made from centre and scale."""
     size = people.sizes(table.photo_id, photos)
-    findings = people.flags(table) + people.joints(table, size, None if squares else table.box)
+    findings = people.joints(table, size, None if squares else table.box)
     if not squares:
         findings += people.boxes(table.annotation_id, table.box, size) + people.areas(table)
     findings += people.twice(table, skeleton)
-    fact, about_sides = sides.examine(_located(table), skeleton)
+    fact, about_sides = sides.examine(table, skeleton)
     labelled = int(table.labelled.any(axis=1).sum())
     facts = {"people": f"{len(table):,}, {labelled:,} with labelled joints", "left and right": fact}
     return facts, findings + about_sides
@@ -63,13 +79,8 @@ def examine_colours(
             return None
         return photo_records.decode(place.read(photos[photo_id].file_name), photo_id=photo_id)
 
-    fact, findings = colours.examine(_located(table), skeleton, read)
+    fact, findings = colours.examine(table, skeleton, read)
     return {"colour order": fact}, findings
-
-
-def _located(table: AnnotatedPeople) -> AnnotatedPeople:
-    """Removes the labels of joints at 0, 0. They would be taken for faces."""
-    return dataclasses.replace(table, flags=np.where(people.nowhere(table), 0, table.flags))
 
 
 def examine_photos(
