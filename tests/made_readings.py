@@ -1,15 +1,17 @@
 """Tables of people with damaged coordinates: each damage writes sound numbers as another program would.
 
-A damage maps x0, y0, x1, y1 of boxes [N, 4] and joints [N, K, 2] on photos of `size` [N, 2] to numbers in the file.
+The functions map points [..., 2] on photos of `size` [..., 2] (width, height) to the numbers in a file.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from hrnet_jax.datasets.records import AnnotatedPeople
+from hrnet_jax.doctor import coordinates
 from hrnet_jax.doctor.readings import ORIGINS, UNITS, Frame, Reading
+from hrnet_jax.skeletons import Skeleton
 
 Corners = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Write = Callable[[Corners], list[np.ndarray]]
@@ -100,7 +102,7 @@ def some(people: AnnotatedPeople, share: float, seed: int) -> np.ndarray:
     return rows
 
 
-_DOWN, _RIGHT, _BOTH, _EXCHANGED, _LEFT_TURN, _RIGHT_TURN, _TRANSPOSED = map(Frame, TURNS)
+_DOWN, _RIGHT, _, _EXCHANGED, *_ = map(Frame, TURNS)
 _UNITS = [Frame(unit=unit) for unit in UNITS]
 _EXCHANGED_UNITS = [Frame((True, False, False), unit) for unit in UNITS]
 _TURNED = list(map(Frame, TURNS))
@@ -113,7 +115,9 @@ BOXES = [
     Reading("two corners", _EXCHANGED_UNITS[0]),
     Reading("two corners", _EXCHANGED_UNITS[2]),
 ]
-JOINTS = [Reading(joint_frame=frame) for frame in _TURNED + _UNITS] + [Reading(origin=name) for name in ORIGINS[1:]]
+JOINTS = [Reading(joint_frame=frame) for frame in _TURNED + _UNITS] + [
+    Reading(origin=name) for name in ORIGINS[1:]
+]
 BOTH = [
     *(Reading(box_frame=frame, joint_frame=frame) for frame in _TURNED + _UNITS if frame != _RIGHT),
     *(Reading("centre and size", frame, frame) for frame in _UNITS),
@@ -121,3 +125,20 @@ BOTH = [
 ]
 READINGS = BOXES + JOINTS + BOTH
 """Damages that show. (Boxes and joints counted from the right look like left and right exchanged.)"""
+
+
+def matrix(
+    people: AnnotatedPeople,
+    skeleton: Skeleton,
+    size: np.ndarray,
+    share: float,
+    readings: Sequence[Reading] = READINGS,
+) -> tuple[list[Reading], list[Reading]]:
+    """Damages a share of sound people in each way. Returns the damages not found, and those with a wrong name."""
+    missed, misnamed = [], []
+    for number, reading in enumerate(readings):
+        rows = some(people, share, seed=number)
+        found, _ = coordinates.find(damage(people, size, reading, rows), skeleton, size)
+        if found != reading:
+            (missed if found == Reading() else misnamed).append(reading)
+    return missed, misnamed

@@ -116,6 +116,8 @@ def _read_otherwise(
 
     Without people, it is one in which boxes are on the photo. Returns the boxes in the package's reading.
     """
+    if not np.isfinite(size).all():
+        return boxes, []
     wanted = None if truth is None else _drawn(truth.select(truth.labelled.any(axis=1) & ~truth.crowd))
     if wanted is None or len(wanted) < coordinates.LEAST:
         candidates, shares = readings.BOX_ALONE, coordinates.SHARES[-1:]

@@ -18,8 +18,12 @@ from hrnet_jax.skeletons import Skeleton
 
 SURE = 6.0  # logarithm of the most that one entry can say
 SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.999])  # of entries in the other reading
-EVIDENCE, CHANGE = 5.0, 1.5  # least gain of log-likelihood, and for each change (measured in sound data: below 1)
+EVIDENCE, CHANGE = (
+    3.5,
+    1.5,
+)  # least gain of log-likelihood, and for each change (measured in sound data: 2.2 in all)
 FITTING = -2.5  # least mean log-likelihood of the entries in the other reading
+MISFIT = -4.5  # log-likelihood of an entry that is in neither reading
 LEAST = 2  # entries in the other reading
 MAX_PEOPLE = 4000  # of which the reading is chosen
 MAX_READINGS = 3  # in one file, beside the package's
@@ -101,7 +105,9 @@ def find(
     rows = np.zeros(len(people), bool)
     if reading != Reading():
         fits = Fits(people.select(valid), skeleton, size[valid], squares=squares)
-        rows[valid] = _weights(fits(reading) - fits(Reading()), share) > 0.5
+        fit = fits(reading)
+        fitting = (fit > MISFIT) | (share == SHARES[-1])
+        rows[valid] = fitting & (_weights(fit - fits(Reading()), share) > 0.5)
     return (reading, rows) if rows.sum() >= LEAST else (Reading(), rows & False)
 
 

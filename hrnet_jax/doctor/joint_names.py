@@ -3,8 +3,10 @@
 A single letter is ambiguous. A name has a side only if the skeleton also has the name of the other side.
 """
 
+import dataclasses
 import re
 from collections.abc import Collection
+from typing import Any
 
 from hrnet_jax.skeletons import Skeleton
 
@@ -43,3 +45,16 @@ def _coco_style(name: str, names: Collection[str]) -> str:
     word = "left" if side.group().lower().startswith("l") else "right"
     parts = (word, name[: side.start()].strip(_SEPARATORS), name[side.end() :].strip(_SEPARATORS))
     return "_".join(part for part in parts if part).lower()
+
+
+def named_as(skeleton: Skeleton, names: Any) -> Skeleton:
+    """Returns a skeleton with the names in a file, if these contradict its own: then only they tell what is where.
+
+    It has no mirror pairs and limbs. Other spellings and unknown names contradict nothing.
+    """
+    if not isinstance(names, list) or not len(set(map(str, names))) == len(names) == skeleton.num_joints:
+        return skeleton
+    other = dataclasses.replace(skeleton, joints=tuple(map(str, names)), flip_pairs=(), limbs=())
+    known = coco_style(skeleton)
+    moved = (name != at for name, at in zip(coco_style(other), known, strict=True) if name in known)
+    return other if any(moved) else skeleton

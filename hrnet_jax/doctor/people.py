@@ -1,4 +1,4 @@
-"""Findings in a table of people: boxes, areas, flags, joints and duplicates."""
+"""Findings in a table of people: boxes, flags, joints and duplicates."""
 
 import itertools
 from collections.abc import Mapping
@@ -7,6 +7,8 @@ import numpy as np
 
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import HIDDEN, SEEN, AnnotatedPeople
+from hrnet_jax.doctor import binomial_test
+from hrnet_jax.doctor.binomial_test import Checks
 from hrnet_jax.doctor.findings import Finding, found
 from hrnet_jax.evaluation import oks
 from hrnet_jax.skeletons import Skeleton
@@ -15,12 +17,15 @@ SLACK = 2.0  # pixels by which a box or joint may be outside: annotators round, 
 MARGIN = 0.25  # of a box's sides: joints are at most this far outside (true of at least .7 of anyone's, measured)
 FEW_JOINTS = 3  # with fewer labelled joints, their being outside the box says little
 SAME_PLACE, SAME_PLACE_SHARE = 3, 0.1  # of the joints outside their boxes, at exactly one place
-ROUNDING = 1.01  # an area is at most the box's (measured: up to .95 of it)
 # Real and made-up neighbours have boxes of IoU up to .91, or joints of OKS up to .89, but never both above .65.
 SAME_BOX, SAME_JOINTS, SAME_BOX_ALONE = 0.7, 0.75, 0.95
 CLIPPED = "correct the boxes; `prepare` clips them to the photo, and drops those wholly outside"
 MOSTLY_HIDDEN = 0.75  # of labelled joints (measured: .13 and .05)
 MIN_JOINTS = 50
+FAR, BESIDE_FLOOR = (
+    0.35,
+    0.95,
+)  # of the box's sides; of people have no joint so far outside (measured: .97 or more)
 
 
 def sizes(photo_id: np.ndarray, photos: Mapping[int, Photo]) -> np.ndarray:
@@ -50,18 +55,6 @@ def boxes(
     return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty & ~negative], what, remedy, of=of)
 
 
-def areas(people: AnnotatedPeople) -> list[Finding]:
-    """Examines areas. People are selected by them, and OKS is relative to them."""
-    none, ids = people.area <= 0, people.annotation_id
-    too_large = people.area > ROUNDING * np.prod(np.maximum(people.box[:, 2:], 0) + SLACK, axis=1)
-    too_large &= (people.box[:, 2:] > 0).all(axis=1) & ~none
-    what = "{count} of {of} people have no area, so they are not used"
-    remedy = "write the area of the person's segmentation in square pixels; without one, .53 of the box's is usual"
-    findings = found("areas_missing", "warning", ids[none], what, remedy, of=len(ids))
-    what = "{count} of {of} people have an area larger than their box"
-    return findings + found("areas_too_large", "warning", ids[too_large], what, remedy, of=len(ids))
-
-
 def flags(people: AnnotatedPeople) -> list[Finding]:
     """Examines the visibility flags of joints."""
     marks, located, ids = people.flags, (people.joints != 0).any(axis=2), people.annotation_id
@@ -83,7 +76,7 @@ def flags(people: AnnotatedPeople) -> list[Finding]:
 
 
 def nowhere(people: AnnotatedPeople) -> np.ndarray:
-    """[N, K] bool: joints labelled, but where joints without a location are written: at 0, 0 or -1, -1, for example.
+    """[N, K] bool: joints labelled, but where files have joints without a location: for example at -1, -1.
 
     Such a location is the corner of the photo or one beyond it, or is that of many joints outside the boxes. It is
     far from the person's box, or of several joints of the person.
@@ -119,8 +112,14 @@ def joints(people: AnnotatedPeople, size: np.ndarray, box: np.ndarray | None = N
         return findings
     counted = labelled.sum(axis=1)
     inside = (labelled & _within(people.joints, box, MARGIN)).sum(axis=1)
-    away = (counted >= FEW_JOINTS) & (inside < counted / 2) & (box[:, 2:] > 0).all(axis=1)
-    what = "{count} of {of} people have most of their joints outside their own box"
+    several = (counted >= FEW_JOINTS) & (box[:, 2:] > 0).all(axis=1)
+    away, what = (
+        several & (inside < counted / 2),
+        "{count} of {of} people have most of their joints outside their box",
+    )
+    beside = several & (labelled & ~_within(people.joints, box, FAR)).any(axis=1)
+    if binomial_test.verdict(Checks(~beside[several], ids[several], BESIDE_FLOOR)) not in ("unknown", "passed"):
+        away, what = away | beside, "{count} of {of} people have joints far outside their box, more than is usual"
     remedy = "joints and box are of different people, or not both (x, y) in photo pixels: correct the wrong one"
     return findings + found("joints_outside_box", "warning", ids[away], what, remedy, of=len(ids))
 

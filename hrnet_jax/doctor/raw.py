@@ -7,7 +7,7 @@ from hrnet_jax import prepare, skeletons
 from hrnet_jax.datasets import mpii, photo_stores
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
-from hrnet_jax.doctor import boxes, coco_files, mpii_files, pictures, splits
+from hrnet_jax.doctor import boxes, coco_files, joint_names, mpii_files, pictures, splits
 from hrnet_jax.doctor.findings import Examination, Finding, attempt, found
 from hrnet_jax.skeletons import Skeleton
 
@@ -48,7 +48,7 @@ def _coco_split(
     part.add(file, {}, findings)
     if annotations is None:
         return
-    photos = annotations.photos
+    photos, skeleton = annotations.photos, joint_names.named_as(skeleton, annotations.category.get("keypoints"))
     folder = prepare.photos_name(part.name, with_people)
     place, people = _examine(part, file, folder, photos, people, skeleton)
     if place is not None:
@@ -71,7 +71,7 @@ def _examine(
     *,
     squares: bool = False,
 ) -> tuple[PhotoStore | None, AnnotatedPeople]:
-    """Examines the photos and people of a split. Returns where the photos are, and the people as they were meant."""
+    """Examines the photos and people of a split. Returns the place of the photos, and the people as meant."""
     root, looks = file.parents[1], None
     place, about_photos = _locate(root, folder)
     if place is not None:

@@ -83,7 +83,10 @@ class Reading:
     @property
     def differs(self) -> tuple[bool, bool]:
         """Whether boxes, and whether joints are not in the package's reading."""
-        return (self.form, self.box_frame) != (TAKEN, PIXELS), (self.origin, self.joint_frame) != (ORIGINS[0], PIXELS)
+        return (self.form, self.box_frame) != (TAKEN, PIXELS), (self.origin, self.joint_frame) != (
+            ORIGINS[0],
+            PIXELS,
+        )
 
     @property
     def kind(self) -> str:
@@ -95,7 +98,9 @@ class Reading:
             return f"{things}_as_shares"
         if self.origin != ORIGINS[0]:
             return f"{things}_from_boxes"
-        return f"{things}_as_{'corners' if self.form == CORNERS else 'centres' if self.form == CENTRE else 'sides'}"
+        return (
+            f"{things}_as_{'corners' if self.form == CORNERS else 'centres' if self.form == CENTRE else 'sides'}"
+        )
 
     def __str__(self) -> str:
         """Returns for example ``boxes: two corners, percent of the photo``."""
@@ -132,7 +137,7 @@ class Reading:
 
 
 def _formula(images: np.ndarray, unit: int) -> str:
-    """Returns the formula of a map that takes each number 1, and last none, to the `images` on a photo of 1 x 1."""
+    """Returns the formula of a map, given the images of the unit vectors and of 0 on a photo of 1 x 1."""
     weights = (images[:-1] - images[-1]).T * (unit or 1)
     terms = []
     for side, row, constant in zip(itertools.cycle("WH"), weights, images[-1], strict=False):
@@ -147,7 +152,7 @@ def _formula(images: np.ndarray, unit: int) -> str:
 
 SIDES = Reading(box_frame=Frame((False, True, False)), joint_frame=Frame((False, True, False)))
 """Everything counted from the right: looks like left and right exchanged, which `sides` examines."""
-BOX_ALONE = [Reading(form, Frame(unit=unit)) for form in (TAKEN, CORNERS) for unit in (0, *UNITS)][1:]
+BOX_ALONE = [Reading(form, Frame(unit=unit)) for form in (TAKEN, CORNERS) for unit in (0, 1)][1:]
 """Readings that boxes without joints can show."""
 
 

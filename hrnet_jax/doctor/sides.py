@@ -21,6 +21,10 @@ FROM_THE_FRONT, LEAST_PEOPLE = 1 / 3, 30
 UPRIGHT = 0.5  # least width of the shoulders of someone upright, relative to their difference in height
 REMEDY = "look at some of them: exchange left and right in the file, or give the matching skeleton with --skeleton"
 
+FROM_THE_RIGHT = (
+    "; if boxes and joints are at the mirrored place in the photos, x is counted from the right: write W - x"
+)
+
 
 def examine(people: AnnotatedPeople, skeleton: Skeleton) -> tuple[str, list[Finding]]:
     """Returns a summary of the cues that decide, and the findings."""
@@ -39,10 +43,11 @@ def _swapped(swapped: list[str], ambiguous: bool, cues: list[Cue]) -> list[Findi
     involved = [cue for cue in cues if cue.pair in swapped or cue.reference in swapped]
     ids = dict.fromkeys(number for cue in involved for number in cue.checks.failures.tolist())
     every = {cue.pair for cue in cues} | {cue.reference for cue in cues if cue.reference}
-    names = "all pairs" if every == set(swapped) and len(every) > 1 else ", ".join(swapped)
+    all_pairs = every == set(swapped) and len(every) > 1
+    names = "all pairs" if all_pairs else ", ".join(swapped)
     passed = ", ".join(map(str, involved))
     what = f"left and right are swapped in {names}{', or in the others' * ambiguous} (correct in: {passed})"
-    return found("sides_swapped", "error", ids, what, REMEDY)
+    return found("sides_swapped", "error", ids, what, REMEDY + FROM_THE_RIGHT * all_pairs)
 
 
 def _mixed(cues: list[Cue]) -> list[Finding]:

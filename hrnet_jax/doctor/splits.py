@@ -9,7 +9,7 @@ import numpy as np
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
-from hrnet_jax.doctor import colours, coordinates, people, pictures, sides
+from hrnet_jax.doctor import areas, colours, coordinates, people, pictures, sides
 from hrnet_jax.doctor.findings import Examination, Finding, not_examined, topic
 from hrnet_jax.doctor.pictures import Looks
 from hrnet_jax.skeletons import Skeleton
@@ -60,7 +60,7 @@ def examine_people(
     size = people.sizes(table.photo_id, photos)
     findings = people.joints(table, size, None if squares else table.box)
     if not squares:
-        findings += people.boxes(table.annotation_id, table.box, size) + people.areas(table)
+        findings += people.boxes(table.annotation_id, table.box, size) + areas.examine(table, size)
     findings += people.twice(table, skeleton)
     fact, about_sides = sides.examine(table, skeleton)
     labelled = int(table.labelled.any(axis=1).sum())

@@ -33,17 +33,13 @@ def shift_boxes(content, rng):
 
 def empty_boxes(content, rng):
     for person in some(content["annotations"], rng):
-        person["bbox"][2 + int(rng.integers(2))] = float(rng.choice([0, -5]))
+        person["bbox"][2 + int(rng.integers(2))] = 0.0
 
 
-def boxes_as_corners(content, rng):
-    made_damage.boxes_as_corners(content["annotations"], rng)
-
-
-def boxes_as_shares(content, rng):
-    for person in content["annotations"]:
-        image = photo_of(content, person)
-        person["bbox"] = [n / image["width" if k % 2 == 0 else "height"] for k, n in enumerate(person["bbox"])]
+def write_negative_sizes(content, rng):
+    for person in some(content["annotations"], rng):
+        x, y, width, height = person["bbox"]
+        person["bbox"] = [x + width, y + height, -width, -height]
 
 
 def write_other_flags(content, rng):
@@ -59,11 +55,21 @@ def clear_flags(content, rng):
     count_joints(content)
 
 
-def set_all_flags(content, rng):
+def set_all_flags(content, rng, place=(0, 0)):
     people = [p for p in labelled(content) if sum(flag == 0 for flag in p["keypoints"][2::3]) > 1]
     for person in some(people, rng):
-        person["keypoints"][2::3] = [VISIBLE] * COCO.num_joints
+        points = np.array(person["keypoints"], float).reshape(-1, 3)
+        points[points[:, 2] == 0] = *place, VISIBLE
+        person["keypoints"] = points.ravel().tolist()
     count_joints(content)
+
+
+def set_all_flags_at_minus_one(content, rng):
+    set_all_flags(content, rng, (-1, -1))
+
+
+def set_all_flags_at_nine_thousand(content, rng):
+    set_all_flags(content, rng, (9999, 9999))
 
 
 def exchange_flags(content, rng):
@@ -107,20 +113,46 @@ def enlarge_areas(content, rng):
         person["area"] = float(person["bbox"][2] * person["bbox"][3] * rng.uniform(1.5, 9))
 
 
+def write_areas_as_shares(content, rng):
+    for person in content["annotations"]:
+        image = photo_of(content, person)
+        person["area"] /= image["width"] * image["height"]
+
+
+def write_areas_as_lengths(content, rng):
+    for person in some(content["annotations"], rng):
+        person["area"] = person["area"] ** 0.5
+
+
+def divide_areas(content, rng):
+    for person in content["annotations"]:
+        person["area"] /= 1e4
+
+
+def shift_boxes_a_little(content, rng):
+    for person in some(labelled(content, 4), rng):
+        person["bbox"][0] += float(rng.choice([-0.8, 0.8])) * person["bbox"][2]
+
+
 MOVED = ("joints_outside_box", "areas_too_large", "people_twice", "detections_miss")  # follow from other boxes
 DAMAGES = [
     Damage("boxes shifted", shift_boxes, "boxes_outside", MOVED),
     Damage("boxes empty", empty_boxes, "boxes_without_size", MOVED),
-    Damage("boxes as corners", boxes_as_corners, "boxes_as_corners", MOVED),
-    Damage("boxes as shares", boxes_as_shares, "boxes_as_shares", MOVED),
+    Damage("boxes negative", write_negative_sizes, "boxes_negative", MOVED),
     Damage("flags odd", write_other_flags, "flags", ("flags_lost",)),
     Damage("flags lost", clear_flags, "flags_lost"),
-    Damage("flags everywhere", set_all_flags, "joints_nowhere", ("joints_outside_box", "sides_mirrored")),
+    Damage("flags everywhere", set_all_flags, "joints_nowhere"),
+    Damage("flags everywhere at -1", set_all_flags_at_minus_one, "joints_nowhere"),
+    Damage("flags everywhere at 9999", set_all_flags_at_nine_thousand, "joints_nowhere"),
     Damage("hidden and visible exchanged", exchange_flags, "flags_hidden", ("sides_partly",)),
     Damage("joints off the photo", move_joints_off_the_photo, "joints_outside_photo", ("joints_outside_box",)),
     Damage("joints of others", move_joints_off_the_box, "joints_outside_box", ("joints_outside_photo",)),
     Damage("people twice", annotate_twice, "people_twice"),
     Damage("areas lost", clear_areas, "areas_missing"),
+    Damage("areas as shares", write_areas_as_shares, "areas_unit"),
+    Damage("areas as lengths", write_areas_as_lengths, "areas_unit"),
+    Damage("areas in another unit", divide_areas, "areas_unit"),
+    Damage("boxes shifted a little", shift_boxes_a_little, "joints_outside_box", ("boxes_outside", *MOVED)),
     Damage("areas huge", enlarge_areas, "areas_too_large"),
 ]
 
