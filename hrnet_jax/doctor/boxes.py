@@ -23,7 +23,7 @@ MATCHED = 0.3  # IoU from which on a box is of a person
 ANNOTATED = 0.9  # IoU from which on a box is an annotated one
 MOSTLY = 0.9  # fraction of annotated boxes in a file of these
 BETTER = 0.1  # by this IoU is a box in another reading nearer to a person
-MAX_PEOPLE = 300  # whose boxes decide in which reading all are
+MAX_PEOPLE = 150  # whose boxes decide in which reading all are
 MAX_UNMATCHED = 0.5  # of the people: detectors find nearly all (measured: 0 of 12, .05), among false positives
 DUMMY = (
     "get the file of the papers' tables (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125 boxes),"
@@ -134,8 +134,7 @@ def _read_otherwise(
     if share < MOSTLY and truth is not None:
         rows = _best_overlaps(mended, truth) > _best_overlaps(boxes, truth) + BETTER
         mended = dataclasses.replace(boxes, box=np.where(rows[:, None], mended.box, boxes.box))
-    found = coordinates.describe(reading, np.flatnonzero(rows), len(rows), "detections", "detections_")
-    return mended, found
+    return mended, coordinates.describe(reading, np.flatnonzero(rows), len(rows), "detections", "detections_")
 
 
 def _drawn(people: AnnotatedPeople) -> AnnotatedPeople:

@@ -18,14 +18,11 @@ from hrnet_jax.skeletons import Skeleton
 
 SURE = 6.0  # logarithm of the most that one entry can say
 SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.999])  # of entries in the other reading
-EVIDENCE, CHANGE = (
-    3.5,
-    1.5,
-)  # least gain of log-likelihood, and for each change (measured in sound data: 2.2 in all)
+EVIDENCE, CHANGE = 3.5, 1.5  # least gain of log-likelihood, and for each change (sound data: 2.2 in all)
 FITTING = -2.5  # least mean log-likelihood of the entries in the other reading
 MISFIT = -4.5  # log-likelihood of an entry that is in neither reading
 LEAST = 2  # entries in the other reading
-MAX_PEOPLE = 4000  # of which the reading is chosen
+MAX_PEOPLE = 2000  # of which the reading is chosen
 MAX_READINGS = 3  # in one file, beside the package's
 FILLED, LARGE = 0.8, 4.0  # numbers up to 100 fill a square of that side, but at most a quarter of the photo
 
@@ -78,8 +75,9 @@ def examine(
         if reading == Reading():
             break
         findings += describe(reading, people.annotation_id[rows], len(people), "people")
-        box = reading.boxes(people.box, size)
-        joints = reading.joints(people.joints, box, size)
+        known = np.where(np.isfinite(size), size, 1.0)
+        box = reading.boxes(people.box, known)
+        joints = reading.joints(people.joints, box, known)
         people = dataclasses.replace(
             people,
             box=np.where(rows[:, None], box, people.box),
@@ -100,6 +98,8 @@ def find(
     alone = not squares and np.count_nonzero(several & valid) < LEAST
     candidates = readings.BOX_ALONE if alone else readings.readings(with_boxes=not squares)[1:]
     drawn = np.random.default_rng(0).permutation(np.flatnonzero(valid & (several | alone)))[:MAX_PEOPLE]
+    if len(drawn) < LEAST:
+        return Reading(), valid & False
     fits = Fits(people.select(drawn), skeleton, size[drawn], squares=squares)
     reading, share = choose(candidates, fits, SHARES[-1:] if alone else SHARES)
     rows = np.zeros(len(people), bool)
