@@ -22,6 +22,7 @@ EVIDENCE, CHANGE = 3.5, 1.5  # least gain of log-likelihood, and for each change
 FITTING = -2.5  # least mean log-likelihood of the entries in the other reading
 MISFIT = -4.5  # log-likelihood of an entry that is in neither reading
 LEAST = 2  # entries in the other reading
+EXPLAINED = 1 / 3  # of the entries that fit badly: any reading explains some of many other mistakes
 MAX_PEOPLE = 2000  # of which the reading is chosen
 MAX_READINGS = 3  # in one file, beside the package's
 FILLED, LARGE = 0.8, 4.0  # numbers up to 100 fill a square of that side, but at most a quarter of the photo
@@ -105,10 +106,12 @@ def find(
     rows = np.zeros(len(people), bool)
     if reading != Reading():
         fits = Fits(people.select(valid), skeleton, size[valid], squares=squares)
-        fit = fits(reading)
+        fit, base = fits(reading), fits(Reading())
         fitting = (fit > MISFIT) | (share == SHARES[-1])
-        rows[valid] = fitting & (_weights(fit - fits(Reading()), share) > 0.5)
-    return (reading, rows) if rows.sum() >= LEAST else (Reading(), rows & False)
+        rows[valid] = fitting & (_weights(fit - base, share) > 0.5)
+        if rows.sum() >= max(LEAST, EXPLAINED * np.count_nonzero(base < MISFIT)):
+            return reading, rows
+    return Reading(), rows & False
 
 
 def choose(

@@ -51,7 +51,7 @@ class Frame:
 
 
 PIXELS = Frame()
-FRAMES = [Frame(turn) for turn in itertools.product((False, True), repeat=3)]
+FRAMES = [PIXELS, *map(Frame, TURNS)]
 FRAMES += [Frame((exchanged, False, False), unit) for unit in UNITS for exchanged in (False, True)]
 
 

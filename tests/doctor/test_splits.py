@@ -14,7 +14,9 @@ def test_joints_labelled_at_the_corner_are_no_cues():
     table = coco.table([person | {"keypoints": keypoints.ravel().tolist()}], COCO)
     expected = np.full(COCO.num_joints, 2.0)
     expected[3:5] = 0
-    np.testing.assert_array_equal(splits._located(table).flags, [expected])
+    located, findings = splits.examine_coordinates(table, COCO, {}, squares=False)
+    np.testing.assert_array_equal(located.flags, [expected])
+    assert [finding.kind for finding in findings] == ["joints_nowhere"]
 
 
 def test_sizes_that_annotations_lack_are_those_of_the_files():
