@@ -186,3 +186,11 @@ def test_thousands_of_people_on_one_photo_take_less_than_two_seconds():
     started = time.process_time()
     (finding,) = people.twice(table, COCO)
     assert finding.count == count - 50 and time.process_time() - started < 2
+
+
+def test_one_person_beside_the_box_is_found_among_many():
+    person = {"image_id": 1, "bbox": [100, 100, 60, 60], "area": 900, "keypoints": [130, 130, 2] * COCO.num_joints}
+    table = coco.table([person | {"id": number} for number in range(60)], COCO)
+    table.joints[7] += 100
+    (finding,) = people.joints(table, np.full((60, 2), 480.0), table.box)
+    assert (finding.kind, finding.examples) == ("joints_outside_box", (7,)) and "most of their" in finding.what
