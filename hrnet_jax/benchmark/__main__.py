@@ -28,6 +28,7 @@ from ml_collections import ConfigDict, config_flags
 
 from hrnet_jax import augment, console, heatmap, rows, sharding
 from hrnet_jax.benchmark import batches, evaluation, footprint, photos, race, report, scale, start, step, workload
+from hrnet_jax.predict import opening
 from hrnet_jax.run import setup
 
 Measured = tuple[Any, str]  # results for the report, and a text for the terminal
@@ -137,7 +138,7 @@ def measure_photos(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures the way from photos to JSON."""
     if not options.photos:
         raise ValueError("--photos is not given: name a folder of photos")
-    size = options.batch or config.eval.batch_size
+    size = options.batch or opening.default_batch_size(sharding.make_mesh())
     result = photos.measure(config, options.photos, options.boxes, size, options.rounds)
     report.bars(result, f"{options.out}/photos.svg")
     return {"race": result}, race.table(result)
