@@ -45,9 +45,9 @@ def _groups(people: int, group_size: int | None) -> int:
 def _mean(x: jax.Array, groups: int) -> jax.Array:
     """Averages ``[B, H, W, C]`` over the people of each group and their pixels to ``[G, C]``.
 
-    Sums over pixels first. Only then it divides people into groups: TPUs have people in the 128 lanes of their
-    vectors, and a reshape of a large array would tear these apart. Sums each row first: XLA's CPU code for two axes
-    at once is up to ten times slower. The division between the two sums keeps XLA from merging them.
+    Divides people into groups only after the sums over pixels: TPUs have people in the 128 lanes of their vectors,
+    and a reshape of a large array would tear these apart. Sums each row first: XLA's CPU code for two axes at once
+    is up to ten times slower. The division between the two sums keeps XLA from merging them.
     """
     count = math.prod(x.shape[:3]) // groups
     people = (x.sum(2) / count).sum(1)
