@@ -1,9 +1,9 @@
 """Published specifications of accelerators: what cannot be asked of a device that is only described.
 
-Memory, operations, tori and hosts are from cloud.google.com/tpu/docs (pages v4, v5e, v5p and v6e) and NVIDIA's data
-sheets of H100 and H200 (SXM; half of the operations with sparsity). Links and networks are from Austin et al., "How
-to Scale Your Model" (2025), jax-ml.github.io/scaling-book, chapters on TPUs (bytes of a link in one direction, times
-the links of a chip) and on GPUs (NVLink, and one InfiniBand port of 400 Gb/s per GPU).
+Memory, operations, tori and hosts are from cloud.google.com/tpu/docs (pages v4, v5e, v5p and v6e) and NVIDIA's
+data sheets of H100 and H200 (SXM; half of the operations with sparsity). Links and networks are from Austin et
+al., "How to Scale Your Model" (2025), jax-ml.github.io/scaling-book, chapters on TPUs (bytes of a link in one
+direction, times the links of a chip) and on GPUs (NVLink, and one InfiniBand port of 400 Gb/s per GPU).
 """
 
 import dataclasses
@@ -49,6 +49,23 @@ CHIPS = {
     ),
 }  # fmt: skip
 """Chips by the name that their makers use; for H100 and H200 the smaller of their memories and bandwidths."""
+
+
+LANES = 128  # of a TPU's vectors
+
+
+def lanes_hint(kind: str, people: int) -> str:
+    """Says which numbers of people fill the vectors of a device of a kind, if it is a TPU and `people` do not.
+
+    From half of `LANES` on, the compiler lays people into the lanes, below that channels: 32 of them, in HRNet-W32's
+    finest branch, leave three quarters empty.
+    """
+    if not kind.startswith("TPU") or people % LANES == 0:
+        return ""
+    return (
+        f"{people} people at a time leave a part of the vectors of a {kind} empty: a multiple of {LANES} on each device"
+        " is fastest, and 32 cost three times as much for each person (docs/tpu.md)"
+    )
 
 
 def find(kind: str) -> tuple[str, Chip]:

@@ -20,3 +20,11 @@ def test_tpus_are_found_by_the_kind_of_their_devices():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match=r"devices of the kind 'cpu'; known are TPU v4, TPU v5 lite"):
         devices.find("cpu")
+
+
+@pytest.mark.parametrize(("kind", "people", "hints"), [
+    ("TPU v5 lite", 32, True), ("TPU v4", 192, True), ("TPU v4", 128, False), ("TPU v5", 512, False), ("cpu", 8, False)
+])  # fmt: skip
+def test_people_that_do_not_fill_the_lanes_of_a_tpu_are_said(kind, people, hints):
+    hint = devices.lanes_hint(kind, people)
+    assert (f"{people} people at a time" in hint and "a multiple of 128" in hint) == hints == bool(hint)

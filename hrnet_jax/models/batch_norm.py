@@ -82,8 +82,10 @@ def standardize(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Computes ``(x - mean) / sqrt(var + epsilon) * weight + bias`` for every group and channel.
 
-    The variance is computed in two passes and is accurate for large means. The custom derivative needs two sums
-    over pixels in the backward pass instead of four.
+    Computes in float32 at least. The variance is computed in two passes and is accurate for large means.
+    Activations in half precision need only one pass: what is lost of the mean of their squares in float32 is less
+    than what the rounding of the activations themselves adds to it. The custom derivative needs two sums over
+    pixels in the backward pass instead of four.
 
     Args:
       x: ``[B, H, W, C]``.
@@ -95,9 +97,13 @@ def standardize(
     Returns:
       Normalised `x`, mean ``[G, C]``, and biased variance ``[G, C]``.
     """
+    one_pass, x = x.dtype.itemsize < 4, x.astype(at_least_float32(x.dtype))
     mean = _mean(x, groups)
     centered = x - _broadcast(mean, x)
-    var = _mean(jnp.square(centered), groups)
+    if one_pass:
+        var = jnp.maximum(_mean(jnp.square(x), groups) - jnp.square(mean), 0)
+    else:
+        var = _mean(jnp.square(centered), groups)
     return centered * _broadcast(jax.lax.rsqrt(var + epsilon) * weight, x) + _broadcast(bias, x), mean, var
 
 
@@ -106,6 +112,7 @@ def _standardize_jvp(groups, epsilon, primals, tangents):
     """Derivative of `standardize`, itself differentiable."""
     (x, weight, _), (dx, dweight, dbias) = primals, tangents
     y, mean, var = standardize(*primals, groups, epsilon)
+    x, dx = x.astype(y.dtype), dx.astype(y.dtype)
     inverse = jax.lax.rsqrt(var + epsilon)
     unit, scale = (x - _broadcast(mean, x)) * _broadcast(inverse, x), inverse * weight
     # Per-channel factors are combined before broadcasting, because each broadcast is a sum in the backward pass.
@@ -124,8 +131,8 @@ _standardize = jax.jit(standardize, static_argnums=(3, 4))  # traced once per sh
 class BatchNorm(nn.Module):
     """Batch normalisation with PyTorch's arithmetic.
 
-    Unlike flax's own module, computes the variance in two passes and keeps the unbiased running variance. The
-    running statistics are those of the first group. In the original they are those of the first GPU.
+    Unlike flax's own module, computes the variance of float32 in two passes and keeps the unbiased running
+    variance. The running statistics are those of the first group. In the original they are those of the first GPU.
     """
 
     norm: Norm = Norm()
@@ -148,7 +155,7 @@ class BatchNorm(nn.Module):
             return (y + _broadcast_rows(bias, exact)).astype(x.dtype)
 
         groups = _groups(len(x), self.norm.group_size)
-        y, batch_mean, batch_var = _standardize(x.astype(dtype), weight, bias, groups, epsilon)
+        y, batch_mean, batch_var = _standardize(x, weight, bias, groups, epsilon)
         if not self.is_initializing():
             count = math.prod(x.shape[:3]) // groups
             self._update(mean, batch_mean[0])

@@ -149,3 +149,24 @@ def test_no_array_of_the_size_of_the_activations_is_reshaped(groups):
     lowered = jax.jit(jax.grad(total, (0, 1, 2))).lower(x, channels, channels).as_text()
     reshapes = [line for line in lowered.splitlines() if "stablehlo.reshape" in line or "transpose" in line]
     assert reshapes and not [line for line in reshapes if "4x5" in line]
+
+
+@pytest.mark.parametrize("mean", [0, 1, 30])
+def test_the_variance_of_half_precision_is_as_exact_as_its_rounding(mean):
+    """In one pass; the exact variance of the activations before they were rounded is the reference."""
+    exact = mean + draw(8, 16, 12, 4).astype(np.float64)
+    rounded = jnp.asarray(exact, jnp.bfloat16)
+    ones = jnp.ones((1, 4), jnp.float32)
+    y, found, var = batch_norm.standardize(rounded, ones, 0 * ones, 2, 1e-5)
+    assert y.dtype == found.dtype == var.dtype == jnp.float32
+    divided = np.asarray(rounded.astype(jnp.float32), np.float64).reshape(2, -1, 4)
+    lost = np.abs(var - divided.var(axis=1)).max()
+    by_rounding = np.abs(divided.var(axis=1) - exact.reshape(2, -1, 4).var(axis=1)).max()
+    assert lost < max(0.1 * by_rounding, 1e-6)
+
+
+def test_constant_activations_in_half_precision_stay_finite():
+    x = jnp.full((4, 8, 6, 2), 300, jnp.bfloat16)
+    y, stats = normalized(batch_norm.Norm(), x)
+    np.testing.assert_array_equal(y.astype(np.float32), np.full(x.shape, 3))
+    assert np.isfinite(stats["running_var"]).all()
