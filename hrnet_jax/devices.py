@@ -57,14 +57,14 @@ LANES = 128  # of a TPU's vectors
 def lanes_hint(kind: str, people: int) -> str:
     """Says which numbers of people fill the vectors of a device of a kind, if it is a TPU and `people` do not.
 
-    From half of `LANES` on, the compiler lays people into the lanes, below that channels: 32 of them, in HRNet-W32's
-    finest branch, leave three quarters empty.
+    From half of `LANES` on, the compiler lays people into the lanes. Below, it lays channels there: the 32 of the
+    finest branch of HRNet-W32 leave three quarters of them empty.
     """
     if not kind.startswith("TPU") or people % LANES == 0:
         return ""
     return (
-        f"{people} people at a time leave a part of the vectors of a {kind} empty: a multiple of {LANES} on each device"
-        " is fastest, and 32 cost three times as much for each person (docs/tpu.md)"
+        f"{people} people at a time leave a part of the vectors of a {kind} empty: a multiple of {LANES} on each"
+        " device is fastest, and 32 cost three times as much for each person (docs/tpu.md)"
     )
 
 

@@ -22,9 +22,16 @@ def test_an_unknown_kind_is_refused():
         devices.find("cpu")
 
 
-@pytest.mark.parametrize(("kind", "people", "hints"), [
-    ("TPU v5 lite", 32, True), ("TPU v4", 192, True), ("TPU v4", 128, False), ("TPU v5", 512, False), ("cpu", 8, False)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "people", "hints"),
+    [
+        ("TPU v5 lite", 32, True),
+        ("TPU v4", 192, True),
+        ("TPU v4", 128, False),
+        ("TPU v5", 512, False),
+        ("cpu", 8, False),
+    ],
+)
 def test_people_that_do_not_fill_the_lanes_of_a_tpu_are_said(kind, people, hints):
     hint = devices.lanes_hint(kind, people)
     assert (f"{people} people at a time" in hint and "a multiple of 128" in hint) == hints == bool(hint)

@@ -53,14 +53,18 @@ def test_people_are_in_the_lanes_and_activations_are_not_copied(measured):
     for program in ("step", "predict"):
         kinds = measured[program]["kinds"]
         total = sum(kind["cycles"] for kind in kinds.values())
-        assert kinds[programs.NORM]["fill"] > 0.9 and kinds[programs.CONVOLUTIONS]["fill"] > 0.9
+        # With 32 channels in the lanes, a quarter would be full.
+        assert kinds[programs.NORM]["fill"] > 0.7 and kinds[programs.CONVOLUTIONS]["fill"] > 0.7
         assert kinds[programs.COPIES]["cycles"] < 0.05 * total
 
 
 def test_devices_exchange_gradients_and_the_statistics_of_the_first_group_only(measured, config):
-    purposes = measured["step"]["collectives"]
-    assert scale.NORM not in purposes and purposes.keys() <= {scale.GRADIENTS, scale.STATISTICS}
-    variables = sum(leaf.size for leaf in jax.tree.leaves(tasks.build(config).shapes()))
-    sent = sum(kind["bytes"] for purpose in purposes.values() for kind in purpose.values())
-    assert 2 * variables < sent < 4.1 * variables
+    """Gradients in bfloat16, as they are computed; zeros for weights that nothing depends on are not sent."""
+    sent = {
+        purpose: sum(kind["bytes"] for kind in kinds.values())
+        for purpose, kinds in measured["step"]["collectives"].items()
+    }
+    weights = sum(leaf.size for leaf in jax.tree.leaves(tasks.build(config).shapes()["params"]))
+    assert scale.NORM not in sent and 0.5 * weights < sent.pop(scale.GRADIENTS) < 2.2 * weights
+    assert sum(sent.values()) < 0.01 * weights
     assert measured["predict"]["collectives"] == {}
