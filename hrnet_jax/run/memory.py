@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from hrnet_jax import training
+from hrnet_jax import devices, training
 
 Lower = Callable[[ConfigDict], training.LoweredStep]
 """Traces the training step of a configuration."""
@@ -48,9 +48,16 @@ def _needed(program: jax.stages.Compiled) -> int:
 
 
 def available(mesh: Mesh) -> int:
-    """Returns the bytes of memory of each device. CPU devices share the memory of the host."""
+    """Returns the bytes of memory of each device. CPU devices share the memory of the host.
+
+    For devices that are only described, to compile for them, it is what their makers state.
+    """
     device: Any = mesh.local_devices[0]  # devices of other hosts have no statistics
-    stats = device.memory_stats() or {}
+    try:
+        stats = device.memory_stats() or {}
+    except jax.errors.JaxRuntimeError:
+        _, chip = devices.find(device.device_kind)
+        return int(chip.memory / chip.devices)
     return stats.get("bytes_limit", _host() // len(mesh.local_devices))
 
 
