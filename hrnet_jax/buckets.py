@@ -64,12 +64,17 @@ def absolute(name: str | os.PathLike) -> Path:
             f"{found} has a backslash, which tensorstore takes for a slash when it stores arrays: give a path"
             f" without (arrays that earlier versions stored for this one are in {elsewhere}: keep them)"
         )
-    try:
-        str(found).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{str(found)!r} is not in UTF-8, so no arrays can be stored there: rename it") from error
+    check_encoding(found)
     _take_names_literally_in_orbax()
     return found
+
+
+def check_encoding(path: Path) -> None:
+    """Raises ValueError if a path is not in UTF-8: libraries in C++ cannot open it."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not in UTF-8: give a path that is, or rename it") from error
 
 
 def is_in_bucket(path: str | os.PathLike) -> bool:

@@ -97,8 +97,8 @@ class Checkpoints:
         """Restores the newest checkpoint that is not damaged, or returns None if nothing is saved.
 
         Damaged checkpoints are reported and renamed, and the one before is restored. In a bucket the connection
-        may have failed instead, so there the user has to move the checkpoint away. `like` has the shapes, types and
-        shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or one
+        may have failed instead, so there the user has to move the checkpoint away. `like` has the shapes, types
+        and shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or one
         in a bucket is damaged.
         """
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
