@@ -98,8 +98,8 @@ class Checkpoints:
 
         Damaged checkpoints are reported and renamed, and the one before is restored. In a bucket the connection
         may have failed instead, so there the user has to move the checkpoint away. `like` has the shapes, types
-        and shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or one
-        in a bucket is damaged.
+        and shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or
+        one in a bucket is damaged.
         """
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         damage: dict[int, Exception] = {}
