@@ -27,7 +27,9 @@ def groups(report) -> list[tuple[str, str, str]]:
     return [(" ".join(line[:2]), line[2], line[3]) for line in lines]
 
 
-@pytest.mark.parametrize(("trained_on", "told"), [("", ""), ("'ap10k'", "; the file says that it was trained on 'ap10k'")])
+@pytest.mark.parametrize(
+    ("trained_on", "told"), [("", ""), ("'ap10k'", "; the file says that it was trained on 'ap10k'")]
+)
 def test_weights_that_do_not_name_their_joints_are_told(trained_on, told):
     """Seventeen joints may be those of an animal."""
     weights = Weights("x.pth", made_weights.tensors(), {}, notes=("read from 'model'",), trained_on=trained_on)

@@ -103,7 +103,9 @@ def test_mmpose_tells_data_set_and_joints(torch, tmp_path):
 
 def test_an_average_is_read_on_demand(torch, tmp_path):
     average = {name: array + 1 for name, array in made_weights.ARRAYS.items()}
-    torch.save({"model": made_weights.as_torch(torch), "ema": made_weights.as_torch(torch, average)}, tmp_path / "x")
+    torch.save(
+        {"model": made_weights.as_torch(torch), "ema": made_weights.as_torch(torch, average)}, tmp_path / "x"
+    )
     made_weights.assert_equal(state_dict.read(tmp_path / "x").tensors, made_weights.ARRAYS)
     made_weights.assert_equal(state_dict.read(tmp_path / "x", averaged=True).tensors, average)
     torch.save(made_weights.as_torch(torch), tmp_path / "y")
