@@ -37,7 +37,7 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[Fie
 
 
 def extension(workdir: str | os.PathLike, config: ConfigDict, steps: int) -> list[str]:
-    """Describes how a configuration of this number of steps extends the run in a directory; empty if it does not.
+    """Describes how a configuration with this number of steps extends the run in a directory.
 
     Raises ValueError if other than extendable fields differ, or there is no run, or nothing left to train.
     """
@@ -51,8 +51,8 @@ def extension(workdir: str | os.PathLike, config: ConfigDict, steps: int) -> lis
     changes = [text for text, _ in _differences(workdir, config, lambda field: field.extendable)]
     if changes and steps <= done[-1]:
         raise ValueError(
-            f"--extend: the run in {workdir} has done {done[-1]:,} steps, and this config ends after {steps:,}: give"
-            " more --config.epochs"
+            f"--extend: the run in {workdir} has done {done[-1]:,} steps, and this config ends after {steps:,}:"
+            " give more --config.epochs"
         )
     return changes
 

@@ -88,8 +88,8 @@ def check(workdir: buckets.Path, steps: int) -> None:
     comparable_after(workdir)
     if extended := [start for start in manifest.read(workdir) if start.get(manifest.EXTENDED)]:
         raise ValueError(
-            f"{workdir} was extended after step {extended[0]['step']:,} ({'; '.join(extended[0][manifest.EXTENDED])}):"
-            " it cannot be repeated in one go; give a run that was not"
+            f"{workdir} was extended after step {extended[0]['step']:,} and cannot be repeated in one go:"
+            " give a run that was not"
         )
     if not _metrics(workdir) or steps not in _states(workdir):
         raise ValueError(
