@@ -91,7 +91,7 @@ def hold(workdir: str | os.PathLike) -> AbstractContextManager:
 
 
 def claim(workdir: str | os.PathLike, config: ConfigDict, extend: bool = False) -> None:
-    """Writes the configuration to a run directory held by `hold`. To `extend` a run, check it with `extension` first.
+    """Writes the configuration to a run directory held by `hold`. To `extend` a run, call `extension` before.
 
     Raises ValueError if it belongs to a run with another configuration, or cannot be written to.
     """
