@@ -122,7 +122,7 @@ def write_weights(
     """
     directory = buckets.absolute(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ValueError(f"{directory} exists and is not empty: delete it, or give another name")
+        raise ValueError(f"{directory} exists and is not empty: give another name, or move it away")
     meta = {"network": dict(description), "figures": {}, "counters": dict(counters)}
     options = ocp.CheckpointManagerOptions(atomicity_options=buckets.atomicity_options(directory))
     with ocp.CheckpointManager(directory, options=options) as manager:

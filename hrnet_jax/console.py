@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ctypes
+import errno
 import functools
 import io
 import os
@@ -157,8 +158,8 @@ def processor_kind() -> str:
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command and ends the program with its status, or with 2 after printing a mistake of the user.
 
-    A ValueError or OSError raised by this project is such a mistake. Any other error is a bug and keeps its
-    traceback.
+    A ValueError or OSError raised by this project is such a mistake, and so is a path that is too long. Any other
+    error is a bug and keeps its traceback.
     """
     _use_utf8()
     _expand_home()
@@ -166,7 +167,7 @@ def run(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main() or 0)
     except (ValueError, OSError) as error:
-        if not is_user_error(error):
+        if not is_user_error(error) and getattr(error, "errno", None) != errno.ENAMETOOLONG:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import checkpoint_files, console, models, skeletons, training
+from hrnet_jax import buckets, checkpoint_files, console, models, skeletons, training
 from hrnet_jax.models import layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
@@ -63,6 +63,8 @@ def convert(
       ValueError: the source is unreadable or of an unknown network, or the target exists.
     """
     state_dict.check_target(target)
+    if not state_dict.is_torch_file(target):
+        buckets.absolute(target)  # refuses paths that cannot hold arrays
     weights = loading.read(source, averaged)
     description, variables, report = load(
         weights, network=network, skeleton=skeleton, colors=colors, partial=partial

@@ -20,6 +20,12 @@ def test_mistakes_of_the_user_are_reported_in_one_line(capsys):
     assert capsys.readouterr().err.startswith("error: `skeleton` (='centaur')")
 
 
+def test_a_path_that_is_too_long_is_a_mistake_of_the_user(capsys):
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: pathlib.Path("x" * 300).write_text(""))
+    assert ended.value.code == 2 and "File name too long: 'xxx" in capsys.readouterr().err
+
+
 def test_bugs_keep_their_traceback():
     with pytest.raises(json.JSONDecodeError):
         console.run(lambda: json.loads("{"))
