@@ -39,6 +39,24 @@ def test_prints_a_summary(tmp_path, capfd):
     assert err == ""
 
 
+@pytest.mark.parametrize("name", ["a[0:2]", "[!x]", "a*b", "a?b", "a\\b", " é日本 ", "x@3", "~", "n" * 200])
+def test_every_directory_name_holds_a_split(tmp_path, name):
+    made_coco.write(tmp_path / name / "root")
+    prepare.prepare_coco(tmp_path / name / "root", tmp_path / name / "out", decode=True)
+    split = open_split(tmp_path / name / "out")
+    assert photo_ids(split) == [10, 20, 30] and split.decoded is not None
+
+
+def test_directories_that_lose_photos_are_refused(tmp_path, monkeypatch):
+    root = made_coco.write(tmp_path / "root")
+    with pytest.raises(ValueError, match=r"'.*\\udcff/val2017' is not in UTF-8"):
+        prepare.prepare_coco(root, tmp_path / "\udcff")
+    monkeypatch.setattr(records, "open_split", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(ValueError, match=r"out cannot hold a prepared split: .*gone.* another --out"):
+        prepare.prepare_coco(root, tmp_path / "out", force=True)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_the_summary_names_its_source_files(tmp_path):
     root = made_coco.write(tmp_path / "root")
     summary = prepare.prepare_coco(root, tmp_path / "out")["val2017"]

@@ -26,6 +26,7 @@ def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force
     Returns the summary, and whether anything was written. Raises FileNotFoundError if a file is missing, and
     ValueError if an entry is invalid, or `directory` holds anything but a prepared split, such as the photos.
     """
+    buckets.check_encoding(directory.absolute())
     is_empty = directory.is_dir() and not any(directory.iterdir())
     if directory.exists() and not is_empty and not (directory / "summary.json").is_file():
         raise ValueError(
@@ -41,7 +42,21 @@ def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force
     if summary and content.detections and _has_photos(summary, directory, content.detections[0]):
         return _add_detections(summary, directory, content.detections, boxes_digest), True
     with replacing(directory) as partial:
-        return _write(partial, sources, content, skeleton, digests), True
+        summary = _write(partial, sources, content, skeleton, digests)
+        _check_readable(partial)
+        return summary, True
+
+
+def _check_readable(directory: pathlib.Path) -> None:
+    """Raises ValueError unless a split that was just written can be opened, and its last photo read."""
+    try:
+        photos = records.open_split(directory).photos
+        photos[len(photos) - 1]
+    except Exception as error:  # TFDS raises anything on damaged records
+        raise ValueError(
+            f"{directory.parent} cannot hold a prepared split: what was written cannot be read back"
+            f" ({error!r:.200}); check the disk and its file system, or give another --out"
+        ) from error
 
 
 def _digest(path: pathlib.Path) -> dict:
