@@ -21,7 +21,7 @@ UNITS = [
         "evaluation",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "prepare", "convert", "export", "predict", "compare", "benchmark", "doctor"),
+    *("torch_interop", "run", "rows", "doctor", "prepare", "convert", "export", "predict", "compare", "benchmark"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 

@@ -26,6 +26,10 @@ class RecordStore:
         self.path = path
         self._photos, self._rows = photos, rows
 
+    def find(self, file_name: str) -> str:
+        """Returns the name itself: records are found by it."""
+        return file_name
+
     def size(self, file_name: str) -> int:
         """Returns the encoded photo's bytes, 0 if its record cannot be read."""
         try:

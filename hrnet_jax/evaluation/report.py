@@ -10,7 +10,7 @@ import numpy as np
 
 from hrnet_jax import buckets, geometry, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, gallery, page, protocols
+from hrnet_jax.evaluation import caveats, evaluate, gallery, page, protocols
 
 METRICS = "metrics.json"
 PEOPLE_PER_SHEET = 12
@@ -44,6 +44,7 @@ def write(
     if metrics := evaluate.metrics(outcomes):
         written.append(_save_metrics(metrics, directory))
         print("\n" + metric_table(outcomes, protocol.columns))
+        print("".join(f"the figure {caveat}\n" for caveat in caveats.of_split(split)), end="")
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)
