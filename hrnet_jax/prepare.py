@@ -108,8 +108,9 @@ def _prepare(
         summary, written = write_records.prepare(sources, directory, skeleton, force, examine)
         unchanged = "already prepared from these files, not rewritten (--force rewrites it)"
         print(f"{directory}: {'prepared' if written else unchanged}\n{_describe(summary, doctor)}")
-        for caveat in caveats.of_split(records.open_split(directory, with_pixels=False)):
-            print(f"  evaluation {caveat}")
+        if not sources.split.startswith("train"):
+            said = caveats.of_split(records.open_split(directory, with_pixels=False))
+            print("".join(f"  the score on this split {caveat}\n" for caveat in said), end="")
         if decode and (split := records.open_split(directory)).decoded is None:
             size = decoded.write(directory, split.photos, split.name)
             print(f"  decoded    {size / 1e9:>9,.2f} GB in {decoded.PIXELS}")
@@ -138,7 +139,9 @@ def _describe(summary: dict, doctor: str) -> str:
     if records.dataset(summary) == "mpii" and "truth" not in summary["sources"]:
         lines.append(f"  there is no annot/gt_{summary['split']}.mat, so PCKh cannot be computed on this split")
     findings = summary.get("findings", [])
-    lines += [f"  {each['severity']:<10} {each['kind']}: {each['what']}\n    -> {each['remedy']}" for each in findings]
+    lines += [
+        f"  {each['severity']:<10} {each['kind']}: {each['what']}\n    -> {each['remedy']}" for each in findings
+    ]
     return "\n".join(lines + [f"  to see more: {doctor}"] * bool(findings))
 
 

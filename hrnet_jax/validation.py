@@ -19,7 +19,10 @@ Record = TypeVar("Record")
 OnError = Callable[[str, Any, str], None]
 """Called by the readers of annotations for each error, with its kind, the entry's id or row, and a message."""
 
-KINDS = {int: "an integer", (int, float): "a number", str: "a string", list: "a list", dict: "an object"}
+KINDS = {
+    **{int: "an integer", (int, float): "a number", str: "a string", list: "a list", dict: "an object"},
+    (int, float, str): "a number or a name",
+}
 """The types that `require` can check."""
 
 INT64_LIMIT = 2**63  # integers must fit in int64

@@ -2,11 +2,13 @@
 
 People are kept if they are not crowds, have a positive area, a box on the photo and a labelled joint. Boxes are
 clipped to the photo (`geometry.clip_box`). People are in the order of the file's photos, then of its annotations.
-`outcomes` says for each annotation whether it is kept, or why not; everything that is told of it comes from there.
+`Annotations.outcomes` says for each annotation whether it is kept, or why not; everything else that is told of it
+comes from there.
 """
 
 import collections
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Container, Iterator, Sequence
@@ -26,6 +28,24 @@ CATEGORY_KEPT = ("id", "name", "keypoints")
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What becomes of an annotation of a person.
+
+    Attributes:
+      person: the annotation.
+      reason: why it is neither trained on nor predicted, or "" if it is.
+      box: [4] clipped to the photo, None if outside.
+      is_expected: evaluation expects it to be found, and counts it as missed otherwise. It ignores crowds and
+        people without labelled joints.
+    """
+
+    person: dict
+    reason: str
+    box: np.ndarray | None
+    is_expected: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Annotations:
     """A validated COCO annotation file. Photos and annotations are in the file's order."""
 
@@ -38,14 +58,35 @@ class Annotations:
     empty: int  # number of annotations that are null
     assumed: dict[str, list[Any]]  # entries about which something is assumed, by kind, see `coco_entries.ASSUMED`
 
+    @functools.cached_property
+    def outcomes(self) -> list[Outcome]:
+        """What becomes of each annotation of a person, by photo, as the original chooses people."""
+        return [*_outcomes(self)]
+
+
+def _outcomes(annotations: Annotations) -> Iterator[Outcome]:
+    for photo in annotations.photos.values():
+        for person in annotations.people.get(photo.id, []):
+            box = geometry.clip_box(np.array(person["bbox"], np.float64), photo.width, photo.height)
+            tests = {
+                "crowd": bool(person.get("iscrowd", 0)),
+                "without joints": max(person["keypoints"]) <= 0,
+                "without area": person["area"] <= 0,
+                "box outside the photo": box is None,
+            }
+            reason = next((reason for reason, holds in tests.items() if holds), "")
+            labelled = sum(mark > 0 for mark in person["keypoints"][2::3])
+            expected = not tests["crowd"] and person.get("num_keypoints", labelled) != 0
+            yield Outcome(person, reason, box, expected)
+
 
 def load(
     path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True, is_guess: bool = False
 ) -> Annotations:
     """Reads and validates a COCO annotation file such as ``person_keypoints_val2017.json``.
 
-    The files of a test server hold photos and categories only: `with_people` is False. Nobody chose the skeleton if
-    it `is_guess`; joints of other names are an error then. Raises FileNotFoundError if there is no such file, and
+    The files of a test server hold photos and categories only: `with_people` is False. If nobody chose the skeleton
+    (`is_guess`), joints of other names are an error. Raises FileNotFoundError if there is no such file, and
     ValueError that lists everything wrong with it.
     """
     content, not_finite = validation.read_json_leniently(path)
@@ -81,7 +122,9 @@ def read(
     listed = {*photos, *coco_entries.readable_ids(content["images"])}
     entries = content["annotations"] if readable else []
     people, others = _people(entries, category.get("id"), photos, listed, skeleton, on_error)
-    assumed: dict[str, list[Any]] = {**coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos)}
+    assumed: dict[str, list[Any]] = {
+        **coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos)
+    }
     if category and category["name"] != coco_categories.PERSON:
         assumed["category_assumed"] = [category["name"]]
     ids = frozenset(coco_entries.readable_ids(content["categories"])) if category else frozenset()
@@ -146,49 +189,13 @@ def _people(
     return people, others
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What becomes of an annotation of a person.
-
-    Attributes:
-      person: the annotation.
-      reason: why it is neither trained on nor predicted, or "" if it is.
-      box: [4] clipped to the photo, None if outside.
-      is_expected: evaluation expects it to be found, and counts it as missed otherwise. It ignores crowds and
-        people without labelled joints.
-    """
-
-    person: dict
-    reason: str
-    box: np.ndarray | None
-    is_expected: bool
-
-
-def outcomes(annotations: Annotations) -> Iterator[Outcome]:
-    """Yields what becomes of each annotation of a person, by photo, as the original chooses people."""
-    for photo in annotations.photos.values():
-        for person in annotations.people.get(photo.id, []):
-            box = geometry.clip_box(np.array(person["bbox"], np.float64), photo.width, photo.height)
-            tests = {
-                "crowd": bool(person.get("iscrowd", 0)),
-                "without joints": max(person["keypoints"]) <= 0,
-                "without area": person["area"] <= 0,
-                "box outside the photo": box is None,
-            }
-            reason = next((reason for reason, holds in tests.items() if holds), "")
-            labelled = sum(mark > 0 for mark in person["keypoints"][2::3])
-            expected = not tests["crowd"] and person.get("num_keypoints", labelled) != 0
-            yield Outcome(person, reason, box, expected)
-
-
 def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records.People, dict[str, int]]:
     """Chooses the people for training and evaluation, and clips their boxes, as the original does.
 
     Returns the people, without `photo_index` (-1), and the number of dropped annotations by reason.
     """
-    every = [*outcomes(annotations)]
-    kept = [outcome for outcome in every if not outcome.reason]
-    dropped = collections.Counter(outcome.reason for outcome in every if outcome.reason)
+    kept = [outcome for outcome in annotations.outcomes if not outcome.reason]
+    dropped = collections.Counter(outcome.reason for outcome in annotations.outcomes if outcome.reason)
     for reason, count in (("other category", len(annotations.others)), ("null", annotations.empty)):
         dropped.update({reason: count} if count else {})
     people = table([outcome.person for outcome in kept], skeleton).to_people()
@@ -198,7 +205,7 @@ def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records
 
 def missed(annotations: Annotations, photo_ids: Container[int]) -> dict[str, int]:
     """Returns the number of people on some photos whom evaluation expects but nobody predicts, by reason."""
-    lost = (each for each in outcomes(annotations) if each.reason and each.is_expected)
+    lost = (each for each in annotations.outcomes if each.reason and each.is_expected)
     return dict(collections.Counter(each.reason for each in lost if each.person["image_id"] in photo_ids))
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import re
-from typing import Any
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import plain_values

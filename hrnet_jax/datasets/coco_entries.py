@@ -1,4 +1,4 @@
-"""Entries of COCO annotation files: photos and people. What other programs leave out is completed where it is plain.
+"""Entries of COCO annotation files: photos and people, completed where other programs leave something out.
 
 A person without `area` or `bbox` is given one (`complete`), as CrowdPose, AIC, PoseTrack and many annotation tools
 need. Everything assumed is listed by a kind, see `ASSUMED`.
@@ -23,8 +23,8 @@ MIN_BOXES = 10  # people with a box and half of the joints, from whom a data set
 
 ASSUMED = {
     "category_assumed": "no category is named 'person': the only one with as many joints as the skeleton is taken",
-    "areas_assumed": f"{{count}} people have no `area`: {AREA_OF_BOX} of their box's is taken, as is usual in COCO",
-    "boxes_assumed": "{count} people have no `bbox`: that of their joints is taken, with the margin of other boxes",
+    "areas_assumed": f"{{count}} people have no `area`: {AREA_OF_BOX} of the box's is taken, COCO's mean",
+    "boxes_assumed": "{count} people have no `bbox`: that of their joints is taken, with a margin as of others",
     "boxes_reordered": "{count} boxes have a negative width or height: their corners are put in order",
 }
 """What is assumed about entries, by kind. ``{count}`` is their number."""

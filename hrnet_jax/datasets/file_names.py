@@ -24,6 +24,6 @@ def by_key(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def key(name: str) -> str:
-    """Returns what names have in common that differ in the suffix's case or in the composition of accents alone."""
+    """Returns what names share that differ only in the suffix's case or in the composition of accents."""
     stem, _, suffix = unicodedata.normalize("NFC", name).rpartition(".")
     return f"{stem}.{suffix.lower()}"

@@ -71,7 +71,7 @@ def coco(
 ) -> Sources:
     """Finds the files of a split. Missing files are an error before any work.
 
-    Raises FileNotFoundError, or ValueError if the split's name is not plain or a split without people has no boxes.
+    Raises FileNotFoundError, or ValueError if a name is not plain or a split without people has no boxes.
     """
     photo_stores.check_plain(split)
     with_people = not file.name.startswith(PHOTOS_ONLY)

@@ -1,4 +1,4 @@
-"""Photos that are read otherwise than they look in a browser: orientation marks, 16-bit and transparent PNG files."""
+"""Photos that look different in a browser: orientation marks, 16-bit and transparent PNG files."""
 
 import re
 import struct
@@ -40,8 +40,8 @@ def orientation(encoded: bytes) -> int:
 def kind(encoded: bytes, size: tuple[int, int], annotated: tuple[int, int]) -> str:
     """Returns what is odd about a whole photo, `TURNED`, `DARK` or `TRANSPARENT`, or "".
 
-    A mark is not odd if the sizes, (width, height) in the file and in the annotations, show that it is ignored there,
-    too.
+    A mark is not odd if the sizes, (width, height) in the file and in the annotations, show that the annotations
+    ignore it, too.
     """
     mark = orientation(encoded)
     if mark > UPRIGHT and not (mark >= QUARTER_TURN and size[0] != size[1] and annotated == size):

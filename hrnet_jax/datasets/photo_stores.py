@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Protocol
 
 from hrnet_jax import validation
@@ -32,8 +34,8 @@ class PhotoStore(Protocol):
     def find(self, file_name: str) -> str:
         """Returns the name of the photo that is read under this one: the same, another, or "" for none.
 
-        If there is no file of the name, it may lack folders, or differ in the suffix's case (`file_names`), as long
-        as exactly one file fits.
+        If there is no file of the name, the only one that differs in its first folders or in the suffix's case is
+        taken (`file_names`).
         """
         ...
 
@@ -119,8 +121,7 @@ class Zip:
             raise ValueError(f"{path} {problem}: download it again") from error
         self._entries = {entry.filename: entry for entry in self._zip.infolist() if not entry.is_dir()}
         real = [name for name in self._entries if not name.startswith("__MACOSX/")]
-        folders = {name.rpartition("/")[0] for name in real}
-        self._bases = [f"{path.stem}/", "", f"{os.path.commonpath(folders)}/" if all(folders) and folders else ""]
+        self._bases = [f"{path.stem}/", "", _common_folders(real)]
         self._by_key = file_names.by_key(self._entries)
         self._found: dict[str, str] = {}
 
@@ -158,6 +159,14 @@ class Zip:
             raise OSError(validation.one_line(error)) from error
 
 
+def _common_folders(names: Sequence[str]) -> str:
+    """Returns the folders that hold all files of these names, with a slash after each."""
+    folders = sorted(name.split("/")[:-1] for name in names) or [[]]
+    pairs = zip(folders[0], folders[-1], strict=False)
+    common = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return "".join(f"{folder}/" for folder, _ in common)
+
+
 def locate(root: pathlib.Path, name: str, follow_links: bool = False) -> PhotoStore:
     """Finds the store called `name`: root/images/NAME/, root/NAME/, root/images/NAME.zip or root/NAME.zip.
 
@@ -171,7 +180,7 @@ def locate(root: pathlib.Path, name: str, follow_links: bool = False) -> PhotoSt
     folders = [parent / name for parent in parents]
     zips = [parent / f"{name}.zip" for parent in parents]
     for path in [*folders, *zips, *[images] * has_photos(images), root / "images.zip"]:
-        if path.is_dir() or path.suffix == ".zip" and path.is_file():
+        if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
             return open_store(path, root, follow_links)
     tried = [f"{path}{'/' * (path in folders)}" for path in [*folders, *zips]]
     raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}; or give them with --photos")

@@ -23,6 +23,13 @@ def whole(entry: Any, name: str, where: str) -> int:
     return validation.require(entry if type(value) is not int else {name: value}, name, int, where)
 
 
+def real(entry: Any, name: str, where: str) -> float:
+    """Returns a field that holds a number, also as text."""
+    value = _number(entry.get(name)) if isinstance(entry, dict) else None
+    is_number = type(value) in (int, float)
+    return validation.require({name: value} if is_number else entry, name, (int, float), where)
+
+
 def flag(entry: dict, name: str, where: str) -> int:
     """Returns a field that is 0 or 1, also as a boolean, or null or missing for 0."""
     value = entry.get(name)

@@ -71,9 +71,7 @@ def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, t
     return report
 
 
-def _examples(
-    photos: Sequence[Photo], store: PhotoStore, report: Report, bar: tqdm
-) -> Iterator[tuple[int, dict]]:
+def _examples(photos: Sequence[Photo], store: PhotoStore, report: Report, bar: tqdm) -> Iterator[tuple[int, dict]]:
     """Yields a record for each valid photo, in order, and adds the others to the report."""
 
     def check(photo: Photo) -> tuple[bytes, tuple[int, int], str, str]:

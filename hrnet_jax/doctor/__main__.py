@@ -13,9 +13,11 @@ import pathlib
 from collections.abc import Sequence
 
 from hrnet_jax import console, validation
+from hrnet_jax.datasets import records
 from hrnet_jax.datasets.layouts import BESIDE_PHOTOS, Choices
 from hrnet_jax.doctor import findings, prepared, raw, run_directories, skeleton_files, splits
 from hrnet_jax.doctor.findings import Examination
+from hrnet_jax.evaluation import caveats
 
 FINDINGS = 1  # exit status with errors or warnings
 COCO, MPII = "data set in COCO's layout", "data set in MPII's layout"
@@ -69,8 +71,7 @@ def examine(
         part = Examination("skeleton")
         part.add(skeleton, {}, about)
         return kind, [part] * bool(about) + (raw.coco(path, joints, detections, choices) if joints else [])
-    folders = [path] if kind == SPLIT else sorted(filter(prepared.is_split, path.iterdir()))
-    looks = {folder.name: (folder, functools.partial(prepared.examine, folder)) for folder in folders}
+    looks = {folder.name: (folder, functools.partial(prepared.examine, folder)) for folder in _folders(path)}
     return kind, splits.examine_all(path, looks)
 
 
@@ -86,9 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=pathlib.Path, help="folder or zip file of the only split's photos")
     parser.add_argument("--follow-links", action="store_true", help="also to photos outside DATA")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the report as JSON")
+    truth_help = "only the AP of a prepared split's people taken as predictions, and why it is not 1"
+    parser.add_argument("--truth", action="store_true", help=truth_help)
     args = parser.parse_args(arguments)
     if args.json:
         _write(args.json, "", "a")  # fails before the examination, not after
+    if args.truth:
+        return _print_truth(args.data)
     choices = Choices(args.annotations, args.photos, args.follow_links, args.skeleton is None)
     kind, examinations = examine(args.data, args.detections, args.skeleton or "coco", choices)
     print(findings.as_text(str(args.data), kind, examinations))
@@ -96,6 +101,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = findings.as_json(str(args.data), kind, examinations)
         _write(args.json, json.dumps(report, indent=1) + "\n", "w")
     return FINDINGS if findings.has_problems(examinations) else 0
+
+
+def _print_truth(path: pathlib.Path) -> int:
+    """Prints what the people of prepared splits score as predictions. Returns `FINDINGS` if one is below 1."""
+    if kind_of(path) not in (SPLIT, SPLITS):
+        raise ValueError(f"`--truth` is for prepared splits, but {path} is none: prepare it first")
+    is_limited = False
+    for folder in _folders(path):
+        split = records.open_split(folder, with_pixels=False)
+        found = caveats.truth_of_split(split)
+        print(f"{folder}: the truth taken as predictions has {found or 'no AP: it is not of COCO, or of nobody'}")
+        is_limited |= found is not None and found.ap < 1
+    return FINDINGS if is_limited else 0
+
+
+def _folders(path: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the directories of a prepared split, or of several."""
+    return [path] if prepared.is_split(path) else sorted(filter(prepared.is_split, path.iterdir()))
 
 
 def _write(path: pathlib.Path, text: str, mode: str) -> None:

@@ -8,6 +8,7 @@ from hrnet_jax import validation
 from hrnet_jax.datasets import coco, coco_categories, coco_entries
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor.findings import Finding, document, found
+from hrnet_jax.evaluation import caveats, ground_truth
 from hrnet_jax.skeletons import Skeleton
 
 AGAIN = "write or download the file again"
@@ -30,6 +31,7 @@ def read(
     findings += _people(errors, content)
     table, others = about(annotations, skeleton)
     findings += [each for each in others if each.kind != "keypoint_names" or not errors.entries["keypoint_names"]]
+    findings += _limit(annotations, skeleton)
     if with_people and not any(finding.severity == "error" for finding in findings):
         findings += _nobody(path, annotations, skeleton)
     return annotations, table, findings
@@ -44,6 +46,20 @@ def about(annotations: coco.Annotations, skeleton: Skeleton) -> tuple[AnnotatedP
     for kind, what in coco_entries.ASSUMED.items():
         findings += found(kind, "note", annotations.assumed.get(kind, ()), what, remedy)
     return coco.table(entries, skeleton), findings
+
+
+def _limit(annotations: coco.Annotations, skeleton: Skeleton) -> list[Finding]:
+    """Says why the truth itself would not have AP 1."""
+    if not annotations.category:
+        return []
+    truth = ground_truth.parse(coco.ground_truth(annotations, [*annotations.photos]))
+    people, missed = coco.select_people(annotations, skeleton)[0], coco.missed(annotations, annotations.photos)
+    limit = caveats.truth_as_predictions(truth, annotations.category["id"], people, skeleton, missed)
+    ids = limit.annotation_id if limit and limit.causes else ()
+    what = f"in evaluation, the truth itself would have {limit}"
+    return found(
+        "ap_limited", "note", ids, what, "give these people an area and a box; compare figures with this one"
+    )
 
 
 def _photos(errors: validation.ErrorCollector, content: dict, annotations: coco.Annotations) -> list[Finding]:

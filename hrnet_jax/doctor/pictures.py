@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Look(NamedTuple):
-    """The problem of a photo's file, "" for a whole one, its size (width, height), its content's digest, and more."""
+    """What a photo's file is: its problem, "" for a whole one, its size (width, height), its content's digest."""
 
     problem: str
     size: tuple[int, int]
@@ -60,7 +60,9 @@ def _look(place: PhotoStore, photo: Photo) -> Look:
 def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     """Returns the findings in a split's photos."""
     of, left_out = len(photos), "; `prepare` leaves out these photos and their people"
-    findings = listed_twice(((number, look.found or photos[number].file_name) for number, look in looks.items()), of)
+    findings = listed_twice(
+        ((number, look.found or photos[number].file_name) for number, look in looks.items()), of
+    )
     problems = [(photos[number].file_name, look.problem) for number, look in looks.items() if look.problem]
     missing = [name for name, problem in problems if problem == "missing"]
     what, remedy = "{count} of {of} photos are missing", f"copy or download them{left_out}"
@@ -68,7 +70,9 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     unusable = [f"{name}: {problem}" for name, problem in problems if problem != "missing"]
     turned = [problem for problem in unusable if problem.endswith(photo_stores.AS_SHOWN)]
     what = "{count} of {of} photos are annotated as their camera's orientation mark turns them, but read as stored"
-    remedy = "turn the pixels and remove the mark: `exiftran -ai FILE`; never exchange width and height in the file"
+    remedy = (
+        "turn the pixels and remove the mark: `exiftran -ai FILE`; never exchange width and height in the file"
+    )
     findings += found(odd_photos.TURNED, "error", turned, what, remedy + left_out, of=of)
     resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
     damaged = [problem for problem in unusable if problem not in (*resized, *turned)]
