@@ -124,8 +124,7 @@ def _describe(summary: dict, doctor: str) -> str:
     """Formats the summary for the terminal."""
 
     def line(name: str, kept: int, dropped: dict[str, int]) -> str:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        return f"  {name:<10} {kept:>9,}{reasons and f'   dropped: {reasons}'}"
+        return f"  {name:<10} {kept:>9,}{records.dropped_text(dropped)}"
 
     unreadable, count = summary["photos_unreadable"], summary["photos_unreadable"]["count"]
     lines = [line("photos", summary["photos"], summary["photos_dropped"])]

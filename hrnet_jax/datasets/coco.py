@@ -85,8 +85,8 @@ def load(
 ) -> Annotations:
     """Reads and validates a COCO annotation file such as ``person_keypoints_val2017.json``.
 
-    The files of a test server hold photos and categories only: `with_people` is False. If nobody chose the skeleton
-    (`is_guess`), joints of other names are an error. Raises FileNotFoundError if there is no such file, and
+    The files of a test server hold photos and categories only: `with_people` is False. If the skeleton `is_guess`,
+    chosen by nobody, joints of other names are an error. Raises FileNotFoundError if there is no such file, and
     ValueError that lists everything wrong with it.
     """
     content, not_finite = validation.read_json_leniently(path)

@@ -66,8 +66,8 @@ def load(
     people = found.people.select(~is_other & ~is_empty)
     if not len(people):
         person = f"a person (`category_id` {annotations.category['id']}) with a size"
-        numbers = ", ".join(map(str, np.unique(found.category_id)[:5]))
-        advice = f"the categories are {numbers}: if one is of people, write its boxes with the id above"
+        others = ", ".join(map(str, np.unique(found.category_id[is_other])[:5]))
+        advice = f"if category {others} is of people, write that id" if others else "write x, y, width, height"
         raise ValueError(f"{path}: none of its {len(is_other)} boxes is {person}; dropped: {dropped}; {advice}")
     return people, dropped
 

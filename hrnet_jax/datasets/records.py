@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -224,6 +224,12 @@ def _check_reports(summary: dict) -> None:
     for finding in validation.require({"findings": [], **summary}, "findings", list, "it"):
         for name in ("severity", "kind", "what", "remedy"):
             validation.require(finding, name, str, "`findings`")
+
+
+def dropped_text(dropped: Mapping[str, int]) -> str:
+    """Returns numbers of dropped entries by reason in words, "" for none."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    return reasons and f"   dropped: {reasons}"
 
 
 def dataset(summary: dict) -> str:

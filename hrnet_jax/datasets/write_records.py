@@ -128,7 +128,10 @@ def _require_people(people: records.People, dropped: dict[str, int], sources: So
     """Raises ValueError if nobody is left of annotations of people."""
     if sources.with_people and not len(people):
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it has none"
-        raise ValueError(f"{sources.annotations}: no annotation is a person that could be used ({reasons})")
+        raise ValueError(
+            f"{sources.annotations}: no annotation is a person that could be used ({reasons}):"
+            " `python -m hrnet_jax.doctor` says more of the data"
+        )
 
 
 def _has_photos(summary: dict, directory: pathlib.Path, boxes: records.People) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from hrnet_jax import validation
 from hrnet_jax.datasets import coco, coco_categories, coco_entries
 from hrnet_jax.datasets.records import AnnotatedPeople
+from hrnet_jax.doctor import unpaired
 from hrnet_jax.doctor.findings import Finding, document, found
 from hrnet_jax.evaluation import caveats, ground_truth
 from hrnet_jax.skeletons import Skeleton
@@ -45,7 +46,8 @@ def about(annotations: coco.Annotations, skeleton: Skeleton) -> tuple[AnnotatedP
     remedy = "nothing if that is right; else write what is missing into the file"
     for kind, what in coco_entries.ASSUMED.items():
         findings += found(kind, "note", annotations.assumed.get(kind, ()), what, remedy)
-    return coco.table(entries, skeleton), findings
+    table = coco.table(entries, skeleton)
+    return table, findings + unpaired.examine(table, skeleton)
 
 
 def _limit(annotations: coco.Annotations, skeleton: Skeleton) -> list[Finding]:

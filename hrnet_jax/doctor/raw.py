@@ -4,7 +4,8 @@ import functools
 import pathlib
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets import layouts, mpii, photo_stores
+from hrnet_jax.datasets import coco as datasets_coco
+from hrnet_jax.datasets import layouts, mpii, photo_stores, records
 from hrnet_jax.datasets.layouts import Choices
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
@@ -57,6 +58,8 @@ def _coco_split(
     part.add(file, {}, findings)
     if annotations is None:
         return
+    used, dropped = datasets_coco.select_people(annotations, skeleton)
+    part.facts["used"] = f"{len(used):,} people{records.dropped_text(dropped)}"
     photos = annotations.photos
     located = _locate(root, part.name, file, choices)
     place = _examine(part, root, file, located, photos, people, skeleton)

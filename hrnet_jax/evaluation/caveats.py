@@ -1,8 +1,8 @@
 """What keeps a perfect network from AP 1 on a split, and what the figure leaves out.
 
-Parts of the original's bookkeeping cost other data sets AP: only 20 people of a photo count, people who are dropped
-in preparation count as missed, photos that could not be read are left out. `of_split` says so beside the figure, with
-the AP of the truth taken as predictions.
+Parts of the original's bookkeeping cost other data sets AP: only 20 people of a photo count, people who are
+dropped in preparation count as missed, photos that could not be read are left out. `of_split` says so beside the
+figure, with the AP of the truth taken as predictions.
 """
 
 import dataclasses
