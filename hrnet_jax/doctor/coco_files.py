@@ -31,7 +31,8 @@ def read(
     findings += _photos(errors, content, annotations) + _category(errors)
     findings += _people(errors, content)
     table, others = about(annotations, skeleton)
-    findings += [each for each in others if each.kind != "keypoint_names" or not errors.entries["keypoint_names"]]
+    refused = errors.entries["keypoint_names"] or errors.entries["category_malformed"]
+    findings += [each for each in others if each.kind != "keypoint_names" or not refused]
     findings += _limit(annotations, skeleton)
     if with_people and not any(finding.severity == "error" for finding in findings):
         findings += _nobody(path, annotations, skeleton)

@@ -1,7 +1,7 @@
 """Finds joints that come in two sides although the skeleton pairs none, whatever words name the sides.
 
 Two words are those of sides if they name the same parts (``knee_gauche``, ``knee_droite``), no third word does,
-and in each person the same side is on the left in nearly all parts, as in people seen from the front or from behind.
+and in each person the same side is on the left in nearly all parts, as in people seen from the front or behind.
 """
 
 import collections

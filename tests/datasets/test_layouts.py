@@ -92,7 +92,7 @@ def test_a_zip_file_may_hold_any_folder(tmp_path, folder):
 def test_an_option_names_the_missing_file(tmp_path):
     root = made_coco.write(tmp_path / "root")
     for choices in ({"annotations": tmp_path / "no.json"}, {"photos": tmp_path / "no"}):
-        with pytest.raises(FileNotFoundError, match="no.* does not exist"):
+        with pytest.raises(FileNotFoundError, match=r"no.* does not exist"):
             prepare.prepare_coco(root, tmp_path / "out", choices=layouts.Choices(**choices))
     (root / "annotations").rename(root / "labels")
     with pytest.raises(FileNotFoundError, match="--annotations FILE --photos DIR"):

@@ -14,7 +14,7 @@ def test_whole_numbers_may_be_floats_or_text(value, number):
 
 @pytest.mark.parametrize("value", [0.5, "a", "", True, None, [1], 1e300, "1e400", 2**70, "0x10", "१"])
 def test_other_values_are_no_whole_numbers(value):
-    with pytest.raises(ValueError, match="^it: `id` "):
+    with pytest.raises(ValueError, match=r"^it: `id` "):
         plain_values.whole({"id": value}, "id", "it")
 
 
@@ -56,11 +56,11 @@ def test_keypoints_may_lack_joints(value, numbers):
     "value", [[1, 2, 2], [1, 2, 2, 3, 4, "far"], [1, 2, 2, True, 4, 2], "none", [[1, 2], [3, 4]]]
 )
 def test_other_keypoints_are_refused(value):
-    with pytest.raises(ValueError, match="^it must be 6 finite numbers"):
+    with pytest.raises(ValueError, match=r"^it must be 6 finite numbers"):
         plain_values.keypoints(value, 2, "it")
 
 
 def test_real_numbers_may_be_text():
     assert plain_values.real({"score": "0.9"}, "score", "it") == 0.9
-    with pytest.raises(ValueError, match="`score` .* must be a number, not bool"):
+    with pytest.raises(ValueError, match=r"`score` .* must be a number, not bool"):
         plain_values.real({"score": True}, "score", "it")
