@@ -73,7 +73,7 @@ def complete(people: Collection[dict], photos: Mapping[int, Photo]) -> dict[str,
     for entry in incomplete:
         box = _around_joints(entry["keypoints"], margin, photos[entry["image_id"]])
         if box is not None:
-            entry.update(bbox=box, area=None)
+            entry.update(bbox=box, area=entry["area"] or None)
             assumed["boxes_assumed"].append(entry["id"])
         entry["bbox"] = entry["bbox"] or [0, 0, 0, 0]
     for entry in people:
@@ -84,6 +84,8 @@ def complete(people: Collection[dict], photos: Mapping[int, Photo]) -> dict[str,
         if entry["area"] is None:
             entry["area"] = AREA_OF_BOX * abs(width * height)
             assumed["areas_assumed"] += [entry["id"]] * (entry["area"] > 0)
+        elif entry["area"] < 0:  # as without area; OKS would be infinite
+            entry["area"] = 0.0
     return dict(assumed)
 
 

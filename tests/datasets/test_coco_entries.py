@@ -56,8 +56,8 @@ def test_the_share_is_that_of_coco(shared):
 )
 def test_a_missing_box_is_that_of_the_joints(tmp_path, change):
     annotations, (first, *_) = people(tmp_path, change)
-    low, high = np.array([21, 11]), np.array([35, 25])  # of the labelled joints
-    margin = 0.1 * 14
+    low, high = np.array([21, 11]), np.array([36, 26])  # of the labelled joints
+    margin = 0.1 * 15
     np.testing.assert_allclose(first["bbox"], [*(low - margin), *(high - low + 2 * margin)])
     assert first["area"] == pytest.approx(0.53 * first["bbox"][2] * first["bbox"][3]) or first["area"] == 600
     assert annotations.assumed["boxes_assumed"] == [31]
@@ -66,10 +66,10 @@ def test_a_missing_box_is_that_of_the_joints(tmp_path, change):
 def test_the_margin_is_that_of_the_data_sets_own_boxes(tmp_path):
     content = made_coco.content(range(1, 21))
     for entry in content["annotations"]:
-        entry["bbox"] = [14, 4, 28, 28]  # 7 more than the joints' 14 on each side
+        entry["bbox"] = [14, 4, 29, 29]  # 7 more than the joints' 15 on each side
     del content["annotations"][3]["bbox"]
     annotations = load(tmp_path, content)
-    np.testing.assert_allclose(annotations.people[4][0]["bbox"], [14, 4, 28, 28])
+    np.testing.assert_allclose(annotations.people[4][0]["bbox"], [14, 4, 29, 29])
 
 
 def test_one_joint_gives_no_box(tmp_path):

@@ -140,8 +140,9 @@ def test_other_files_are_not_taken(tmp_path, files, name, found):
 
 
 def test_names_from_the_root_are_found(tmp_path):
-    store = folder_of(tmp_path / "images" / "val", "x.jpg")
-    folder_of(tmp_path / "images" / "seq", "a.jpg")
+    for folder in ("val", "seq"):
+        folder_of(tmp_path / "images" / folder, "a.jpg")
+    store = photo_stores.Folder(tmp_path / "images" / "val", tmp_path)
     assert store.read("images/seq/a.jpg") == b"a.jpg"
     assert [*file_names.shorter("images/val/seq/a.jpg", {"val"})] == ["val/seq/a.jpg", "seq/a.jpg"]
 
