@@ -61,8 +61,8 @@ def prepare_coco(
     files = layouts.coco_files(root, splits, choices)
     given = {layouts.detections_target([*files]): pathlib.Path(detections)} if detections else {}
     sources = [layouts.coco(root, split, file, given.get(split), choices) for split, file in files.items()]
-    named = {"annotations": choices.annotations, "photos": choices.photos, "detections": detections}
-    named |= {"skeleton": None if choices.is_guess else skeleton.name}
+    named = {"detections": detections, "annotations": choices.annotations, "photos": choices.photos}
+    named |= {"skeleton": choices.skeleton}
     options = [part for name, value in named.items() if value for part in (f"--{name}", str(value))]
     command = ["hrnet", "doctor", str(root), *options, *["--follow-links"] * choices.follow_links]
     return _prepare(sources, out, skeleton, force, decode, shlex.join(command))
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.format == "mpii":
         prepare_mpii(args.root, args.out, args.splits, args.force, args.decoded)
     else:
-        choices = layouts.Choices(args.annotations, args.photos, args.follow_links, args.skeleton is None)
+        choices = layouts.Choices(args.annotations, args.photos, args.follow_links, args.skeleton)
         skeleton = skeletons.load(args.skeleton or "coco")
         prepare_coco(
             args.root, args.out, args.splits, args.detections, skeleton, args.force, args.decoded, choices

@@ -40,7 +40,7 @@ def test_prints_a_summary(tmp_path, capfd):
         ["error", "detections_dummy:"], ["warning", "flags_lost:"],
     ]  # fmt: skip
     boxes = tmp_path / "boxes.json"
-    assert out.splitlines()[-1] == f"  to see more: hrnet doctor {root} --detections {boxes} --skeleton coco"
+    assert out.splitlines()[-1] == f"  to see more: hrnet doctor {root} --detections {boxes}"
     assert err == ""
 
 

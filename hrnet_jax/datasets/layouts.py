@@ -26,7 +26,12 @@ class Choices:
     annotations: pathlib.Path | None = None  # the file of the only split
     photos: pathlib.Path | None = None  # its folder or zip file
     follow_links: bool = False  # also to photos outside the data set
-    is_guess: bool = False  # nobody chose the skeleton
+    skeleton: str | None = ""  # name or file; None if nobody chose one, and COCO's is a guess
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether joints of other names than the skeleton's are an error."""
+        return self.skeleton is None
 
 
 def coco_files(root: pathlib.Path, splits: Sequence[str] | None, choices: Choices) -> dict[str, pathlib.Path]:

@@ -60,14 +60,18 @@ class Folder:
 
     def find(self, file_name: str) -> str:
         """Returns the name of the photo that is read under this one, relative to the folder, or ""."""
-        file = self._file(file_name)
+        file = self._locate(file_name)
         return os.path.relpath(file, self.path) if file else ""
 
-    def _file(self, file_name: str) -> pathlib.Path | None:
+    def _locate(self, file_name: str) -> pathlib.Path | None:
         if file_name not in self._found:
             plain = self.path / file_name
             self._found[file_name] = plain if os.path.lexists(plain) else self._other(file_name)
-        file = self._found[file_name]
+        return self._found[file_name]
+
+    def _file(self, file_name: str) -> pathlib.Path | None:
+        """Returns the file of a name, or None. Raises ValueError for a link out of the data set."""
+        file = self._locate(file_name)
         target = pathlib.Path(os.path.realpath(file or self.path))  # unlike `resolve`, accepts circular links
         if not self._follow_links and not any(target.is_relative_to(folder) for folder in self._inside):
             way_out = "put the photo itself there (`cp -L` copies it), or allow such links with --follow-links"

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write(args.json, "", "a")  # fails before the examination, not after
     if args.truth:
         return _print_truth(args.data)
-    choices = Choices(args.annotations, args.photos, args.follow_links, args.skeleton is None)
+    choices = Choices(args.annotations, args.photos, args.follow_links, args.skeleton)
     kind, examinations = examine(args.data, args.detections, args.skeleton or "coco", choices)
     print(findings.as_text(str(args.data), kind, examinations))
     if args.json:
