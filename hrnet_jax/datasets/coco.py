@@ -52,11 +52,11 @@ class Annotations:
     path: pathlib.Path
     category: dict  # the entry of the people's category; empty if `read` found none
     photos: dict[int, Photo]  # by photo id
-    categories: frozenset[int]  # ids of all categories
     people: dict[int, list[dict]]  # the category's annotations by photo id, completed
     others: list[dict]  # annotations of other categories
-    empty: int  # number of annotations that are null
-    assumed: dict[str, list[Any]]  # entries about which something is assumed, by kind, see `coco_entries.ASSUMED`
+    categories: frozenset[int] = frozenset()  # ids of all categories
+    empty: int = 0  # number of annotations that are null
+    assumed: dict[str, list[Any]] = dataclasses.field(default_factory=dict)  # by kind: `coco_entries.ASSUMED`
 
     @functools.cached_property
     def outcomes(self) -> list[Outcome]:
@@ -128,7 +128,7 @@ def read(
     if category and category["name"] != coco_categories.PERSON:
         assumed["category_assumed"] = [category["name"]]
     ids = frozenset(coco_entries.readable_ids(content["categories"])) if category else frozenset()
-    return Annotations(path, category, photos, ids, people, others, entries.count(None), assumed)
+    return Annotations(path, category, photos, people, others, ids, entries.count(None), assumed)
 
 
 def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
