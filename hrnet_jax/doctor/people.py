@@ -41,14 +41,16 @@ def boxes(ids: np.ndarray, box: np.ndarray, size: np.ndarray, prefix: str = "") 
         what = "the boxes are two corners, not corner and size: {count} leave the photo if read as corner and size"
         remedy = "write x, y, width, height: [x0, y0, x1 - x0, y1 - y0]"
         return found(f"{prefix}boxes_as_corners", "error", ids[outside], what, remedy)
-    if len(box) >= MIN_BOXES and (box[:, 2:] <= 1).all():
+    if len(box) >= MIN_BOXES and (box[:, 2:] <= 1).all() and not empty.all():
         what = "the boxes are at most one pixel wide and high: they are fractions of the photo, not pixels"
         remedy = "multiply them by the photo's width and height"
         return found(f"{prefix}boxes_as_shares", "error", ids, what, remedy)
-    of, remedy = len(box), "correct the boxes; `prepare` clips them to the photo, and drops those wholly outside"
+    fate = "`prepare` takes them as they are" if prefix else "`prepare` clips them, and drops those wholly outside"
+    of, remedy = len(box), f"correct the boxes; {fate}"
     what = f"{{count}} of {{of}} boxes leave the photo by more than {SLACK:.0f} pixels"
     findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, remedy, of=of)
-    what, remedy = "{count} of {of} boxes have no size, so they are not used", "correct or remove them"
+    fate = "`prepare` drops them" if prefix else "`prepare` takes them for a line or a point"
+    what, remedy = f"{{count}} of {{of}} boxes have no size; {fate}", "draw them again, or remove them"
     return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty], what, remedy, of=of)
 
 
@@ -57,7 +59,7 @@ def areas(people: AnnotatedPeople) -> list[Finding]:
     none, ids = people.area <= 0, people.annotation_id
     too_large = people.area > ROUNDING * np.prod(np.maximum(people.box[:, 2:], 0) + SLACK, axis=1)
     too_large &= (people.box[:, 2:] > 0).all(axis=1) & ~none
-    what = "{count} of {of} people have no area, so they are not used"
+    what = "{count} of {of} people have no area: they are dropped, and count as missed in evaluation"
     remedy = "write the area of the person's segmentation in square pixels; without one, .53 of the box's is usual"
     findings = found("areas_missing", "warning", ids[none], what, remedy, of=len(ids))
     what = "{count} of {of} people have an area larger than their box"

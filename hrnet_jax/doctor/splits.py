@@ -86,7 +86,7 @@ def examine_photos(
 def with_sizes(photos: Mapping[int, Photo], looks: Looks) -> dict[int, Photo]:
     """Fills in sizes that the annotations lack from the photos' files."""
     sized = dict(photos)
-    for number, (problem, (width, height), _) in looks.items():
-        if not problem and not photos[number].width:
-            sized[number] = dataclasses.replace(photos[number], width=width, height=height)
+    for number, look in looks.items():
+        if not look.problem and not photos[number].width:
+            sized[number] = dataclasses.replace(photos[number], width=look.size[0], height=look.size[1])
     return sized
