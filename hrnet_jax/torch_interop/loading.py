@@ -213,8 +213,9 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
     here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
-    if there := list(weights.description.get("joints", ())):
-        return "" if there == here else f"made for {len(there)} other joints ({listed(there)})"
+    there = list(weights.description.get("joints", ()))
+    if there and there != here:
+        return f"made for {len(there)} other joints ({listed(there)})"
     if head is None or head.ndim != 4 or len(head) == len(here):
         return ""
     return f"made for {len(head)} joints, not {len(here)}"
