@@ -2,6 +2,8 @@
 
     python train.py --config configs/coco.py:hrnet_w32_256x192 --workdir runs/w32 [--config.batch_size=64 ...]
 
+``--extend`` trains a run for more epochs, or with another learning rate, from its last checkpoint on.
+
 The same command resumes a run that stopped for any reason, and ends with the same bits. Ctrl-C or SIGTERM stops a
 run after a checkpoint, with exit status 75; a second Ctrl-C stops it at once.
 """
@@ -23,6 +25,7 @@ distributed.define_flags()
 CONFIG = config_flags.DEFINE_config_file("config", None, "What to train: a table in configs/ and one of its rows.")
 WORKDIR = flags.DEFINE_string("workdir", None, "The run directory: checkpoints, logs and pictures.")
 REPLAY = flags.DEFINE_string("replay", None, "Repeat the run in this directory and compare the results.")
+EXTEND = flags.DEFINE_boolean("extend", False, "Go on with more epochs or another learning rate than before.")
 flags.mark_flags_as_mutual_exclusive(["config", "replay"], required=True)
 
 
@@ -141,7 +144,8 @@ class Trainer:
             resumed = f"step {step:,}, which is saved"
         if not isinstance(error, ValueError | OSError | RuntimeError):
             raise error
-        reason = (str(error) or repr(error)).splitlines()[0]
+        full = memory.explain_full_shared_memory(error, self.run.config.loader.workers)
+        reason = full or (str(error) or repr(error)).splitlines()[0]
         raise ValueError(
             f"no batch came for step {step:,} (counted from 0): {reason}; the same command resumes from {resumed}"
         ) from error
@@ -162,13 +166,16 @@ def compile_step(run: setup.Run) -> training.CompiledStep:
     return step
 
 
-def train(config: ConfigDict, workdir: buckets.Path, source: buckets.Path | None = None) -> int:
+def train(
+    config: ConfigDict, workdir: buckets.Path, source: buckets.Path | None = None, extend: bool = False
+) -> int:
     """Trains a run from the state of its directory to the last epoch, or until asked to stop.
 
     Args:
       config: of the run.
       workdir: the run directory.
       source: the run directory to repeat, if this is a replay.
+      extend: whether length and learning rate may differ from those before.
 
     Returns:
       The exit status.
@@ -182,17 +189,18 @@ def train(config: ConfigDict, workdir: buckets.Path, source: buckets.Path | None
         stop_signal = stack.enter_context(interruption.listen())
         if distributed.is_primary():
             stack.enter_context(directory.hold(workdir))
+        changes = directory.extension(workdir, config, run.steps) if extend and distributed.is_primary() else []
         # Built before the directory is claimed: the weights may not fit.
         fresh = None if setup.has_checkpoints(workdir) else setup.first_state(run)
         if distributed.is_primary():
-            directory.claim(workdir, config)
+            directory.claim(workdir, config, extend)
         distributed.barrier("run directory claimed")
         saved = checkpoint.Checkpoints(workdir, run.task.describe(), run.evaluation.score)
         stack.enter_context(contextlib.closing(saved))
         restored = None if fresh else setup.last_state(run, saved)
         state = restored.state if restored else fresh or setup.first_state(run)
         start = int(state.step)
-        describe(run, workdir, state)
+        describe(run, workdir, state, changes)
         setup.announce(run, workdir, start)
         log = logger.Logger(workdir, start) if distributed.is_primary() else logger.NullLogger()
         stack.enter_context(contextlib.closing(log))
@@ -203,12 +211,19 @@ def train(config: ConfigDict, workdir: buckets.Path, source: buckets.Path | None
     return conclude(run, workdir, state, complete, saved.best_score())
 
 
-def describe(run: setup.Run, workdir: buckets.Path, state: training.TrainState) -> None:
-    """Adds this start to the manifest and prints how it differs from the first start."""
+def describe(run: setup.Run, workdir: buckets.Path, state: training.TrainState, changes: list[str]) -> None:
+    """Adds this start to the manifest and prints how it differs from the first start.
+
+    `changes` are those of an extension.
+    """
     digest = state_hash.compute(state)  # collective
     if distributed.is_primary():
-        for difference in manifest.add(workdir, manifest.collect(run, int(state.step), digest)):
+        entry = manifest.collect(run, int(state.step), digest) | ({manifest.EXTENDED: changes} if changes else {})
+        for difference in manifest.add(workdir, entry):
             print(f"note: since the run was started, {difference}")
+    if changes:
+        rate, step = float(run.schedule(int(state.step))), int(state.step)
+        distributed.log_once(f"extended after step {step:,}, with learning rate {rate:.2g}: {'; '.join(changes)}")
 
 
 def conclude(
@@ -248,11 +263,13 @@ def repeat(source: buckets.Path, workdir: buckets.Path) -> int:
 def main() -> int:
     """Runs the command line."""
     if REPLAY.value:
+        if EXTEND.value:
+            raise ValueError("`--extend` does not go with `--replay`: give the --config of the run to extend")
         source = buckets.path(REPLAY.value)
         return repeat(source, buckets.path(WORKDIR.value or f"{source}-replay"))
     if not WORKDIR.value:
         raise ValueError("`--workdir`, the run directory, is missing: give --workdir=runs/NAME")
-    return train(CONFIG.value, buckets.path(WORKDIR.value))  # pyright: ignore[reportArgumentType]
+    return train(CONFIG.value, buckets.path(WORKDIR.value), extend=EXTEND.value)  # pyright: ignore[reportArgumentType]
 
 
 if __name__ == "__main__":

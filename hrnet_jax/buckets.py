@@ -7,6 +7,7 @@ location of its arrays. This module adds it, since tensorstore can write there.
 
 import contextlib
 import functools
+import glob
 import importlib.util
 import os
 import pathlib
@@ -48,9 +49,32 @@ def path(name: str | os.PathLike) -> Path:
 
 
 def absolute(name: str | os.PathLike) -> Path:
-    """Returns a path without links and relative parts. Paths in buckets have none."""
+    """Returns a path without links and relative parts, for orbax. Paths in buckets have none.
+
+    Raises ValueError if arrays cannot be stored there: tensorstore takes a backslash for a slash, and passes only
+    names in UTF-8.
+    """
     found = path(name)
-    return found.resolve() if isinstance(found, pathlib.Path) else found
+    if not isinstance(found, pathlib.Path):
+        return found
+    found = found.resolve()
+    if "\\" in str(found):
+        elsewhere = str(found).replace("\\", "/")
+        raise ValueError(
+            f"{found} has a backslash, which tensorstore takes for a slash when it stores arrays: give a path"
+            f" without (arrays that earlier versions stored for this one are in {elsewhere}: keep them)"
+        )
+    check_encoding(found)
+    _take_names_literally_in_orbax()
+    return found
+
+
+def check_encoding(path: Path) -> None:
+    """Raises ValueError if a path is not in UTF-8: libraries in C++ cannot open it."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not in UTF-8: give a path that is, or rename it") from error
 
 
 def is_in_bucket(path: str | os.PathLike) -> bool:
@@ -59,11 +83,12 @@ def is_in_bucket(path: str | os.PathLike) -> bool:
 
 
 def check_writable(directory: Path) -> None:
-    """Checks that files can be written to and deleted from a directory in a bucket. Local paths are not checked.
+    """Checks that files can be written to and deleted from a directory in a bucket. Of local paths, only the name.
 
-    Raises ValueError if the bucket does not exist, cannot be reached or denies access.
+    Raises ValueError if the bucket does not exist, cannot be reached or denies access, or as `absolute`.
     """
     if not is_in_bucket(directory):
+        absolute(directory)
         return
     trial = directory / f".trial-{uuid.uuid4().hex}"
     try:
@@ -198,6 +223,25 @@ def kvstore_spec(directory: Path) -> dict[str, Any]:
     bucket, _, folder = name[5:].partition("/")
     spec = {"driver": "gcs", "bucket": bucket, "path": f"{folder}/"}
     return _on_s3(spec) if name.startswith("s3://") else spec
+
+
+@functools.cache
+def _take_names_literally_in_orbax() -> None:
+    """Wraps the listing of files of etils, which orbax uses, so that a pattern is one below a directory only.
+
+    Etils takes brackets, stars and question marks in the directory's own name for a pattern as well. Orbax then
+    finds no arrays when it completes a checkpoint, or those of another run, and reports success.
+    """
+    local = type(epath.Path(os.sep))
+    list_files = local.glob
+
+    @functools.wraps(list_files)
+    def below(self: Any, pattern: str) -> Iterator[Any]:
+        if is_in_bucket(self):
+            return list_files(self, pattern)
+        return map(epath.Path, glob.iglob(os.path.join(glob.escape(os.fspath(self)), pattern)))
+
+    local.glob = below
 
 
 @functools.cache

@@ -32,6 +32,8 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run. Arrays are written in the background after the fingerprint is computed.
 
+    The first one is read back before the run goes on, so that none relies on a directory that loses them.
+
     The description of the network is part of each checkpoint and checked on restoring. `score` names the metric
     that selects the best one, such as ``PCKh@0.5/Mean``. Raises ValueError if `workdir` cannot be written to.
     """
@@ -39,6 +41,7 @@ class Checkpoints:
     def __init__(self, workdir: str | os.PathLike, description: dict[str, Any], score: str = "AP"):
         root = buckets.absolute(workdir) / "checkpoints"
         self._description, self._score = description, score
+        self._read_back = False  # whether a checkpoint was written to this directory and read again
         try:
             # Two of the last, in case the newest is damaged.
             self._last, self._best = _manager(root / "last", keep=2), _manager(root / "best", keep=1)
@@ -55,7 +58,7 @@ class Checkpoints:
         """Saves the state to resume from after a number of completed steps, unless it is already saved.
 
         `unlogged` are metrics of steps that are in no line of the log yet. Raises ValueError if this checkpoint or
-        the one before it cannot be written.
+        the one before it cannot be written, or the first cannot be read back.
         """
         if step not in self._last.all_steps():
             self._best.wait_until_finished()  # else a crash may leave the later step without the best before it
@@ -94,9 +97,9 @@ class Checkpoints:
         """Restores the newest checkpoint that is not damaged, or returns None if nothing is saved.
 
         Damaged checkpoints are reported and renamed, and the one before is restored. In a bucket the connection
-        may have failed instead, so there the user has to delete the checkpoint. `like` has the shapes, types and
-        shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or one
-        in a bucket is damaged.
+        may have failed instead, so there the user has to move the checkpoint away. `like` has the shapes, types
+        and shardings of the state. Raises ValueError if the checkpoint is of another network, all are damaged, or
+        one in a bucket is damaged.
         """
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         damage: dict[int, Exception] = {}
@@ -145,7 +148,7 @@ class Checkpoints:
             text = f"the checkpoint {folder} is damaged ({error!r:.200})"
             if buckets.is_in_bucket(folder):
                 raise ValueError(
-                    f"{text}, or cannot be reached: try again, or delete it to resume from the one before"
+                    f"{text}, or cannot be reached: try again, or move it away to resume from the one before"
                 ) from error
             names = (f"{step}{f'-{number}' * (number > 1)}{DAMAGED}" for number in itertools.count(1))
             free = next(name for name in names if not (folder.parent / name).exists())
@@ -166,6 +169,11 @@ class Checkpoints:
         with _explain_write_errors(manager):
             if not manager.save(step, args=args):
                 raise ValueError(f"orbax does not save step {step} after {manager.latest_step()}")
+            if not self._read_back:
+                manager.wait_until_finished()
+        if not self._read_back:
+            checkpoint_files.check_readable(_folder(manager, step))
+            self._read_back = True
 
 
 def _parts(state: training.TrainState) -> dict[str, Any]:

@@ -26,6 +26,7 @@ _WEIGHTS, _AVERAGE, _ALL = ("params", "batch_stats"), "average", ("",)  # prefix
 
 DIGEST = "digest"  # the entry of the metadata with the digest of the other entries
 
+_PART, _MERGED = "ocdbt.process_", "manifest.ocdbt"  # orbax's names for a process's arrays, and those of all
 _ARRAY_KEY = ".zarray"  # suffix of the key that describes an array
 _DEFAULTS = {"figures": {}, "counters": {}, "unlogged": [], "fingerprint": ""}  # missing in exported weights
 
@@ -117,23 +118,34 @@ def write_weights(
 ) -> buckets.Path:
     """Writes weights as a checkpoint of step 0 for `read_weights`, and returns its folder.
 
-    Raises ValueError if the directory exists and is not empty.
+    Raises ValueError if the directory exists and is not empty, or the weights cannot be read back.
     """
     directory = buckets.absolute(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ValueError(f"{directory} exists and is not empty: delete it, or give another name")
+        raise ValueError(f"{directory} exists and is not empty: give another name, or move it away")
     meta = {"network": dict(description), "figures": {}, "counters": dict(counters)}
     options = ocp.CheckpointManagerOptions(atomicity_options=buckets.atomicity_options(directory))
     with ocp.CheckpointManager(directory, options=options) as manager:
         state = ocp.args.StandardSave(dict(variables))
         manager.save(0, args=ocp.args.Composite(state=state, meta=ocp.args.JsonSave(meta)))
+    check_readable(directory / "0")
     return directory / "0"
+
+
+def check_readable(checkpoint: buckets.Path) -> None:
+    """Raises ValueError unless a checkpoint that was just written can be read."""
+    if damage := find_damage(checkpoint):
+        raise ValueError(
+            f"the checkpoint {checkpoint} was written, but cannot be read back ({damage!r:.200}): check the disk"
+            " and its file system, or write to another one"
+        ) from damage
 
 
 def find_damage(checkpoint: buckets.Path) -> Exception | None:
     """Returns the reason why a checkpoint cannot be read, or None."""
     try:
         read_meta(checkpoint)
+        merge_arrays(checkpoint)
         for pattern in ("_METADATA", "_sharding", "array_metadatas/*"):  # JSON that orbax parses late
             for path in (checkpoint / "state").glob(pattern):
                 json.loads(path.read_text())
@@ -143,10 +155,38 @@ def find_damage(checkpoint: buckets.Path) -> Exception | None:
     return None
 
 
+def has_unmerged_arrays(checkpoint: buckets.Path) -> bool:
+    """Whether the arrays of a checkpoint are all there, but not merged into one store as orbax's last step does.
+
+    Version 0.1 left checkpoints so in directories with ``[`` in their path.
+    """
+    state = checkpoint / "state"
+    if buckets.is_in_bucket(checkpoint) or (state / _MERGED).exists() or not state.is_dir():
+        return False
+    return any(path.name.startswith(_PART) for path in state.iterdir())
+
+
+def merge_arrays(checkpoint: buckets.Path) -> None:
+    """Completes a checkpoint in the case of `has_unmerged_arrays`. Otherwise does nothing."""
+    if not has_unmerged_arrays(checkpoint):
+        return
+
+    def store(directory: buckets.Path) -> tensorstore.KvStore:
+        return tensorstore.KvStore.open({"driver": "ocdbt", "base": buckets.kvstore_spec(directory)}).result()
+
+    state = checkpoint / "state"
+    with tensorstore.Transaction(atomic=True) as transaction:
+        merged = store(state).with_transaction(transaction)
+        for part in map(store, (path for path in state.iterdir() if path.name.startswith(_PART))):
+            for key in part.list().result():
+                merged[key] = part[key]
+
+
 def _read(checkpoint: buckets.Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
     """Reads the parts of a state whose names have one of the prefixes, as numpy arrays."""
     directory = checkpoint / "state"
     try:
+        merge_arrays(checkpoint)
         _check_arrays(directory, prefixes)
         with ocp.PyTreeCheckpointer() as checkpointer:
             metadata = checkpointer.metadata(directory).item_metadata.tree

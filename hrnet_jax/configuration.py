@@ -35,16 +35,19 @@ RUN = {
     "batch_size": Field(128, "People per optimizer step, over all devices.", minimum=0),
     "accumulation": Field(1, "Parts of a batch computed one after another, to save memory.", minimum=1),
     "fsdp": Field(False, "Shard the optimizer state over devices (docs/scale.md).", resumable=True),
-    "epochs": Field(210, "Passes over the training split.", minimum=1),
+    "epochs": Field(210, "Passes over the training split.", minimum=1, extendable=True),
     "optimizer": Field("adam", '"adam", "adamw", "sgd", "rmsprop", or `module:name` of your own.', code=True),
-    "learning_rate": Field(1e-3, "For the optimizer and the batch size above."),
+    "learning_rate": Field(1e-3, "For the optimizer and the batch size above.", extendable=True),
     "schedule": Field(
-        "steps", '"steps", "cosine", "polynomial", "constant", or `module:name` of your own.', code=True
+        "steps",
+        '"steps", "cosine", "polynomial", "constant", or `module:name` of your own.',
+        code=True,
+        extendable=True,
     ),
     "learning_rate_drops": Field(
-        (170, 200), 'Epochs to divide the rate by 10 after, in "steps".', items=(int, float)
+        (170, 200), 'Epochs to divide the rate by 10 after, in "steps".', items=(int, float), extendable=True
     ),
-    "schedule_power": Field(0.9, 'Of the remaining share of the run, in "polynomial".'),
+    "schedule_power": Field(0.9, 'Of the remaining share of the run, in "polynomial".', extendable=True),
     "warmup_steps": Field(0, "Steps of linear warm-up; the original has none.", minimum=0),
     "weight_decay": Field(0.0, "L2 term of the gradients, of the weights for adamw. 1e-4 costs HRNet 60 AP."),
     "momentum": Field(0.9, "Of sgd and rmsprop."),

@@ -3,10 +3,13 @@
 import argparse
 import contextlib
 import ctypes
+import errno
 import functools
+import io
 import os
 import pathlib
 import platform
+import re
 import sys
 import traceback
 import zlib
@@ -23,6 +26,7 @@ UNFINISHED = 75
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
+_HOME = re.compile(r"^(--[\w.]+=)?~(?=/|$)")  # shells expand it in words of their own only, not after `=`
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
@@ -80,7 +84,31 @@ def start(main: Callable[..., int | None], takes_arguments: bool = False) -> Non
         _disable_slow_kernels()
         run(functools.partial(main, arguments[1:]) if takes_arguments else main)
 
+    _use_utf8()
+    _expand_home()
     app.run(begin, flags_parser=_parse_flags)
+
+
+def _use_utf8() -> None:
+    """Makes names of files and text UTF-8, as they are in data sets, and lets no output fail.
+
+    Where the locale has another encoding, Python is started again in its UTF-8 mode. The output keeps the
+    encoding of the terminal, and what that lacks is escaped.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.encoding != "utf-8":
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _expand_home() -> None:
+    """Expands ``~`` at the beginning of arguments and after ``--flag=``."""
+    home = os.path.expanduser("~")
+    sys.argv[1:] = [_HOME.sub(lambda found: f"{found[1] or ''}{home}", text) for text in sys.argv[1:]]
 
 
 def enable_compilation_cache() -> None:
@@ -130,14 +158,16 @@ def processor_kind() -> str:
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command and ends the program with its status, or with 2 after printing a mistake of the user.
 
-    A ValueError or OSError raised by this project is such a mistake. Any other error is a bug and keeps its
-    traceback.
+    A ValueError or OSError raised by this project is such a mistake, and so is a path that is too long. Any other
+    error is a bug and keeps its traceback.
     """
+    _use_utf8()
+    _expand_home()
     logging.set_verbosity(logging.ERROR)  # orbax and grain log at length
     try:
         sys.exit(main() or 0)
     except (ValueError, OSError) as error:
-        if not is_user_error(error):
+        if not is_user_error(error) and getattr(error, "errno", None) != errno.ENAMETOOLONG:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

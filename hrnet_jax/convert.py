@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import checkpoint_files, console, models, skeletons, training
+from hrnet_jax import buckets, checkpoint_files, console, models, skeletons, training
 from hrnet_jax.models import layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
@@ -56,13 +56,15 @@ def convert(
       skeleton: name or file of the joints; the default is COCO's or MPII's by their number.
       colors: colour order of the network's input. The default is that of the weights, or else the network's.
       partial: load the tensors that fit and initialise the others as for training.
-      averaged: read the moving average of a run's weights.
+      averaged: read the moving average of the weights, of a run or in a file.
 
     Raises:
       FileNotFoundError: there is no such source.
       ValueError: the source is unreadable or of an unknown network, or the target exists.
     """
     state_dict.check_target(target)
+    if not state_dict.is_torch_file(target):
+        buckets.absolute(target)  # refuses paths that cannot hold arrays
     weights = loading.read(source, averaged)
     description, variables, report = load(
         weights, network=network, skeleton=skeleton, colors=colors, partial=partial
@@ -89,7 +91,8 @@ def load(
         _check_complete(weights.source, description)
     variables = training.init_variables(loading.build(description), (layers.MULTIPLE, layers.MULTIPLE), seed=0)
     allow_missing = loading.ALL if partial else ()
-    variables, report = loading.initialize(variables, weights, description, allow_missing=allow_missing)
+    named = dataclasses.replace(weights, description={"joints": description["joints"]} | weights.description)
+    variables, report = loading.initialize(variables, named, description, allow_missing=allow_missing)
     return description, variables, dataclasses.replace(report, notes=(*report.notes, *assumed))
 
 
@@ -123,7 +126,10 @@ def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tup
     usual, assumed = models.find(known["name"]).fields["colors"].default, []
     count = len(joints := _joints(weights, skeleton))
     if not skeleton and "joints" not in known:
-        assumed.append(f"assuming the {count} joints of {_SKELETONS[count]!r}; otherwise give --skeleton")
+        trained_on = weights.trained_on and f" (the file says that it was trained on {weights.trained_on})"
+        assumed.append(
+            f"assuming the {count} joints of {_SKELETONS[count]!r}{trained_on}; otherwise give --skeleton"
+        )
     if not colors and "colors" not in known:
         assumed.append(f"assuming {usual} input, as in the authors' release; otherwise give --colors")
     return known | {"colors": known.get("colors", colors or usual), "joints": joints}, assumed
@@ -187,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--partial", action="store_true", help="load the tensors that fit, initialise the others")
-    parser.add_argument("--averaged", action="store_true", help="read the moving average of a run's weights")
+    parser.add_argument("--averaged", action="store_true", help="read the moving average of the weights")
     args = parser.parse_args(arguments)
     if args.network:
         sys.path.append(os.getcwd())

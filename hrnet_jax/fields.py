@@ -18,6 +18,7 @@ class Field:
       minimum: least value of an integer field, None for fields of other types.
       resumable: True if a resumed run may have another value, since it does not affect the weights beyond
         rounding.
+      extendable: True if ``train.py --extend`` may change it: length and learning rate of a run.
       network: True if weights fit only a network with the same value.
       items: types of the items of a tuple.
       code: True if the value names a function or class, which may be ``module:name`` of the user.
@@ -27,6 +28,7 @@ class Field:
     help: str
     minimum: int | None = None
     resumable: bool = False
+    extendable: bool = False
     network: bool = False
     items: tuple[type, ...] = (int,)
     code: bool = False

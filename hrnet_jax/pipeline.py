@@ -17,10 +17,12 @@ With several processes (hosts), each gets consecutive rows of the global batch. 
 processes, they equal the batch of a single process.
 """
 
-import ctypes
 import functools
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +34,6 @@ from absl import flags
 from hrnet_jax import augment, geometry
 from hrnet_jax.datasets import records
 from hrnet_jax.skeletons import Skeleton
-
-PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 Batch = dict[str, np.ndarray]
 Person = dict[str, Any]  # an element of `records.PersonSource`, later with `draw` and `valid`
@@ -146,10 +146,19 @@ def _prefetched(dataset: grain.MapDataset[Batch], threads: int, workers: int) ->
 
 
 def _init_worker(worker: int, workers: int) -> None:
-    """Makes a worker ignore Ctrl-C and, on Linux, end with its parent even if that is killed."""
+    """Makes a worker ignore Ctrl-C and end with its parent even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Waits for the parent to end. Linux's PR_SET_PDEATHSIG would wait for the thread that started the worker.
+
+    That thread ends when the iterator is closed, and a worker killed then leaves batches in ``/dev/shm``.
+    """
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _shuffled(position: int, *, source: records.PersonSource, seed: int) -> Person:

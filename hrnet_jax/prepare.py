@@ -10,21 +10,19 @@ Run the same command again to do the rest.
 """
 
 import argparse
+import functools
 import os
 import pathlib
+import shlex
 from collections.abc import Sequence
 
-from hrnet_jax import console, skeletons, validation
-from hrnet_jax.datasets import decoded, photo_stores, records, write_records
+from hrnet_jax import console, skeletons
+from hrnet_jax.datasets import decoded, layouts, records, write_records
 from hrnet_jax.datasets.annotations import Sources
+from hrnet_jax.doctor import without_photos
+from hrnet_jax.evaluation import caveats
 from hrnet_jax.skeletons import Skeleton
 
-# Detector files published by the authors of HRNet, in ROOT/person_detection_results/.
-DETECTION_FILES = {
-    "val2017": "COCO_val2017_detections_AP_H_56_person.json",
-    "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
-}
-MPII_SPLITS = ("train", "valid", "test")  # the default; the authors' trainval is the union of two
 MAX_SHOWN = 5  # unreadable photos named on the terminal
 
 
@@ -36,6 +34,7 @@ def prepare_coco(
     skeleton: Skeleton = skeletons.COCO,
     force: bool = False,
     decode: bool = False,
+    choices: layouts.Choices = layouts.Choices(),  # noqa: B008  (immutable)
 ) -> dict[str, dict]:
     """Prepares splits of a data set in COCO's layout. See `records` for the files written.
 
@@ -53,14 +52,20 @@ def prepare_coco(
       skeleton: of the people.
       force: rewrite existing splits.
       decode: also store the decoded photos, see `decoded`.
+      choices: the files of the only split in any layout, links, and whether the skeleton is a guess.
 
     Returns the summary of each split. Raises FileNotFoundError if a file is missing, and ValueError for an invalid
     entry.
     """
     root = _existing(root, "annotations/ and images/")
-    splits = list(splits) if splits else _found_splits(root)
-    given = {detections_target(splits): pathlib.Path(detections)} if detections else {}
-    return _prepare([_sources(root, split, given.get(split)) for split in splits], out, skeleton, force, decode)
+    files = layouts.coco_files(root, splits, choices)
+    given = {layouts.detections_target([*files]): pathlib.Path(detections)} if detections else {}
+    sources = [layouts.coco(root, split, file, given.get(split), choices) for split, file in files.items()]
+    named = {"detections": detections, "annotations": choices.annotations, "photos": choices.photos}
+    named |= {"skeleton": choices.skeleton}
+    options = [part for name, value in named.items() if value for part in (f"--{name}", str(value))]
+    command = ["hrnet", "doctor", str(root), *options, *["--follow-links"] * choices.follow_links]
+    return _prepare(sources, out, skeleton, force, decode, shlex.join(command))
 
 
 def prepare_mpii(
@@ -76,12 +81,12 @@ def prepare_mpii(
     ``annot/gt_<split>.mat``. An existing split from the same files is not rewritten.
 
     Arguments, result and errors are those of `prepare_coco`. `splits` is such as ``["valid"]``, or None for all of
-    `MPII_SPLITS` with a file.
+    `layouts.MPII_SPLITS` with a file.
     """
     root = _existing(root, "annot/ and images/")
-    found = [split for split in MPII_SPLITS if (root / "annot" / f"{split}.json").is_file()]
-    sources = [_mpii_sources(root, split) for split in splits or found or MPII_SPLITS]
-    return _prepare(sources, out, skeletons.MPII, force, decode)
+    found = [split for split in layouts.MPII_SPLITS if (root / "annot" / f"{split}.json").is_file()]
+    sources = [layouts.mpii(root, split) for split in splits or found or layouts.MPII_SPLITS]
+    return _prepare(sources, out, skeletons.MPII, force, decode, shlex.join(["hrnet", "doctor", str(root)]))
 
 
 def _existing(root: str | os.PathLike, content: str) -> pathlib.Path:
@@ -91,27 +96,21 @@ def _existing(root: str | os.PathLike, content: str) -> pathlib.Path:
     return path
 
 
-def _mpii_sources(root: pathlib.Path, split: str) -> Sources:
-    """Finds the files of a split. Missing files are an error before any work."""
-    photo_stores.check_plain(split)
-    annotations, truth = root / "annot" / f"{split}.json", root / "annot" / f"gt_{split}.mat"
-    if not annotations.is_file():
-        raise validation.missing(annotations)
-    photos = photo_stores.locate(root, "images")
-    return Sources("mpii", split, annotations, photos, truth=truth if truth.is_file() else None)
-
-
 def _prepare(
-    splits: Sequence[Sources], out: str | os.PathLike, skeleton: Skeleton, force: bool, decode: bool
+    splits: Sequence[Sources], out: str | os.PathLike, skeleton: Skeleton, force: bool, decode: bool, doctor: str
 ) -> dict[str, dict]:
-    """Prepares splits, prints their summaries and returns them by split."""
+    """Prepares splits, prints their summaries and returns them by split. `doctor` is the command to see more."""
     summaries = {}
     for sources in splits:
         directory = pathlib.Path(out) / sources.split
         had_pixels = (directory / decoded.TABLE).is_file()
-        summary, written = write_records.prepare(sources, directory, skeleton, force)
+        examine = functools.partial(without_photos.examine, sources, skeleton)
+        summary, written = write_records.prepare(sources, directory, skeleton, force, examine)
         unchanged = "already prepared from these files, not rewritten (--force rewrites it)"
-        print(f"{directory}: {'prepared' if written else unchanged}\n{_describe(summary)}")
+        print(f"{directory}: {'prepared' if written else unchanged}\n{_describe(summary, doctor)}")
+        if not sources.split.startswith("train"):
+            said = caveats.of_split(records.open_split(directory, with_pixels=False))
+            print("".join(f"  the score on this split {caveat}\n" for caveat in said), end="")
         if decode and (split := records.open_split(directory)).decoded is None:
             size = decoded.write(directory, split.photos, split.name)
             print(f"  decoded    {size / 1e9:>9,.2f} GB in {decoded.PIXELS}")
@@ -121,64 +120,28 @@ def _prepare(
     return summaries
 
 
-def _found_splits(root: pathlib.Path) -> list[str]:
-    """Returns the splits with annotations of people."""
-    prefix = "person_keypoints_"
-    found = sorted((root / "annotations").glob(f"{prefix}*.json"))
-    if not found:
-        raise validation.missing(root / "annotations" / f"{prefix}<split>.json")
-    return [file.stem.removeprefix(prefix) for file in found]
-
-
-def detections_target(splits: list[str]) -> str:
-    """Returns the split that a detector's file is for."""
-    candidates = splits if len(splits) == 1 else [name for name in splits if not name.startswith("train")]
-    if len(candidates) != 1:
-        raise ValueError(f"`detections` is for one split, but `splits` is {', '.join(splits)}: give its name only")
-    return candidates[0]
-
-
-def _sources(root: pathlib.Path, split: str, given: pathlib.Path | None) -> Sources:
-    """Finds the files of a split. Missing files are an error before any work."""
-    photo_stores.check_plain(split)
-    annotations, photos_only = (
-        root / "annotations" / f"{prefix}_{split}.json" for prefix in ("person_keypoints", "image_info")
-    )
-    with_people = annotations.is_file() or not photos_only.is_file()
-    annotations = annotations if with_people else photos_only
-    published = root / "person_detection_results" / DETECTION_FILES.get(split, "")
-    boxes = given or (published if published.is_file() else None)
-    if boxes is None and not with_people:
-        raise ValueError(f"{split} has no ground truth: give a detector's boxes with --detections FILE")
-    for file in (annotations, boxes):
-        if file and not file.is_file():
-            raise validation.missing(file)
-    place = photo_stores.locate(root, photos_name(split, with_people))
-    return Sources("coco", split, annotations, place, with_people, boxes)
-
-
-def photos_name(split: str, with_people: bool) -> str:
-    """Returns the name of the folder or zip file of a split's photos. COCO's test splits share one."""
-    return split if with_people else split.replace("test-dev", "test")
-
-
-def _describe(summary: dict) -> str:
+def _describe(summary: dict, doctor: str) -> str:
     """Formats the summary for the terminal."""
 
     def line(name: str, kept: int, dropped: dict[str, int]) -> str:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        return f"  {name:<10} {kept:>9,}{reasons and f'   dropped: {reasons}'}"
+        return f"  {name:<10} {kept:>9,}{records.dropped_text(dropped)}"
 
     unreadable, count = summary["photos_unreadable"], summary["photos_unreadable"]["count"]
     lines = [line("photos", summary["photos"], summary["photos_dropped"])]
     lines += [f"    {example}" for example in unreadable["examples"][:MAX_SHOWN]]
     lines += [f"    and {count - MAX_SHOWN:,} more; summary.json has their ids"] * (count > MAX_SHOWN)
+    if (renamed := summary.get("photos_renamed", {"count": 0}))["count"]:
+        lines.append(f"    {renamed['count']:,} found by another name: {renamed['examples'][0]}")
     lines.append(line("people", summary["people"], summary["people_dropped"]))
     if summary["detections"] is not None:
         lines.append(line("detections", summary["detections"], summary["detections_dropped"]))
     if records.dataset(summary) == "mpii" and "truth" not in summary["sources"]:
         lines.append(f"  there is no annot/gt_{summary['split']}.mat, so PCKh cannot be computed on this split")
-    return "\n".join(lines)
+    findings = summary.get("findings", [])
+    lines += [
+        f"  {each['severity']:<10} {each['kind']}: {each['what']}\n    -> {each['remedy']}" for each in findings
+    ]
+    return "\n".join(lines + [f"  to see more: {doctor}"] * bool(findings))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -194,14 +157,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     formats = parser.add_subparsers(dest="format", required=True)
     coco = formats.add_parser("coco", parents=[common], help="COCO, or any data set in its layout")
     coco.add_argument("--detections", help="a detector's JSON file for the evaluation split")
-    coco.add_argument("--skeleton", default="coco", help="name, or your own JSON file")
+    coco.add_argument("--skeleton", help="name, or your own JSON file; default: coco, if the joints' names agree")
+    coco.add_argument("--annotations", type=pathlib.Path, help="file of the only split, in any layout")
+    coco.add_argument("--photos", type=pathlib.Path, help="folder or zip file of the only split's photos")
+    coco.add_argument("--follow-links", action="store_true", help="also to photos outside the root")
     formats.add_parser("mpii", parents=[common], help="MPII, in the authors' layout")
     args = parser.parse_args(arguments)
     if args.format == "mpii":
         prepare_mpii(args.root, args.out, args.splits, args.force, args.decoded)
     else:
-        skeleton = skeletons.load(args.skeleton)
-        prepare_coco(args.root, args.out, args.splits, args.detections, skeleton, args.force, args.decoded)
+        choices = layouts.Choices(args.annotations, args.photos, args.follow_links, args.skeleton)
+        skeleton = skeletons.load(args.skeleton or "coco")
+        prepare_coco(
+            args.root, args.out, args.splits, args.detections, skeleton, args.force, args.decoded, choices
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ Record = TypeVar("Record")
 OnError = Callable[[str, Any, str], None]
 """Called by the readers of annotations for each error, with its kind, the entry's id or row, and a message."""
 
-KINDS = {int: "an integer", (int, float): "a number", str: "a string", list: "a list", dict: "an object"}
+KINDS = {
+    **{int: "an integer", (int, float): "a number", str: "a string", list: "a list", dict: "an object"},
+    (int, float, str): "a number or a name",
+}
 """The types that `require` can check."""
 
 INT64_LIMIT = 2**63  # integers must fit in int64
@@ -29,6 +32,8 @@ MAX_NUMBER = 1e9  # of coordinates, sizes and scores: no photo is that large, an
 
 # Control characters, backslashes, drive letters and unpaired surrogates: no photo has them in its name.
 _BAD_NAME = re.compile(r"[\0-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:")
+
+MAX_MESSAGES = 5  # of one kind, in an error that lists all kinds
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 100
@@ -47,17 +52,31 @@ def raise_error(path: pathlib.Path) -> OnError:
 class ErrorCollector:
     """The handler that collects all errors of a file by kind.
 
-    `entries` are the ids or rows of the entries, `first` is the first message.
+    `entries` are the ids or rows of the entries, `first` is the first message, `messages` are a few.
     """
 
     def __init__(self):
         self.entries: dict[str, list[Any]] = collections.defaultdict(list)
         self.first: dict[str, str] = collections.defaultdict(str)
+        self.messages: dict[str, list[str]] = collections.defaultdict(list)
 
     def __call__(self, kind: str, entry: Any, message: str) -> None:
         """Adds an error; see `OnError`."""
         self.entries[kind].append(entry)
         self.first.setdefault(kind, message)
+        if len(self.messages[kind]) < MAX_MESSAGES:
+            self.messages[kind].append(message)
+
+    def raise_any(self, path: pathlib.Path) -> None:
+        """Raises ValueError with all errors of the file, a few of each kind, if there are any."""
+        lines = [message for messages in self.messages.values() for message in messages]
+        total = sum(map(len, self.entries.values()))
+        if total == 1:
+            raise ValueError(f"{path}: {lines[0]}")
+        if total:
+            rest = total - len(lines)
+            more = [f"and {rest:,} more; `python -m hrnet_jax.doctor` counts them by kind"] * (rest > 0)
+            raise ValueError("\n  ".join([f"{path}: {total:,} entries are refused:", *lines, *more]))
 
 
 def short_repr(value: object) -> str:

@@ -66,6 +66,15 @@ def test_local_paths_become_absolute_and_paths_in_buckets_stay(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"), [("a\\b", r"tensorstore takes for a slash .* /.*/a/b: keep"), ("\udcff", "UTF-8")]
+)
+def test_directories_that_lose_arrays_are_refused(tmp_path, name, reason):
+    for check in (buckets.absolute, buckets.check_writable):
+        with pytest.raises(ValueError, match=reason):
+            check(tmp_path / name)
+
+
+@pytest.mark.parametrize(
     "name", ["gcs://runs/a", "S3://runs/a", "az://runs/a", "file:///runs/a", "gs:/runs/a", "gs://", "s3:///a"]
 )
 def test_other_schemes_and_urls_without_a_bucket_are_refused(name):
@@ -197,7 +206,7 @@ def test_a_damaged_checkpoint_in_a_bucket_is_left_to_the_user(state, run):
     (newest / "state" / "d").rmtree()
     before = files(run)
     again = checkpoint.Checkpoints(run, NETWORK)
-    with pytest.raises(ValueError, match=r"last/2 is damaged .*: try again, or delete it to resume from"):
+    with pytest.raises(ValueError, match=r"last/2 is damaged .*: try again, or move it away to resume from"):
         again.restore(state)
     again.close()
     assert files(run) == before

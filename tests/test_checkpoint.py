@@ -65,6 +65,35 @@ def test_restores_the_whole_state(config, state, tmp_path):
     again.close()
 
 
+def test_a_run_in_brackets_resumes(config, state, tmp_path):
+    workdir = tmp_path / "lr[1e-3]"
+    saved = checkpoint.Checkpoints(workdir, models.describe(config))
+    saved.save(state, 5)
+    saved.save_best(state, 5, 0.1)
+    saved.close()
+    again = checkpoint.Checkpoints(workdir, models.describe(config))
+    restored = again.restore(state)
+    again.close()
+    assert restored is not None and checkpoint_files.find(workdir) == workdir / "checkpoints/best/5"
+    assert_equal(restored.state, state)
+
+
+def test_the_first_checkpoint_is_read_back(config, state, tmp_path, monkeypatch):
+    """And only the first."""
+    read: list[str] = []
+    monkeypatch.setattr(checkpoint_files, "find_damage", lambda folder: read.append(folder.name))
+    saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
+    saved.save(state, 1)
+    saved.save(state, 2)
+    saved.close()
+    assert read == ["1"]
+    monkeypatch.setattr(checkpoint_files, "find_damage", lambda folder: ValueError("no arrays"))
+    again = checkpoint.Checkpoints(tmp_path, models.describe(config))
+    with pytest.raises(ValueError, match=r"last/3 was written, but cannot be read back .*no arrays"):
+        again.save(state, 3)
+    again.close()
+
+
 def test_restores_the_newest_state_and_none_of_another_fingerprint(config, state, tmp_path, capfd):
     saved = checkpoint.Checkpoints(tmp_path, models.describe(config))
     for step in (9, 10):

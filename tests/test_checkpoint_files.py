@@ -1,4 +1,5 @@
 import shutil
+import string
 
 import jax
 import numpy as np
@@ -28,6 +29,36 @@ def test_exported_weights_are_a_checkpoint(tmp_path):
     assert network == NETWORK and restored_counters == counters
     with pytest.raises(ValueError, match="exists and is not empty"):
         checkpoint_files.write_weights(tmp_path / "w4", WEIGHTS, NETWORK, counters)
+
+
+@pytest.mark.parametrize(
+    "name", [*("lr[1e-3]", "[!a]", "a*b", "a?b", " a b ", "é日本", "~", "n" * 200), string.printable[:94]]
+)
+def test_every_directory_name_holds_weights(tmp_path, name):
+    """Stars and question marks would also match the directory beside."""
+    directory = tmp_path / name.replace("/", "").replace("\\", "") / "a"
+    checkpoint_files.write_weights(tmp_path / "axb" / "a", {"params": {"other": np.ones(3)}}, NETWORK, {})
+    written = checkpoint_files.write_weights(directory, WEIGHTS, NETWORK, {})
+    jax.tree.map(np.testing.assert_array_equal, checkpoint_files.read_weights(directory)[0], WEIGHTS)
+    assert not checkpoint_files.has_unmerged_arrays(written)
+
+
+def test_weights_without_orbax_last_step_are_completed_when_read(written):
+    """As version 0.1 left them in directories with brackets."""
+    shutil.rmtree(written / "state" / "d")
+    (written / "state" / "manifest.ocdbt").unlink()
+    assert checkpoint_files.has_unmerged_arrays(written)
+    assert checkpoint_files.find_damage(written) is None
+    jax.tree.map(np.testing.assert_array_equal, checkpoint_files.read_weights(written)[0], WEIGHTS)
+    assert not checkpoint_files.has_unmerged_arrays(written)
+
+
+def test_weights_that_cannot_be_read_back_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_files, "find_damage", lambda checkpoint: ValueError("lost"))
+    with pytest.raises(
+        ValueError, match=r"a/0 was written, but cannot be read back .*lost.* write to another one"
+    ):
+        checkpoint_files.write_weights(tmp_path / "a", WEIGHTS, NETWORK, {})
 
 
 def test_a_checkpoint_that_does_not_describe_its_network_is_refused(written):

@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 
 import forking
@@ -19,6 +20,12 @@ def test_mistakes_of_the_user_are_reported_in_one_line(capsys):
     assert capsys.readouterr().err.startswith("error: `skeleton` (='centaur')")
 
 
+def test_a_path_that_is_too_long_is_a_mistake_of_the_user(capsys):
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: pathlib.Path("x" * 300).write_text(""))
+    assert ended.value.code == 2 and "File name too long: 'xxx" in capsys.readouterr().err
+
+
 def test_bugs_keep_their_traceback():
     with pytest.raises(json.JSONDecodeError):
         console.run(lambda: json.loads("{"))
@@ -32,6 +39,36 @@ def test_success_is_status_zero():
 
 def test_exit_statuses_are_those_that_the_documentation_names():
     assert (console.USAGE_ERROR, console.UNFINISHED) == (2, os.EX_TEMPFAIL) == (2, 75)
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}, b"\\u7167 \\udcff\n"),
+        ({"PYTHONIOENCODING": "ascii"}, b"\\u7167 \\udcff\n"),
+        ({"PYTHONUTF8": "1"}, "照 \\udcff\n".encode()),
+    ],
+)
+def test_no_name_stops_a_program_whose_output_is_not_utf_8(tmp_path, environment, shown):
+    """What the terminal cannot show is escaped. Files and their names are in UTF-8."""
+    main = "lambda: print(open('照').read(), '\\udcff')"
+    program = f"from hrnet_jax import console; console.run({main})"
+    (tmp_path / "照").write_text("照")
+    variables = {"PYTHONPATH": os.fspath(ROOT), "PATH": os.environ["PATH"], **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, timeout=120
+    )
+    assert (done.stdout, done.returncode) == (shown, 0), done.stderr
+
+
+def test_the_home_directory_is_expanded_in_every_argument(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/\\1")
+    monkeypatch.setattr(sys, "argv", ["~", "~", "--out=~/a~/b", "--config.data.dir=~", "./~", "~x", "a=~/b"])
+    with pytest.raises(SystemExit):
+        console.run(lambda: None)
+    assert sys.argv == [
+        *("~", "/home/\\1", "--out=/home/\\1/a~/b", "--config.data.dir=/home/\\1", "./~", "~x", "a=~/b"),
+    ]
 
 
 def test_a_missing_config_has_no_traceback():

@@ -9,7 +9,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
-    *("validation", "fields", "console", "html_page", "buckets", "distributed", "sharding", "state_hash"),
+    *("validation", "fields", "console", "html_page", "buckets", "distributed", "devices", "sharding"),
+    "state_hash",
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
     *(
         "configuration",
@@ -21,7 +22,7 @@ UNITS = [
         "evaluation",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "prepare", "convert", "export", "predict", "compare", "benchmark", "doctor"),
+    *("torch_interop", "run", "rows", "doctor", "prepare", "convert", "export", "predict", "compare", "benchmark"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 

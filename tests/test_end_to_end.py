@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax import checkpoint_files, convert, models, sharding, tasks
-from hrnet_jax.run import logger, replay
+from hrnet_jax.run import logger, manifest, replay
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = {
@@ -223,6 +223,27 @@ def test_a_run_directory_of_another_config_is_refused(trained, data):
     output = finish(start(command("train.py", data, f"--workdir={workdir}", **{"model.width": 8})), status=2)
     assert "belongs to another config: `model.width` is 4 there and 8 here" in output
     assert "Traceback" not in output
+
+
+def test_a_finished_run_is_extended(trained, data, tmp_path):
+    """It goes on with Adam's moments, at another learning rate, in brackets as a careless sweep names its runs."""
+    workdir = shutil.copytree(trained[0], tmp_path / "lr[1e-5]")
+    before = len(logger.read(workdir))
+    steps = checkpoint_files.complete_steps(workdir / "checkpoints" / "last")[-1]
+    arguments = command("train.py", data, f"--workdir={workdir}", epochs=3, learning_rate=1e-5, warmup_steps=100)
+    assert "add --extend to go on with these" in finish(start(arguments), status=2)
+    output = finish(start([*arguments, "--extend"]))
+    assert f"extended after step {steps}" in output and "`epochs` is 2 there and 3 here" in output
+    added = logger.read(workdir)[before:]
+    rates = [line["learning_rate"] for line in added if "learning_rate" in line]
+    assert len(rates) == steps // 2 and max(rates) <= 1e-5
+    state, _ = checkpoint_files.read_state(workdir / "checkpoints" / "last")
+    counts = [leaf for leaf in jax.tree.leaves(state["opt_state"]) if leaf.shape == ()]
+    assert {int(count) for count in counts} == {int(state["step"])} == {steps * 3 // 2}
+    starts = manifest.read(workdir)
+    assert len(starts[-1]["extended"]) == 2 and not any("extended" in start for start in starts[:-1])
+    assert "done: " in finish(start(arguments))  # the same command, with or without the flag
+    assert "cannot be repeated" in finish(start([sys.executable, "train.py", f"--replay={workdir}"]), status=2)
 
 
 def test_evaluating_another_network_is_refused(trained, data, tmp_path):

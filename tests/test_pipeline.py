@@ -1,8 +1,11 @@
 import contextlib
 import dataclasses
 import itertools
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -159,6 +162,22 @@ def test_any_number_of_threads_gives_the_same_batches(threads):
 
 def test_a_worker_process_gives_the_same_batches():
     assert_same(training(4, workers=1, start_step=2), training(6)[2:])
+
+
+def test_worker_processes_leave_no_shared_memory():
+    """Python names what is left in ``/dev/shm`` when a program ends."""
+    tests = pathlib.Path(__file__).parent
+    paths = os.pathsep.join(map(str, (tests, tests.parent)))
+    program = "import test_pipeline as t\nif __name__ == '__main__': t.training(4, workers=2, threads=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "leaked" not in done.stderr
 
 
 @pytest.mark.parametrize("process_count", [2, 4])

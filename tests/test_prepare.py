@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax import console, prepare, skeletons
-from hrnet_jax.datasets import mpii, records, write_records
+from hrnet_jax.datasets import layouts, mpii, records, write_records
 
 
 def open_split(out, split="val2017"):
@@ -30,13 +30,36 @@ def test_prints_a_summary(tmp_path, capfd):
     root = made_coco.write(tmp_path / "root", content)
     prepare.prepare_coco(root, tmp_path / "out", detections=made_coco.boxes(tmp_path, [made_coco.box(10)] * 1234))
     out, err = capfd.readouterr()
-    assert out.splitlines() == [
+    assert out.splitlines()[:4] == [
         f"{tmp_path}/out/val2017: prepared",
         "  photos             3",
         "  people             3   dropped: 1 crowd, 1 without joints",
         "  detections     1,234",
     ]
+    assert [line.split()[:2] for line in out.splitlines()[4:-1:2]] == [
+        ["error", "detections_dummy:"], ["warning", "flags_lost:"],
+    ]  # fmt: skip
+    boxes = tmp_path / "boxes.json"
+    assert out.splitlines()[-1] == f"  to see more: hrnet doctor {root} --detections {boxes}"
     assert err == ""
+
+
+@pytest.mark.parametrize("name", ["a[0:2]", "[!x]", "a*b", "a?b", "a\\b", " é日本 ", "x@3", "~", "n" * 200])
+def test_every_directory_name_holds_a_split(tmp_path, name):
+    made_coco.write(tmp_path / name / "root")
+    prepare.prepare_coco(tmp_path / name / "root", tmp_path / name / "out", decode=True)
+    split = open_split(tmp_path / name / "out")
+    assert photo_ids(split) == [10, 20, 30] and split.decoded is not None
+
+
+def test_directories_that_lose_photos_are_refused(tmp_path, monkeypatch):
+    root = made_coco.write(tmp_path / "root")
+    with pytest.raises(ValueError, match=r"'.*\\udcff/val2017' is not in UTF-8"):
+        prepare.prepare_coco(root, tmp_path / "\udcff")
+    monkeypatch.setattr(records, "open_split", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(ValueError, match=r"out cannot hold a prepared split: .*gone.* another --out"):
+        prepare.prepare_coco(root, tmp_path / "out", force=True)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_summary_names_its_source_files(tmp_path):
@@ -246,7 +269,7 @@ def test_boxes_go_to_the_evaluation_split(tmp_path):
 
 
 def test_the_authors_detector_files_are_found_by_their_names(tmp_path):
-    assert prepare.DETECTION_FILES == {
+    assert layouts.DETECTION_FILES == {
         "val2017": "COCO_val2017_detections_AP_H_56_person.json",
         "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
     }

@@ -296,8 +296,8 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "models.layers.BasicBlock": lambda: module(layers.BasicBlock(3, dtype=DOUBLE), 2, 4, 4, 3, train=True),
     "models.layers.Bottleneck": lambda: module(layers.Bottleneck(2, 2, dtype=DOUBLE), 2, 4, 4, 3, train=True),
     "models.batch_norm.standardize": lambda: Case(
-        functools.partial(batch_norm.standardize, epsilon=1e-5),
-        (draw(2, 3, 4, 2, 3), draw(1, 3), draw(1, 3, seed=1)),
+        functools.partial(batch_norm.standardize, groups=2, epsilon=1e-5),
+        (draw(6, 4, 2, 3), draw(1, 3), draw(1, 3, seed=1)),
         smooth=(0, 1, 2),
     ),
     "models.batch_norm.BatchNorm": lambda: module(batch_norm.BatchNorm(), 4, 3, 2, 3, train=False),

@@ -9,6 +9,7 @@ evaluate  OKS, suppression and AP, against the original's Python.
 compile   Time from the command to the end of the first step, with an empty and with a filled compilation cache.
 memory    Device memory with and without recomputed activations, and growth of the loader's memory.
 scale     Communication between devices in a step, counted, and its predicted time on up to 1,024 chips.
+tpu       Training and prediction compiled for TPUs that need not be there: memory, and the compiler's estimates.
 ========  ==================================================================================================
 
 The default is ``all``. Contenders take turns, and the ratio of their medians is reported. Results are printed,
@@ -26,8 +27,21 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import augment, console, heatmap, rows, sharding
-from hrnet_jax.benchmark import batches, evaluation, footprint, photos, race, report, scale, start, step, workload
+from hrnet_jax import augment, console, devices, heatmap, rows, sharding
+from hrnet_jax.benchmark import (
+    batches,
+    evaluation,
+    footprint,
+    photos,
+    race,
+    report,
+    scale,
+    start,
+    step,
+    tpu,
+    workload,
+)
+from hrnet_jax.predict import opening
 from hrnet_jax.run import setup
 
 Measured = tuple[Any, str]  # results for the report, and a text for the terminal
@@ -37,7 +51,7 @@ def define_flags() -> None:
     """Defines the command line."""
     default = os.fspath(rows.directory() / "default.py")
     config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
-    flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`. Default: the config's.")
+    flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`; of `tpu` on each device.")
     flags.DEFINE_string("photos", "", "Folder of the photos of `photos`.")
     flags.DEFINE_string("boxes", "whole", "People in these photos: `whole`, FILE.json, or a detector FILE.onnx.")
     flags.DEFINE_enum(
@@ -50,6 +64,9 @@ def define_flags() -> None:
     flags.DEFINE_boolean("profile", False, "Write a profile of one of our steps for Perfetto to OUT/profile.")
     flags.DEFINE_float("share", 0.3, "Share of a chip's peak that `scale` assumes for computing.")
     flags.DEFINE_float("loaded", math.inf, "People per second loaded by a host, for `scale`; see `input`.")
+    flags.DEFINE_string("topology", "v5e:2x2", "TPUs that `tpu` compiles for: generation, chips by axis.")
+    flags.DEFINE_integer("chips", 0, "The first chips of the topology that `tpu` compiles for. Default: all.")
+    flags.DEFINE_list("rows", [], "Rows that `tpu` compiles, such as coco:hrnet_w32_256x192, or all.")
     flags.DEFINE_string("out", "runs/benchmark", "Directory of the report.")
 
 
@@ -137,10 +154,23 @@ def measure_photos(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures the way from photos to JSON."""
     if not options.photos:
         raise ValueError("--photos is not given: name a folder of photos")
-    size = options.batch or config.eval.batch_size
+    size = options.batch or opening.default_batch_size(sharding.make_mesh())
     result = photos.measure(config, options.photos, options.boxes, size, options.rounds)
     report.bars(result, f"{options.out}/photos.svg")
     return {"race": result}, race.table(result)
+
+
+def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Compiles for TPUs that need not be there."""
+    mesh, people = tpu.mesh_of(options.topology, options.chips), options.batch or devices.LANES
+    measured = {}
+    print(tpu.FIRST_LINE, flush=True)
+    for name, row in tpu.select(options.rows, config).items():
+        measured[name] = tpu.measure(row, mesh, people)
+        print(f"{name}\n{tpu.table(measured[name], mesh)}", flush=True)
+    stages = {name: tpu.milliseconds(row["step"], mesh) for name, row in measured.items()}
+    report.stages("a training step by the compiler's estimate", "milliseconds", stages, f"{options.out}/tpu.svg")
+    return {"topology": options.topology, "note": tpu.FIRST_LINE, "rows": measured}, ""
 
 
 def _race(part: str, config: ConfigDict, options: flags.FlagValues, ours: race.Contender | None) -> Measured:
@@ -233,6 +263,7 @@ PARTS = {
     "compile": measure_compile,
     "memory": measure_memory,
     "scale": measure_scale,
+    "tpu": measure_tpu,
 }
 
 

@@ -23,13 +23,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hrnet_jax.devices import CHIPS, Chip
+
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
 GRADIENTS, NORM, STATISTICS, UPDATE = "gradients", "batch norm", "statistics", "update"
 
 Totals = dict[str, dict[str, dict[str, int]]]  # ``operations``, ``arrays`` and ``bytes``, by purpose and kind
 
 CHIP_COUNTS = (8, 64, 256, 512, 1024)  # numbers of chips that steps are predicted for
-HOP_LATENCY = 1e-6  # seconds between neighbours in a torus (Austin et al., see `CHIPS`, chapter on sharding)
+HOP_LATENCY = (
+    1e-6  # seconds between neighbours in a torus (Austin et al., see `hrnet_jax.devices`, chapter on sharding)
+)
 # Seconds through a switch and between islands. Both are assumptions, since no figures are published.
 SWITCH_LATENCY, NETWORK_LATENCY = 5e-6, 10e-6
 COMPUTE, INPUT = "compute", "input"
@@ -114,32 +118,6 @@ def _sizes(shapes: str) -> list[int]:
         math.prod(int(side) for side in sides.split(",") if side) * (1 if name == "pred" else int(bits) // 8)
         for name, bits, sides in _SHAPE.findall(shapes)
     ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-    """Published specification of a chip."""
-
-    operations: float  # peak operations per second in bfloat16, dense
-    links: float  # bytes per second sent to neighbours over all links together
-    axes: int  # dimensions of the torus formed by the links, or 0 for a switch
-    closed: int  # smallest number of chips whose torus has closed rings; fewer use half of the link bandwidth
-    island: int  # largest number of chips with direct links
-    network: float  # bytes per second sent by each chip to other islands
-    host: int  # number of chips per host
-
-
-# Operations, tori and hosts: cloud.google.com/tpu/docs, pages v4, v5e, v5p and v6e; NVIDIA's data sheets of H100
-# and H200 (SXM; half of the value with sparsity). Links and networks: Austin et al., "How to Scale Your Model"
-# (2025), jax-ml.github.io/scaling-book, chapters on TPUs (bytes of a link in one direction, times the links of a
-# chip) and on GPUs (NVLink, and one InfiniBand port of 400 Gb/s per GPU).
-CHIPS = {
-    "TPU v4": Chip(275e12, 6 * 45e9, axes=3, closed=64, island=4096, network=6.25e9, host=4),
-    "TPU v5e": Chip(197e12, 4 * 45e9, axes=2, closed=256, island=256, network=3.125e9, host=8),
-    "TPU v5p": Chip(459e12, 6 * 90e9, axes=3, closed=64, island=8960, network=6.25e9, host=4),
-    "TPU v6e": Chip(918e12, 4 * 90e9, axes=2, closed=256, island=256, network=12.5e9, host=8),
-    "H100, H200": Chip(989e12, 450e9, axes=0, closed=1, island=8, network=50e9, host=8),
-}
 
 
 @dataclasses.dataclass(frozen=True)

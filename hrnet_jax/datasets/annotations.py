@@ -1,9 +1,10 @@
 """The source files of a split, read into one form for all formats: COCO's and MPII's."""
 
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from hrnet_jax import buckets
 from hrnet_jax.datasets import coco, detections, mpii, records
@@ -22,6 +23,7 @@ class Sources:
     with_people: bool = True  # False if the annotations are of photos only (COCO's test servers)
     detections: pathlib.Path | None = None  # a detector's file (COCO)
     truth: pathlib.Path | None = None  # the MATLAB file for PCKh (MPII)
+    is_guess: bool = False  # nobody chose the skeleton (COCO)
 
     @property
     def files(self) -> dict[str, pathlib.Path]:
@@ -38,13 +40,17 @@ Selection = tuple[records.People, dict[str, int]]
 class SplitContent:
     """The content of a split's source files: photos by id, selected people, and a detector's boxes or None.
 
-    `write_truth` writes the ground truth of the metrics into a directory, for the given photo ids.
+    `source` is the file of people. `write_truth` writes the ground truth of the metrics into a directory, for the
+    given photo ids. `missed` returns how many people on these photos evaluation expects although they are dropped,
+    by reason.
     """
 
     photos: dict[int, Photo]
     ground_truth: Selection
     detections: Selection | None
+    source: coco.Annotations | mpii.Rows
     write_truth: Callable[[pathlib.Path, Sequence[int]], None]
+    missed: Callable[[Container[int]], dict[str, int]]
 
 
 def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
@@ -56,7 +62,8 @@ def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
 
 
 def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
-    annotations = coco.load(sources.annotations, skeleton, with_people=sources.with_people)
+    options = {"with_people": sources.with_people, "is_guess": sources.is_guess}
+    annotations = coco.load(sources.annotations, skeleton, **options)
     people = coco.select_people(annotations, skeleton)
     boxes = detections.load(sources.detections, annotations, skeleton) if sources.detections else None
 
@@ -64,7 +71,8 @@ def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
         content = coco.ground_truth(annotations, photo_ids)
         buckets.write_atomically(directory / records.TRUTH["coco"], json.dumps(content))
 
-    return SplitContent(annotations.photos, people, boxes, write_truth)
+    missed = functools.partial(coco.missed, annotations)
+    return SplitContent(annotations.photos, people, boxes, annotations, write_truth, missed)
 
 
 def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:
@@ -79,7 +87,7 @@ def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:
         if truth:
             mpii.save_truth(truth, directory / records.TRUTH["mpii"])
 
-    return SplitContent(rows.photos, mpii.select_people(rows), None, write_truth)
+    return SplitContent(rows.photos, mpii.select_people(rows), None, rows, write_truth, lambda photo_ids: {})
 
 
 READERS = {"coco": _read_coco, "mpii": _read_mpii}

@@ -2,25 +2,25 @@
 
 People are kept if they are not crowds, have a positive area, a box on the photo and a labelled joint. Boxes are
 clipped to the photo (`geometry.clip_box`). People are in the order of the file's photos, then of its annotations.
+`Annotations.outcomes` says for each annotation whether it is kept, or why not; everything else that is told of it
+comes from there.
 """
 
 import collections
 import dataclasses
+import functools
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from hrnet_jax import geometry, validation
-from hrnet_jax.datasets import photos as photo_records
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import coco_categories, coco_entries, plain_values, records
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
-
-PERSON = "person"  # the category's name
-_CATEGORY = f"category {PERSON!r}"  # in messages
 
 KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id")
 CATEGORY_KEPT = ("id", "name", "keypoints")
@@ -28,28 +28,84 @@ CATEGORY_KEPT = ("id", "name", "keypoints")
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What becomes of an annotation of a person.
+
+    Attributes:
+      person: the annotation.
+      reason: why it is neither trained on nor predicted, or "" if it is.
+      box: [4] clipped to the photo, None if outside.
+      is_expected: evaluation expects it to be found, and counts it as missed otherwise. It ignores crowds and
+        people without labelled joints.
+    """
+
+    person: dict
+    reason: str
+    box: np.ndarray | None
+    is_expected: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Annotations:
     """A validated COCO annotation file. Photos and annotations are in the file's order."""
 
     path: pathlib.Path
-    category: dict  # the entry of the category ``person``; empty if `read` found none
+    category: dict  # the entry of the people's category; empty if `read` found none
     photos: dict[int, Photo]  # by photo id
-    people: dict[int, list[dict]]  # the category's annotations by photo id
+    people: dict[int, list[dict]]  # the category's annotations by photo id, completed
     others: list[dict]  # annotations of other categories
+    categories: frozenset[int] = frozenset()  # ids of all categories
+    empty: int = 0  # number of annotations that are null
+    assumed: dict[str, list[Any]] = dataclasses.field(default_factory=dict)  # by kind: `coco_entries.ASSUMED`
+
+    @functools.cached_property
+    def outcomes(self) -> list[Outcome]:
+        """What becomes of each annotation of a person, by photo, as the original chooses people."""
+        return [*_outcomes(self)]
 
 
-def load(path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True) -> Annotations:
+def _outcomes(annotations: Annotations) -> Iterator[Outcome]:
+    for photo in annotations.photos.values():
+        for person in annotations.people.get(photo.id, []):
+            box = geometry.clip_box(np.array(person["bbox"], np.float64), photo.width, photo.height)
+            tests = {
+                "crowd": bool(person.get("iscrowd", 0)),
+                "without joints": max(person["keypoints"]) <= 0,
+                "without area": person["area"] <= 0,
+                "box outside the photo": box is None,
+            }
+            reason = next((reason for reason, holds in tests.items() if holds), "")
+            labelled = sum(mark > 0 for mark in person["keypoints"][2::3])
+            expected = not tests["crowd"] and person.get("num_keypoints", labelled) != 0
+            yield Outcome(person, reason, box, expected)
+
+
+def load(
+    path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True, is_guess: bool = False
+) -> Annotations:
     """Reads and validates a COCO annotation file such as ``person_keypoints_val2017.json``.
 
-    The files of a test server hold photos and categories only: `with_people` is False. Raises FileNotFoundError if
-    there is no such file, and ValueError if it is not JSON, or an entry is invalid.
+    The files of a test server hold photos and categories only: `with_people` is False. If the skeleton `is_guess`,
+    chosen by nobody, joints of other names are an error. Raises FileNotFoundError if there is no such file, and
+    ValueError that lists everything wrong with it.
     """
-    content = validation.read_json(path)
-    return read(path, content, skeleton, validation.raise_error(path), with_people=with_people)
+    content, not_finite = validation.read_json_leniently(path)
+    errors = validation.ErrorCollector()
+    for place in not_finite:
+        errors("numbers_not_finite", place, f"{place}, not a finite number: correct it, or leave the entry out")
+    annotations = read(path, content, skeleton, errors, with_people=with_people, is_guess=is_guess)
+    errors.raise_any(path)
+    return annotations
 
 
 def read(
-    path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError, *, with_people: bool = True
+    path: pathlib.Path,
+    content: Any,
+    skeleton: Skeleton,
+    on_error: OnError,
+    *,
+    with_people: bool = True,
+    is_guess: bool = False,
 ) -> Annotations:
     """Validates the content of an annotation file. Skips invalid entries if `on_error` returns.
 
@@ -58,46 +114,21 @@ def read(
     """
     for name in ["images"] + ["annotations"] * with_people:
         validation.require(content, name, list, str(path))
-    category = _person_category(content, on_error)
-    if category and with_people:
-        _check_keypoint_names(category, skeleton, on_error)
+    category = coco_categories.find(content, skeleton, on_error)
+    readable = with_people and bool(category)
+    if readable:  # people of unknown joints cannot be read; thousands of messages would say no more than one
+        readable = coco_categories.check_joints(category, skeleton, is_guess, on_error)
     photos = _photos(content["images"], on_error)
-    entries = content["annotations"] if with_people else []
-    return Annotations(path, category, photos, *_people(entries, category.get("id"), photos, skeleton, on_error))
-
-
-def _person_category(content: dict, on_error: OnError) -> dict:
-    try:
-        categories = validation.require(content, "categories", list, "the file")
-        rows = enumerate(categories)
-        names = [validation.require(entry, "name", str, f"categories[{row}]") for row, entry in rows]
-        if names.count(PERSON) != 1:
-            listed = ", ".join(names)[:200] or "none"
-            raise ValueError(f"`categories` ({listed}) must have one named {PERSON!r}")
-        category = categories[names.index(PERSON)]
-        validation.require(category, "id", int, _CATEGORY)
-    except ValueError as error:
-        on_error("categories", "categories", str(error))
-        return {}
-    return category
-
-
-def _check_keypoint_names(category: dict, skeleton: Skeleton, on_error: OnError) -> None:
-    """Compares the keypoints with the skeleton's joints. Their names may differ, their order may not."""
-    try:
-        where = f"{_CATEGORY} (is it the file with the keypoints?)"
-        names = validation.require(category, "keypoints", list, where)
-        validation.names(names, f"{_CATEGORY}: `keypoints`")
-    except ValueError as error:
-        on_error("category_malformed", PERSON, str(error))
-        return
-    is_reordered = set(names) == set(skeleton.joints) and tuple(names) != skeleton.joints
-    if is_reordered or len(names) != skeleton.num_joints:
-        found = f"{_CATEGORY} has {len(names)} keypoints ({', '.join(names):.500})"
-        joints = f"joints{' in another order' * is_reordered} ({', '.join(skeleton.joints):.500})"
-        wanted = f"the skeleton {skeleton.name!r} has {skeleton.num_joints} {joints}"
-        advice = "give the skeleton of this data set with --skeleton FILE"
-        on_error("keypoint_names", PERSON, f"{found}, but {wanted}: {advice}")
+    listed = {*photos, *coco_entries.readable_ids(content["images"])}
+    entries = content["annotations"] if readable else []
+    people, others = _people(entries, category.get("id"), photos, listed, skeleton, on_error)
+    assumed: dict[str, list[Any]] = {
+        **coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos)
+    }
+    if category and category["name"] != coco_categories.PERSON:
+        assumed["category_assumed"] = [category["name"]]
+    ids = frozenset(coco_entries.readable_ids(content["categories"])) if category else frozenset()
+    return Annotations(path, category, photos, people, others, ids, entries.count(None), assumed)
 
 
 def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
@@ -106,7 +137,7 @@ def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
     for row, entry in enumerate(entries):
         where = f"images[{row}]"
         try:
-            photo = _photo(entry, where)
+            photo = coco_entries.photo(entry, where)
         except ValueError as error:
             on_error("photos_malformed", row, str(error))
             continue
@@ -115,58 +146,47 @@ def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
             on_error("photo_ids_twice", photo.id, f"{where}: `id` (={photo.id}) is used twice, for {both}")
         else:
             photos[photo.id] = photo
-    if not photos:
+    if not entries:
         on_error("photos_none", "images", "`images` is empty")
     return photos
 
 
-def _photo(entry: Any, where: str) -> Photo:
-    photo_id, width, height = (validation.require(entry, name, int, where) for name in ("id", "width", "height"))
-    file_name = validation.inner_path(entry, "file_name", where)
-    limit = photo_records.MAX_SIDE
-    if not 0 < width <= limit or not 0 < height <= limit:
-        raise ValueError(f"{where}: `width` and `height` (={width}, {height}) must be positive, up to {limit}")
-    return Photo(photo_id, file_name, width, height)
-
-
 def _people(
-    entries: list, category_id: int | None, photos: dict[int, Photo], skeleton: Skeleton, on_error: OnError
+    entries: list,
+    category_id: int | None,
+    photos: Container[int],
+    listed: Container[int],
+    skeleton: Skeleton,
+    on_error: OnError,
 ) -> tuple[dict[int, list[dict]], list[dict]]:
-    """Returns annotations of the category by photo id, and those of other categories. None is any category."""
+    """Returns annotations of the category by photo id, and those of other categories.
+
+    `photos` are the valid ids among the `listed` ones: people on invalid photos are left out without an error.
+    """
     people: dict[int, list[dict]] = collections.defaultdict(list)
     others: list[dict] = []
     used: set[int] = set()
     for row, entry in enumerate(entries):
+        if entry is None:
+            continue
         where = f"annotations[{row}]"
         try:
-            annotation_id, photo_id, category = (
-                validation.require(entry, name, int, where) for name in ("id", "image_id", "category_id")
-            )
-            where += f" (id {annotation_id})"
-            is_person = category_id in (None, category)
-            if is_person:
-                _check_person(entry, skeleton, where)
+            numbers = {name: plain_values.whole(entry, name, where) for name in ("id", "image_id", "category_id")}
+            where += f" (id {numbers['id']})"
+            is_person = numbers["category_id"] == category_id
+            entry = entry | numbers | (coco_entries.person(entry, skeleton, where) if is_person else {})
         except ValueError as error:
             on_error("people_malformed", row, str(error))
             continue
-        if annotation_id in used:
-            on_error("ids_twice", annotation_id, f"{where}: `id` (={annotation_id}) is used twice")
-        elif photo_id not in photos:
-            message = f"{where}: `image_id` (={photo_id}) is not the id of any of `images`"
-            on_error("photos_unknown", annotation_id, message)
-        else:
-            (people[photo_id] if is_person else others).append(entry)
-        used.add(annotation_id)
+        if entry["id"] in used:
+            on_error("ids_twice", entry["id"], f"{where}: `id` (={entry['id']}) is used twice")
+        elif entry["image_id"] not in listed:
+            message = f"{where}: `image_id` (={entry['image_id']}) is not the id of any of `images`"
+            on_error("photos_unknown", entry["id"], message)
+        elif entry["image_id"] in photos:
+            (people[entry["image_id"]] if is_person else others).append(entry)
+        used.add(entry["id"])
     return people, others
-
-
-def _check_person(entry: dict, skeleton: Skeleton, where: str) -> None:
-    validation.numbers(entry.get("bbox"), 4, f"{where}: `bbox`")
-    validation.numbers([entry.get("area")], 1, f"{where}: `area`")
-    for name in ("iscrowd", "num_keypoints"):
-        if name in entry:
-            validation.require(entry, name, int, where)
-    validation.numbers(entry.get("keypoints"), 3 * skeleton.num_joints, f"{where}: `keypoints`")
 
 
 def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records.People, dict[str, int]]:
@@ -174,26 +194,19 @@ def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records
 
     Returns the people, without `photo_index` (-1), and the number of dropped annotations by reason.
     """
-    dropped: collections.Counter[str] = collections.Counter()
-    kept, boxes = [], []
-    for photo in annotations.photos.values():
-        for person in annotations.people.get(photo.id, []):
-            box = geometry.clip_box(np.array(person["bbox"], np.float64), photo.width, photo.height)
-            if person.get("iscrowd", 0):
-                dropped["crowd"] += 1
-            elif person["area"] <= 0:
-                dropped["without area"] += 1
-            elif box is None:
-                dropped["box outside the photo"] += 1
-            elif max(person["keypoints"]) <= 0:
-                dropped["without joints"] += 1
-            else:
-                kept.append(person)
-                boxes.append(box)
-    if annotations.others:
-        dropped["other category"] = len(annotations.others)
-    people = table(kept, skeleton).to_people()
-    return dataclasses.replace(people, box=np.array(boxes, np.float64).reshape(-1, 4)), dict(dropped)
+    kept = [outcome for outcome in annotations.outcomes if not outcome.reason]
+    dropped = collections.Counter(outcome.reason for outcome in annotations.outcomes if outcome.reason)
+    for reason, count in (("other category", len(annotations.others)), ("null", annotations.empty)):
+        dropped.update({reason: count} if count else {})
+    people = table([outcome.person for outcome in kept], skeleton).to_people()
+    boxes = np.array([outcome.box for outcome in kept], np.float64).reshape(-1, 4)
+    return dataclasses.replace(people, box=boxes), dict(dropped)
+
+
+def missed(annotations: Annotations, photo_ids: Container[int]) -> dict[str, int]:
+    """Returns the number of people on some photos whom evaluation expects but nobody predicts, by reason."""
+    lost = (each for each in annotations.outcomes if each.reason and each.is_expected)
+    return dict(collections.Counter(each.reason for each in lost if each.person["image_id"] in photo_ids))
 
 
 def table(entries: Sequence[dict], skeleton: Skeleton) -> records.AnnotatedPeople:

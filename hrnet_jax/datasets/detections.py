@@ -3,15 +3,17 @@
 A file is a JSON list of ``{"image_id", "category_id", "bbox" [x, y, width, height], "score"}``.
 """
 
+import collections
 import dataclasses
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import coco, records
+from hrnet_jax.datasets import coco, plain_values, records
+from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
 
@@ -42,7 +44,12 @@ def load(
       FileNotFoundError: there is no such file.
       ValueError: it is not a JSON list, an entry is invalid, a photo is unknown, or no box is of a person.
     """
-    found = read(path, validation.read_json(path), skeleton, validation.raise_error(path))
+    content, not_finite = validation.read_json_leniently(path)
+    errors = validation.ErrorCollector()
+    for place in not_finite:
+        errors("numbers_not_finite", place, f"{place}, not a finite number: correct it, or leave the entry out")
+    found = read(path, content, skeleton, errors, annotations.photos.values())
+    errors.raise_any(path)
     unknown = found.people.photo_id[found.on_unknown_photos(annotations.photos)]
     if len(unknown):
         ids = np.unique(unknown).tolist()
@@ -59,22 +66,32 @@ def load(
     people = found.people.select(~is_other & ~is_empty)
     if not len(people):
         person = f"a person (`category_id` {annotations.category['id']}) with a size"
-        raise ValueError(f"{path}: none of its {len(is_other)} boxes is {person}; dropped: {dropped}")
+        others = ", ".join(map(str, np.unique(found.category_id[is_other])[:5]))
+        advice = f"if category {others} is of people, write that id" if others else "write x, y, width, height"
+        raise ValueError(f"{path}: none of its {len(is_other)} boxes is {person}; dropped: {dropped}; {advice}")
     return people, dropped
 
 
-def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError) -> Detections:
+def read(
+    path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError, photos: Iterable[Photo] = ()
+) -> Detections:
     """Validates the content of a detector's file. Skips invalid entries if `on_error` returns.
+
+    The list may be the `annotations` of an object. An `image_id` may be the name of one of the `photos`, with or
+    without its suffix, as Ultralytics writes it.
 
     The only kind of errors is detections_malformed. Raises ValueError if the content is not a list, or empty.
     """
+    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
+        content = content["annotations"]
+    named = _by_name(photos)
     if not isinstance(content, list) or not content:
         kind, value = type(content).__name__, validation.short_repr(content)
         raise ValueError(f"{path} must hold a list of boxes, but holds {kind} {value}")
     valid = []
     for row, entry in enumerate(content):
         try:
-            valid.append((row, *_box(entry, f"entry {row}")))
+            valid.append((row, *_box(entry, named, f"entry {row}")))
         except ValueError as error:
             on_error("detections_malformed", row, str(error))
     rows, photo_ids, categories, boxes, scores = zip(*valid, strict=True) if valid else ((),) * 5
@@ -91,8 +108,28 @@ def read(path: pathlib.Path, content: Any, skeleton: Skeleton, on_error: OnError
     return Detections(people, np.array(categories, np.int64), np.array(rows, np.int64))
 
 
-def _box(entry: Any, where: str) -> tuple[int, int, list[float], float]:
+def _by_name(photos: Iterable[Photo]) -> dict[str, set[int]]:
+    """Returns the ids of photos by path, name, both without suffix, and id."""
+    named: dict[str, set[int]] = collections.defaultdict(set)
+    for photo in photos:
+        path = pathlib.PurePosixPath(photo.file_name)
+        for name in (str(path), path.name, str(path.with_suffix("")), path.stem, str(photo.id)):
+            named[name].add(photo.id)
+    return named
+
+
+def _photo_id(entry: Any, named: Mapping[str, set[int]], where: str) -> int:
+    """Returns the id of the photo that `image_id` means: a number, or the name of one photo."""
+    value = validation.require(entry, "image_id", (int, float, str), where)
+    ids = named.get(value, set()) if isinstance(value, str) else set()
+    if len(ids) > 1:
+        raise ValueError(f"{where}: `image_id` (={value!r:.100}) may mean several photos: write the photo's `id`")
+    return next(iter(ids)) if ids else plain_values.whole(entry, "image_id", where)
+
+
+def _box(entry: Any, named: Mapping[str, set[int]], where: str) -> tuple[int, int, list[float], float]:
     """Returns photo id, category id, box and score."""
-    photo_id, category_id = (validation.require(entry, name, int, where) for name in ("image_id", "category_id"))
-    box = validation.numbers(validation.require(entry, "bbox", list, where), 4, f"{where}: `bbox`")
-    return photo_id, category_id, box, validation.require(entry, "score", (int, float), where)
+    photo_id = _photo_id(entry, named, where)
+    category_id = plain_values.whole(entry, "category_id", where)
+    box = plain_values.numbers(validation.require(entry, "bbox", list, where), 4, f"{where}: `bbox`")
+    return photo_id, category_id, box, plain_values.real(entry, "score", where)

@@ -1,13 +1,19 @@
 """Stores of photos: folders, or zip files as COCO ships them. Validation of photos."""
 
 import dataclasses
+import functools
+import itertools
 import os
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Protocol
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import photos
+from hrnet_jax.datasets import file_names, odd_photos, photos
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themselves (`exiftran -ai FILE`)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +31,14 @@ class PhotoStore(Protocol):
 
     path: pathlib.Path
 
+    def find(self, file_name: str) -> str:
+        """Returns the name of the photo that is read under this one: the same, another, or "" for none.
+
+        If there is no file of the name, the only one that differs in its first folders or in the suffix's case is
+        taken (`file_names`).
+        """
+        ...
+
     def size(self, file_name: str) -> int:
         """Returns the encoded photo's size in bytes, 0 if it is missing."""
         ...
@@ -35,34 +49,72 @@ class PhotoStore(Protocol):
 
 
 class Folder:
-    """Photos in a folder. Links may not lead out of it, but the folder itself may be a link."""
+    """Photos in a folder. Links lead out of the data set only with `follow_links`; the folder may be a link."""
 
-    def __init__(self, path: pathlib.Path, root: pathlib.Path):
+    def __init__(self, path: pathlib.Path, root: pathlib.Path, follow_links: bool = False):
         self.path = path
+        self._root, self._follow_links = root, follow_links
         self._inside = (path.resolve(), root.resolve())
+        self._listing = functools.cache(_listing)
+        self._found: dict[str, pathlib.Path | None] = {}
 
-    def _file(self, file_name: str) -> pathlib.Path:
-        file = self.path / file_name.removeprefix(f"{self.path.name}/")
-        target = pathlib.Path(os.path.realpath(file))  # unlike `resolve`, accepts circular links
-        if not any(target.is_relative_to(folder) for folder in self._inside):
-            raise ValueError(f"{file} is a link to {target}, outside {self.path}: put the photo itself there")
+    def find(self, file_name: str) -> str:
+        """Returns the name of the photo that is read under this one, relative to the folder, or ""."""
+        file = self._locate(file_name)
+        return os.path.relpath(file, self.path) if file else ""
+
+    def _locate(self, file_name: str) -> pathlib.Path | None:
+        if file_name not in self._found:
+            plain = self.path / file_name
+            self._found[file_name] = plain if os.path.lexists(plain) else self._other(file_name)
+        return self._found[file_name]
+
+    def _file(self, file_name: str) -> pathlib.Path | None:
+        """Returns the file of a name, or None. Raises ValueError for a link out of the data set."""
+        file = self._locate(file_name)
+        target = pathlib.Path(os.path.realpath(file or self.path))  # unlike `resolve`, accepts circular links
+        if not self._follow_links and not any(target.is_relative_to(folder) for folder in self._inside):
+            way_out = "put the photo itself there (`cp -L` copies it), or allow such links with --follow-links"
+            raise ValueError(f"{file} is a link to {target}, outside {self.path}: {way_out}")
         return file
+
+    def _other(self, file_name: str) -> pathlib.Path | None:
+        """Returns the only file that the name may mean, if no file has the name."""
+        short = [*file_names.shorter(file_name, {self.path.name, self._root.name})]
+        named = [self.path / name for name in (file_name, *short)]
+        if "/" in file_name:  # from the data set's root
+            named += [self._root / file_name, self._root / "images" / file_name]
+        exact = {os.path.realpath(file): file for file in named if os.path.lexists(file)}
+        similar = (
+            file.with_name(name)
+            for file in named
+            for name in self._listing(file.parent).get(file_names.key(file.name), ())
+        )
+        found = exact or {os.path.realpath(file): file for file in similar}
+        return next(iter(found.values())) if len(found) == 1 else None
 
     def size(self, file_name: str) -> int:
         """Returns the file's size in bytes, 0 if it is missing, a folder, a pipe or a device."""
         file = self._file(file_name)
-        return os.path.getsize(file) if os.path.isfile(file) else 0
+        return os.path.getsize(file) if file and os.path.isfile(file) else 0
 
     def read(self, file_name: str) -> bytes:
         """Returns the content of the file."""
         file = self._file(file_name)
-        if not os.path.isfile(file):  # reading a pipe would block
+        if not file or not os.path.isfile(file):  # reading a pipe would block
             raise FileNotFoundError(file_name)
         return file.read_bytes()
 
 
+def _listing(folder: pathlib.Path) -> dict[str, list[str]]:
+    return file_names.by_key(os.listdir(folder) if os.path.isdir(folder) else [])
+
+
 class Zip:
-    """Photos in a zip file as COCO ships them: ``val2017.zip`` holds ``val2017/000000000785.jpg``."""
+    """Photos in a zip file as COCO ships them: ``val2017.zip`` holds ``val2017/000000000785.jpg``.
+
+    It may hold any folder, or none.
+    """
 
     def __init__(self, path: pathlib.Path):
         self.path = path
@@ -71,19 +123,36 @@ class Zip:
         except Exception as error:  # zipfile raises many kinds
             problem = f"is not a complete zip file ({validation.one_line(error)})"
             raise ValueError(f"{path} {problem}: download it again") from error
-        self._entries = {self._short(entry.filename): entry for entry in self._zip.infolist()}
+        self._entries = {entry.filename: entry for entry in self._zip.infolist() if not entry.is_dir()}
+        real = [name for name in self._entries if not name.startswith("__MACOSX/")]
+        self._bases = [f"{path.stem}/", "", _common_folders(real)]
+        self._by_key = file_names.by_key(self._entries)
+        self._found: dict[str, str] = {}
 
-    def _short(self, file_name: str) -> str:
-        return file_name.removeprefix(f"{self.path.stem}/")
+    def find(self, file_name: str) -> str:
+        """Returns the name of the entry that is read under this one, or ""."""
+        if file_name not in self._found:
+            self._found[file_name] = self._find(file_name)
+        return self._found[file_name]
+
+    def _find(self, file_name: str) -> str:
+        for name in (file_name, *file_names.shorter(file_name, {self.path.stem})):
+            named = [base + name for base in self._bases]
+            found = next((each for each in named if each in self._entries), None)
+            if found:
+                return found
+        keys = (file_names.key(base + file_name) for base in self._bases)
+        similar = {other for key in keys for other in self._by_key.get(key, ())}
+        return similar.pop() if len(similar) == 1 else ""
 
     def size(self, file_name: str) -> int:
         """Returns the entry's unpacked size in bytes, 0 if it is missing."""
-        entry = self._entries.get(self._short(file_name))
+        entry = self._entries.get(self.find(file_name))
         return entry.file_size if entry else 0
 
     def read(self, file_name: str) -> bytes:
         """Returns the unpacked entry, cut at the size it claims."""
-        entry = self._entries.get(self._short(file_name))
+        entry = self._entries.get(self.find(file_name))
         if entry is None:
             raise FileNotFoundError(file_name)
         try:
@@ -94,21 +163,45 @@ class Zip:
             raise OSError(validation.one_line(error)) from error
 
 
-def locate(root: pathlib.Path, name: str) -> PhotoStore:
+def _common_folders(names: Sequence[str]) -> str:
+    """Returns the folders that hold all files of these names, with a slash after each."""
+    folders = sorted(name.split("/")[:-1] for name in names) or [[]]
+    pairs = zip(folders[0], folders[-1], strict=False)
+    common = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return "".join(f"{folder}/" for folder, _ in common)
+
+
+def locate(root: pathlib.Path, name: str, follow_links: bool = False) -> PhotoStore:
     """Finds the store called `name`: root/images/NAME/, root/NAME/, root/images/NAME.zip or root/NAME.zip.
+
+    If there is none, it is root/images/ or root/images.zip, unless splits have folders there.
 
     Raises FileNotFoundError if there is none, and ValueError if the name is not plain, or the zip file is damaged.
     """
     check_plain(name)
     parents = (root / "images", root)
-    for parent in parents:
-        if (parent / name).is_dir():
-            return Folder(parent / name, root)
-    for parent in parents:
-        if (parent / f"{name}.zip").is_file():
-            return Zip(parent / f"{name}.zip")
-    tried = [f"{parent}/{tail}" for tail in (f"{name}/", f"{name}.zip") for parent in parents]
-    raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}")
+    images = root / "images"
+    folders = [parent / name for parent in parents]
+    zips = [parent / f"{name}.zip" for parent in parents]
+    for path in [*folders, *zips, *[images] * has_photos(images), root / "images.zip"]:
+        if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
+            return open_store(path, root, follow_links)
+    tried = [f"{path}{'/' * (path in folders)}" for path in [*folders, *zips]]
+    raise FileNotFoundError(f"no photos of {name}: looked for {', '.join(tried)}; or give them with --photos")
+
+
+def has_photos(folder: pathlib.Path) -> bool:
+    """Returns whether photos lie in a folder itself, not in folders below."""
+    return folder.is_dir() and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+
+
+def open_store(path: pathlib.Path, root: pathlib.Path, follow_links: bool = False) -> PhotoStore:
+    """Opens a folder or zip file of photos. Raises FileNotFoundError or ValueError if it is neither."""
+    if path.is_dir():
+        return Folder(path, root, follow_links)
+    if not path.is_file():
+        raise validation.missing(path)
+    return Zip(path)
 
 
 def check_plain(name: str) -> None:
@@ -134,7 +227,9 @@ def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int
     try:
         width, height = photos.size(image)
         if photo.width and (width, height) != (photo.width, photo.height):
-            return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
+            turned = odd_photos.orientation(image) >= odd_photos.QUARTER_TURN
+            mark = AS_SHOWN if turned and (height, width) == (photo.width, photo.height) else ""
+            return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations{mark}"
         photos.decode_unnamed(image)
     except ValueError as error:
         return b"", (0, 0), str(error)

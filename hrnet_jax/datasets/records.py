@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -198,9 +198,10 @@ def _check_summary(summary: dict) -> None:
         raise ValueError(f"`dataset` (={validation.short_repr(summary['dataset'])}) is none of {', '.join(TRUTH)}")
     for name in ("photos", "people", *["detections"] * (summary.get("detections", 0) is not None)):
         validation.require(summary, name, int, "it")
-    for name in ("photos_dropped", "people_dropped", "detections_dropped"):
-        for reason in validation.require(summary, name, dict, "it"):
+    for name in ("photos_dropped", "people_dropped", "detections_dropped", "people_missed"):
+        for reason in validation.require({"people_missed": {}, **summary}, name, dict, "it"):
             validation.require(summary[name], reason, int, f"`{name}`")
+    _check_reports(summary)
     unreadable = validation.require(summary, "photos_unreadable", dict, "it")
     validation.require(unreadable, "count", int, "`photos_unreadable`")
     validation.names(validation.require(unreadable, "examples", list, "`photos_unreadable`"), "`examples`")
@@ -209,6 +210,26 @@ def _check_summary(summary: dict) -> None:
     for name, source in validation.require(summary, "sources", dict, "it").items():
         if name != "photos" and source is not None:
             validation.require(source, "sha256", str, f"`sources`: {validation.short_repr(name)}")
+
+
+def _check_reports(summary: dict) -> None:
+    """Checks what `prepare` says of the data. Splits of earlier versions lack it."""
+    for kind in validation.require({"photos_odd": {}, **summary}, "photos_odd", dict, "it"):
+        validation.names(summary["photos_odd"][kind], f"`photos_odd`: {validation.short_repr(kind)}")
+    if "photos_renamed" in summary:
+        renamed = validation.require(summary, "photos_renamed", dict, "it")
+        count = validation.require(renamed, "count", int, "`photos_renamed`")
+        if len(validation.names(renamed.get("examples"), "`photos_renamed`: `examples`")) < min(count, 1):
+            raise ValueError("`photos_renamed` has no examples")
+    for finding in validation.require({"findings": [], **summary}, "findings", list, "it"):
+        for name in ("severity", "kind", "what", "remedy"):
+            validation.require(finding, name, str, "`findings`")
+
+
+def dropped_text(dropped: Mapping[str, int]) -> str:
+    """Returns numbers of dropped entries by reason in words, "" for none."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    return reasons and f"   dropped: {reasons}"
 
 
 def dataset(summary: dict) -> str:

@@ -13,12 +13,12 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from hrnet_jax.datasets import photo_stores
+from hrnet_jax.datasets import odd_photos, photo_stores
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 
@@ -41,18 +41,24 @@ class Photos(tfds.core.ShardBasedBuilder):
         return {photo_records.SPLIT: self._shards}
 
 
-def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, title: str) -> dict[int, str]:
+class Report(NamedTuple):
+    """What became of photos: the problem of each that is left out, by id, and names of odd ones by kind."""
+
+    problems: dict[int, str]
+    odd: dict[str, list[str]]
+
+
+def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, title: str) -> Report:
     """Writes the valid photos, in their order, to ``photos/1.0.0`` in `directory`, with a titled progress bar.
 
-    Returns the problem of each photo that is left out, by photo id. Raises ValueError if no photo is valid, or one
-    is a link out of the folder.
+    Raises ValueError if no photo is valid, or one is a link out of the folder.
     """
-    problems: dict[int, str] = {}
+    report = Report({}, collections.defaultdict(list))
     with tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=None) as bar:
-        valid = _examples(photos, store, problems, bar)
+        valid = _examples(photos, store, report, bar)
         first = next(valid, None)
         if first is None:
-            worst = ", ".join(f"{photo.file_name} ({problems[photo.id]})" for photo in photos[:3])
+            worst = ", ".join(f"{photo.file_name} ({report.problems[photo.id]})" for photo in photos[:3])
             raise ValueError(f"{store.path}: none of {len(photos)} photos could be read: {worst}, ...")
         sizes = (store.size(photo.file_name) for photo in photos)
         count = 1 + sum(min(size, photo_records.MAX_BYTES) for size in sizes) // SHARD_BYTES
@@ -62,19 +68,24 @@ def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, t
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints about downloads
             Photos(shards=shards, data_dir=os.fspath(directory)).download_and_prepare()
     shutil.rmtree(directory / "downloads", ignore_errors=True)  # TFDS creates it, though nothing is downloaded
-    return problems
+    return report
 
 
-def _examples(
-    photos: Sequence[Photo], store: PhotoStore, problems: dict[int, str], bar: tqdm
-) -> Iterator[tuple[int, dict]]:
-    """Yields a record for each valid photo, in order, and adds the others to `problems`."""
-    checked = _in_order(lambda photo: photo_stores.read_checked(store, photo), photos)
-    for photo, (image, (width, height), problem) in zip(photos, checked, strict=True):
+def _examples(photos: Sequence[Photo], store: PhotoStore, report: Report, bar: tqdm) -> Iterator[tuple[int, dict]]:
+    """Yields a record for each valid photo, in order, and adds the others to the report."""
+
+    def check(photo: Photo) -> tuple[bytes, tuple[int, int], str, str]:
+        image, size, problem = photo_stores.read_checked(store, photo)
+        odd = "" if problem else odd_photos.kind(image, size, (photo.width, photo.height))
+        return image, size, problem, odd
+
+    for photo, (image, (width, height), problem, odd) in zip(photos, _in_order(check, photos), strict=True):
         bar.update()
         if problem:
-            problems[photo.id] = problem
+            report.problems[photo.id] = problem
             continue
+        if odd:
+            report.odd[odd].append(photo.file_name)
         record = {"photo_id": photo.id, "file_name": photo.file_name, "width": width, "height": height}
         yield photo.id, record | {"image": image}
 

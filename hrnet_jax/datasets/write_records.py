@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,12 +20,25 @@ MAX_EXAMPLES = 20  # unreadable photos named in the summary
 NO_PHOTO = "photo unreadable"
 
 
-def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force: bool) -> tuple[dict, bool]:
+Examine = Callable[[SplitContent, Mapping[str, Sequence[str]]], list[dict]]
+"""Returns the findings in a split's content, given the names of odd photos by kind (`odd_photos`)."""
+
+
+def prepare(
+    sources: Sources,
+    directory: pathlib.Path,
+    skeleton: Skeleton,
+    force: bool,
+    examine: Examine = lambda content, odd: [],
+) -> tuple[dict, bool]:
     """Writes a split to `directory`, unless one from the same files is there already. `force` writes it anyway.
+
+    Findings of `examine` stand in the summary.
 
     Returns the summary, and whether anything was written. Raises FileNotFoundError if a file is missing, and
     ValueError if an entry is invalid, or `directory` holds anything but a prepared split, such as the photos.
     """
+    buckets.check_encoding(directory.absolute())
     is_empty = directory.is_dir() and not any(directory.iterdir())
     if directory.exists() and not is_empty and not (directory / "summary.json").is_file():
         raise ValueError(
@@ -39,9 +52,24 @@ def prepare(sources: Sources, directory: pathlib.Path, skeleton: Skeleton, force
         return summary, False
     content = annotations.read(sources, skeleton)
     if summary and content.detections and _has_photos(summary, directory, content.detections[0]):
+        summary = summary | {"findings": examine(content, summary.get("photos_odd", {}))}
         return _add_detections(summary, directory, content.detections, boxes_digest), True
     with replacing(directory) as partial:
-        return _write(partial, sources, content, skeleton, digests), True
+        summary = _write(partial, sources, content, skeleton, digests, examine)
+        _check_readable(partial)
+        return summary, True
+
+
+def _check_readable(directory: pathlib.Path) -> None:
+    """Raises ValueError unless a split that was just written can be opened, and its last photo read."""
+    try:
+        photos = records.open_split(directory).photos
+        photos[len(photos) - 1]
+    except Exception as error:  # TFDS raises anything on damaged records
+        raise ValueError(
+            f"{directory.parent} cannot hold a prepared split: what was written cannot be read back"
+            f" ({error!r:.200}); check the disk and its file system, or give another --out"
+        ) from error
 
 
 def _digest(path: pathlib.Path) -> dict:
@@ -62,7 +90,12 @@ def _existing_summary(directory: pathlib.Path, digests: dict[str, dict], skeleto
 
 
 def _write(
-    directory: pathlib.Path, sources: Sources, content: SplitContent, skeleton: Skeleton, digests: dict[str, dict]
+    directory: pathlib.Path,
+    sources: Sources,
+    content: SplitContent,
+    skeleton: Skeleton,
+    digests: dict[str, dict],
+    examine: Examine,
 ) -> dict:
     """Writes a split into an empty directory and returns its summary."""
     people, dropped = content.ground_truth
@@ -71,9 +104,8 @@ def _write(
     used = {photo_id for table in tables for photo_id in table.photo_id.tolist()}
     is_train = sources.split.startswith("train")  # photos without people are of no use then
     ids = sorted(used if is_train else content.photos)
-    problems = write_photos.write(
-        directory, [content.photos[number] for number in ids], sources.photos, sources.split
-    )
+    listed = [content.photos[number] for number in ids]
+    problems, odd = write_photos.write(directory, listed, sources.photos, sources.split)
     kept = [photo_id for photo_id in ids if photo_id not in problems]
     readable = records.on_photos(people, kept)
     dropped = dropped | _nonzero({NO_PHOTO: len(people) - len(readable)})
@@ -83,6 +115,8 @@ def _write(
     skeletons.save(skeleton, directory / "skeleton.json")
     named = [f"{content.photos[photo_id].file_name}: {problem}" for photo_id, problem in problems.items()]
     unused = len(content.photos) - len(ids)
+    names = {photo.file_name: sources.photos.find(photo.file_name) for photo in listed if photo.id not in problems}
+    renamed = [f"{name} as {found}" for name, found in names.items() if not found.endswith(name)]
     summary = {
         "format": records.FORMAT,
         "dataset": sources.dataset,
@@ -90,8 +124,12 @@ def _write(
         "photos": len(kept),
         "photos_dropped": _nonzero({"unreadable": len(problems), "without people": unused}),
         "photos_unreadable": {"count": len(problems), "examples": named[:MAX_EXAMPLES], "ids": list(problems)},
+        "photos_odd": odd,
+        "photos_renamed": {"count": len(renamed), "examples": renamed[:MAX_EXAMPLES]},
         "people": len(readable),
         "people_dropped": dropped,
+        "people_missed": content.missed({*kept}),
+        "findings": examine(content, odd),
         "detections": None,
         "detections_dropped": {},
         "sources": digests | {"photos": str(sources.photos.path), "detections": None},
@@ -105,7 +143,10 @@ def _require_people(people: records.People, dropped: dict[str, int], sources: So
     """Raises ValueError if nobody is left of annotations of people."""
     if sources.with_people and not len(people):
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "it has none"
-        raise ValueError(f"{sources.annotations}: no annotation is a person that could be used ({reasons})")
+        raise ValueError(
+            f"{sources.annotations}: no annotation is a person that could be used ({reasons}):"
+            " `python -m hrnet_jax.doctor` says more of the data"
+        )
 
 
 def _has_photos(summary: dict, directory: pathlib.Path, boxes: records.People) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 # The rate of false alarms for sound data with a pass rate at the floor. In truth it is much lower: measured pass
 # rates are .95 and more where the floor is .85.
@@ -42,6 +42,6 @@ def verdict(checks: Checks) -> Verdict:
     count, passed = len(checks), int(checks.passed.sum())
     if (1 - checks.floor) ** count >= ALPHA:
         return "unknown"
-    if scipy.stats.binom.cdf(passed, count, checks.floor) >= ALPHA:
+    if special.bdtr(passed, count, checks.floor) >= ALPHA:
         return "passed"
-    return "failed" if scipy.stats.binom.cdf(count - passed, count, checks.floor) >= ALPHA else "mixed"
+    return "failed" if special.bdtr(count - passed, count, checks.floor) >= ALPHA else "mixed"

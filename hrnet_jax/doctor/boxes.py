@@ -48,7 +48,7 @@ def read(
     errors = validation.ErrorCollector()
     try:
         content, findings = document(path, WHOLE)
-        valid = detections.read(path, content, skeleton, errors)
+        valid = detections.read(path, content, skeleton, errors, photos.values())
     except (ValueError, OSError) as error:
         return None, found("detections_unreadable", "error", [path.name], str(error), WHOLE)
     wrong = errors.entries["detections_malformed"]

@@ -2,35 +2,67 @@
 
 import collections
 import pathlib
+from collections.abc import Collection
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import coco
+from hrnet_jax.datasets import coco, coco_categories, coco_entries
 from hrnet_jax.datasets.records import AnnotatedPeople
+from hrnet_jax.doctor import unpaired
 from hrnet_jax.doctor.findings import Finding, document, found
+from hrnet_jax.evaluation import caveats, ground_truth
 from hrnet_jax.skeletons import Skeleton
 
 AGAIN = "write or download the file again"
+SKELETON = "give the skeleton of this data set with --skeleton FILE (README.md, `Your own data`)"
 REFUSED = "correct the entry that the message names; `python -m hrnet_jax.prepare` refuses the file until then"
 
 
 def read(
-    path: pathlib.Path, skeleton: Skeleton, with_people: bool
+    path: pathlib.Path, skeleton: Skeleton, with_people: bool, is_guess: bool = False
 ) -> tuple[coco.Annotations | None, AnnotatedPeople, list[Finding]]:
     """Returns the annotations, or None if the file has none, its people, and the findings in all its entries."""
     errors = validation.ErrorCollector()
     try:
         content, findings = document(path, REFUSED)
-        annotations = coco.read(path, content, skeleton, errors, with_people=with_people)
+        annotations = coco.read(path, content, skeleton, errors, with_people=with_people, is_guess=is_guess)
     except (ValueError, OSError) as error:
         unreadable = found("annotations_unreadable", "error", [path.name], str(error), AGAIN)
         return None, coco.table([], skeleton), unreadable
-    entries = [entry for on_photo in annotations.people.values() for entry in on_photo]
-    findings += _photos(errors, content, annotations) + _category(errors, annotations, skeleton)
-    findings += _people(errors, content, annotations) + _counts(entries)
-    findings += _unknown_categories(content, [*entries, *annotations.others])
+    findings += _photos(errors, content, annotations) + _category(errors)
+    findings += _people(errors, content)
+    table, others = about(annotations, skeleton)
+    refused = errors.entries["keypoint_names"] or errors.entries["category_malformed"]
+    findings += [each for each in others if each.kind != "keypoint_names" or not refused]
+    findings += _limit(annotations, skeleton)
     if with_people and not any(finding.severity == "error" for finding in findings):
         findings += _nobody(path, annotations, skeleton)
-    return annotations, coco.table(entries, skeleton), findings
+    return annotations, table, findings
+
+
+def about(annotations: coco.Annotations, skeleton: Skeleton) -> tuple[AnnotatedPeople, list[Finding]]:
+    """Returns the people of valid entries, and the findings in these."""
+    entries = [entry for on_photo in annotations.people.values() for entry in on_photo]
+    findings = _joint_names(annotations.category, skeleton) + _counts(entries)
+    findings += _unknown_categories(annotations.categories, [*entries, *annotations.others])
+    remedy = "nothing if that is right; else write what is missing into the file"
+    for kind, what in coco_entries.ASSUMED.items():
+        findings += found(kind, "note", annotations.assumed.get(kind, ()), what, remedy)
+    table = coco.table(entries, skeleton)
+    return table, findings + unpaired.examine(table, skeleton)
+
+
+def _limit(annotations: coco.Annotations, skeleton: Skeleton) -> list[Finding]:
+    """Says why the truth itself would not have AP 1."""
+    if not annotations.category:
+        return []
+    truth = ground_truth.parse(coco.ground_truth(annotations, [*annotations.photos]))
+    people, missed = coco.select_people(annotations, skeleton)[0], coco.missed(annotations, annotations.photos)
+    limit = caveats.truth_as_predictions(truth, annotations.category["id"], people, skeleton, missed)
+    ids = limit.annotation_id if limit and limit.causes else ()
+    what = f"in evaluation, the truth itself would have {limit}"
+    return found(
+        "ap_limited", "note", ids, what, "give these people an area and a box; compare figures with this one"
+    )
 
 
 def _photos(errors: validation.ErrorCollector, content: dict, annotations: coco.Annotations) -> list[Finding]:
@@ -43,26 +75,28 @@ def _photos(errors: validation.ErrorCollector, content: dict, annotations: coco.
     return findings + found("photos_none", "error", errors.entries["photos_none"], "the file has no photos", AGAIN)
 
 
-def _category(
-    errors: validation.ErrorCollector, annotations: coco.Annotations, skeleton: Skeleton
-) -> list[Finding]:
-    remedy = f"name the category of people {coco.PERSON!r}, and give its `id` and `keypoints`"
+def _category(errors: validation.ErrorCollector) -> list[Finding]:
+    remedy = f"name the category of people {coco_categories.PERSON!r}, and give its `id` and `keypoints`"
     findings = found("categories", "error", errors.entries["categories"], errors.first["categories"], remedy)
     malformed = errors.entries["category_malformed"]
     findings += found("annotations_refused", "error", malformed, errors.first["category_malformed"], REFUSED)
-    names = annotations.category.get("keypoints")
-    if malformed or not isinstance(names, list):  # files without people may lack them
-        return findings
-    as_many = len(names) == skeleton.num_joints
-    differing = (f"{a}, not {b}" for a, b in zip(names, skeleton.joints, strict=False) if a != b)
-    other = differing if as_many else [f"{len(names)} keypoints"]
+    refused = errors.entries["keypoint_names"]
+    return findings + found("keypoint_names", "error", refused, errors.first["keypoint_names"], SKELETON)
+
+
+def _joint_names(category: dict, skeleton: Skeleton) -> list[Finding]:
+    """Finds joints with other names than the chosen skeleton's."""
+    names = category.get("keypoints")
+    if not isinstance(names, list) or len(names) != skeleton.num_joints:  # refused, or a file without people
+        return []
+    words = coco_categories.words
+    pairs = zip(names, skeleton.joints, strict=True)
+    other = [f"{a}, not {b}" for a, b in pairs if not isinstance(a, str) or words(a) != words(b)]
     what = f"the file's keypoints are not the {skeleton.num_joints} joints of the skeleton {skeleton.name!r}"
-    remedy = "give the skeleton of this data set with --skeleton FILE (README.md, `Your own data`)"
-    severity = "error" if "keypoint_names" in errors.entries or not as_many else "warning"
-    return findings + found("keypoint_names", severity, other, what, remedy)
+    return found("keypoint_names", "warning", other, what, SKELETON)
 
 
-def _people(errors: validation.ErrorCollector, content: dict, annotations: coco.Annotations) -> list[Finding]:
+def _people(errors: validation.ErrorCollector, content: dict) -> list[Finding]:
     of = len(content.get("annotations", ()))
     what = "{count} of {of} entries of `annotations` are malformed; the first: " + errors.first["people_malformed"]
     wrong, remedy = errors.entries["people_malformed"], "correct or remove these entries"
@@ -85,10 +119,7 @@ def _counts(entries: list[dict]) -> list[Finding]:
     return found("num_keypoints", "warning", wrong, what, remedy, of=len(entries))
 
 
-def _unknown_categories(content: dict, entries: list[dict]) -> list[Finding]:
-    categories = content.get("categories")
-    listed = [entry for entry in categories if isinstance(entry, dict)] if isinstance(categories, list) else []
-    known = {entry["id"] for entry in listed if type(entry.get("id")) is int}
+def _unknown_categories(known: Collection[int], entries: list[dict]) -> list[Finding]:
     unknown = [entry for entry in entries if entry["category_id"] not in known] if known else []
     numbers = dict(collections.Counter(entry["category_id"] for entry in unknown).most_common(5))
     what = f"{{count}} of {{of}} annotations are of categories that are not in `categories`: {numbers}"

@@ -50,11 +50,14 @@ def _coco_style(name: str, names: Collection[str]) -> str:
 def named_as(skeleton: Skeleton, names: Any) -> Skeleton:
     """Returns a skeleton with the names in a file, if these contradict its own: then only they tell what is where.
 
-    It has no mirror pairs and limbs. Other spellings and unknown names contradict nothing.
+    It has no mirror pairs and limbs. Other spellings and unknown names contradict nothing. Nor do the same names
+    in another order: the mistake may be in the list of names as well as in the joints.
     """
     if not isinstance(names, list) or not len(set(map(str, names))) == len(names) == skeleton.num_joints:
         return skeleton
     other = dataclasses.replace(skeleton, joints=tuple(map(str, names)), flip_pairs=(), limbs=())
     known = coco_style(skeleton)
+    if set(known) == set(coco_style(other)):
+        return skeleton
     moved = (name != at for name, at in zip(coco_style(other), known, strict=True) if name in known)
     return other if any(moved) else skeleton

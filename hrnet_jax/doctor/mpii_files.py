@@ -33,15 +33,21 @@ def read(path: pathlib.Path, skeleton: Skeleton) -> tuple[dict[int, Photo], Anno
     findings += found(
         "people_malformed", "error", errors.entries["people_malformed"], what, REMEDY, of=len(content)
     )
+    people, others = about(rows)
+    return rows.photos, people, findings + others
+
+
+def about(rows: mpii.Rows) -> tuple[AnnotatedPeople, list[Finding]]:
+    """Returns the people of valid rows, and findings in their flags and scales."""
     people = rows.people
     odd = people.annotation_id[~np.isin(people.flags, (0, 1)).all(axis=1)]
     what = "`joints_vis` of {count} of {of} people has other values than 0 and 1"
-    findings += found("flags", "error", odd, what, REMEDY, of=len(content))
+    findings = found("flags", "error", odd, what, REMEDY, of=len(people))
     nowhere = (people.joints <= -mpii.FIRST_PIXEL).all(axis=2, keepdims=True)
     people = dataclasses.replace(
         people, joints=np.where(nowhere, 0.0, people.joints), flags=np.where(people.labelled, SEEN, 0)
     )
-    return rows.photos, people, findings + _scales(people, rows.scale)
+    return people, findings + _scales(people, rows.scale)
 
 
 def _scales(people: AnnotatedPeople, scale: np.ndarray) -> list[Finding]:

@@ -10,11 +10,10 @@ from typing import NamedTuple, TypeVar
 
 import tqdm
 
-from hrnet_jax.datasets import photo_stores
+from hrnet_jax.datasets import odd_photos, photo_stores
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.doctor.findings import Finding, found
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 UNIONS = {"trainval": {"train", "valid"}}  # splits that share photos with their parts: MPII
 OTHER_SIZE = "in the annotations"  # end of the problem that `photo_stores.read_checked` returns for such photos
 
@@ -23,11 +22,13 @@ Result = TypeVar("Result")
 
 
 class Look(NamedTuple):
-    """The problem of a photo's file, "" for a whole one, its size (width, height), and its content's digest."""
+    """What a photo's file is: its problem, "" for a whole one, its size (width, height), its content's digest."""
 
     problem: str
     size: tuple[int, int]
     digest: str
+    odd: str = ""  # what is odd about it, see `odd_photos`
+    found: str = ""  # the name of the file that is read
 
 
 Looks = Mapping[int, Look]  # by photo id
@@ -51,22 +52,30 @@ def _look(place: PhotoStore, photo: Photo) -> Look:
         image, size, problem = photo_stores.read_checked(place, photo)
     except ValueError as error:  # a link out of the data set
         return Look(str(error), (0, 0), "")
-    return Look(problem, size, hashlib.blake2b(image, digest_size=16).hexdigest())
+    digest = hashlib.blake2b(image, digest_size=16).hexdigest()
+    odd = "" if problem else odd_photos.kind(image, size, (photo.width, photo.height))
+    return Look(problem, size, digest, odd, place.find(photo.file_name))
 
 
 def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     """Returns the findings in a split's photos."""
     of, left_out = len(photos), "; `prepare` leaves out these photos and their people"
-    repeated = _repeated((photo.id, photo.file_name) for photo in photos.values())
-    what, remedy = "{count} of {of} photos name the file of another photo", "give each photo its own file"
-    findings = found("photos_listed_twice", "error", repeated, what, remedy, of=of)
+    findings = listed_twice(
+        ((number, look.found or photos[number].file_name) for number, look in looks.items()), of
+    )
     problems = [(photos[number].file_name, look.problem) for number, look in looks.items() if look.problem]
     missing = [name for name, problem in problems if problem == "missing"]
     what, remedy = "{count} of {of} photos are missing", f"copy or download them{left_out}"
     findings += found("photos_missing", "error", missing, what, remedy, of=of)
     unusable = [f"{name}: {problem}" for name, problem in problems if problem != "missing"]
+    turned = [problem for problem in unusable if problem.endswith(photo_stores.AS_SHOWN)]
+    what = "{count} of {of} photos are annotated as their camera's orientation mark turns them, but read as stored"
+    remedy = (
+        "turn the pixels and remove the mark: `exiftran -ai FILE`; never exchange width and height in the file"
+    )
+    findings += found(odd_photos.TURNED, "error", turned, what, remedy + left_out, of=of)
     resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
-    damaged = [problem for problem in unusable if not problem.endswith(OTHER_SIZE)]
+    damaged = [problem for problem in unusable if problem not in (*resized, *turned)]
     what, remedy = "{count} of {of} photos cannot be read", f"copy or download them again{left_out}"
     findings += found("photos_damaged", "error", damaged, what, remedy, of=of)
     what = "{count} of {of} photos have another size than in the annotations"
@@ -75,7 +84,43 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     whole = ((photos[number].file_name, look.digest) for number, look in looks.items() if not look.problem)
     what = "{count} of {of} photos have the same content as another file"
     remedy = "remove one of each with its people, or merge their people"
-    return findings + found("photos_twice", "warning", _repeated(whole), what, remedy, of=of)
+    findings += found("photos_twice", "warning", _repeated(whole), what, remedy, of=of)
+    strange: dict[str, list[str]] = {}
+    for number, look in looks.items():
+        strange.setdefault(look.odd, []).append(photos[number].file_name)
+    return findings + odd(strange, of)
+
+
+def odd(names: Mapping[str, Sequence[str]], of: int) -> list[Finding]:
+    """Returns the findings in odd photos, given their names by kind, see `odd_photos`."""
+    texts = {
+        odd_photos.TURNED: (
+            "{count} of {of} photos have a camera's orientation mark, which is ignored: boxes and joints drawn on"
+            " photos as shown do not fit",
+            "turn the pixels and remove the mark (`exiftran -ai FILE`) if photos were annotated as shown; else"
+            " remove the mark (`exiftool -Orientation= FILE`)",
+        ),
+        odd_photos.DARK: (
+            "{count} of {of} photos have 16 bits, of which the upper 8 are read, and are nearly black then",
+            "save them with 8 bits, brightened to use all of them",
+        ),
+        odd_photos.TRANSPARENT: (
+            "{count} of {of} photos are partly transparent: what is hidden there is seen by the network",
+            "save them without transparency, on the background they are shown on",
+        ),
+    }
+    return [
+        finding
+        for kind, (what, remedy) in texts.items()
+        for finding in found(kind, "warning", names.get(kind, ()), what, remedy, of=of)
+    ]
+
+
+def listed_twice(named: Iterable[tuple[object, str]], of: int) -> list[Finding]:
+    """Finds photos that are read from the file of another, given the id and the file of each."""
+    what, remedy = "{count} of {of} photos name the file of another photo", "give each photo its own file"
+    repeated = _repeated((number, file) for number, file in named if file)
+    return found("photos_listed_twice", "error", repeated, what, remedy, of=of)
 
 
 def _repeated(named: Iterable[tuple[object, str]]) -> list[str]:
@@ -88,8 +133,8 @@ def unlisted(place: PhotoStore, photos: Mapping[int, Photo]) -> list[Finding]:
     """Finds photos in the folder that the annotations do not list."""
     if not place.path.is_dir():
         return []
-    known = {photo.file_name.removeprefix(f"{place.path.name}/") for photo in photos.values()}
-    files = (path for path in place.path.rglob("*") if path.suffix.lower() in SUFFIXES)
+    known = {place.find(photo.file_name) for photo in photos.values()}
+    files = (path for path in place.path.rglob("*") if path.suffix.lower() in photo_stores.SUFFIXES)
     others = sorted(name for path in files if (name := path.relative_to(place.path).as_posix()) not in known)
     what = "{count} files in the folder of photos are not in the annotations"
     remedy = "annotate their people; files without people do no harm"

@@ -11,6 +11,7 @@ from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import SEEN, AnnotatedPeople, People
 from hrnet_jax.doctor import boxes, coco_files, pictures, skeleton_files, splits
 from hrnet_jax.doctor.findings import Examination, Finding, attempt, found
+from hrnet_jax.evaluation import caveats
 from hrnet_jax.skeletons import Skeleton
 
 AGAIN = "prepare the split again: `python -m hrnet_jax.prepare ... --force`"
@@ -25,6 +26,10 @@ class RecordStore:
     def __init__(self, path: pathlib.Path, photos: Sequence[dict], rows: dict[str, tuple[int, int]]):
         self.path = path
         self._photos, self._rows = photos, rows
+
+    def find(self, file_name: str) -> str:
+        """Returns the name itself: records are found by it."""
+        return file_name
 
     def size(self, file_name: str) -> int:
         """Returns the encoded photo's bytes, 0 if its record cannot be read."""
@@ -56,7 +61,8 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
     file = directory / "skeleton.json"
     read, damaged = attempt(lambda: skeleton_files.read(str(file)), "skeleton", file.name, AGAIN)
     skeleton, about = read or (None, damaged)
-    part.add(directory, {}, about + opened)
+    truth, _ = attempt(lambda: _truth(directory), "annotations_unreadable", directory.name, AGAIN)
+    part.add(directory, truth or {}, about + opened)
     if summary is None or skeleton is None:
         return
     of_coco = records.dataset(summary) == "coco"
@@ -94,6 +100,12 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
         if detections is not None:
             part.add(file, {}, _counts(detections, "detections", summary))
             part.add(file, *boxes.examine(detections, photos, meant))
+
+
+def _truth(directory: pathlib.Path) -> dict[str, str]:
+    """Returns the fact of what the people of a split would score as predictions."""
+    found = caveats.truth_of_split(records.open_split(directory, with_pixels=False))
+    return {"truth": f"taken as predictions, {found}"} if found else {}
 
 
 def _opened(directory: pathlib.Path) -> tuple[list[Finding], dict | None]:

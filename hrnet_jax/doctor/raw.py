@@ -3,33 +3,38 @@
 import functools
 import pathlib
 
-from hrnet_jax import prepare, skeletons
-from hrnet_jax.datasets import mpii, photo_stores
+from hrnet_jax import skeletons
+from hrnet_jax.datasets import coco as datasets_coco
+from hrnet_jax.datasets import layouts, mpii, photo_stores, records
+from hrnet_jax.datasets.layouts import Choices
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import boxes, coco_files, joint_names, mpii_files, pictures, splits
 from hrnet_jax.doctor.findings import Examination, Finding, attempt, found
 from hrnet_jax.skeletons import Skeleton
 
-PEOPLE, PHOTOS_ONLY = "person_keypoints_", "image_info_"
+Located = tuple[PhotoStore | None, list[Finding]]
+PUT = "put the photos (or COCO's zip file) there"
 
 
-def coco(root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None) -> list[Examination]:
+def coco(
+    root: pathlib.Path, skeleton: Skeleton, detections: pathlib.Path | None, choices: Choices
+) -> list[Examination]:
     """Examines all splits in COCO's layout. Raises ValueError if the split of the detections is ambiguous."""
     folder = root / "annotations"
-    files = {file.stem.removeprefix(PEOPLE): file for file in sorted(folder.glob(f"{PEOPLE}*.json"))}
-    for file in sorted(folder.glob(f"{PHOTOS_ONLY}*.json")):
-        split = file.stem.removeprefix(PHOTOS_ONLY)
-        if _locate(root, prepare.photos_name(split, with_people=False))[0] is not None:
+    files, _ = attempt(lambda: layouts.coco_files(root, None, choices), "", "", "")
+    files = files or {}
+    for file in sorted(folder.glob(f"{layouts.PHOTOS_ONLY}*.json")) if not choices.annotations else ():
+        split = file.stem.removeprefix(layouts.PHOTOS_ONLY)
+        if _locate(root, split, file, choices)[0] is not None:
             files.setdefault(split, file)  # COCO ships these files to everyone: without photos they are unused
     if not files:
-        return _missing(root, "annotations", f"there is no {PEOPLE}<split>.json in {folder}")
-    target = prepare.detections_target(list(files)) if detections else None
+        return _missing(root, "annotations", f"there is no {layouts.PEOPLE}<split>.json in {folder}")
+    target = layouts.detections_target([*files]) if detections else None
     looks = {}
     for split, file in files.items():
-        published = root / "person_detection_results" / prepare.DETECTION_FILES.get(split, "")
-        given = detections if split == target else published if published.is_file() else None
-        looks[split] = file, functools.partial(_coco_split, root, file, given, skeleton)
+        given = detections if split == target else layouts.published_detections(root, split)
+        looks[split] = file, functools.partial(_coco_split, root, file, given, skeleton, choices)
     return splits.examine_all(root, looks)
 
 
@@ -41,16 +46,23 @@ def _missing(root: pathlib.Path, name: str, what: str) -> list[Examination]:
 
 
 def _coco_split(
-    root: pathlib.Path, file: pathlib.Path, detections: pathlib.Path | None, skeleton: Skeleton, part: Examination
+    root: pathlib.Path,
+    file: pathlib.Path,
+    detections: pathlib.Path | None,
+    skeleton: Skeleton,
+    choices: Choices,
+    part: Examination,
 ) -> None:
-    with_people = file.name.startswith(PEOPLE)
-    annotations, people, findings = coco_files.read(file, skeleton, with_people)
+    with_people = not file.name.startswith(layouts.PHOTOS_ONLY)
+    annotations, people, findings = coco_files.read(file, skeleton, with_people, choices.is_guess)
     part.add(file, {}, findings)
     if annotations is None:
         return
+    used, dropped = datasets_coco.select_people(annotations, skeleton)
+    part.facts["used"] = f"{len(used):,} people{records.dropped_text(dropped)}"
     photos, skeleton = annotations.photos, joint_names.named_as(skeleton, annotations.category.get("keypoints"))
-    folder = prepare.photos_name(part.name, with_people)
-    place, people = _examine(part, file, folder, photos, people, skeleton)
+    located = _locate(root, part.name, file, choices)
+    place, people = _examine(part, root, file, located, photos, people, skeleton)
     if place is not None:
         part.add(place.path, {}, pictures.unlisted(place, photos))
     if detections:
@@ -63,8 +75,9 @@ def _coco_split(
 
 def _examine(
     part: Examination,
+    root: pathlib.Path,
     file: pathlib.Path,
-    folder: str,
+    located: Located,
     photos: dict[int, Photo],
     people: AnnotatedPeople,
     skeleton: Skeleton,
@@ -72,8 +85,7 @@ def _examine(
     squares: bool = False,
 ) -> tuple[PhotoStore | None, AnnotatedPeople]:
     """Examines the photos and people of a split. Returns the place of the photos, and the people as meant."""
-    root, looks = file.parents[1], None
-    place, about_photos = _locate(root, folder)
+    looks, (place, about_photos) = None, located
     if place is not None:
         looks, about_photos = splits.examine_photos(part, place, photos)
         photos = splits.with_sizes(photos, looks)
@@ -90,10 +102,10 @@ def _examine(
 
 def mpii_root(root: pathlib.Path) -> list[Examination]:
     """Examines all splits of MPII in the authors' layout."""
-    files = {split: root / "annot" / f"{split}.json" for split in prepare.MPII_SPLITS}
+    files = {split: root / "annot" / f"{split}.json" for split in layouts.MPII_SPLITS}
     files = {split: file for split, file in files.items() if file.is_file()}
     if not files:
-        what = f"{root / 'annot'} has no file of a split ({', '.join(prepare.MPII_SPLITS)})"
+        what = f"{root / 'annot'} has no file of a split ({', '.join(layouts.MPII_SPLITS)})"
         return _missing(root, "annot", what)
     looks = {split: (file, functools.partial(_mpii_split, root, file)) for split, file in files.items()}
     return splits.examine_all(root, looks)
@@ -104,7 +116,8 @@ def _mpii_split(root: pathlib.Path, file: pathlib.Path, part: Examination) -> No
     part.add(file, {}, findings)
     if people is None:
         return
-    _examine(part, file, "images", photos, people, skeletons.MPII, squares=True)
+    located = attempt(lambda: photo_stores.locate(root, "images"), "photos_unavailable", "photos", PUT)
+    _examine(part, root, file, located, photos, people, skeletons.MPII, squares=True)
     truth = root / "annot" / f"gt_{part.name}.mat"
     if truth.is_file():
         part.add(truth, {}, _truth(truth, len(people)))
@@ -120,6 +133,5 @@ def _truth(path: pathlib.Path, rows: int) -> list[Finding]:
     return found("truth", "error", other, f"it is of {len(truth):,} people, the JSON file of {rows:,}", remedy)
 
 
-def _locate(root: pathlib.Path, name: str) -> tuple[PhotoStore | None, list[Finding]]:
-    remedy = "put the photos (or COCO's zip file) there"
-    return attempt(lambda: photo_stores.locate(root, name), "photos_unavailable", "photos", remedy)
+def _locate(root: pathlib.Path, split: str, file: pathlib.Path, choices: Choices) -> Located:
+    return attempt(lambda: layouts.coco_photos(root, split, file, choices), "photos_unavailable", "photos", PUT)

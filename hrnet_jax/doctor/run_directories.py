@@ -14,7 +14,8 @@ from hrnet_jax.run import logger, manifest
 
 COUNTS = ("batch_size", "epochs", "log_every", "checkpoint_every")
 DATA = ("dir", "train_split", "val_split")
-OTHER_CHECKPOINT = "delete this checkpoint's folder: `train.py` then resumes from the one before"
+OTHER_CHECKPOINT = "move this folder out of the run directory: `train.py` then resumes from the one before"
+UNMERGED = "keep it: `train.py`, `eval.py` and `hrnet convert` complete it when they read it"
 LOST = "these metrics are lost; training is not affected"
 ORIGINAL_DATA = "give the data that the run was trained on (--config.data.dir), or start a new run"
 RESUME = "resume with the same `train.py` command, which repairs it"
@@ -40,7 +41,7 @@ def examine(workdir: pathlib.Path) -> list[Examination]:
 @topic("config", {})
 def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
     """Returns the fields needed here; an empty dictionary if some are missing or of a wrong type."""
-    remedy = "remove this file and keep the log: `train.py` with the run's --config writes it again"
+    remedy = f"restore it: `config` of the last start in {manifest.FILE} is its content"
     config: dict[str, Any] = {}
     try:
         content = validation.read_json(path)
@@ -129,11 +130,15 @@ def _checkpoints(workdir: pathlib.Path) -> tuple[list[int], dict[str, Any], dict
             findings += _left_over(folder)
             continue
         steps.append(_step(folder))
+        name = f"{folder.parent.name}/{folder.name}"
+        if checkpoint_files.has_unmerged_arrays(folder):
+            what = "its arrays are there, but not merged, as version 0.1 left them in paths with brackets"
+            findings += found("checkpoint_unmerged", "warning", [name], what, UNMERGED, file=folder)
+            continue
         try:
             state, description = checkpoint_files.read_state(folder)
             joints = validation.names(description.get("joints", []), "its network's `joints`")
         except (ValueError, OSError) as error:
-            name = f"{folder.parent.name}/{folder.name}"
             findings += found("checkpoint_damaged", "error", [name], str(error), OTHER_CHECKPOINT, file=folder)
             continue
         network = description | {"joints": joints}
@@ -219,7 +224,7 @@ def _same_data(split: records.Split, workdir: pathlib.Path) -> list[Finding]:
     try:
         starts = manifest.read(workdir)
     except (OSError, ValueError) as error:
-        return found("manifest", "warning", [manifest.FILE], str(error), "delete it: the run does not need it")
+        return found("manifest", "warning", [manifest.FILE], str(error), "rename it: the run does not need it")
     first = starts[0].get("data", {}).get(split.name) if starts else None
     other = [split.name] * (first not in (None, records.digest(split)))
     what = "the people or photos are not those that the run was started with"

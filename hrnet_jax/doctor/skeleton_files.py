@@ -21,7 +21,7 @@ def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
     """Reads a skeleton. Fills in missing or malformed sigmas. Raises FileNotFoundError if there is none."""
     try:
         skeleton = skeletons.load(name_or_path)
-        return skeleton, _sigmas(skeleton) + _pairs(skeleton)
+        return skeleton, examine(skeleton)
     except ValueError as error:
         remedy = "correct the skeleton's file: README.md shows one in `Your own data`"
         refused = found("skeleton", "error", [pathlib.Path(name_or_path).name], str(error), remedy)
@@ -37,7 +37,12 @@ def read(name_or_path: str) -> tuple[Skeleton | None, list[Finding]]:
     names = content["joints"]
     what = f"the skeleton has no sigmas for its {len(names)} joints; OKS and AP need them"
     remedy = f"write `sigmas`, {SIGMAS}"
-    return skeleton, found("sigmas", "error", names, what, remedy) + _sigmas(skeleton) + _pairs(skeleton)
+    return skeleton, found("sigmas", "error", names, what, remedy) + examine(skeleton)
+
+
+def examine(skeleton: Skeleton) -> list[Finding]:
+    """Examines sigmas and mirror pairs."""
+    return _sigmas(skeleton) + _pairs(skeleton)
 
 
 def _sigmas(skeleton: Skeleton) -> list[Finding]:

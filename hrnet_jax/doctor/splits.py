@@ -95,9 +95,10 @@ def examine_photos(
 
 
 def with_sizes(photos: Mapping[int, Photo], looks: Looks) -> dict[int, Photo]:
-    """Fills in sizes that the annotations lack from the photos' files."""
+    """Takes sizes that the annotations lack or have wrong from the photos' files."""
     sized = dict(photos)
-    for number, (problem, (width, height), _) in looks.items():
-        if not problem and not photos[number].width:
-            sized[number] = dataclasses.replace(photos[number], width=width, height=height)
+    for number, look in looks.items():
+        is_wrong = look.problem.endswith(pictures.OTHER_SIZE)
+        if is_wrong or (not look.problem and not photos[number].width):
+            sized[number] = dataclasses.replace(photos[number], width=look.size[0], height=look.size[1])
     return sized

@@ -63,13 +63,14 @@ def _read(path: pathlib.Path, changed: int, size: int) -> GroundTruth:
     del changed, size
     content = validation.read_json(path)
     try:
-        return _parse(content)
+        return parse(content)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = str(error) if isinstance(error, ValueError) else f"{error!r:.200}"
         raise ValueError(f"{path} is damaged ({reason}): prepare the split again with --force") from error
 
 
-def _parse(content: dict) -> GroundTruth:
+def parse(content: dict) -> GroundTruth:
+    """Converts the content of a file. Raises one of several errors if it is damaged."""
     photo_ids = np.unique(_column(content["images"], "id", "i").astype(np.int64))
     listed = set(photo_ids.tolist())
     entries = [entry for entry in content.get("annotations", []) if entry["image_id"] in listed]

@@ -78,7 +78,7 @@ def match_groups(
         exists, has_match = rows >= 0, match_of >= 0
         chosen = columns[np.arange(len(columns))[:, None, None, None], match_of]
         is_ignored = ignored_people[chosen, np.arange(shape[1])[:, None]]
-        matched[rows[exists]] = (has_match & (people.annotation_id[chosen] != 0))[exists]  # pycocotools: 0 is none
+        matched[rows[exists]] = has_match[exists]
         ignored[rows[exists]] = (has_match & is_ignored)[exists]
         person[rows[exists]] = np.where(has_match, chosen, -1)[exists]
     ignored |= ~matched & other_detections[..., None]

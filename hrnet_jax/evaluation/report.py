@@ -10,7 +10,7 @@ import numpy as np
 
 from hrnet_jax import buckets, geometry, visualize
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, gallery, page, protocols
+from hrnet_jax.evaluation import caveats, evaluate, gallery, page, protocols
 
 METRICS = "metrics.json"
 PEOPLE_PER_SHEET = 12
@@ -42,8 +42,13 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     written = [protocol.write(outcome, directory) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
+        if (truth := caveats.truth_of_split(split)) and truth.causes:
+            metrics[f"{split.name}/truth/AP"] = truth.ap
         written.append(_save_metrics(metrics, directory))
         print("\n" + metric_table(outcomes, protocol.columns))
+        said = [f"{protocol.main_metric} {caveat}" for caveat in caveats.of_split(split)]
+        print("".join(f"  {sentence}\n" for sentence in said), end="")
+        facts = {**facts, **({"Note": "; ".join(said)} if said else {})}
     for outcome in outcomes:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)

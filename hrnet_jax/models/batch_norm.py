@@ -32,28 +32,37 @@ class Norm:
     epsilon: float = 1e-5
 
 
-def _grouped(x: jax.Array, group_size: int | None) -> jax.Array:
-    """Reshapes ``[B, ...]`` to ``[groups, group_size, ...]``. A smaller batch is one group."""
-    size = min(group_size or len(x), len(x))
-    if len(x) % size:
+def _groups(people: int, group_size: int | None) -> int:
+    """Returns the number of groups in a batch. A smaller batch is one group."""
+    size = min(group_size or people, people)
+    if people % size:
         raise ValueError(
-            f"`norm_group_size` (={group_size}) must divide the number of people in a forward pass (={len(x)})"
+            f"`norm_group_size` (={group_size}) must divide the number of people in a forward pass (={people})"
         )
-    return x.reshape(len(x) // size, size, *x.shape[1:])
+    return people // size
 
 
-def _mean(x: jax.Array) -> jax.Array:
-    """Averages ``[G, B, H, W, C]`` over people and pixels to ``[G, C]``.
+def _mean(x: jax.Array, groups: int) -> jax.Array:
+    """Averages ``[B, H, W, C]`` over the people of each group and their pixels to ``[G, C]``.
 
-    Sums each row first: XLA's CPU code for three axes at once is up to ten times slower. The division between the
-    two sums keeps XLA from merging them.
+    Divides people into groups only after the sums over pixels: TPUs have people in the 128 lanes of their vectors,
+    and a reshape of a large array would tear these apart. Sums each row first: XLA's CPU code for two axes at once
+    is up to ten times slower. The division between the two sums keeps XLA from merging them.
     """
-    return (x.sum(3) / math.prod(x.shape[1:4])).sum((1, 2))
+    count = math.prod(x.shape[:3]) // groups
+    people = (x.sum(2) / count).sum(1)
+    return people.reshape(groups, -1, x.shape[-1]).sum(1)
+
+
+def _of_people(value: jax.Array, people: int) -> jax.Array:
+    """Repeats ``[G, C]`` for the people of each group: ``[B, C]``."""
+    groups, channels = value.shape
+    return jax.lax.broadcast_in_dim(value, (groups, people // groups, channels), (0, 2)).reshape(people, channels)
 
 
 def _broadcast(value: jax.Array, x: jax.Array) -> jax.Array:
-    """Broadcasts ``[G, C]`` or ``[1, C]`` over people and pixels to the shape of `x`."""
-    return jax.lax.broadcast_in_dim(value, x.shape, (0, 4))
+    """Broadcasts ``[G, C]`` over people and pixels to the shape of `x`."""
+    return jax.lax.broadcast_in_dim(_of_people(value, len(x)), x.shape, (0, 3))
 
 
 def _broadcast_rows(value: jax.Array, x: jax.Array) -> jax.Array:
@@ -62,43 +71,52 @@ def _broadcast_rows(value: jax.Array, x: jax.Array) -> jax.Array:
     The transpose of a broadcast is a sum. Two steps with a factor between them make it a sum over each row first,
     as in `_mean`. The factor is exact: a half, then two.
     """
-    rows = jax.lax.broadcast_in_dim(0.5 * value, (*x.shape[:3], x.shape[4]), (0, 3))
-    return jax.lax.broadcast_in_dim(2 * rows, x.shape, (0, 1, 2, 4))
+    people = _of_people(0.5 * value, len(x))
+    rows = jax.lax.broadcast_in_dim(people, (*x.shape[:2], x.shape[3]), (0, 2))
+    return jax.lax.broadcast_in_dim(2 * rows, x.shape, (0, 1, 3))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def standardize(
-    x: jax.Array, weight: jax.Array, bias: jax.Array, epsilon: float
+    x: jax.Array, weight: jax.Array, bias: jax.Array, groups: int, epsilon: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Computes ``(x - mean) / sqrt(var + epsilon) * weight + bias`` for every group and channel.
 
-    The variance is computed in two passes and is accurate for large means. The custom derivative needs two sums
-    over pixels in the backward pass instead of four.
+    Computes in float32 at least. The variance is computed in two passes and is accurate for large means.
+    Activations in half precision need only one pass: what is lost of the mean of their squares in float32 is less
+    than what the rounding of the activations themselves adds to it. The custom derivative needs two sums over
+    pixels in the backward pass instead of four.
 
     Args:
-      x: ``[G, B, H, W, C]``, normalised within each of the G groups.
+      x: ``[B, H, W, C]``.
       weight: ``[1, C]``.
       bias: ``[1, C]``.
+      groups: number of groups G of successive people, normalised each for itself.
       epsilon: added to the variance.
 
     Returns:
       Normalised `x`, mean ``[G, C]``, and biased variance ``[G, C]``.
     """
-    mean = _mean(x)
+    one_pass, x = x.dtype.itemsize < 4, x.astype(at_least_float32(x.dtype))
+    mean = _mean(x, groups)
     centered = x - _broadcast(mean, x)
-    var = _mean(jnp.square(centered))
+    if one_pass:
+        var = jnp.maximum(_mean(jnp.square(x), groups) - jnp.square(mean), 0)
+    else:
+        var = _mean(jnp.square(centered), groups)
     return centered * _broadcast(jax.lax.rsqrt(var + epsilon) * weight, x) + _broadcast(bias, x), mean, var
 
 
 @standardize.defjvp
-def _standardize_jvp(epsilon, primals, tangents):
+def _standardize_jvp(groups, epsilon, primals, tangents):
     """Derivative of `standardize`, itself differentiable."""
     (x, weight, _), (dx, dweight, dbias) = primals, tangents
-    y, mean, var = standardize(*primals, epsilon)
+    y, mean, var = standardize(*primals, groups, epsilon)
+    x, dx = x.astype(y.dtype), dx.astype(y.dtype)
     inverse = jax.lax.rsqrt(var + epsilon)
     unit, scale = (x - _broadcast(mean, x)) * _broadcast(inverse, x), inverse * weight
     # Per-channel factors are combined before broadcasting, because each broadcast is a sum in the backward pass.
-    dmean, slope = _mean(dx), _mean(unit * dx)
+    dmean, slope = _mean(dx, groups), _mean(unit * dx, groups)
     dy = (
         _broadcast(scale, x) * dx
         + _broadcast_rows(dbias - scale * dmean, x)
@@ -107,14 +125,14 @@ def _standardize_jvp(epsilon, primals, tangents):
     return (y, mean, var), (dy, dmean, 2 * slope / inverse)
 
 
-_standardize = jax.jit(standardize, static_argnums=3)  # traced once per shape instead of once per layer
+_standardize = jax.jit(standardize, static_argnums=(3, 4))  # traced once per shape instead of once per layer
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation with PyTorch's arithmetic.
 
-    Unlike flax's own module, computes the variance in two passes and keeps the unbiased running variance. The
-    running statistics are those of the first group. In the original they are those of the first GPU.
+    Unlike flax's own module, computes the variance of float32 in two passes and keeps the unbiased running
+    variance. The running statistics are those of the first group. In the original they are those of the first GPU.
     """
 
     norm: Norm = Norm()
@@ -132,17 +150,17 @@ class BatchNorm(nn.Module):
         )
         epsilon = self.norm.epsilon
         if not train or self.norm.frozen:
-            group, scale = x[None].astype(dtype), jax.lax.rsqrt(running_var + epsilon) * weight
-            y = (group - _broadcast(running_mean, group)) * _broadcast_rows(scale, group)
-            return (y + _broadcast_rows(bias, group))[0].astype(x.dtype)
+            exact, scale = x.astype(dtype), jax.lax.rsqrt(running_var + epsilon) * weight
+            y = (exact - _broadcast(running_mean, exact)) * _broadcast_rows(scale, exact)
+            return (y + _broadcast_rows(bias, exact)).astype(x.dtype)
 
-        groups = _grouped(x, self.norm.group_size)
-        y, batch_mean, batch_var = _standardize(groups.astype(dtype), weight, bias, epsilon)
+        groups = _groups(len(x), self.norm.group_size)
+        y, batch_mean, batch_var = _standardize(x, weight, bias, groups, epsilon)
         if not self.is_initializing():
-            count = groups[0].size // groups.shape[-1]
+            count = math.prod(x.shape[:3]) // groups
             self._update(mean, batch_mean[0])
             self._update(var, batch_var[0] * (count / max(count - 1, 1)))
-        return y.astype(x.dtype).reshape(x.shape)
+        return y.astype(x.dtype)
 
     def _update(self, running: nn.Variable, newest: jax.Array) -> None:
         newest = newest.astype(running.value.dtype)

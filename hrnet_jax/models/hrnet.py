@@ -7,6 +7,8 @@ half the resolution and twice the channels of the one before, and exchange units
 Modules are named as in the authors' PyTorch release, see `layers`.
 """
 
+import functools
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,9 +24,11 @@ from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import BasicBlock, Bottleneck, Conv, ConvNorm, relu
 
 
-def _upsample(x: jax.Array, factor: int) -> jax.Array:
-    """Enlarges ``[B, H, W, C]`` by a factor, nearest neighbour."""
-    return x.repeat(factor, axis=1).repeat(factor, axis=2)
+def _double(x: jax.Array) -> jax.Array:
+    """Doubles the resolution of ``[B, H, W, C]``, nearest neighbour."""
+    batch, height, width, channels = x.shape
+    pixels = jax.lax.broadcast_in_dim(x, (batch, height, 2, width, 2, channels), (0, 1, 3, 5))
+    return pixels.reshape(batch, 2 * height, 2 * width, channels)
 
 
 class ExchangeUnit(nn.Module):
@@ -61,18 +65,20 @@ class ExchangeUnit(nn.Module):
         return x
 
     def _fuse(self, i: int, branches: Sequence[jax.Array], train: bool) -> jax.Array:
-        total = self._resample(0, i, branches[0], train)
-        for j, x in enumerate(branches[1:], start=1):
-            total = total + self._resample(j, i, x, train)
-        return total
+        """Sums all branches at the resolution of branch `i`.
 
-    def _resample(self, source: int, target: int, x: jax.Array, train: bool) -> jax.Array:
-        """Maps branch `source` to the resolution and channels of branch `target`."""
+        Coarser branches are summed on the way up, so that each step enlarges one array by two.
+        """
+        mapped = [self._map(j, i, x, train) for j, x in enumerate(branches)]
+        finest = functools.reduce(operator.add, mapped[: i + 1])
+        return functools.reduce(lambda coarse, fine: fine + _double(coarse), [*mapped[:i:-1], finest])
+
+    def _map(self, source: int, target: int, x: jax.Array, train: bool) -> jax.Array:
+        """Maps branch `source` to the channels of branch `target`, and to its resolution if that is coarser."""
         name = f"fuse_layers.{target}.{source}"
         features = self.width * 2**target
         if source > target:
-            conv = ConvNorm(features, kernel_size=1, norm=self.norm, dtype=self.dtype, name=name)
-            return _upsample(conv(x, train), 2 ** (source - target))
+            return ConvNorm(features, kernel_size=1, norm=self.norm, dtype=self.dtype, name=name)(x, train)
         for step in range(target - source):
             last = step == target - source - 1
             conv = ConvNorm(

@@ -22,6 +22,11 @@ PEOPLE_PER_DEVICE = {"cpu": 4}
 OTHERWISE_PER_DEVICE = 32
 
 
+def default_batch_size(mesh: Mesh) -> int:
+    """Returns the people of a batch for the devices of a mesh."""
+    return mesh.size * PEOPLE_PER_DEVICE.get(mesh.devices.flat[0].platform, OTHERWISE_PER_DEVICE)
+
+
 def load(
     source: str | os.PathLike,
     boxes: str | os.PathLike | Detector = WHOLE,
@@ -67,8 +72,7 @@ def load(
             raise ValueError(f"`{name}` (={value}) must be at least 0")
     console.enable_compilation_cache()
     mesh = sharding.make_mesh(devices or jax.local_devices())
-    per_device = PEOPLE_PER_DEVICE.get(mesh.devices.flat[0].platform, OTHERWISE_PER_DEVICE)
-    size = batch_size or per_device * mesh.size
+    size = batch_size or default_batch_size(mesh)
     sharding.check_batch_size("batch_size", size, 1, mesh)
     network, notes = _open(source, options, mesh, dtype)
     joints = network.skeleton

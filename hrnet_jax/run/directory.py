@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, configuration, tasks, validation
+from hrnet_jax import buckets, checkpoint_files, configuration, tasks, validation
 from hrnet_jax.fields import Field
 
 CONFIG, LOCK = "config.json", "lock"
@@ -26,18 +26,50 @@ def check(workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[Fie
 
     Raises ValueError if fields differ, or the directory's configuration cannot be read.
     """
+    relevant = _differences(workdir, config, matters)
+    if not relevant:
+        return
+    extend = "add --extend to go on with these, " if all(field.extendable for _, field in relevant) else ""
+    raise ValueError(
+        f"the run directory {workdir} belongs to another config: {'; '.join(text for text, _ in relevant)};"
+        f" {extend}give the config it was started with, or another --workdir"
+    )
+
+
+def extension(workdir: str | os.PathLike, config: ConfigDict, steps: int) -> list[str]:
+    """Describes how a configuration with this number of steps extends the run in a directory.
+
+    Raises ValueError if other than extendable fields differ, or there is no run, or nothing left to train.
+    """
+    workdir = buckets.path(workdir)
+    done = checkpoint_files.complete_steps(workdir / "checkpoints" / "last")
+    if not done or not (workdir / CONFIG).is_file():
+        raise ValueError(
+            f"--extend: there is no run in {workdir} to go on with: leave it out, or give another one"
+        )
+    check(workdir, config, lambda field: not (field.resumable or field.extendable))
+    changes = [text for text, _ in _differences(workdir, config, lambda field: field.extendable)]
+    if changes and steps <= done[-1]:
+        raise ValueError(
+            f"--extend: the run in {workdir} has done {done[-1]:,} steps, and this config ends after {steps:,}:"
+            " give more --config.epochs"
+        )
+    return changes
+
+
+def _differences(
+    workdir: str | os.PathLike, config: ConfigDict, matters: Callable[[Field], bool]
+) -> list[tuple[str, Field]]:
+    """Returns the differences from a run directory's configuration in fields that matter, with the fields."""
     path, known = buckets.path(workdir) / CONFIG, tasks.find(config.task).fields(config.to_dict())
     try:
         there = configuration.with_defaults(json.loads(path.read_text()), known)
     except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore it, or give another --workdir") from error
     here = configuration.with_defaults(json.loads(config.to_json_best_effort()), known)
-    differences = validation.differences(there, here)
-    if relevant := [text for name, text in differences.items() if matters(known.get(name, _UNKNOWN))]:
-        raise ValueError(
-            f"the run directory {workdir} belongs to another config: {'; '.join(relevant)};"
-            " give the config it was started with, or another --workdir"
-        )
+    texts = validation.differences(there, here)
+    found = ((text, known.get(name, _UNKNOWN)) for name, text in texts.items())
+    return [(text, field) for text, field in found if matters(field)]
 
 
 def hold(workdir: str | os.PathLike) -> AbstractContextManager:
@@ -58,13 +90,14 @@ def hold(workdir: str | os.PathLike) -> AbstractContextManager:
     return nullcontext() if buckets.is_in_bucket(workdir) else _lock(workdir)
 
 
-def claim(workdir: str | os.PathLike, config: ConfigDict) -> None:
-    """Writes the configuration to a run directory held by `hold`.
+def claim(workdir: str | os.PathLike, config: ConfigDict, extend: bool = False) -> None:
+    """Writes the configuration to a run directory held by `hold`. To `extend` a run, call `extension` before.
 
     Raises ValueError if it belongs to a run with another configuration, or cannot be written to.
     """
     workdir = buckets.path(workdir)
-    if any(workdir.glob("checkpoints/*/[0-9]*")):  # without checkpoints there is nothing to mix up
+    # Without checkpoints there is nothing to mix up.
+    if not extend and any(workdir.glob("checkpoints/*/[0-9]*")):
         check(workdir, config, lambda field: not field.resumable)
     buckets.write_atomically(workdir / CONFIG, config.to_json_best_effort(indent=1))
 

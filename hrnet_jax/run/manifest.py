@@ -32,7 +32,10 @@ _VARIABLES = re.compile(
     r"|OMP_|MKL_|OPENBLAS_|GLIBC_"
 )
 _SECRET = re.compile("TOKEN|SECRET|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
-_VOLATILE = ("time", "step", "command", "host")  # differ between any two starts
+EXTENDED = "extended"
+"""Entry of a start that extended the run: the changes of its length or learning rate."""
+
+_VOLATILE = ("time", "step", "command", "host", EXTENDED)  # differ between any two starts
 _DATA, _CONFIG, _STATE = "data", "config", "state"
 
 

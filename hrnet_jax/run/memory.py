@@ -1,7 +1,9 @@
 """Whether a training step fits into the memory of a device, and which options would make it fit."""
 
+import errno
 import os
 import pathlib
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from hrnet_jax import training
+from hrnet_jax import devices, training
 
 Lower = Callable[[ConfigDict], training.LoweredStep]
 """Traces the training step of a configuration."""
@@ -48,9 +50,16 @@ def _needed(program: jax.stages.Compiled) -> int:
 
 
 def available(mesh: Mesh) -> int:
-    """Returns the bytes of memory of each device. CPU devices share the memory of the host."""
+    """Returns the bytes of memory of each device. CPU devices share the memory of the host.
+
+    For devices that are only described, to compile for them, it is what their makers state.
+    """
     device: Any = mesh.local_devices[0]  # devices of other hosts have no statistics
-    stats = device.memory_stats() or {}
+    try:
+        stats = device.memory_stats() or {}
+    except jax.errors.JaxRuntimeError:
+        _, chip = devices.find(device.device_kind)
+        return int(chip.memory / chip.devices)
     return stats.get("bytes_limit", _host() // len(mesh.local_devices))
 
 
@@ -78,3 +87,18 @@ def _alternatives(config: ConfigDict, lower: Lower, options: Options, has: int) 
         yield f"{flags} needs {gigabytes(needs)}" + (" and fits" if needs <= has else "")
         if needs <= has:
             return
+
+
+def explain_full_shared_memory(error: Exception, workers: int) -> str:
+    """Returns the way out if loader processes failed because ``/dev/shm`` is full, else "".
+
+    They pass batches through it. Containers often have 64 MB. A write to a page that it cannot hold ends the
+    process with SIGBUS.
+    """
+    no_space = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if not workers or not (no_space or f"exit code -{int(signal.SIGBUS)}." in str(error)):
+        return ""
+    return (
+        f"/dev/shm, through which the {workers} loader processes pass batches, is full ({error}): load in threads"
+        " with --config.loader.workers=0, or enlarge it (docker run --shm-size=2g)"
+    )

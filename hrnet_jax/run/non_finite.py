@@ -53,7 +53,8 @@ class NonFiniteHandler:
             raise ValueError(
                 f"{text}, at learning rate {rate:.2g}: {self._path} lists the examples in its batch; inspect them."
                 " The same command resumes from the last checkpoint and reaches the same step."
-                " --config.skip_not_finite=N skips up to N such steps. A lower learning rate needs a new run"
+                " --config.skip_not_finite=N skips up to N such steps. --extend with a lower"
+                " --config.learning_rate goes on from the last checkpoint"
             )
         if distributed.is_primary():
             tqdm.tqdm.write(f"note: {text}: it is skipped; {self._path} lists the examples in its batch")
@@ -71,5 +72,6 @@ def check_finite(state: training.TrainState, step: int) -> None:
         raise ValueError(
             f"the state after step {step:,} is not finite{arrays}, though losses and gradients were:"
             " probably the square of a gradient overflowed in Adam's moments. It is not saved. The same command"
-            " resumes from the last checkpoint and reaches the same step. A lower learning rate needs a new run"
+            " resumes from the last checkpoint and reaches the same step. --extend with a lower"
+            " --config.learning_rate goes on from there"
         )

@@ -83,9 +83,14 @@ def check(workdir: buckets.Path, steps: int) -> None:
     """Checks that a run can be compared with its replay, which has this number of steps.
 
     Raises OSError if the manifest is a pipe, a device or a directory, and ValueError if it is damaged, or the run
-    has no log or no checkpoint of its last step.
+    was extended, or has no log or no checkpoint of its last step.
     """
     comparable_after(workdir)
+    if extended := [start for start in manifest.read(workdir) if start.get(manifest.EXTENDED)]:
+        raise ValueError(
+            f"{workdir} was extended after step {extended[0]['step']:,} and cannot be repeated in one go:"
+            " give a run that was not"
+        )
     if not _metrics(workdir) or steps not in _states(workdir):
         raise ValueError(
             f"{workdir} has no log, or no checkpoint of its last step, {steps:,} with these data, to compare with:"

@@ -12,6 +12,7 @@ from hrnet_jax import (
     buckets,
     checkpoint,
     configuration,
+    devices,
     distributed,
     models,
     optimizer,
@@ -150,18 +151,21 @@ def has_checkpoints(workdir: buckets.Path) -> bool:
 def announce(run: Run, workdir: buckets.Path, start: int) -> None:
     """Prints the plan of a run before anything that takes long."""
     config, examples, evaluation = run.config, run.examples, run.evaluation
+    at_once = config.batch_size // run.mesh.size // config.accumulation
     lines = {
         "devices": f"{run.mesh.size} x {run.mesh.devices.flat[0].device_kind}, {jax.process_count()} process(es)",
         "network": run.task.title(),
         "data": f"{config.data.dir}: {len(examples):,} examples in {examples.name} to train on,"
         f" {len(evaluation):,} in {evaluation.name} to evaluate on",
         "batch": f"{config.batch_size} examples a step, computed in {config.accumulation} part(s),"
-        f" {config.batch_size // run.mesh.size // config.accumulation} at a time on each device",
+        f" {at_once} at a time on each device",
         "length": f"{config.epochs} epochs of {run.steps_per_epoch:,} steps, {run.steps:,} in all"
         + (f"; {start:,} are done" if start else ""),
         "run": f"{workdir}: checkpoints/, metrics.jsonl, TensorBoard events, pictures/",
     }
     distributed.log_once("\n".join(f"{name:>8}  {text}" for name, text in lines.items()))
+    if hint := devices.lanes_hint(run.mesh.devices.flat[0].device_kind, at_once):
+        distributed.log_once(f"note: {hint}")
     if not evaluation.is_scored:
         distributed.log_once(
             f"note: split {evaluation.name!r} has no ground truth to compute {evaluation.score} from (for MPII:"

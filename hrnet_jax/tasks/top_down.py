@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from hrnet_jax import (
     augment,
     configuration,
+    distributed,
     fields,
     heatmap,
     inference,
@@ -28,7 +29,7 @@ from hrnet_jax import (
     visualize,
 )
 from hrnet_jax.datasets import records
-from hrnet_jax.evaluation import evaluate, protocols, report
+from hrnet_jax.evaluation import caveats, evaluate, protocols, report
 from hrnet_jax.fields import Field
 from hrnet_jax.models import layers
 
@@ -187,6 +188,8 @@ class TopDown:
     def evaluation(self, *, trained: bool) -> "PoseEvaluation":
         """Opens the split to evaluate on."""
         split = self._open(self.config.data.val_split, annotated=trained)
+        for caveat in caveats.of_split(split) if trained else ():  # else it stands below the figures
+            distributed.log_once(f"note: the score on {split.name} {caveat}")
         return PoseEvaluation(self.config, split, self.model)
 
     def _open(self, name: str, annotated: bool) -> records.Split:

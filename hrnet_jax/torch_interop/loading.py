@@ -16,7 +16,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from hrnet_jax import checkpoint_files, models
+from hrnet_jax import checkpoint_files, models, skeletons
 from hrnet_jax.models import layers
 from hrnet_jax.models.network import CLASSIFIER
 from hrnet_jax.torch_interop import state_dict
@@ -86,12 +86,12 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterab
 def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
     """Reads the weights of a PyTorch file, a run directory or one of our checkpoints.
 
-    `averaged` reads the moving average of the weights of a run instead.
+    `averaged` reads the moving average of the weights of a run, or that a file holds, instead.
 
     Raises FileNotFoundError or ValueError, see `state_dict.read` and `checkpoint_files.read_weights`.
     """
     if state_dict.is_torch_file(path):
-        weights = state_dict.read(path)
+        weights = state_dict.read(path, averaged)
         return dataclasses.replace(weights, description=_valid(weights.description), metadata=weights.description)
     variables, description, counters = checkpoint_files.read_weights(path, averaged)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
@@ -175,7 +175,7 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
     loaded = sorted(wanted - unusable.keys())
     network = models.find(description["name"])
     extra = {name: _reason_of_extra(name, network) for name in tensors if name not in wanted}
-    notes, title = [], models.title(description)
+    notes, title = [*weights.notes, *_assumed_joints(weights, description, unusable)], models.title(description)
     if "joints" in description:
         title += f" ({len(description['joints'])} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
@@ -213,11 +213,25 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
     here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
-    if there := list(weights.description.get("joints", ())):
-        return "" if there == here else f"made for {len(there)} other joints ({listed(there)})"
+    there = list(weights.description.get("joints", ()))
+    if there and there != here:
+        return f"made for {len(there)} other joints ({listed(there)})"
     if head is None or head.ndim != 4 or len(head) == len(here):
         return ""
     return f"made for {len(head)} joints, not {len(here)}"
+
+
+def _assumed_joints(weights: Weights, description: Mapping[str, Any], unusable: Mapping[str, str]) -> list[str]:
+    """Returns a note if the head is loaded and the weights do not name their joints."""
+    joints = list(description.get("joints", ()))
+    if not joints or "joints" in weights.description or "final_layer.weight" in unusable:
+        return []
+    named = next((name for name, known in skeletons.SKELETONS.items() if list(known.joints) == joints), "")
+    text = (
+        f"assuming the {len(joints)} joints of {named!r}" if named else f"assuming its joints are {listed(joints)}"
+    )
+    trained_on = weights.trained_on and f"; the file says that it was trained on {weights.trained_on}"
+    return [f"{text}, which the weights do not name{trained_on}"]
 
 
 def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[str, str]) -> dict[str, str]:

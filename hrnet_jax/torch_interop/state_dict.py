@@ -1,8 +1,8 @@
 """Reading and writing of PyTorch's weight files.
 
-Names become those of the authors' release. The prefixes ``module.`` (parallel training), ``_orig_mod.``
-(compiler) and mmpose's ``backbone.``, ``keypoint_head.`` (0.x) and ``head.`` (1.x) are removed. Arrays stay in
-PyTorch's layout ``[out, in, height, width]``.
+Names become those of the authors' release; see `selection`. The prefixes ``module.`` (parallel training),
+``_orig_mod.`` (compiler), mmpose's ``backbone.``, ``keypoint_head.`` (0.x) and ``head.`` (1.x), and others that
+the whole network has are removed. Arrays stay in PyTorch's layout ``[out, in, height, width]``.
 
 A ``.pth`` file is a pickle and could run code when it is read. Only tensors and plain values are accepted.
 """
@@ -16,12 +16,16 @@ import pathlib
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from hrnet_jax import validation
+from hrnet_jax.torch_interop import selection
+from hrnet_jax.torch_interop.selection import Selected
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", ".pt", ".bin", ".tar", SAFETENSORS)  # ``.pth.tar`` is not an archive either
@@ -29,8 +33,6 @@ SUFFIXES = (".pth", ".pt", ".bin", ".tar", SAFETENSORS)  # ``.pth.tar`` is not a
 COUNTER = "num_batches_tracked"
 """Last part of the names of PyTorch's step counters, one for each batch normalisation."""
 
-_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)*")
-_MMPOSE = re.compile(r"^(backbone|keypoint_head|head)\.")
 _METADATA = "hrnet_jax"  # key of our description of the network
 _SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
@@ -51,13 +53,16 @@ class Weights:
 
     The tensors have the release's names and PyTorch's layout. The description has the known fields of the network:
     those of `models.architecture`, and the names of its ``joints``. The metadata are all that a file says
-    besides the tensors, if this package wrote it; they are not validated.
+    besides the tensors, if this package wrote it; they are not validated. The notes say what was left out of a
+    file, and `trained_on` names the data set if the file does.
     """
 
     source: str
     tensors: dict[str, np.ndarray]
     description: dict[str, Any]
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    trained_on: str = ""
 
 
 class _Ignored:
@@ -73,36 +78,44 @@ def is_torch_file(path: str | os.PathLike) -> bool:
     return path.is_file() or (path.suffix in SUFFIXES and not path.is_dir())
 
 
-def read(path: str | os.PathLike) -> Weights:
+def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
     """Reads a PyTorch or ``.safetensors`` file without running code in it.
 
-    The file is a bare state dict, or a training checkpoint with one under ``state_dict``. Floats of at most 16
-    bits become float32 without rounding.
+    The file is a bare state dict, or a training checkpoint with one under any key. Floats of at most 16 bits
+    become float32 without rounding. `averaged` reads the moving average that some training programs keep as well.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: torch is not installed, or the file is damaged or has other content.
+      ValueError: torch is not installed, or the file is damaged, has other content or no average.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
-    found, metadata = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_pickle(path)
-    if not found:
-        raise ValueError(f"{os.fspath(path)!r} holds no state dict: it must be one or contain one as `state_dict`")
-    if any(_MMPOSE.match(_WRAPPERS.sub("", name)) for name in found):
-        metadata = {"colors": "RGB"} | metadata  # mmpose converts every photo to RGB
-    tensors = {release_name(name): value for name, value in found.items()}
-    if len(tensors) < len(found):
+    return _read_safetensors(path, averaged) if path.suffix == SAFETENSORS else _read_pickle(path, averaged)
+
+
+def _select(path: pathlib.Path, content: Any, is_tensor: Callable[[Any], bool], averaged: bool) -> Selected:
+    """Returns the tensors of the network in a file's content. Raises ValueError unless there is exactly one."""
+    try:
+        found = selection.select(content, is_tensor, averaged)
+    except ValueError as error:
         raise ValueError(
-            f"{os.fspath(path)!r} holds several networks ({len(found)} tensors of {len(tensors)} names): save the"
-            " state dict of a single one with PyTorch, and give that file"
-        )
-    return Weights(os.fspath(path), tensors, metadata)
+            f"{os.fspath(path)!r}: {error}; or save the state dict of a single network with PyTorch, and give that"
+        ) from error
+    if not found.tensors:
+        raise ValueError(f"{os.fspath(path)!r} holds no state dict: it must be one or contain one under a key")
+    return found
 
 
-def release_name(name: str) -> str:
-    """Returns the name of a tensor in the authors' release."""
-    return _MMPOSE.sub("", _WRAPPERS.sub("", name))
+def _weights(
+    path: pathlib.Path,
+    found: Selected,
+    arrays: dict[str, np.ndarray],
+    metadata: dict[str, Any],
+    trained_on: str = "",
+) -> Weights:
+    colors = {"colors": "RGB"} if found.is_mmpose else {}  # mmpose converts every photo to RGB
+    return Weights(os.fspath(path), arrays, colors | metadata, notes=found.notes, trained_on=trained_on)
 
 
 def _torch(path: pathlib.Path) -> Any:
@@ -115,8 +128,7 @@ def _torch(path: pathlib.Path) -> Any:
     return torch
 
 
-def _read_pickle(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the tensors of a PyTorch file and our description of the network, if there is one."""
+def _read_pickle(path: pathlib.Path, averaged: bool) -> Weights:
     torch = _torch(path)
     try:
         harmless = [(_Ignored, name) for name in _HARMLESS]
@@ -124,18 +136,29 @@ def _read_pickle(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, A
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds, pickle's among them
         raise ValueError(_refusal(path, str(error))) from error
-    content = content if isinstance(content, dict) else {}
-    wrapped = content.get("state_dict")
-    state_dict = wrapped if isinstance(wrapped, dict) else content
-    named = {name: value for name, value in state_dict.items() if isinstance(name, str)}
-    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
-    total, size = sum(tensor.numel() * tensor.itemsize for tensor in tensors.values()), path.stat().st_size
+    found = _select(path, content, lambda value: isinstance(value, torch.Tensor), averaged)
+    size = path.stat().st_size
+    total = sum(tensor.numel() * tensor.itemsize for tensor in found.tensors.values())
     if total > size:
         raise ValueError(
             f"{os.fspath(path)!r} has {size:,} bytes, but its tensors take {total:,}: some share memory; save a"
             " copy of each with PyTorch (`tensor.clone()`)"
         )
-    return {name: _array(path, name, tensor) for name, tensor in tensors.items()}, _metadata(state_dict)
+    arrays = {name: _array(path, name, tensor) for name, tensor in found.tensors.items()}
+    metadata = _metadata(content) or _metadata(content.get("state_dict"))
+    trained_on, joints = _dataset(content)
+    metadata = ({"joints": joints} if joints else {}) | metadata
+    return _weights(path, found, arrays, metadata, trained_on)
+
+
+def _dataset(content: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Returns the name of the data set and the names of joints in mmpose's metadata, empty where it lacks them."""
+    try:
+        meta = content["meta"]["dataset_meta"]
+        name, joints = meta["dataset_name"], meta.get("keypoint_id2name", {})
+        return validation.short_repr(name), [str(joints[number]) for number in range(len(joints))]
+    except (AttributeError, KeyError, TypeError):
+        return "", []
 
 
 def _refusal(path: pathlib.Path, reason: str) -> str:
@@ -164,10 +187,10 @@ def _array(path: pathlib.Path, name: str, tensor: Any) -> np.ndarray:
         ) from error
 
 
-def _metadata(state_dict: Any) -> dict[str, Any]:
+def _metadata(content: Any) -> dict[str, Any]:
     """Returns the description saved by `write`; empty for files of other programs."""
     try:
-        return _parse(state_dict._metadata[""][_METADATA])
+        return _parse(content._metadata[""][_METADATA])
     except (AttributeError, KeyError, TypeError):
         return {}
 
@@ -180,8 +203,7 @@ def _parse(description: Any) -> dict[str, Any]:
         return {}
 
 
-def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the tensors of a file in Hugging Face's format and our description of the network, if any."""
+def _read_safetensors(path: pathlib.Path, averaged: bool) -> Weights:
     try:
         entries = dict(safetensors.deserialize(path.read_bytes()))
         with safetensors.safe_open(path, framework="np") as file:
@@ -199,7 +221,9 @@ def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[s
         name: np.frombuffer(entry["data"], _SAFE_TYPES[entry["dtype"]]).reshape(entry["shape"])
         for name, entry in entries.items()
     }
-    return {name: _widen(array) for name, array in arrays.items()}, _parse(metadata.get(_METADATA))
+    found = _select(path, arrays, lambda _: True, averaged)
+    widened = {name: _widen(array) for name, array in found.tensors.items()}
+    return _weights(path, found, widened, _parse(metadata.get(_METADATA)))
 
 
 def _widen(array: np.ndarray) -> np.ndarray:

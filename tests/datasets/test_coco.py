@@ -59,6 +59,8 @@ def test_people_come_in_the_files_order_with_every_field(tmp_path):
         ({"bbox": [100, 5, 10, 10]}, "box outside the photo"),
         ({"keypoints": [0] * 51}, "without joints"),
         ({"category_id": 2}, "other category"),
+        ({"keypoints": []}, "without joints"),
+        ({"keypoints": None}, "without joints"),
     ],
 )
 def test_people_who_cannot_be_used_are_dropped_and_counted(tmp_path, changes, reason):
@@ -123,13 +125,17 @@ WRONG = [
     (delete("categories"), r"has no `categories`"),
     (set_in("images", []), r"`images` is empty"),
     (set_in("images", 3), r"`images` \(=3\) must be a list, not int"),
-    (set_in(*CATEGORY, "name", "dog"), r"`categories` \(dog\) must have one named 'person'"),
+    (
+        lambda content: content["categories"][0].update(name="dog", keypoints=["nose"]),
+        r"`categories` \(dog\) must have one named 'person', or just one with the 17 `keypoints` .*: 0 have",
+    ),
     (lambda content: content["categories"][0].pop("keypoints"), r"category 'person'.* has no `keypoints`"),
     (set_in(*CATEGORY, "keypoints", ["nose"]), r"has 1 keypoints \(nose\), but .* has 17 joints.*--skeleton"),
     (set_in(*CATEGORY, "keypoints", [*COCO.joints[1:], "nose"]), r"in another order .*--skeleton"),
     (set_in("images", 1, "id", 30), r"images\[1\]: `id` \(=30\) is used twice"),
     (set_in("images", 1, "id", "x"), r"images\[1\]: `id` \(='x'\) must be an integer, not str"),
-    (set_in("images", 1, "id", 30.0), r"images\[1\]: `id` \(=30.0\) must be an integer, not float"),
+    (set_in("images", 1, "id", 30.5), r"images\[1\]: `id` \(=30.5\) must be an integer, not float"),
+    (set_in("images", 1, "id", True), r"images\[1\]: `id` \(=True\) must be an integer, not bool"),
     (set_in("images", 1, "file_name", 30), r"images\[1\]: `file_name` \(=30\) must be a string, not int"),
     (set_in("images", 1, "width", 0), r"images\[1\]: `width` and `height` \(=0, 48\) must be positive"),
     (set_in("images", 0, "file_name", "../../a.jpg"), r"`file_name` \(='../../a.jpg'\) must be a path inside"),
@@ -139,7 +145,8 @@ WRONG = [
     (set_in(*PERSON, "keypoints", [1] * 48), r"\(id 31\): `keypoints` must be 51 finite numbers.*, but is 48: "),
     (set_in(*PERSON, "bbox", [1, 2, 3]), r"`bbox` must be 4 finite numbers.*, but is 3: \[1, 2, 3\]"),
     (set_in(*PERSON, "bbox", [1, 2, 3, float("nan")]), r"it\['annotations'\]\[0\]\['bbox'\]\[3\] is nan"),
-    (set_in(*PERSON, "area", None), r"`area` must be a finite number"),
+    (set_in(*PERSON, "area", "large"), r"`area` must be a finite number"),
+    (set_in(*PERSON, "iscrowd", "no"), r"`iscrowd` \(='no'\) must be an integer"),
 ]  # fmt: skip
 
 
@@ -154,11 +161,11 @@ def test_errors_name_file_entry_and_value(tmp_path, change, message):
 
 def test_all_errors_can_be_collected_and_valid_entries_are_kept(tmp_path):
     content = made_coco.content([30, 10, 20])
-    content["images"][1]["width"] = content["annotations"][2]["area"] = None
+    content["images"][1]["width"] = content["annotations"][2]["area"] = "x"
     content["categories"].append({"id": "x", "name": "dog"})
     errors = validation.ErrorCollector()
     read = coco.read(tmp_path / "a.json", content, COCO, errors)
-    assert errors.entries == {"photos_malformed": [1], "photos_unknown": [11], "people_malformed": [2]}
+    assert errors.entries == {"photos_malformed": [1], "people_malformed": [2]}
     assert errors.first["people_malformed"].startswith("annotations[2] (id 21): `area` must be a finite number")
     assert (list(read.photos), list(read.people), read.category["name"]) == ([30, 20], [30], "person")
 

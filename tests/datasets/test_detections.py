@@ -68,14 +68,14 @@ def without(name):
         ([without("score")], r"entry 0 has no `score`"),
         ([without("image_id")], r"entry 0 has no `image_id`"),
         ([without("category_id")], r"entry 0 has no `category_id`"),
-        ([made_coco.box(10, image_id="10")], r"entry 0: `image_id` \(='10'\) must be an integer, not str"),
+        ([made_coco.box(10, image_id="ten")], r"entry 0: `image_id` \(='ten'\) must be an integer, not str"),
         ([made_coco.box(10, score=True)], r"entry 0: `score` \(=True\) must be a number, not bool"),
         ([made_coco.box(10, score=float("inf"))], r"it\[0\]\['score'\] is inf, not a finite number"),
         (
             [made_coco.box(10, bbox=[1, 2, 3])],
             r"entry 0: `bbox` must be 4 finite numbers.*, but is 3: \[1, 2, 3\]",
         ),
-        ([made_coco.box(10, bbox=[1, 2, "3", 4])], r"entry 0: `bbox` must be 4 finite numbers"),
+        ([made_coco.box(10, bbox=[1, 2, "wide", 4])], r"entry 0: `bbox` must be 4 finite numbers"),
         ([made_coco.box(10, bbox=[1, 2, float("nan"), 4])], r"it\[0\]\['bbox'\]\[2\] is nan"),
         (
             [made_coco.box(10), *(made_coco.box(number) for number in range(100, 107)), made_coco.box(100)],

@@ -14,6 +14,7 @@ def write_unknown_categories(content, rng):
 
 def rename_category(content, rng):
     content["categories"][0]["name"] = str(rng.choice(["human", "Person", "pedestrian"]))
+    content["categories"][0]["keypoints"].pop()
 
 
 def reorder_keypoints(content, rng):
@@ -40,10 +41,7 @@ def write_wrong_counts(content, rng):
 def malform(content, rng):
     for person in some(content["annotations"], rng):
         name = str(rng.choice(["bbox", "keypoints", "area", "image_id"]))
-        if rng.random() < 0.5:
-            del person[name]
-        else:
-            person[name] = [None, "much", float("nan"), [1, 2, 3]][rng.integers(4)]
+        person[name] = ["much", float("nan"), [1, 2, 3], {}][rng.integers(4)]
 
 
 DAMAGES = [
@@ -55,6 +53,12 @@ DAMAGES = [
     Damage("counts wrong", write_wrong_counts, "num_keypoints"),
     Damage("malformed", malform, "people_malformed", ("numbers_not_finite",)),
 ]
+
+
+def test_another_name_of_the_category_is_a_note(made_up, tmp_path):
+    content = annotations(made_up)
+    content["categories"][0]["name"] = "human"
+    assert kinds(write_coco(tmp_path / "root", made_up, content)) == {"category_assumed": "note"}
 
 
 @made_damage.cases(DAMAGES)

@@ -36,12 +36,6 @@ def empty_boxes(content, rng):
         person["bbox"][2 + int(rng.integers(2))] = 0.0
 
 
-def write_negative_sizes(content, rng):
-    for person in some(content["annotations"], rng):
-        x, y, width, height = person["bbox"]
-        person["bbox"] = [x + width, y + height, -width, -height]
-
-
 def write_other_flags(content, rng):
     for person in some(labelled(content), rng):
         row = draw_labelled(person, rng)
@@ -138,7 +132,6 @@ MOVED = ("joints_outside_box", "areas_too_large", "people_twice", "detections_mi
 DAMAGES = [
     Damage("boxes shifted", shift_boxes, "boxes_outside", MOVED),
     Damage("boxes empty", empty_boxes, "boxes_without_size", MOVED),
-    Damage("boxes negative", write_negative_sizes, "boxes_negative", MOVED),
     Damage("flags odd", write_other_flags, "flags", ("flags_lost",)),
     Damage("flags lost", clear_flags, "flags_lost"),
     Damage("flags everywhere", set_all_flags, "joints_nowhere"),

@@ -152,6 +152,15 @@ def test_a_checkpoint_set_aside_is_a_note(run):
     assert kinds(run) == {"checkpoint_aside": "note"}
 
 
+def test_a_checkpoint_that_can_be_completed_is_kept(run):
+    state = max(run.glob("checkpoints/last/*/state"))
+    shutil.rmtree(state / "d")
+    (state / "manifest.ocdbt").unlink()
+    (finding,) = findings(run)
+    assert (finding.kind, finding.severity) == ("checkpoint_unmerged", "warning")
+    assert finding.remedy.startswith("keep it")
+
+
 ODD_CONFIGS = [
     {"batch_size": 0}, {"batch_size": "x"}, {"log_every": 0}, {"log_every": "x"}, {"epochs": "x"},
     {"skeleton": 3}, {"skeleton": ["coco"]}, {"data": None}, {"accumulation": 2.5}, {"loader": {"threads": -1}},

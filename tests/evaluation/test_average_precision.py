@@ -129,12 +129,19 @@ def test_annotations_of_equal_similarity_are_matched_in_the_order_of_pycocotools
 
 
 def test_special_cases_equal_those_of_pycocotools(tmp_path):
-    """Annotation 0 is never matched, NaN matches anything, and annotations of unlisted photos do not count."""
+    """NaN matches anything, and annotations of unlisted photos do not count."""
     content, found = make(1, photos=6, people=30, found=90)
-    content["annotations"][3]["id"] = 0
     content["annotations"][5]["image_id"] = 1000
     found[0]["keypoints"][4] = found[7]["keypoints"][0] = float("nan")
     assert our_metrics(content, found, tmp_path) == pycocotools_metrics(content, found)
+
+
+def test_an_annotation_of_id_0_counts_as_with_another_id(tmp_path):
+    """pycocotools never matches it: there, an id is also the mark of a match."""
+    content, found = make(1, photos=6, people=30, found=90)
+    expected = pycocotools_metrics(content, found)
+    content["annotations"][3]["id"] = 0
+    assert our_metrics(content, found, tmp_path) == expected != pycocotools_metrics(content, found)
 
 
 def test_metrics_do_not_depend_on_the_block_size(tmp_path, monkeypatch):

@@ -88,23 +88,24 @@ def test_variance_survives_a_large_mean():
     assert abs(y.std() - 2) < 0.05
 
 
-def plain_standardize(x, weight, bias, epsilon):
-    mean, var = x.mean((1, 2, 3)), x.var((1, 2, 3))
+def plain_standardize(x, weight, bias, groups, epsilon):
+    divided = x.reshape(groups, -1, *x.shape[1:])
+    mean, var = divided.mean((1, 2, 3)), divided.var((1, 2, 3))
     shift, deviation, weight, bias = (
         a[:, None, None, None] for a in (mean, jnp.sqrt(var + epsilon), weight, bias)
     )
-    return (x - shift) / deviation * weight + bias, mean, var
+    return ((divided - shift) / deviation * weight + bias).reshape(x.shape), mean, var
 
 
 @pytest.mark.parametrize("mean", [0, 100])
 def test_the_float32_gradient_is_nearly_as_accurate_as_that_of_the_plain_formula(mean):
     """Both errors are measured against the plain formula in float64."""
-    x, upstream = mean + draw(2, 3, 4, 5, 2), draw(2, 3, 4, 5, 2, seed=1)
+    x, upstream = mean + draw(6, 4, 5, 2), draw(6, 4, 5, 2, seed=1)
 
     def gradient(function, dtype):
         with jax.enable_x64(dtype == np.float64):
             one, zero = jnp.ones((1, 2), dtype), jnp.zeros((1, 2), dtype)
-            derived = jax.vjp(lambda x: function(x, one, zero, 1e-5)[0], jnp.asarray(x, dtype))[1]
+            derived = jax.vjp(lambda x: function(x, one, zero, 2, 1e-5)[0], jnp.asarray(x, dtype))[1]
             return np.asarray(derived(jnp.asarray(upstream, dtype))[0])
 
     exact = gradient(plain_standardize, np.float64)
@@ -118,11 +119,11 @@ def test_the_float32_gradient_is_nearly_as_accurate_as_that_of_the_plain_formula
 def test_derivatives_are_those_of_the_plain_formula():
     """Gradient, directional derivative and second derivative of all three results."""
     with jax.enable_x64(True):
-        x, weights = (jnp.asarray(draw(2, 3, 4, 5, 2, seed=seed)).astype(float) for seed in (0, 1))
+        x, weights = (jnp.asarray(draw(6, 4, 5, 2, seed=seed)).astype(float) for seed in (0, 1))
         arguments = (x, *(jnp.asarray(draw(1, 2, seed=seed)).astype(float) for seed in (2, 3)))
 
         def total(function, *arguments):
-            y, mean, var = function(*arguments, 0.1)
+            y, mean, var = function(*arguments, 2, 0.1)
             return jnp.sum(jnp.sin(y) * weights) + jnp.sum(mean**3) + jnp.sum(jnp.cos(var))
 
         ours, plain = (functools.partial(total, f) for f in (batch_norm.standardize, plain_standardize))
@@ -134,3 +135,38 @@ def test_derivatives_are_those_of_the_plain_formula():
             jax.tree.map(
                 lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), derived(ours), derived(plain)
             )
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_no_array_of_the_size_of_the_activations_is_reshaped(groups):
+    """TPUs have people in the lanes of their vectors: a reshape that divides people would tear these apart."""
+    x, channels = jax.ShapeDtypeStruct((6, 4, 5, 2), jnp.float32), jax.ShapeDtypeStruct((1, 2), jnp.float32)
+
+    def total(*arguments):
+        y, mean, var = batch_norm.standardize(*arguments, groups, 1e-5)
+        return jnp.sum(y**2) + jnp.sum(mean) + jnp.sum(var)
+
+    lowered = jax.jit(jax.grad(total, (0, 1, 2))).lower(x, channels, channels).as_text()
+    reshapes = [line for line in lowered.splitlines() if "stablehlo.reshape" in line or "transpose" in line]
+    assert reshapes and not [line for line in reshapes if "4x5" in line]
+
+
+@pytest.mark.parametrize("mean", [0, 1, 30])
+def test_the_variance_of_half_precision_is_as_exact_as_its_rounding(mean):
+    """In one pass; the exact variance of the activations before they were rounded is the reference."""
+    exact = mean + draw(8, 16, 12, 4).astype(np.float64)
+    rounded = jnp.asarray(exact, jnp.bfloat16)
+    ones = jnp.ones((1, 4), jnp.float32)
+    y, found, var = batch_norm.standardize(rounded, ones, 0 * ones, 2, 1e-5)
+    assert y.dtype == found.dtype == var.dtype == jnp.float32
+    divided = np.asarray(rounded.astype(jnp.float32), np.float64).reshape(2, -1, 4)
+    lost = np.abs(var - divided.var(axis=1)).max()
+    by_rounding = np.abs(divided.var(axis=1) - exact.reshape(2, -1, 4).var(axis=1)).max()
+    assert lost < max(0.1 * by_rounding, 1e-6)
+
+
+def test_constant_activations_in_half_precision_stay_finite():
+    x = jnp.full((4, 8, 6, 2), 300, jnp.bfloat16)
+    y, stats = normalized(batch_norm.Norm(), x)
+    np.testing.assert_array_equal(y.astype(np.float32), np.full(x.shape, 3))
+    assert np.isfinite(stats["running_var"]).all()

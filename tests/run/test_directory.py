@@ -30,6 +30,32 @@ def test_a_run_directory_belongs_to_its_config(tmp_path):
         claim(workdir, config)
 
 
+def test_length_and_learning_rate_change_by_extension(tmp_path):
+    config, meta = default.get_config(), tmp_path / "checkpoints/last/20/meta/metadata"
+    with pytest.raises(ValueError, match="--extend: there is no run in"):
+        directory.extension(tmp_path, config, 30)
+    claim(tmp_path, config)
+    meta.parent.mkdir(parents=True)
+    meta.write_text("{}")
+    assert directory.extension(tmp_path, config, 20) == []
+    config.epochs, config.learning_rate, config.loader.threads = 300, 1e-4, 7
+    with pytest.raises(ValueError, match=r"`epochs` is 210 there and 300 here; .* here; add --extend to go on"):
+        claim(tmp_path, config)
+    changes = ["`epochs` is 210 there and 300 here", "`learning_rate` is 0.001 there and 0.0001 here"]
+    assert directory.extension(tmp_path, config, 21) == changes
+    with pytest.raises(
+        ValueError, match=r"done 20 steps, and this config ends after 20: give more --config\.epochs"
+    ):
+        directory.extension(tmp_path, config, 20)
+    with directory.hold(tmp_path):
+        directory.claim(tmp_path, config, extend=True)
+    claim(tmp_path, config)
+    config.batch_size = 64
+    for check in (directory.extension, lambda *_: claim(tmp_path, config)):
+        with pytest.raises(ValueError, match=r"`batch_size` is 128 there and 64 here; give the config"):
+            check(tmp_path, config, 30)
+
+
 def test_a_run_without_checkpoints_can_be_replaced(tmp_path):
     config = default.get_config()
     claim(tmp_path, config)

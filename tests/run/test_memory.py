@@ -1,3 +1,4 @@
+import errno
 import types
 
 import jax
@@ -160,3 +161,13 @@ def test_what_a_device_has_is_what_it_says_or_its_part_of_the_host():
     assert memory.available(Pod()) == 16 * 10**9  # type: ignore[arg-type]
     assert memory.available(sharding.make_mesh()) == memory._host() // 4 > 10**8
     assert memory.gigabytes(15_300_000_000) == "15.30 GB"
+
+
+def test_a_full_shared_memory_is_named_with_the_way_out():
+    full, bus = OSError(errno.ENOSPC, "No space left on device"), RuntimeError("ended with exit code -7. Search")
+    for error in (full, bus):
+        text = memory.explain_full_shared_memory(error, workers=2)
+        assert text.startswith("/dev/shm, through which the 2 loader processes")
+        assert "--config.loader.workers=0" in text and "--shm-size" in text
+        assert memory.explain_full_shared_memory(error, workers=0) == ""
+    assert memory.explain_full_shared_memory(ValueError("a photo cannot be decoded"), workers=2) == ""

@@ -27,6 +27,22 @@ def groups(report) -> list[tuple[str, str, str]]:
     return [(" ".join(line[:2]), line[2], line[3]) for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "told"), [("", ""), ("'ap10k'", "; the file says that it was trained on 'ap10k'")]
+)
+def test_weights_that_do_not_name_their_joints_are_told(trained_on, told):
+    """Seventeen joints may be those of an animal."""
+    weights = Weights("x.pth", made_weights.tensors(), {}, notes=("read from 'model'",), trained_on=trained_on)
+    variables = made_weights.fresh(TINY)
+    notes = loading.initialize(variables, weights, TINY)[1].notes
+    assumed = "assuming the 17 joints of 'coco', which the weights do not name"
+    assert notes == ("read from 'model'", assumed + told)
+    other = described(joints=COCO[::-1])
+    assert "assuming its joints are right_ankle, " in loading.initialize(variables, weights, other)[1].notes[1]
+    del weights.tensors["final_layer.weight"]
+    assert len(loading.initialize(variables, weights, TINY, allow_missing=made_weights.HEADS)[1].notes) == 1
+
+
 @pytest.mark.parametrize("network", [TINY, BASELINE], ids=["hrnet", "baseline"])
 def test_every_tensor_is_loaded_unchanged(network):
     arrays = made_weights.tensors(network)

@@ -13,23 +13,6 @@ import pytest
 from hrnet_jax.torch_interop import state_dict
 
 
-@pytest.mark.parametrize(
-    ("name", "release"),
-    [
-        ("conv1.weight", "conv1.weight"),
-        ("module.conv1.weight", "conv1.weight"),
-        ("_orig_mod.module.layer1.0.bn1.bias", "layer1.0.bn1.bias"),
-        ("backbone.stage2.0.fuse_layers.0.1.0.weight", "stage2.0.fuse_layers.0.1.0.weight"),
-        ("module.backbone.bn1.weight", "bn1.weight"),
-        ("keypoint_head.final_layer.bias", "final_layer.bias"),
-        ("head.deconv_layers.0.weight", "deconv_layers.0.weight"),
-        ("stage2.0.head.weight", "stage2.0.head.weight"),
-    ],
-)
-def test_names_become_the_releases(name, release):
-    assert state_dict.release_name(name) == release
-
-
 def test_torch_files_are_recognised_by_suffix_or_as_files(tmp_path):
     for name in ("x.pth", "x.pt", "x.bin", "x.pth.tar", "x.safetensors"):
         assert state_dict.is_torch_file(tmp_path / name)
@@ -106,6 +89,28 @@ def test_mmposes_checkpoints_are_read(torch, tmp_path, mmengine, head):
     assert weights.tensors.keys() == {*made_weights.ARRAYS, "final_layer.bias", "data_preprocessor.mean"}
     np.testing.assert_array_equal(weights.tensors["conv1.weight"], made_weights.ARRAYS["conv1.weight"])
     assert weights.description == {"colors": "RGB"}
+
+
+def test_mmpose_tells_data_set_and_joints(torch, tmp_path):
+    meta: dict = {"dataset_name": "ap10k"}
+    content = {"meta": {"dataset_meta": meta}, "state_dict": made_weights.as_torch(torch, prefix="backbone.")}
+    for names in ([], ["L_Eye", "R_Eye", "Nose"]):
+        meta["keypoint_id2name"] = dict(enumerate(names))
+        torch.save(content, tmp_path / "x.pth")
+        weights = state_dict.read(tmp_path / "x.pth")
+        assert weights.trained_on == "'ap10k'" and weights.description.get("joints", []) == names
+
+
+def test_an_average_is_read_on_demand(torch, tmp_path):
+    average = {name: array + 1 for name, array in made_weights.ARRAYS.items()}
+    torch.save(
+        {"model": made_weights.as_torch(torch), "ema": made_weights.as_torch(torch, average)}, tmp_path / "x"
+    )
+    made_weights.assert_equal(state_dict.read(tmp_path / "x").tensors, made_weights.ARRAYS)
+    made_weights.assert_equal(state_dict.read(tmp_path / "x", averaged=True).tensors, average)
+    torch.save(made_weights.as_torch(torch), tmp_path / "y")
+    with pytest.raises(ValueError, match=r"y': it has no moving average .* leave out --averaged"):
+        state_dict.read(tmp_path / "y", averaged=True)
 
 
 def test_mmpose_is_recognised_behind_other_prefixes(torch, tmp_path):
@@ -220,7 +225,7 @@ def test_tensors_larger_than_their_file_are_refused(torch, tmp_path):
 
 def test_two_networks_in_one_file_are_refused(torch, tmp_path):
     torch.save(made_weights.as_torch(torch) | made_weights.as_torch(torch, prefix="module."), tmp_path / "x.pth")
-    assert "several networks (6 tensors of 3 names)" in refused(tmp_path / "x.pth")
+    assert "several networks ('', 'module.')" in refused(tmp_path / "x.pth")
 
 
 def test_a_missing_file_is_named():

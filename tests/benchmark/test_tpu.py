@@ -1,0 +1,70 @@
+"""Programs compiled for TPUs that are not there. The compiler takes half a minute for each."""
+
+import jax
+import pytest
+
+from configs import default
+from hrnet_jax import devices, tasks
+from hrnet_jax.benchmark import programs, scale, tpu
+from hrnet_jax.run import memory
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    pytest.importorskip("libtpu", reason="the TPU compiler is not installed: pip install 'hrnet_jax[tpu]'")
+    jax.config.update("jax_disable_most_optimizations", False)  # the optimized program is the point
+    yield tpu.mesh_of("v5e:2x2")
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="module")
+def config():
+    config = default.get_config()
+    config.image_size = (64, 64)
+    config.model.update(width=32, stem=32, units=(1, 0, 0), blocks=1, dtype="bfloat16", norm_group_size=32)
+    return config
+
+
+@pytest.fixture(scope="module")
+def measured(config, mesh):
+    return tpu.measure(config, mesh, devices.LANES)
+
+
+def test_an_unknown_topology_is_refused(mesh):
+    del mesh
+    with pytest.raises(ValueError, match=r"--topology \(=v5e:1x1\) cannot be compiled for"):
+        tpu.mesh_of("v5e:1x1")
+
+
+def test_a_described_device_has_the_memory_that_its_maker_states(mesh):
+    assert memory.available(mesh) == 16 * 2**30
+    assert tpu.mesh_of("v5e:2x2", chips=1).size == 1
+
+
+def test_the_table_says_that_the_step_fits_and_what_costs_most(measured, mesh):
+    text = tpu.table(measured, mesh)
+    assert "128 people on a device" in text and "64 people on a device" in text and "DOES NOT FIT" not in text
+    assert measured["step"]["memory"] < 1e9 < measured["has"]
+    parts = tpu.milliseconds(measured["step"], mesh)
+    assert sum(parts.values()) == pytest.approx(measured["step"]["milliseconds"])
+
+
+def test_people_are_in_the_lanes_and_activations_are_not_copied(measured):
+    for program in ("step", "predict"):
+        kinds = measured[program]["kinds"]
+        total = sum(kind["cycles"] for kind in kinds.values())
+        # With 32 channels in the lanes, a quarter would be full.
+        assert kinds[programs.NORM]["fill"] > 0.7 and kinds[programs.CONVOLUTIONS]["fill"] > 0.7
+        assert kinds[programs.COPIES]["cycles"] < 0.05 * total
+
+
+def test_devices_exchange_gradients_and_the_statistics_of_the_first_group_only(measured, config):
+    """Gradients in bfloat16, as they are computed; zeros for weights that nothing depends on are not sent."""
+    sent = {
+        purpose: sum(kind["bytes"] for kind in kinds.values())
+        for purpose, kinds in measured["step"]["collectives"].items()
+    }
+    weights = sum(leaf.size for leaf in jax.tree.leaves(tasks.build(config).shapes()["params"]))
+    assert scale.NORM not in sent and 0.5 * weights < sent.pop(scale.GRADIENTS) < 2.2 * weights
+    assert sum(sent.values()) < 0.01 * weights
+    assert measured["predict"]["collectives"] == {}

@@ -1,0 +1,150 @@
+"""The AP of the truth, and what prepare, doctor and eval say of it: the same, for every kind of entry."""
+
+import json
+
+import cv2
+import made_coco
+import numpy as np
+import pytest
+
+from hrnet_jax import prepare
+from hrnet_jax.datasets import records
+from hrnet_jax.doctor import __main__ as doctor
+from hrnet_jax.evaluation import caveats, evaluate, protocols, report
+from hrnet_jax.skeletons import COCO
+
+SIDE = 640
+
+
+def person(annotation_id, photo_id, place=0, **changes):
+    """A person of 60 x 80 pixels, at one of 40 places."""
+    corner = np.array([20 + 75 * (place % 8), 20 + 110 * (place // 8)], float)
+    joints = np.column_stack(
+        [corner + np.random.default_rng(abs(int(annotation_id))).uniform(5, 55, (COCO.num_joints, 2))]
+    )
+    keypoints = np.column_stack([joints, np.full(COCO.num_joints, 2)]).ravel().tolist()
+    entry = made_coco.person(annotation_id, photo_id, bbox=[*corner, 60, 80], area=2500.0, keypoints=keypoints)
+    return entry | {"num_keypoints": COCO.num_joints} | changes
+
+
+def write(root, people, photos=(1, 2), split="val"):
+    content = made_coco.content(photos) | {"annotations": people}
+    for image in content["images"]:
+        image.update(width=SIDE, height=SIDE)
+    made_coco.write(root, content, split)
+    for image in content["images"]:
+        pixels = np.random.default_rng(image["id"]).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+        cv2.imwrite(str(root / "images" / split / image["file_name"]), pixels)
+    return root
+
+
+def prepared(root, out, split="val"):
+    prepare.prepare_coco(root, out)
+    return records.open_split(out / split)
+
+
+@pytest.mark.parametrize("first", [0, 1, -5, 2**40])
+def test_ids_are_no_bookkeeping(tmp_path, first):
+    root = write(tmp_path / "root", [person(first + row, 1 + row % 2, row) for row in range(6)])
+    found = caveats.truth_of_split(prepared(root, tmp_path / "out"))
+    assert found
+    assert found.ap == 1 and found.causes == []
+
+
+def test_more_people_than_count_on_a_photo_are_told(tmp_path, capsys):
+    root = write(tmp_path / "root", [person(1 + row, 1, row) for row in range(30)] + [person(99, 2)])
+    split = prepared(root, tmp_path / "out")
+    found = caveats.truth_of_split(split)
+    assert found
+    assert 0.6 < found.ap < 0.75 and len(found.annotation_id) == 30
+    said = f"AP {found.ap:.3f}: 1 photos have more than 20 people, and only 20 of a photo count"
+    assert str(found) == said and said in capsys.readouterr().out
+    assert doctor.main([str(tmp_path / "out" / "val"), "--truth"]) == doctor.FINDINGS
+    assert said in capsys.readouterr().out
+    with pytest.raises(ValueError, match="`--truth` is for prepared splits"):
+        doctor.main([str(root), "--truth"])
+
+
+ENTRIES = [
+    person(0, 1),
+    person(1, 1, 1, area=0),
+    person(2, 1, 2, bbox=[SIDE + 100, 0, 10, 10]),
+    person(3, 1, 3, iscrowd=True),
+    person(4, 1, 4, keypoints=[], num_keypoints=0),
+    person(5, 1, 5, keypoints=None, num_keypoints=None),
+    person(6, 1, 6, keypoints=[None] * 51, num_keypoints=0),
+    person(7, 1, 7, category_id=2),
+    person(8, 2, 8, area=None),
+    person(9, 2, 9, bbox=None),
+    person(10, 2, 10, bbox=[200.0, 240.0, -60, -80]),
+    person("11", 2.0, 11, iscrowd=None),
+    None,
+]
+USED = [0, 8, 9, 10, 11]
+DROPPED = {
+    "without area": 1,
+    "box outside the photo": 1,
+    "crowd": 1,
+    "without joints": 3,
+    "other category": 1,
+    "null": 1,
+}
+MISSED = {"without area": 1, "box outside the photo": 1}
+
+
+def test_prepare_doctor_and_eval_say_the_same_of_every_kind_of_entry(tmp_path, capsys):
+    root = write(tmp_path / "root", ENTRIES)
+    split = prepared(root, tmp_path / "out")
+    told = capsys.readouterr().out
+    assert split.people.annotation_id.tolist() == USED
+    assert split.summary["people_dropped"] == DROPPED and split.summary["people_missed"] == MISSED
+    limit = caveats.truth_of_split(split)
+    assert limit
+    assert limit.annotation_id.tolist() == [1, 2]  # and nobody else: crowds and people without joints are ignored
+    assert "2 people count as missed, since they are dropped (1 without area, 1 box outside the photo)" in str(
+        limit
+    )
+
+    assert f"the score on this split cannot exceed that of the truth itself, {limit}" in told
+    _, (part,) = doctor.examine(root)
+    kinds = {finding.kind: finding for finding in part.findings}
+    assert part.facts["used"].removeprefix("5 people") in told and "people             5   dropped" in told
+    assert kinds["ap_limited"].examples == (1, 2) and str(limit) in kinds["ap_limited"].what
+    assert {kind: kinds[kind].examples for kind in ("areas_assumed", "boxes_assumed", "boxes_reordered")} == {
+        "areas_assumed": (8,), "boxes_assumed": (9,), "boxes_reordered": (10,),
+    }  # fmt: skip
+    for kind in ("areas_assumed", "boxes_assumed", "boxes_reordered"):
+        assert kinds[kind].what in told
+    assert kinds["areas_missing"].examples == (1,)
+    _, (part,) = doctor.examine(tmp_path / "out" / "val")
+    assert part.facts["truth"] == f"taken as predictions, {limit}"
+
+    outcome = evaluate.Outcome(
+        "gt_boxes", split.people, split.people.joints, split.people.visible, "val", [], {"val/gt_boxes/AP": 0.5}
+    )
+
+    def look(people):
+        yield from (
+            (np.zeros((64, 48, 3), np.uint8), np.zeros((16, 12, COCO.num_joints), np.float32)) for _ in people.box
+        )
+
+    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
+    assert f"AP cannot exceed that of the truth itself, {limit}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "metrics.json").read_text())["val/truth/AP"] == limit.ap
+
+
+def test_photos_that_could_not_be_read_are_told(tmp_path, capsys):
+    root = write(tmp_path / "root", [person(1, 1), person(2, 2)], photos=(1, 2))
+    (root / "images" / "val" / "000000000002.jpg").unlink()
+    split = prepared(root, tmp_path / "out")
+    said = "covers 1 photos, not 1 more of the split that could not be read"
+    assert caveats.of_split(split) == [said] and said in capsys.readouterr().out
+
+
+def test_sound_splits_have_no_caveats(coco_data, made_up_records, shared, tmp_path):
+    for split in (coco_data / "val2017", made_up_records / "val2017"):
+        assert caveats.of_split(records.open_split(split)) == []
+        assert str(caveats.truth_of_split(records.open_split(split))) == "AP 1.000"
+    prepare.prepare_mpii(shared / "real" / "mpii_five", tmp_path)
+    opened = records.open_split(next(tmp_path.iterdir()))
+    assert caveats.of_split(opened) == [] and caveats.truth_of_split(opened) is None
