@@ -54,7 +54,7 @@ def test_people_are_in_the_lanes_and_activations_are_not_copied(measured):
         kinds = measured[program]["kinds"]
         total = sum(kind["cycles"] for kind in kinds.values())
         # With 32 channels in the lanes, a quarter would be full.
-        assert kinds[programs.NORM]["fill"] > 0.7 and kinds[programs.CONVOLUTIONS]["fill"] > 0.7
+        assert kinds[programs.NORM]["fill"] > 0.5 and kinds[programs.CONVOLUTIONS]["fill"] > 0.5
         assert kinds[programs.COPIES]["cycles"] < 0.05 * total
 
 
