@@ -159,7 +159,7 @@ class Evaluation(Examples):
     def metrics(self, variables, place):
         return self.predict(variables, place)
 
-    def write(self, predictions, directory, against):
+    def write(self, predictions, variables, directory, against):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "metrics.json").write_text(json.dumps(predictions))
         print(predictions)

@@ -322,9 +322,8 @@ class Observed:
     def restored(self, source: pathlib.Path) -> Any:
         """The variables that eval.py restores from a run directory to evaluate them."""
         program = _import_program("eval")
-        evaluation = types.SimpleNamespace(predict=lambda variables, place, progress: variables)
         with mock.patch.object(program, "CONFIG", types.SimpleNamespace(value=self.config)):
-            return program.predict(self.run.task, evaluation, source)
+            return program.restore(self.run.task, source)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -53,10 +53,11 @@ def test_no_name_stops_a_program_whose_output_is_not_utf_8(tmp_path, environment
     """What the terminal cannot show is escaped. Files and their names are in UTF-8."""
     main = "lambda: print(open('照').read(), '\\udcff')"
     program = f"from hrnet_jax import console; console.run({main})"
-    (tmp_path / "照").write_text("照")
+    (tmp_path / "照").write_text("照", encoding="utf-8")
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
     variables = {"PYTHONPATH": os.fspath(ROOT), "PATH": os.environ["PATH"], **environment}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, timeout=120
+        [sys.executable, "program.py"], cwd=tmp_path, env=variables, capture_output=True, timeout=120
     )
     assert (done.stdout, done.returncode) == (shown, 0), done.stderr
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -164,11 +165,20 @@ def test_a_worker_process_gives_the_same_batches():
     assert_same(training(4, workers=1, start_step=2), training(6)[2:])
 
 
+def load_with_workers() -> None:
+    """Loads batches with worker processes, drops them and waits until grain's thread has freed their memory."""
+    batches = training(4, workers=2, threads=1)
+    names = {array.shm.name for batch in batches for array in batch.values()}
+    del batches
+    while names.intersection(os.listdir("/dev/shm")):
+        time.sleep(0.01)
+
+
 def test_worker_processes_leave_no_shared_memory():
     """Python names what is left in ``/dev/shm`` when a program ends."""
     tests = pathlib.Path(__file__).parent
     paths = os.pathsep.join(map(str, (tests, tests.parent)))
-    program = "import test_pipeline as t\nif __name__ == '__main__': t.training(4, workers=2, threads=1)"
+    program = "import test_pipeline as t\nif __name__ == '__main__': t.load_with_workers()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": paths},

@@ -55,14 +55,16 @@ def _mean(x: jax.Array, groups: int) -> jax.Array:
 
 
 def _of_people(value: jax.Array, people: int) -> jax.Array:
-    """Repeats ``[G, C]`` for the people of each group: ``[B, C]``."""
+    """Repeats ``[G, C]`` for the people of each group: ``[B, C]``. Leaves one group ``[1, C]`` to be broadcast."""
     groups, channels = value.shape
+    if groups == 1:
+        return value
     return jax.lax.broadcast_in_dim(value, (groups, people // groups, channels), (0, 2)).reshape(people, channels)
 
 
 def _broadcast(value: jax.Array, x: jax.Array) -> jax.Array:
     """Broadcasts ``[G, C]`` over people and pixels to the shape of `x`."""
-    return jax.lax.broadcast_in_dim(_of_people(value, len(x)), x.shape, (0, 3))
+    return jax.lax.broadcast_in_dim(_of_people(value, x.shape[0]), x.shape, (0, 3))
 
 
 def _broadcast_rows(value: jax.Array, x: jax.Array) -> jax.Array:
@@ -71,7 +73,7 @@ def _broadcast_rows(value: jax.Array, x: jax.Array) -> jax.Array:
     The transpose of a broadcast is a sum. Two steps with a factor between them make it a sum over each row first,
     as in `_mean`. The factor is exact: a half, then two.
     """
-    people = _of_people(0.5 * value, len(x))
+    people = _of_people(0.5 * value, x.shape[0])
     rows = jax.lax.broadcast_in_dim(people, (*x.shape[:2], x.shape[3]), (0, 2))
     return jax.lax.broadcast_in_dim(2 * rows, x.shape, (0, 1, 3))
 
