@@ -4,7 +4,7 @@
 input     Loading of batches, against the original's way.
 step      Training steps, against PyTorch and the device's limits.
 predict   Prediction, against PyTorch.
-photos    Poses in the photos of a folder, from the files to JSON, against loops over ONNX Runtime and PyTorch.
+photos    Poses in photos or a video, from the files to JSON, against loops over ONNX Runtime and PyTorch.
 evaluate  OKS, suppression and AP, against the original's Python.
 compile   Time from the command to the end of the first step, with an empty and with a filled compilation cache.
 memory    Device memory with and without recomputed activations, and growth of the loader's memory.
@@ -52,7 +52,7 @@ def define_flags() -> None:
     default = os.fspath(rows.directory() / "default.py")
     config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
     flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`; of `tpu` on each device.")
-    flags.DEFINE_string("photos", "", "Folder of the photos of `photos`.")
+    flags.DEFINE_string("photos", "", "Folder of photos, or a video, for `photos`.")
     flags.DEFINE_string("boxes", "whole", "People in these photos: `whole`, FILE.json, or a detector FILE.onnx.")
     flags.DEFINE_enum(
         "side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`; `theirs`: PyTorch."
@@ -153,7 +153,7 @@ def measure_predict(config: ConfigDict, options: flags.FlagValues) -> Measured:
 def measure_photos(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures the way from photos to JSON."""
     if not options.photos:
-        raise ValueError("--photos is not given: name a folder of photos")
+        raise ValueError("--photos is not given: name a folder of photos, or a video")
     size = options.batch or opening.default_batch_size(sharding.make_mesh())
     result = photos.measure(config, options.photos, options.boxes, size, options.rounds)
     report.bars(result, f"{options.out}/photos.svg")

@@ -28,7 +28,7 @@ STAGES: dict[str, Callable] = {
     "rescoring": oks.rescore,
     "areas of the boxes": coco.padded_areas,
     "suppression": oks.suppress,
-    "list of results": coco.to_results,
+    "list of results": coco.listed,
     "results as arrays": coco.by_category,
     "OKS with the annotations": matching.similarities,
     "matching": matching.match,

@@ -1,4 +1,4 @@
-"""Speed from photos on disk to poses in JSON, against the usual loops over ONNX Runtime and PyTorch.
+"""Speed from photos or videos on disk to poses in JSON, against loops over ONNX Runtime and PyTorch.
 
 All contenders use the same detector, the same crops and no flip test.
 """
@@ -21,7 +21,8 @@ from hrnet_jax.benchmark import plain, race
 from hrnet_jax.export import runtimes, trained, write
 from hrnet_jax.export.description import Settings
 from hrnet_jax.models import layers
-from hrnet_jax.predict import boxes, opening, sources
+from hrnet_jax.predict import boxes, opening, sources, video
+from hrnet_jax.predict.items import Item
 from hrnet_jax.predict.predictor import Predictor
 from hrnet_jax.torch_interop import loading, state_dict
 
@@ -34,11 +35,11 @@ Forward = Callable[[np.ndarray], np.ndarray]
 
 
 def measure(config: ConfigDict, folder: str, find: str, size: int, rounds: int) -> race.Race:
-    """Runs a race with a configuration's network, random weights, and all photos of a folder.
+    """Runs a race with a configuration's network, random weights, and the photos of a folder or frames of videos.
 
     Args:
       config: its network, joints and image size count.
-      folder: the photos.
+      folder: the photos, or a video. If there are videos, frames are counted instead of people.
       find: the people, see `boxes.open_finder`.
       size: of a batch.
       rounds: see `race.run`.
@@ -47,13 +48,18 @@ def measure(config: ConfigDict, folder: str, find: str, size: int, rounds: int) 
       ValueError: there is no photo, or no person in them.
     """
     paths = sources.find([folder]).paths
+    is_video = any(map(sources.is_video, paths))
     with tempfile.TemporaryDirectory() as directory:
         contenders = _contenders(config, paths, find, size, pathlib.Path(directory))
         if not (people := contenders[race.OURS]()):
             raise ValueError(f"--photos (={folder}): no person was found: give other photos or --boxes")
+        count, what = sum(1 for _ in _items(paths)), "frames" if is_video else "photos"
+        if is_video:
+            contenders = {title: _counting(count, contender) for title, contender in contenders.items()}
         (height, width), name = config.image_size, models.title(config.model)
-        title = f"{len(paths):,} photos with {people:,} people to JSON, {name} {height}x{width}, batch {size}"
-        result = race.run(title, "people", contenders, reference=race.OURS, rounds=rounds)
+        title = f"{count:,} {what} with {people:,} people to JSON, {name} {height}x{width}, batch {size}"
+        unit = "frames" if is_video else "people"
+        result = race.run(title, unit, contenders, reference=race.OURS, rounds=rounds)
     return dataclasses.replace(result, reference=race.fastest_reference(result.rates))
 
 
@@ -77,9 +83,28 @@ def _contenders(
     return contenders
 
 
+def _items(paths: Sequence[str]) -> Iterator[Item]:
+    """Yields the photos, still to be read, and the frames of the videos."""
+    for path in paths:
+        if sources.is_video(path):
+            yield from (Item(path, photo, frame, time) for frame, time, photo in video.read_frames(path))
+        else:
+            yield Item(path)
+
+
+def _counting(units: int, contender: race.Contender) -> race.Contender:
+    """Returns the contender with another count of its work."""
+
+    def turn() -> int:
+        contender()
+        return units
+
+    return turn
+
+
 def _ours(predictor: Predictor, paths: Sequence[str]) -> race.Contender:
     def turn() -> int:
-        return sum(len(poses) for poses in predictor.stream(paths) if json.dumps(poses.to_json()))
+        return sum(len(poses) for poses in predictor.stream(_items(paths)) if json.dumps(poses.to_json()))
 
     return turn
 
@@ -105,12 +130,16 @@ def _loop(
 def _crops(
     paths: Sequence[str], finder: boxes.Finder, image_size: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for path in paths:
-        if (photo := cv2.imread(path)) is None:
-            raise ValueError(f"{path} is no photo that OpenCV reads: leave it out")
-        photo = np.ascontiguousarray(photo[..., ::-1])
-        for box in finder(path, photo)[0]:
+    for item in _items(paths):
+        photo = _read(item.source) if item.photo is None else item.photo
+        for box in finder(item.source, photo)[0]:
             yield geometry.crop(photo, box, image_size)
+
+
+def _read(path: str) -> np.ndarray:
+    if (photo := cv2.imread(path)) is None:
+        raise ValueError(f"{path} is no photo that OpenCV reads: leave it out")
+    return np.ascontiguousarray(photo[..., ::-1])
 
 
 def _groups(items: Iterator, size: int) -> Iterator[list]:

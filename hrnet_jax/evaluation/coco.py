@@ -66,11 +66,11 @@ def results(
     areas = padded_areas(people.box, image_size)
     kept = oks.suppress(people.photo_id, joints, scores, areas, skeleton.sigmas, nms_threshold, soft=soft_nms)
     keypoints = np.concatenate([joints[kept], joint_scores[kept, :, None]], axis=-1, dtype=np.float64)
-    return to_results(people.photo_id[kept], keypoints, scores[kept], category_id)
+    return listed(people.photo_id[kept], keypoints, scores[kept], category_id)
 
 
-def to_results(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
-    """Converts arrays of N people to COCO results. `keypoints` [N, K, 3] holds x, y and score."""
+def listed(photo_ids: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, category_id: int) -> list[Result]:
+    """Lists N people as COCO results. `keypoints` [N, K, 3] holds x, y and score."""
     numbers = keypoints.reshape(len(keypoints), 3 * keypoints.shape[1]).tolist()
     return [
         {"image_id": photo_id, "category_id": category_id, "keypoints": of_person, "score": score}

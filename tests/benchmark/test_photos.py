@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax.benchmark import photos, race
+from hrnet_jax.predict import video
 
 
 @pytest.fixture
@@ -19,6 +20,16 @@ def test_contenders_predict_everyone(tiny_config, folder):
         rate > 0 for rates in result.rates.values() for rate in rates
     )
     assert "3 photos with 3 people" in result.title and result.unit == "people"
+
+
+def test_frames_of_a_video_are_counted(tiny_config, tmp_path):
+    path = tmp_path / "clip.mp4"
+    writer = video.Writer(path, rate=10)
+    with writer:
+        for number in range(3):
+            writer.write(np.full((60, 40, 3), 80 * number, np.uint8), number / 10)
+    result = photos.measure(tiny_config, str(path), "whole", size=2, rounds=1)
+    assert "3 frames with 3 people" in result.title and result.unit == "frames"
 
 
 def test_a_loop_predicts_the_same_joints(tiny_config, folder, monkeypatch):
