@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test device-test tpu-test lint clean
 
 $(VENV)/ready: requirements.txt pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
@@ -28,10 +28,28 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
+# What must work on an accelerator before a run of days, in the order in which it would fail; see docs/tpu.md.
+NETWORK := configs/coco.py:hrnet_w32_256x192
+PEOPLE := 128
+device-test: $(VENV)/ready data/made_up/records
+	$(RUN) -c 'import torch' || $(RUN) -m pip install --quiet torch --index-url https://download.pytorch.org/whl/cpu
+	$(RUN) -m hrnet_jax.compare --config $(NETWORK) --precision highest,bfloat16 --steps 0 --out runs/device/compare
+	$(RUN) tests/killing.py --kills 6 --longest 20 --out runs/device/kills -- --config.epochs=4 --config.eval_every=1
+	$(RUN) -m hrnet_jax.benchmark step predict --side ours --profile --config $(NETWORK) --config.model.dtype=bfloat16 \
+		--batch $$($(RUN) -c 'import jax; print($(PEOPLE) * jax.device_count())') --out runs/device/benchmark
+
+tpu-test: $(VENV)/ready
+	$(RUN) -m pip install --quiet 'jax[tpu]'
+	$(MAKE) device-test
+
+data/made_up/records: | $(VENV)/ready
+	$(RUN) -m hrnet_jax.datasets.made_up --out data/made_up/photos
+	$(RUN) -m hrnet_jax.prepare coco --root data/made_up/photos --out $@
+
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright --pythonpath $(RUN)
 
 clean:
-	rm -rf $(VENV) data/made_up runs/demo
+	rm -rf $(VENV) data/made_up runs/demo runs/device
