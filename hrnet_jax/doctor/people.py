@@ -22,10 +22,8 @@ SAME_BOX, SAME_JOINTS, SAME_BOX_ALONE = 0.7, 0.75, 0.95
 CLIPPED = "correct the boxes; `prepare` clips them to the photo, and drops those wholly outside"
 MOSTLY_HIDDEN = 0.75  # of labelled joints (measured: .13 and .05)
 MIN_JOINTS = 50
-FAR, BESIDE_FLOOR = (
-    0.35,
-    0.95,
-)  # of the box's sides; of people have no joint so far outside (measured: .97 or more)
+FAR = 0.35  # of a box's sides
+BESIDE_FLOOR = 0.95  # of people have no joint so far outside (measured: .97 or more)
 
 
 def sizes(photo_id: np.ndarray, photos: Mapping[int, Photo]) -> np.ndarray:
@@ -113,10 +111,8 @@ def joints(people: AnnotatedPeople, size: np.ndarray, box: np.ndarray | None = N
     counted = labelled.sum(axis=1)
     inside = (labelled & _within(people.joints, box, MARGIN)).sum(axis=1)
     several = (counted >= FEW_JOINTS) & (box[:, 2:] > 0).all(axis=1)
-    away, what = (
-        several & (inside < counted / 2),
-        "{count} of {of} people have most of their joints outside their box",
-    )
+    away = several & (inside < counted / 2)
+    what = "{count} of {of} people have most of their joints outside their box"
     beside = several & (labelled & ~_within(people.joints, box, FAR)).any(axis=1)
     if binomial_test.verdict(Checks(~beside[several], ids[several], BESIDE_FLOOR)) not in ("unknown", "passed"):
         away, what = away | beside, "{count} of {of} people have joints far outside their box, more than is usual"

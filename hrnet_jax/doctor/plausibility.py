@@ -58,9 +58,8 @@ def outermost(joints: np.ndarray, labelled: np.ndarray) -> np.ndarray:
 def joints_in_boxes(corners: np.ndarray, box: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Returns [N] log-likelihoods of boxes [N, 4] around joints with the given corners [N, 2, 2] and count [N]."""
     extent = np.maximum(box[:, 2:], 1e-9)
-    gaps = (
-        np.stack([corners[:, 0] - box[:, :2], box[:, :2] + box[:, 2:] - corners[:, 1]], axis=1) / extent[:, None]
-    )
+    gaps = np.stack([corners[:, 0] - box[:, :2], box[:, :2] + box[:, 2:] - corners[:, 1]], axis=1)
+    gaps /= extent[:, None]
     score = _log_share(gaps, GAPS, GAP_SHARES).sum(axis=(1, 2))
     beside = (gaps < GAPS[0]).any(axis=(1, 2)) * np.log(GAP_SHARES[0])
     return np.where(count >= FEW_JOINTS, score, np.where(count > 0, beside, 0.0))

@@ -83,10 +83,8 @@ class Reading:
     @property
     def differs(self) -> tuple[bool, bool]:
         """Whether boxes, and whether joints are not in the package's reading."""
-        return (self.form, self.box_frame) != (TAKEN, PIXELS), (self.origin, self.joint_frame) != (
-            ORIGINS[0],
-            PIXELS,
-        )
+        of_boxes = (self.form, self.box_frame) != (TAKEN, PIXELS)
+        return of_boxes, (self.origin, self.joint_frame) != (ORIGINS[0], PIXELS)
 
     @property
     def kind(self) -> str:
@@ -98,9 +96,8 @@ class Reading:
             return f"{things}_as_shares"
         if self.origin != ORIGINS[0]:
             return f"{things}_from_boxes"
-        return (
-            f"{things}_as_{'corners' if self.form == CORNERS else 'centres' if self.form == CENTRE else 'sides'}"
-        )
+        form = {CORNERS: "corners", CENTRE: "centres"}.get(self.form, "sides")
+        return f"{things}_as_{form}"
 
     def __str__(self) -> str:
         """Returns for example ``boxes: two corners, percent of the photo``."""
