@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import fields
 
+Value = TypeVar("Value")
 Schedule = Callable[[Any], Any]
 """Step, as a number or a traced array -> learning rate."""
 
@@ -29,8 +30,8 @@ def build(config: ConfigDict, steps_per_epoch: int) -> tuple[Schedule, optax.Gra
     Raises:
       ValueError: a field is wrong.
     """
-    rate = fields.find("schedule", config.schedule, SCHEDULES)(config, steps_per_epoch)
-    rate = warm_up(rate, config.warmup_steps)
+    make = fields.find("schedule", config.schedule, SCHEDULES)
+    rate = warm_up(_call("schedule", config, make, steps_per_epoch), config.warmup_steps)
     return rate, make_transformation(config, rate)
 
 
@@ -41,8 +42,21 @@ def make_transformation(config: ConfigDict, rate: Schedule) -> optax.GradientTra
             raise ValueError(f"`{name}` (={config[name]}) must be at least 0 and less than {limit}")
     if config.nesterov and (config.optimizer in OPTIMIZERS.keys() - {"sgd"} or not config.momentum):
         raise ValueError("`nesterov` (=True) needs `optimizer` sgd and a `momentum` above 0")
-    optimizer = fields.find("optimizer", config.optimizer, OPTIMIZERS)(config, rate)
+    optimizer = _call("optimizer", config, fields.find("optimizer", config.optimizer, OPTIMIZERS), rate)
     return optax.chain(clip(config.gradient_clip), optimizer) if config.gradient_clip else optimizer
+
+
+def _call(field: str, config: ConfigDict, make: Callable[..., Value], argument: Any) -> Value:
+    """Returns what the function that a field names makes. Some, such as optax's own, have other parameters."""
+    try:
+        return make(config, argument)
+    except (TypeError, AttributeError) as error:
+        given = {"schedule": "the steps of an epoch", "optimizer": "the learning rate's schedule"}[field]
+        error.add_note(
+            f"`{field}` (={config[field]!r}) is called with the configuration and {given}: wrap functions of other"
+            " parameters in one of yours (docs/extending.md)"
+        )
+        raise
 
 
 def step_schedule(learning_rate: float, drop_epochs: Sequence[int], steps_per_epoch: int) -> Schedule:

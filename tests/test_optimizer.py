@@ -188,3 +188,11 @@ def test_cosine_is_pytorchs(torch):
 def test_wrong_fields_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         optimizer.build(settings(**changes), steps_per_epoch=1)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "optax:lion"}, {"schedule": "optax:constant_schedule"}])
+def test_functions_of_other_parameters_fail_with_the_way_out(changes):
+    with pytest.raises(TypeError) as error:
+        optimizer.build(settings(**changes), steps_per_epoch=10)
+    ((field, name),) = changes.items()
+    assert f"`{field}` (='{name}') is called with the configuration and" in "".join(error.value.__notes__)
