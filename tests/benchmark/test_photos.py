@@ -28,7 +28,7 @@ def test_frames_of_a_video_are_counted(tiny_config, tmp_path):
     with writer:
         for number in range(3):
             writer.write(np.full((60, 40, 3), 80 * number, np.uint8), number / 10)
-    result = photos.measure(tiny_config, str(path), "whole", size=2, rounds=1)
+    result = photos.measure(tiny_config, str(path), "whole", size=4, rounds=1)
     assert "3 frames with 3 people" in result.title and result.unit == "frames"
 
 
