@@ -23,7 +23,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hrnet_jax import validation
+from hrnet_jax import file_kinds, validation
 from hrnet_jax.torch_interop import selection
 from hrnet_jax.torch_interop.selection import Selected
 
@@ -169,10 +169,10 @@ def _refusal(path: pathlib.Path, reason: str) -> str:
             f"{os.fspath(path)!r} holds more than tensors ({content}), which could run code: nothing was run. If"
             " you trust its source, save only its state dict with PyTorch, and give that file"
         )
-    return (
-        f"{os.fspath(path)!r} ({path.stat().st_size:,} bytes) is not a PyTorch checkpoint, or not a whole one:"
-        " download or write it again"
-    )
+    with path.open("rb") as file:
+        found = file_kinds.instead(file.read(file_kinds.HEAD), "give the PyTorch file it was made from")
+    otherwise = f"but {found}" if found else "or not a whole one: download or write it again"
+    return f"{os.fspath(path)!r} ({path.stat().st_size:,} bytes) is not a PyTorch checkpoint, {otherwise}"
 
 
 def _array(path: pathlib.Path, name: str, tensor: Any) -> np.ndarray:
