@@ -39,9 +39,12 @@ _SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "
 _HARMLESS = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
     *("numpy.ndarray", "numpy.dtype", "mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr"),
+    *(f"pathlib{local}.{kind}" for local in ("", "._local") for kind in ("PosixPath", "WindowsPath")),
+    *(f"omegaconf.{name}" for name in ("listconfig.ListConfig", "dictconfig.DictConfig", "nodes.AnyNode")),
+    *("omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata", "typing.Any", "argparse.Namespace"),
 )
-"""Objects in training checkpoints besides tensors: the best score in the authors' files, logs in mmpose's. An
-`_Ignored` replaces them, so they are never called."""
+"""Objects in training checkpoints besides tensors: the best score in the authors' files, logs in mmpose's,
+settings in Lightning's. An `_Ignored` replaces them, so they are never called."""
 
 # Messages of torch about objects that it refuses to create.
 _CODE = re.compile(r"GLOBAL ([\w.]+)|Trying to call|Can only|Unsupported class|(TorchScript)")

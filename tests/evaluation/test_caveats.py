@@ -148,3 +148,12 @@ def test_sound_splits_have_no_caveats(coco_data, made_up_records, shared, tmp_pa
     prepare.prepare_mpii(shared / "real" / "mpii_five", tmp_path)
     opened = records.open_split(next(tmp_path.iterdir()))
     assert caveats.of_split(opened) == [] and caveats.truth_of_split(opened) is None
+
+
+def test_a_split_of_which_evaluation_expects_nobody_has_no_figure(tmp_path, capsys):
+    entries = [person(number, number, num_keypoints=0) for number in (1, 2)]
+    split = prepared(write(tmp_path / "root", entries), tmp_path / "out")
+    limit = caveats.truth_of_split(split)
+    assert limit and limit.ap == -1
+    assert str(limit) == f"no AP: evaluation ignores all {len(entries)} people: crowds, or `num_keypoints` is 0"
+    assert f"the score on this split does not exist: {limit.causes[0]}" in capsys.readouterr().out
