@@ -36,10 +36,11 @@ COUNTER = "num_batches_tracked"
 _METADATA = "hrnet_jax"  # key of our description of the network
 _SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 _HARMLESS = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
     *("numpy.ndarray", "numpy.dtype", "mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr"),
-    *(f"pathlib{local}.{kind}" for local in ("", "._local") for kind in ("PosixPath", "WindowsPath")),
+    *(f"pathlib{local}.{kind}" for local in ("", "._local") for kind in _PATHS),
     *(f"omegaconf.{name}" for name in ("listconfig.ListConfig", "dictconfig.DictConfig", "nodes.AnyNode")),
     *("omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata", "typing.Any", "argparse.Namespace"),
 )

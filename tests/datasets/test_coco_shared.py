@@ -1,11 +1,14 @@
 import json
+import pathlib
 
 import made_coco
 import pytest
 
-from hrnet_jax import prepare
+from hrnet_jax import prepare, validation
 from hrnet_jax.datasets import coco, coco_shared, records
 from hrnet_jax.skeletons import COCO
+
+FILE = pathlib.Path("annotations.json")
 
 
 def resolved(*names: str) -> list[str]:
@@ -64,10 +67,10 @@ def test_names_of_another_computer_are_read_and_told(tmp_path, capsys):
 
 def test_the_only_category_is_that_of_annotations_without_one():
     content = made_coco.content()
-    plain = coco.read("it", content, COCO, pytest.fail)
+    plain = coco.read(FILE, content, COCO, validation.raise_error(FILE))
     for entry, missing in zip(content["annotations"], (True, False, True), strict=True):
         entry.update(category_id=None) if missing else entry.pop("category_id")
-    read = coco.read("it", content, COCO, pytest.fail)
+    read = coco.read(FILE, content, COCO, validation.raise_error(FILE))
     assert read.people == plain.people and read.assumed == {"categories_assumed": [0, 1, 2]}
 
 
