@@ -39,7 +39,7 @@ def tar() -> bytes:
         (b"\n<!DOCTYPE HTML><html>", "a web page: download the file itself"),
         (b"<html><head>", "a web page: "),
         (b"\0\x05\x16\x07\0\x02", r"macOS's notes on another file: give the file whose name lacks the `\._`"),
-        (gzip.compress(b"[]"), "packed by gzip: unpack it"),
+        (gzip.compress(b"[]", mtime=0), "packed by gzip: unpack it"),
         (tar(), "packed by tar: unpack it"),
         (b"7z\xbc\xaf\x27\x1c", "packed by 7-Zip: unpack it"),
     ],

@@ -39,7 +39,7 @@ def test_invalid_and_ambiguous_json_is_refused(tmp_path, text, message):
     [
         ("{'a': 1}".encode("utf-16")[:-1], r"again, in UTF-8$"),
         ('{"a": 1}\n{"a": 2}\n', r"again, as one value: each line is one \(JSON Lines\)$"),
-        (gzip.compress(b"{}"), r"a\.json is not valid JSON, but packed by gzip: unpack it$"),
+        (gzip.compress(b"{}", mtime=0), r"a\.json is not valid JSON, but packed by gzip: unpack it$"),
         ("<html></html>", r"a\.json is not valid JSON, but a web page: download the file itself"),
     ],
 )

@@ -176,6 +176,7 @@ def test_links_are_followed_on_request(tmp_path):
         ("labeled-data/video/CollectedData_me.csv", "of DeepLabCut: export"),
         ("images/val/a.json", "of labelme: export"),
         ("result.json", "--annotations FILE --photos DIR"),
+        ("images/val/people.json", "--annotations FILE --photos DIR"),
     ],
 )
 def test_folders_in_other_formats_are_named(tmp_path, file, told):
