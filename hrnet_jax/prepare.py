@@ -91,6 +91,10 @@ def prepare_mpii(
 
 def _existing(root: str | os.PathLike, content: str) -> pathlib.Path:
     path = pathlib.Path(root)
+    if path.is_file():
+        raise NotADirectoryError(
+            f"`root` (={path}) is a file, not a folder of {content}: unpack it if it is packed"
+        )
     if not path.is_dir():
         raise FileNotFoundError(f"`root` (={path}) does not exist: it must hold {content}")
     return path

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from etils import epath
 
+from hrnet_jax import file_kinds
+
 Record = TypeVar("Record")
 
 OnError = Callable[[str, Any, str], None]
@@ -33,6 +35,7 @@ MAX_NUMBER = 1e9  # of coordinates, sizes and scores: no photo is that large, an
 # Control characters, backslashes, drive letters and unpaired surrogates: no photo has them in its name.
 _BAD_NAME = re.compile(r"[\0-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:")
 
+MAX_REPR = 200  # characters of a value in a message
 MAX_MESSAGES = 5  # of one kind, in an error that lists all kinds
 
 _short = reprlib.Repr()
@@ -81,7 +84,8 @@ class ErrorCollector:
 
 def short_repr(value: object) -> str:
     """Returns the repr of a value, shortened for a message."""
-    return _short.repr(value)
+    text = _short.repr(value)
+    return text if len(text) <= MAX_REPR else f"{text[: MAX_REPR - 3]}..."
 
 
 def one_line(error: Exception) -> str:
@@ -118,8 +122,10 @@ def read_json(path: pathlib.Path) -> Any:
     return content
 
 
-def read_json_leniently(path: pathlib.Path) -> tuple[Any, Iterator[str]]:
+def read_json_leniently(path: pathlib.Path, may_be_nan: str = "") -> tuple[Any, Iterator[str]]:
     """Reads a JSON file. Duplicate keys are refused, because parsers differ in the value they keep.
+
+    NaN is no error in lists that are fields called `may_be_nan`.
 
     Returns:
       The content, and the locations of numbers that are not finite: NaN, Infinity, or 1e400 that overflows.
@@ -132,14 +138,25 @@ def read_json_leniently(path: pathlib.Path) -> tuple[Any, Iterator[str]]:
     """
     check_regular(path)
     try:
-        content, has_not_finite = _parse(path.read_bytes())
+        text = path.read_bytes()
+        content, has_not_finite = _parse(text)
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
         raise OSError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}; download or write it again") from error
-    return content, _not_finite(content) if has_not_finite else iter(())
+        raise ValueError(f"{path} is not valid JSON{_way_out(text, error)}") from error
+    return content, _not_finite(content, may_be_nan) if has_not_finite else iter(())
+
+
+def _way_out(text: bytes, error: Exception) -> str:
+    """Returns the end of the message on text that is not JSON."""
+    if text and (found := file_kinds.instead(text[: file_kinds.HEAD], "export the data as JSON")):
+        return f", but {found}"
+    form = ", in UTF-8" * isinstance(error, UnicodeDecodeError)
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        form = ", as one value: each line is one (JSON Lines)"
+    return f": {error}; download or write it again{form}"
 
 
 def _parse(text: bytes) -> tuple[Any, bool]:
@@ -161,18 +178,18 @@ def _parse(text: bytes) -> tuple[Any, bool]:
     return json.loads(text, object_pairs_hook=fields, parse_float=number, parse_constant=number), bool(not_finite)
 
 
-def _not_finite(document: Any) -> Iterator[str]:
+def _not_finite(document: Any, may_be_nan: str) -> Iterator[str]:
     """Yields the locations of infinity and NaN, shortened: ``it['annotations'][3]['area'] is nan``."""
     if isinstance(document, float):
         yield f"it is {document}"
-    pending = [("it", document)] if isinstance(document, dict | list) else []
+    pending = [("it", document, False)] if isinstance(document, dict | list) else []
     while pending:
-        where, outer = pending.pop()
+        where, outer, is_allowed = pending.pop()
         inner = []
         for key, value in outer.items() if isinstance(outer, dict) else enumerate(outer):
             if isinstance(value, dict | list):
-                inner.append((f"{where}[{key!r:.100}]"[:300], value))
-            elif isinstance(value, float) and not math.isfinite(value):
+                inner.append((f"{where}[{key!r:.100}]"[:300], value, is_allowed or key == may_be_nan))
+            elif isinstance(value, float) and not (math.isfinite(value) or (is_allowed and math.isnan(value))):
                 yield f"{where}[{key!r:.100}] is {value}"
         pending += reversed(inner)
 
@@ -259,7 +276,7 @@ def require(entry: Any, name: str, kind: type | tuple[type, ...], where: str) ->
     Raises ValueError that begins with `where` if the field is missing or of another kind.
     """
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} must be an object, but is {short_repr(entry)}")
+        raise ValueError(f"{where} must be an object with `{name}`, but is {short_repr(entry)}")
     if name not in entry:
         raise ValueError(f"{where} has no `{name}`; its fields are {', '.join(entry)[:200]}")
     value = entry[name]

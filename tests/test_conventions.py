@@ -9,7 +9,17 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hrnet_jax"
 UNITS = [
-    *("validation", "fields", "console", "html_page", "buckets", "distributed", "devices", "sharding"),
+    *(
+        "file_kinds",
+        "validation",
+        "fields",
+        "console",
+        "html_page",
+        "buckets",
+        "distributed",
+        "devices",
+        "sharding",
+    ),
     "state_hash",
     *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
     *(

@@ -131,7 +131,8 @@ def test_an_invalid_photo_is_left_out_with_its_people_and_boxes(tmp_path, capsys
         "examples": [
             "000000000001.jpg: missing",
             "000000000002.jpg: not a complete image",
-            "000000000003.jpg: not a JPEG or PNG file: save it as one",
+            "000000000003.jpg: not a JPEG or PNG file, but a web page: download the file itself,"
+            " in a browser if the page asks something",
             "000000000005.jpg: 64x48, but 80x48 in the annotations",
         ],
         "ids": [1, 2, 3, 5],

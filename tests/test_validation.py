@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import pathlib
@@ -31,6 +32,26 @@ def write(tmp_path, text):
 def test_invalid_and_ambiguous_json_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=rf"a\.json is not valid JSON: .*{message}.*; download or write it again"):
         validation.read_json(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{'a': 1}".encode("utf-16")[:-1], r"again, in UTF-8$"),
+        ('{"a": 1}\n{"a": 2}\n', r"again, as one value: each line is one \(JSON Lines\)$"),
+        (gzip.compress(b"{}", mtime=0), r"a\.json is not valid JSON, but packed by gzip: unpack it$"),
+        ("<html></html>", r"a\.json is not valid JSON, but a web page: download the file itself"),
+    ],
+)
+def test_text_that_is_not_json_is_named_with_the_way_out(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        validation.read_json(write(tmp_path, text))
+
+
+def test_nan_is_allowed_in_lists_of_one_name_only(tmp_path):
+    text = '{"joints": [1, NaN, [NaN, Infinity]], "box": [NaN], "size": NaN}'
+    _, places = validation.read_json_leniently(write(tmp_path, text), may_be_nan="joints")
+    assert [*places] == ["it['size'] is nan", "it['joints'][2][1] is inf", "it['box'][0] is nan"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hrnet_jax import geometry, validation
-from hrnet_jax.datasets import coco_categories, coco_entries, plain_values, records
+from hrnet_jax.datasets import coco_categories, coco_entries, coco_shared, plain_values, records
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
@@ -25,6 +25,8 @@ from hrnet_jax.validation import OnError
 KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id")
 CATEGORY_KEPT = ("id", "name", "keypoints")
 """Fields of annotations and categories that are validated and kept in the ground truth of a prepared split."""
+
+MAY_BE_NAN = "keypoints"  # as pandas and FiftyOne write joints that are not labelled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,7 @@ def load(
     chosen by nobody, joints of other names are an error. Raises FileNotFoundError if there is no such file, and
     ValueError that lists everything wrong with it.
     """
-    content, not_finite = validation.read_json_leniently(path)
+    content, not_finite = validation.read_json_leniently(path, MAY_BE_NAN)
     errors = validation.ErrorCollector()
     for place in not_finite:
         errors("numbers_not_finite", place, f"{place}, not a finite number: correct it, or leave the entry out")
@@ -112,6 +114,7 @@ def read(
     The kinds of errors are photos_malformed, photo_ids_twice, photos_none, categories, category_malformed,
     keypoint_names, people_malformed, ids_twice and photos_unknown. Raises ValueError if a list is missing.
     """
+    content, shared = coco_shared.resolve(content)
     for name in ["images"] + ["annotations"] * with_people:
         validation.require(content, name, list, str(path))
     category = coco_categories.find(content, skeleton, on_error)
@@ -123,7 +126,8 @@ def read(
     entries = content["annotations"] if readable else []
     people, others = _people(entries, category.get("id"), photos, listed, skeleton, on_error)
     assumed: dict[str, list[Any]] = {
-        **coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos)
+        **coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos),
+        **shared,
     }
     if category and category["name"] != coco_categories.PERSON:
         assumed["category_assumed"] = [category["name"]]

@@ -35,7 +35,10 @@ def _choose(categories: list[dict], names: list[str], skeleton: Skeleton) -> dic
     if len(chosen) != 1:
         listed = ", ".join(names)[:200] or "none"
         wanted = f"{PERSON!r}, or just one with the {skeleton.num_joints} `keypoints` of {skeleton.name!r}"
-        raise ValueError(f"`categories` ({listed}) must have one named {wanted}: {len(fitting)} have these")
+        parts = {words(name) for name in names} & {words(joint) for joint in skeleton.joints}
+        hint = "; these are joints: write one annotation for each person, with all joints in `keypoints`"
+        problem = f"`categories` ({listed}) must have one named {wanted}: {len(fitting)} have these"
+        raise ValueError(problem + hint * (2 * len(parts) > len(names)))
     category = categories[chosen[0]]
     return category | {"id": plain_values.whole(category, "id", f"category {category['name']!r:.100}")}
 

@@ -26,6 +26,8 @@ ASSUMED = {
     "areas_assumed": f"{{count}} people have no `area`: {AREA_OF_BOX} of the box's is taken, COCO's mean",
     "boxes_assumed": "{count} people have no `bbox`: that of their joints is taken, with a margin as of others",
     "boxes_reordered": "{count} boxes have a negative width or height: their corners are put in order",
+    "categories_assumed": "{count} annotations have no `category_id`: the file's only category is taken",
+    "names_shortened": "{count} names of photos lead to other folders: what these names share is taken off",
 }
 """What is assumed about entries, by kind. ``{count}`` is their number."""
 
@@ -90,8 +92,8 @@ def complete(people: Collection[dict], photos: Mapping[int, Photo]) -> dict[str,
 
 
 def _is_blank(entry: dict) -> bool:
-    """Whether box and area are zero, as COCO Annotator writes them for joints alone."""
-    return not any(entry["bbox"][2:]) and not entry["area"]
+    """Whether box and area are zero, as COCO Annotator and CVAT write them for joints alone."""
+    return not all(entry["bbox"][2:]) and not entry["area"]
 
 
 def _extent(keypoints: list[float]) -> tuple[np.ndarray, np.ndarray, float] | None:

@@ -87,7 +87,8 @@ def read(
     named = _by_name(photos)
     if not isinstance(content, list) or not content:
         kind, value = type(content).__name__, validation.short_repr(content)
-        raise ValueError(f"{path} must hold a list of boxes, but holds {kind} {value}")
+        found = "an empty list: did the detector find nobody?" if content == [] else f"{kind} {value}"
+        raise ValueError(f"{path} must hold a list of boxes, but holds {found}")
     valid = []
     for row, entry in enumerate(content):
         try:

@@ -1,7 +1,8 @@
 """Names under which a photo may lie in a folder or zip file, other than the one in the annotations."""
 
+import itertools
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 FOLDERS = {"images", "image", "imgs", "img", "photos", "jpegimages", "data", "."}
 """Folders that tools write before a photo's name, though the photo lies in the folder that is searched."""
@@ -13,6 +14,14 @@ def shorter(name: str, folders: Collection[str]) -> Iterator[str]:
     while slash and (head.lower() in FOLDERS or head in folders):
         yield rest
         head, slash, rest = rest.partition("/")
+
+
+def common_folders(names: Sequence[str]) -> str:
+    """Returns the folders that hold all files of these names, with a slash after each."""
+    folders = sorted(name.split("/")[:-1] for name in names) or [[]]
+    pairs = zip(folders[0], folders[-1], strict=False)
+    common = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return "".join(f"{folder}/" for folder, _ in common)
 
 
 def by_key(names: Iterable[str]) -> dict[str, list[str]]:

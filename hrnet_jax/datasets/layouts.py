@@ -47,8 +47,25 @@ def coco_files(root: pathlib.Path, splits: Sequence[str] | None, choices: Choice
     found = found or {file.parent.name: file for file in root.glob(f"*/{BESIDE_PHOTOS}")}
     if not found:
         problem = validation.missing(root / "annotations" / f"{PEOPLE}<split>.json")
-        raise FileNotFoundError(f"{problem}; a file elsewhere is given with --annotations FILE --photos DIR")
+        raise FileNotFoundError(f"{problem}; {elsewhere(root)}")
     return dict(sorted(found.items()))
+
+
+def elsewhere(root: pathlib.Path) -> str:
+    """Returns what to do with a data set that is not in COCO's layout, as the end of a message."""
+    if root.is_file():
+        return "give a folder: unpack archives"
+    beside = (
+        file.with_suffix(suffix) for file in root.glob("images/**/*.json") for suffix in photo_stores.SUFFIXES
+    )
+    formats = {
+        "Ultralytics (YOLO)": any(root.glob("labels/**/*.txt")),
+        "DeepLabCut": any(root.glob("labeled-data/*/CollectedData_*")),
+        "labelme": any(photo.is_file() for photo in beside),
+    }
+    if program := next((program for program, matches in formats.items() if matches), ""):
+        return f"it looks like a data set of {program}: export or convert it to COCO's format"
+    return "a file of people elsewhere is given with --annotations FILE --photos DIR"
 
 
 def _annotations(root: pathlib.Path, split: str) -> pathlib.Path:

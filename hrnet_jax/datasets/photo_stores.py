@@ -2,17 +2,16 @@
 
 import dataclasses
 import functools
-import itertools
 import os
 import pathlib
 import zipfile
-from collections.abc import Sequence
 from typing import Protocol
 
-from hrnet_jax import validation
+from hrnet_jax import file_kinds, validation
 from hrnet_jax.datasets import file_names, odd_photos, photos
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+MISSING = "missing"  # begins the problem of a photo that is not there
 AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themselves (`exiftran -ai FILE`)"
 
 
@@ -121,11 +120,13 @@ class Zip:
         try:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # zipfile raises many kinds
-            problem = f"is not a complete zip file ({validation.one_line(error)})"
-            raise ValueError(f"{path} {problem}: download it again") from error
+            with path.open("rb") as file:
+                found = file_kinds.instead(file.read(file_kinds.HEAD), "give the folder or zip file of the photos")
+            problem = f", but {found}" if found else f" ({validation.one_line(error)}): download it again"
+            raise ValueError(f"{path} is not a complete zip file{problem}") from error
         self._entries = {entry.filename: entry for entry in self._zip.infolist() if not entry.is_dir()}
         real = [name for name in self._entries if not name.startswith("__MACOSX/")]
-        self._bases = [f"{path.stem}/", "", _common_folders(real)]
+        self._bases = [f"{path.stem}/", "", file_names.common_folders(real)]
         self._by_key = file_names.by_key(self._entries)
         self._found: dict[str, str] = {}
 
@@ -161,14 +162,6 @@ class Zip:
                 return file.read(entry.file_size)  # `ZipFile.read` would unpack all of it
         except Exception as error:  # zipfile and zlib raise many kinds
             raise OSError(validation.one_line(error)) from error
-
-
-def _common_folders(names: Sequence[str]) -> str:
-    """Returns the folders that hold all files of these names, with a slash after each."""
-    folders = sorted(name.split("/")[:-1] for name in names) or [[]]
-    pairs = zip(folders[0], folders[-1], strict=False)
-    common = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
-    return "".join(f"{folder}/" for folder, _ in common)
 
 
 def locate(root: pathlib.Path, name: str, follow_links: bool = False) -> PhotoStore:
@@ -210,6 +203,13 @@ def check_plain(name: str) -> None:
         raise ValueError(f"{name!r} cannot be the name of a split or of photos: use one such as 'val2017'")
 
 
+def _missing(store: PhotoStore, file_name: str) -> str:
+    """Returns the problem with a photo that is not there, and a photo of the same name outside its folders."""
+    name = pathlib.PurePosixPath(file_name).name
+    other = store.find(name) if name != file_name else ""
+    return MISSING + f", but there is {other}: correct `file_name`" * bool(other)
+
+
 def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
     """Reads a photo, decodes it, and compares its size with the annotations'.
 
@@ -221,7 +221,7 @@ def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int
     try:
         image = store.read(photo.file_name)
     except FileNotFoundError:
-        return b"", (0, 0), "missing"
+        return b"", (0, 0), _missing(store, photo.file_name)
     except OSError as error:
         return b"", (0, 0), f"cannot be read: {error}"
     try:

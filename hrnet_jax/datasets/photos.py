@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 
-from hrnet_jax import validation
+from hrnet_jax import file_kinds, validation
 
 SPLIT = "photos"  # the only TFDS split of a directory of records
 AS_ENCODED = {"image": tfds.decode.SkipDecoding()}
@@ -154,7 +154,8 @@ def _claims(encoded: bytes) -> tuple[int, int, int]:
         return _jpeg_claims(encoded)
     if found := _PNG.match(encoded):
         return int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"), 1
-    raise ValueError("not a JPEG or PNG file: save it as one")
+    found = file_kinds.instead(encoded[: file_kinds.HEAD], "save it as one")
+    raise ValueError(f"not a JPEG or PNG file, but {found}" if found else "not a JPEG or PNG file: save it as one")
 
 
 def _jpeg_claims(encoded: bytes) -> tuple[int, int, int]:

@@ -44,23 +44,34 @@ def numbers(value: Any, count: int, where: str) -> list[float]:
 def keypoints(value: Any, joints: int, where: str) -> list[float]:
     """Returns x, y and flag of each joint in one list, unchanged unless some are not numbers.
 
-    Null or an empty list is nobody's joints. A joint without x or y is not labelled, and flags may be booleans.
+    Null or an empty list is nobody's joints. A joint whose x or y is null or NaN is not labelled, and flags may be
+    booleans.
     """
     if value is None or value == []:
         return [0] * (3 * joints)
     if isinstance(value, list) and all(isinstance(joint, list) and len(joint) == 3 for joint in value):
         value = [number for joint in value for number in joint]
-    if isinstance(value, list) and len(value) == 3 * joints and not all(type(n) in (int, float) for n in value):
+    if isinstance(value, list) and len(value) == 3 * joints and not all(map(_is_number, value)):
         triples = zip(value[::3], value[1::3], value[2::3], strict=True)
         value = [number for triple in triples for number in _joint(*triple)]
+    if isinstance(value, list) and len(value) == 2 * joints:
+        where += " (x, y, flag of each joint)"
     return validation.numbers(value, 3 * joints, where)
 
 
 def _joint(x: Any, y: Any, mark: Any) -> tuple[Any, Any, Any]:
-    if x is None or y is None:
+    if _is_missing(x) or _is_missing(y):
         return 0, 0, 0
-    mark = SEEN * mark if isinstance(mark, bool) else mark or 0
+    mark = SEEN * mark if isinstance(mark, bool) else 0 if _is_missing(mark) else mark
     return _number(x), _number(y), _number(mark)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and value == value
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value
 
 
 def _number(value: Any) -> Any:

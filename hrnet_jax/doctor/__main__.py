@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Sequence
 
 from hrnet_jax import console, validation
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import layouts, records
 from hrnet_jax.datasets.layouts import BESIDE_PHOTOS, Choices
 from hrnet_jax.doctor import findings, prepared, raw, run_directories, skeleton_files, splits
 from hrnet_jax.doctor.findings import Examination
@@ -41,7 +41,7 @@ def kind_of(path: pathlib.Path) -> str:
                 return kind
     raise ValueError(
         f"{path} is neither a data set (annotations/ or annot/, and images/), nor prepared splits"
-        " (summary.json), nor a run directory (config.json, checkpoints/)"
+        f" (summary.json), nor a run directory (config.json, checkpoints/); {layouts.elsewhere(path)}"
     )
 
 

@@ -16,9 +16,10 @@ MOSTLY = 0.9  # of areas in another unit are plausible in it
 def examine(people: AnnotatedPeople, size: np.ndarray) -> list[Finding]:
     """Examines areas on photos of sizes [N, 2]. People are selected by them, and OKS is relative to them."""
     none, ids = people.area <= 0, people.annotation_id
+    expected = people.labelled.any(axis=1) & ~people.crowd  # evaluation ignores others
     remedy = "write the area of the person's segmentation in square pixels; without one, .53 of the box's is usual"
     what = "{count} of {of} people have no area: they are dropped, and count as missed in evaluation"
-    findings = found("areas_missing", "warning", ids[none], what, remedy, of=len(ids))
+    findings = found("areas_missing", "warning", ids[none & expected], what, remedy, of=len(ids))
     of_box = np.prod(np.maximum(people.box[:, 2:], 0) + SLACK, axis=1)
     given = ~none & ~people.crowd & (people.box[:, 2:] > 0).all(axis=1)
     fits = (people.area > LEAST_AREA * of_box) & (people.area <= ROUNDING * of_box)

@@ -24,7 +24,7 @@ ANNOTATED = 0.9  # IoU from which on a box is an annotated one
 MOSTLY = 0.9  # fraction of annotated boxes in a file of these
 BETTER = 0.1  # by this IoU is a box in another reading nearer to a person
 MAX_PEOPLE = 150  # whose boxes decide in which reading all are
-MAX_UNMATCHED = 0.5  # of the people: detectors find nearly all (measured: 0 of 12, .05), among false positives
+MAX_UNMATCHED = 0.5  # of the people, or of their photos: detectors find nearly all (measured: 0 of 12, .05)
 DUMMY = (
     "get the file of the papers' tables (COCO_val2017_detections_AP_H_56_person.json is 16 MB of 104,125 boxes),"
     " or your own detector's"
@@ -104,8 +104,8 @@ def examine(
     size = people.sizes(boxes.photo_id, photos)
     boxes, about_boxes = _read_otherwise(boxes, size, truth)
     about_boxes += people.boxes(rows, boxes.box, size, "detections_", LEAVING)
-    if truth is not None and not about_boxes:  # wrong boxes match nobody, which needs no second finding
-        findings += _unmatched(boxes, truth)
+    if truth is not None:  # wrong boxes match nobody, which needs no second finding
+        findings += _bare(boxes, truth) if about_boxes else _unmatched(boxes, truth)
     return facts, findings + about_boxes
 
 
@@ -158,6 +158,16 @@ def _best_overlaps(boxes: People, others: People) -> np.ndarray:
     on_photo = (others.box[by_photo.get(photo_id, [])] for photo_id in boxes.photo_id.tolist())
     overlaps = map(people.overlaps, boxes.box[:, None], on_photo)
     return np.array([overlap.max(initial=0) for overlap in overlaps], float)
+
+
+def _bare(boxes: People, truth: AnnotatedPeople) -> list[Finding]:
+    """Finds photos with people but without any box: the people there count as missed."""
+    wanted = np.unique(truth.photo_id[truth.labelled.any(axis=1) & ~truth.crowd])
+    bare = np.setdiff1d(wanted, boxes.photo_id)
+    few = len(wanted) < MIN_COUNT or len(bare) <= MAX_UNMATCHED * len(wanted)
+    what = "{count} of {of} photos with people have no box at all: these people count as missed"
+    remedy = "run the detector on all photos, and write the `image_id` of each: darknet writes 1 for all"
+    return found("detections_miss", "warning", () if few else bare, what, remedy, of=len(wanted))
 
 
 def _unmatched(boxes: People, truth: AnnotatedPeople) -> list[Finding]:

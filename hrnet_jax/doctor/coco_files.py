@@ -23,7 +23,7 @@ def read(
     """Returns the annotations, or None if the file has none, its people, and the findings in all its entries."""
     errors = validation.ErrorCollector()
     try:
-        content, findings = document(path, REFUSED)
+        content, findings = document(path, REFUSED, coco.MAY_BE_NAN)
         annotations = coco.read(path, content, skeleton, errors, with_people=with_people, is_guess=is_guess)
     except (ValueError, OSError) as error:
         unreadable = found("annotations_unreadable", "error", [path.name], str(error), AGAIN)
@@ -35,7 +35,7 @@ def read(
     findings += [each for each in others if each.kind != "keypoint_names" or not refused]
     findings += _limit(annotations, skeleton)
     if with_people and not any(finding.severity == "error" for finding in findings):
-        findings += _nobody(path, annotations, skeleton)
+        findings += _nobody(path, annotations, skeleton, content["annotations"])
     return annotations, table, findings
 
 
@@ -128,10 +128,13 @@ def _unknown_categories(known: Collection[int], entries: list[dict]) -> list[Fin
     return found("categories_unknown", "error", ids, what, remedy, of=len(entries))
 
 
-def _nobody(path: pathlib.Path, annotations: coco.Annotations, skeleton: Skeleton) -> list[Finding]:
+def _nobody(path: pathlib.Path, annotations: coco.Annotations, skeleton: Skeleton, entries: list) -> list[Finding]:
     """Returns a finding if `prepare` would select nobody."""
     people, dropped = coco.select_people(annotations, skeleton)
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "there are none"
+    fields = list(dict.fromkeys(field for entry in entries if isinstance(entry, dict) for field in entry))
+    if fields and "keypoints" not in fields:
+        reasons += f"; none has the field `keypoints`, but {', '.join(fields):.200}"
     what = f"no annotation is of a person that could be used ({reasons})"
     empty = [] if len(people) else [path.name]
     return found("people_none", "error", empty, what, "give the file with the keypoints of people")

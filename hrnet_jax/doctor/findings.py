@@ -100,9 +100,9 @@ def attempt(
         return None, found(kind, "error", [name], str(error), remedy)
 
 
-def document(path: pathlib.Path, remedy: str) -> tuple[Any, list[Finding]]:
+def document(path: pathlib.Path, remedy: str, may_be_nan: str = "") -> tuple[Any, list[Finding]]:
     """Reads a JSON file like `validation.read_json_leniently`. Returns a finding if numbers are not finite."""
-    content, odd = validation.read_json_leniently(path)
+    content, odd = validation.read_json_leniently(path, may_be_nan)
     what = "{count} numbers are not finite: write finite ones or remove the entries"
     return content, found("numbers_not_finite", "error", odd, what, remedy)
 

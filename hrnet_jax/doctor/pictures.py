@@ -64,10 +64,14 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
         ((number, look.found or photos[number].file_name) for number, look in looks.items()), of
     )
     problems = [(photos[number].file_name, look.problem) for number, look in looks.items() if look.problem]
-    missing = [name for name, problem in problems if problem == "missing"]
-    what, remedy = "{count} of {of} photos are missing", f"copy or download them{left_out}"
+    missing = [
+        name + problem.removeprefix(photo_stores.MISSING)
+        for name, problem in problems
+        if problem.startswith(photo_stores.MISSING)
+    ]
+    what, remedy = "{count} of {of} photos are missing", f"copy or download them, or correct `file_name`{left_out}"
     findings += found("photos_missing", "error", missing, what, remedy, of=of)
-    unusable = [f"{name}: {problem}" for name, problem in problems if problem != "missing"]
+    unusable = [f"{name}: {problem}" for name, problem in problems if not problem.startswith(photo_stores.MISSING)]
     turned = [problem for problem in unusable if problem.endswith(photo_stores.AS_SHOWN)]
     what = "{count} of {of} photos are annotated as their camera's orientation mark turns them, but read as stored"
     remedy = (
@@ -76,7 +80,8 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     findings += found(odd_photos.TURNED, "error", turned, what, remedy + left_out, of=of)
     resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
     damaged = [problem for problem in unusable if problem not in (*resized, *turned)]
-    what, remedy = "{count} of {of} photos cannot be read", f"copy or download them again{left_out}"
+    what = "{count} of {of} photos cannot be read"
+    remedy = f"copy or download them again, or do what is said of each{left_out}"
     findings += found("photos_damaged", "error", damaged, what, remedy, of=of)
     what = "{count} of {of} photos have another size than in the annotations"
     remedy = f"use the annotated photos, not resized or rotated ones, or correct width and height{left_out}"
@@ -134,7 +139,8 @@ def unlisted(place: PhotoStore, photos: Mapping[int, Photo]) -> list[Finding]:
     if not place.path.is_dir():
         return []
     known = {place.find(photo.file_name) for photo in photos.values()}
-    files = (path for path in place.path.rglob("*") if path.suffix.lower() in photo_stores.SUFFIXES)
+    shown = (path for path in place.path.rglob("*") if not path.name.startswith("."))  # macOS's ._ files are none
+    files = (path for path in shown if path.suffix.lower() in photo_stores.SUFFIXES)
     others = sorted(name for path in files if (name := path.relative_to(place.path).as_posix()) not in known)
     what = "{count} files in the folder of photos are not in the annotations"
     remedy = "annotate their people; files without people do no harm"

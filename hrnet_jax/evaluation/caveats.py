@@ -31,7 +31,9 @@ class Truth:
     annotation_id: np.ndarray
 
     def __str__(self) -> str:
-        return f"AP {self.ap:.3f}" + f": {'; '.join(self.causes)}" * bool(self.causes)
+        return (f"AP {self.ap:.3f}" if self.ap >= 0 else "no AP") + f": {'; '.join(self.causes)}" * bool(
+            self.causes
+        )
 
 
 def truth_as_predictions(
@@ -55,6 +57,8 @@ def truth_as_predictions(
     photos, counts = np.unique(photo_id, return_counts=True)
     crowded, limit = photos[counts > matching.MAX_DETECTIONS], matching.MAX_DETECTIONS
     causes = []
+    if everyone.ignored.all():
+        causes.append(f"evaluation ignores all {len(everyone):,} people: crowds, or `num_keypoints` is 0")
     if lost.any():
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "dropped"
         causes.append(f"{lost.sum():,} people count as missed, since they are dropped ({listed})")
@@ -84,5 +88,6 @@ def of_split(split: records.Split) -> list[str]:
         said.append(f"is of photos as stored: {turned:,} have a camera's orientation mark, which is ignored")
     truth = truth_of_split(split)
     if truth and truth.causes:
-        said.append(f"cannot exceed that of the truth itself, {truth}")
+        limit = f"cannot exceed that of the truth itself, {truth}"
+        said.append(limit if truth.ap >= 0 else f"does not exist: {'; '.join(truth.causes)}")
     return said

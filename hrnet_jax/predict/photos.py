@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from hrnet_jax import validation
+from hrnet_jax import file_kinds, validation
 from hrnet_jax.datasets import photos as dataset_photos
 
 MAX_PIXELS = dataset_photos.MAX_PIXELS
@@ -72,8 +72,6 @@ def _read_bytes(path: pathlib.Path) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not a photo of a known format"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return str(error) if isinstance(error, ValueError) else f"cannot be read ({validation.one_line(error)})"
@@ -86,7 +84,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, li
     """
     if encoded[4:12] in _HEIC:
         raise ValueError("HEIC photos cannot be read: save it as JPEG")
-    with Image.open(io.BytesIO(encoded)) as image:
+    with _open(encoded) as image:
         width, height = image.size
         if width * height > max_pixels or max(width, height) > dataset_photos.MAX_SIDE:
             limits = f"up to {max_pixels:,} pixels and {dataset_photos.MAX_SIDE:,} a side are read"
@@ -99,6 +97,14 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, li
     if turn := _TURNS.get(orientation):
         photo, notes = np.ascontiguousarray(turn(photo)), [*notes, "turned as its EXIF mark says"]
     return photo, notes
+
+
+def _open(encoded: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError as error:
+        found = file_kinds.instead(encoded[: file_kinds.HEAD], "save it as JPEG")
+        raise ValueError("not a photo of a known format" + f", but {found}" * bool(found)) from error
 
 
 def _pixels(image: Image.Image) -> tuple[np.ndarray, list[str]]:

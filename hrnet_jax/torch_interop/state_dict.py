@@ -23,7 +23,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hrnet_jax import validation
+from hrnet_jax import file_kinds, validation
 from hrnet_jax.torch_interop import selection
 from hrnet_jax.torch_interop.selection import Selected
 
@@ -36,12 +36,16 @@ COUNTER = "num_batches_tracked"
 _METADATA = "hrnet_jax"  # key of our description of the network
 _SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 _HARMLESS = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
     *("numpy.ndarray", "numpy.dtype", "mmengine.logging.history_buffer.HistoryBuffer", "builtins.getattr"),
+    *(f"pathlib{local}.{kind}" for local in ("", "._local") for kind in _PATHS),
+    *(f"omegaconf.{name}" for name in ("listconfig.ListConfig", "dictconfig.DictConfig", "nodes.AnyNode")),
+    *("omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata", "typing.Any", "argparse.Namespace"),
 )
-"""Objects in training checkpoints besides tensors: the best score in the authors' files, logs in mmpose's. An
-`_Ignored` replaces them, so they are never called."""
+"""Objects in training checkpoints besides tensors: the best score in the authors' files, logs in mmpose's,
+settings in Lightning's. An `_Ignored` replaces them, so they are never called."""
 
 # Messages of torch about objects that it refuses to create.
 _CODE = re.compile(r"GLOBAL ([\w.]+)|Trying to call|Can only|Unsupported class|(TorchScript)")
@@ -169,10 +173,10 @@ def _refusal(path: pathlib.Path, reason: str) -> str:
             f"{os.fspath(path)!r} holds more than tensors ({content}), which could run code: nothing was run. If"
             " you trust its source, save only its state dict with PyTorch, and give that file"
         )
-    return (
-        f"{os.fspath(path)!r} ({path.stat().st_size:,} bytes) is not a PyTorch checkpoint, or not a whole one:"
-        " download or write it again"
-    )
+    with path.open("rb") as file:
+        found = file_kinds.instead(file.read(file_kinds.HEAD), "give the PyTorch file it was made from")
+    otherwise = f"but {found}" if found else "or not a whole one: download or write it again"
+    return f"{os.fspath(path)!r} ({path.stat().st_size:,} bytes) is not a PyTorch checkpoint, {otherwise}"
 
 
 def _array(path: pathlib.Path, name: str, tensor: Any) -> np.ndarray:

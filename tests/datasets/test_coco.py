@@ -177,7 +177,7 @@ def test_errors_name_broken_json(tmp_path, text):
 
 
 def test_json_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"annotations.json must be an object, but is \[1\]"):
+    with pytest.raises(ValueError, match=r"annotations.json must be an object with `images`, but is \[1\]"):
         load(tmp_path, [1])
 
 

@@ -52,6 +52,7 @@ def test_the_share_is_that_of_coco(shared):
         lambda entry: entry.update(bbox=None),
         lambda entry: entry.update(bbox=[]),
         lambda entry: entry.update(bbox=[0, 0, 0, 0], area=0),
+        lambda entry: entry.update(bbox=[10, 10, 30, 0], area=0),
     ],
 )
 def test_a_missing_box_is_that_of_the_joints(tmp_path, change):

@@ -58,9 +58,9 @@ def without(name):
     ("entries", "message"),
     [
         ({"boxes": []}, r"must hold a list of boxes, but holds dict"),
-        ([], r"must hold a list of boxes, but holds list \[\]"),
+        ([], r"must hold a list of boxes, but holds an empty list"),
         ([made_coco.box(10, category_id=2)], r"none of its 1 boxes is a person .*dropped: {'other category': 1}"),
-        ([made_coco.box(10), 7], r"entry 1 must be an object, but is 7"),
+        ([made_coco.box(10), 7], r"entry 1 must be an object with `image_id`, but is 7"),
         (
             [made_coco.box(10), without("bbox")],
             r"entry 1 has no `bbox`; its fields are image_id, category_id, score",

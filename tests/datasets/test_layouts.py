@@ -9,6 +9,7 @@ import pytest
 from hrnet_jax import prepare
 from hrnet_jax.datasets import file_names, layouts, photo_stores, records
 from hrnet_jax.doctor import __main__ as doctor
+from hrnet_jax.doctor import pictures
 
 
 def move(root, photos, annotations, prefix=""):
@@ -166,3 +167,37 @@ def test_links_are_followed_on_request(tmp_path):
         prepare.prepare_coco(root, tmp_path / "out")
     prepare.main(["coco", f"--root={root}", f"--out={tmp_path / 'out'}", "--follow-links", "--skeleton=coco"])
     assert len(records.open_split(tmp_path / "out" / "val2017").photos) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("labels/val/a.txt", r"it looks like a data set of Ultralytics \(YOLO\): export or convert it"),
+        ("labeled-data/video/CollectedData_me.csv", "of DeepLabCut: export"),
+        ("images/val/a.json", "of labelme: export"),
+        ("result.json", "--annotations FILE --photos DIR"),
+        ("images/val/people.json", "--annotations FILE --photos DIR"),
+    ],
+)
+def test_folders_in_other_formats_are_named(tmp_path, file, told):
+    for name in (file, "images/val/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(FileNotFoundError, match=told):
+        prepare.prepare_coco(tmp_path, tmp_path / "out")
+    with pytest.raises(ValueError, match=told):
+        doctor.examine(tmp_path)
+
+
+def test_an_archive_as_root_is_told(tmp_path):
+    (tmp_path / "data.zip").write_bytes(b"PK")
+    with pytest.raises(NotADirectoryError, match=r"is a file, not a folder of .*: unpack it"):
+        prepare.prepare_coco(tmp_path / "data.zip", tmp_path / "out")
+    with pytest.raises(ValueError, match="give a folder: unpack archives"):
+        doctor.examine(tmp_path / "data.zip")
+
+
+def test_hidden_files_are_no_photos_without_annotations(tmp_path):
+    folder = folder_of(tmp_path / "val", "a.jpg", "._a.jpg", "b.jpg")
+    found = pictures.unlisted(folder, {1: photo_stores.Photo(1, "a.jpg")})
+    assert [finding.examples for finding in found] == [("b.jpg",)]

@@ -1,7 +1,9 @@
+import gzip
 import json
 import os
 import re
 import struct
+import tarfile
 import tracemalloc
 import zipfile
 import zlib
@@ -188,7 +190,7 @@ def test_a_photo_of_another_size_is_not_decoded(tmp_path, monkeypatch):
 def test_other_formats_are_refused_before_decoding(monkeypatch, extension):
     encoded = made_coco.photo(1, extension)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(ValueError, match=r"not a JPEG or PNG file: save it as one"):
+    with pytest.raises(ValueError, match=r"not a JPEG or PNG file(, but an? \w+ file)?: save it as one"):
         photo_records.decode(encoded, photo_id=7)
 
 
@@ -239,3 +241,34 @@ def test_absurd_sizes_in_annotations_are_refused(tmp_path, size):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"a.json: images\[0\]: `(width|height)` .*must be"):
         coco.load(path, COCO)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "empty: copy or download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: fetch the file itself"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC file: save it as one"),
+        (gzip.compress(made_coco.photo(1), mtime=0), "packed by gzip: unpack it"),
+    ],
+)
+def test_files_that_are_no_photos_are_named(tmp_path, content, what):
+    (tmp_path / "a.jpg").write_bytes(content)
+    store = photo_stores.Folder(tmp_path, tmp_path)
+    problem = photo_stores.read_checked(store, photo_stores.Photo(1, "a.jpg", 64, 48))[2]
+    assert problem.startswith(f"not a JPEG or PNG file, but {what}")
+
+
+def test_a_missing_photo_is_told_where_one_of_its_name_is(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(made_coco.photo(1))
+    store = photo_stores.Folder(tmp_path, tmp_path)
+    for name, hint in (("7/a.jpg", ", but there is a.jpg: correct `file_name`"), ("7/b.jpg", ""), ("b.jpg", "")):
+        problem = photo_stores.read_checked(store, photo_stores.Photo(1, name, 64, 48))[2]
+        assert problem == f"missing{hint}"
+
+
+def test_an_archive_that_is_no_zip_file_is_named(tmp_path):
+    with tarfile.open(tmp_path / "val.zip", "w") as file:
+        file.addfile(tarfile.TarInfo("a.jpg"))
+    with pytest.raises(ValueError, match=r"val\.zip is not a complete zip file, but packed by tar: unpack it"):
+        photo_stores.Zip(tmp_path / "val.zip")

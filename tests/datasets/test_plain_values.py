@@ -1,6 +1,10 @@
+import math
+
 import pytest
 
 from hrnet_jax.datasets import plain_values
+
+NAN = math.nan
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,8 @@ def test_flags_may_be_booleans_or_missing(entry, number):
         ([None, None, 0, 3, 4, 2], [0, 0, 0, 3, 4, 2]),
         ([None] * 6, [0] * 6),
         ([1, 2, True, 3, 4, False], [1, 2, 2, 3, 4, 0]),
+        ([NAN, NAN, 2, 3, 4, 2], [0, 0, 0, 3, 4, 2]),
+        ([1, NAN, 2, 3, 4, NAN], [0, 0, 0, 3, 4, 0]),
         ([1, None, 2, 3, 4, None], [0, 0, 0, 3, 4, 0]),
         (["1.5", "2", "2", 3, 4, 1], [1.5, 2, 2, 3, 4, 1]),
         ([[1, 2, 2], [3, 4, 1]], [1, 2, 2, 3, 4, 1]),
@@ -53,10 +59,18 @@ def test_keypoints_may_lack_joints(value, numbers):
 
 
 @pytest.mark.parametrize(
-    "value", [[1, 2, 2], [1, 2, 2, 3, 4, "far"], [1, 2, 2, True, 4, 2], "none", [[1, 2], [3, 4]]]
+    "value",
+    [
+        [1, 2, 2],
+        [1, 2, 2, 3, 4, "far"],
+        [1, 2, 2, True, 4, 2],
+        [1, 2, 2, math.inf, 4, 2],
+        "none",
+        [[1, 2], [3, 4]],
+    ],
 )
 def test_other_keypoints_are_refused(value):
-    with pytest.raises(ValueError, match=r"^it must be 6 finite numbers"):
+    with pytest.raises(ValueError, match=r"^it (\(x, y, flag of each joint\) )?must be 6 finite numbers"):
         plain_values.keypoints(value, 2, "it")
 
 

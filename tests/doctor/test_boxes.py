@@ -54,6 +54,11 @@ def malform(boxes, rng):
         box["bbox"] = [[1, 2], None, [1, 2, float("nan"), 4], "box"][rng.integers(4)]
 
 
+def put_on_one_photo(boxes, rng):
+    for box in boxes:
+        box["image_id"] = boxes[0]["image_id"]
+
+
 UNKNOWN, MISS = "detections_unknown_photos", "detections_miss"
 DAMAGES = [
     Damage("dummy", write_one_score, "detections_dummy"),
@@ -68,6 +73,7 @@ DAMAGES = [
     Damage("corners", made_damage.boxes_as_corners, "detections_boxes_as_corners"),
     Damage("of photos half the size", halve, MISS),
     Damage("cut short", truncate, MISS),
+    Damage("all on one photo", put_on_one_photo, MISS, ("detections_boxes_outside", "detections_twice")),
     Damage("no boxes", malform, "detections_malformed", (MISS, "numbers_not_finite")),
 ]
 

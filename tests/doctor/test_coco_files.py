@@ -4,6 +4,7 @@ import made_damage
 import pytest
 from made_damage import SPLIT, Damage, annotations, kinds, labelled, some, write_coco
 
+from hrnet_jax.doctor import __main__ as doctor
 from hrnet_jax.doctor import coco_files
 
 
@@ -44,7 +45,21 @@ def malform(content, rng):
         person[name] = ["much", float("nan"), [1, 2, 3], {}][rng.integers(4)]
 
 
+def split_into_joints(content, rng):
+    joints = content["categories"][0]["keypoints"]
+    content["categories"] = [{"id": number, "name": joint} for number, joint in enumerate(joints)]
+    for number, person in enumerate(content["annotations"]):
+        person["category_id"] = number % len(joints)
+
+
+def rename_keypoints(content, rng):
+    for person in content["annotations"]:
+        person["joints"] = person.pop("keypoints")
+
+
 DAMAGES = [
+    Damage("joints as categories", split_into_joints, "categories"),
+    Damage("keypoints renamed", rename_keypoints, "people_none"),
     Damage("unknown categories", write_unknown_categories, "categories_unknown"),
     Damage("category renamed", rename_category, "categories"),
     Damage("keypoints reordered", reorder_keypoints, "keypoint_names"),
@@ -53,6 +68,33 @@ DAMAGES = [
     Damage("counts wrong", write_wrong_counts, "num_keypoints"),
     Damage("malformed", malform, "people_malformed", ("numbers_not_finite",)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            split_into_joints,
+            "these are joints: write one annotation for each person, with all joints in `keypoints`",
+        ),
+        (rename_keypoints, "none has the field `keypoints`, but id, image_id, "),
+    ],
+)
+def test_other_forms_of_joints_are_told_apart(made_up, tmp_path, change, what):
+    content = annotations(made_up)
+    change(content, None)
+    root = write_coco(tmp_path / "root", made_up, content)
+    _, parts = doctor.examine(root)
+    (finding,) = (finding for part in parts for finding in part.findings if finding.severity == "error")
+    assert what in finding.what
+
+
+def test_entries_without_anything_are_no_mistake(made_up, tmp_path):
+    content = annotations(made_up)
+    nothing = {"keypoints": [], "num_keypoints": 0, "bbox": [0, 0, 0, 0], "area": 0}
+    first = content["annotations"][0]
+    content["annotations"] += [first | nothing | {"id": 10**9 + number} for number in range(3)]
+    assert kinds(write_coco(tmp_path / "root", made_up, content)) == {}
 
 
 def test_another_name_of_the_category_is_a_note(made_up, tmp_path):

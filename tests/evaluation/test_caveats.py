@@ -101,9 +101,9 @@ def test_prepare_doctor_and_eval_say_the_same_of_every_kind_of_entry(tmp_path, c
     limit = caveats.truth_of_split(split)
     assert limit
     assert limit.annotation_id.tolist() == [1, 2]  # and nobody else: crowds and people without joints are ignored
-    assert "2 people count as missed, since they are dropped (1 without area, 1 box outside the photo)" in str(
-        limit
-    )
+    assert limit.causes == [
+        "2 people count as missed, since they are dropped (1 without area, 1 box outside the photo)"
+    ]
 
     assert f"the score on this split cannot exceed that of the truth itself, {limit}" in told
     _, (part,) = doctor.examine(root)
@@ -148,3 +148,12 @@ def test_sound_splits_have_no_caveats(coco_data, made_up_records, shared, tmp_pa
     prepare.prepare_mpii(shared / "real" / "mpii_five", tmp_path)
     opened = records.open_split(next(tmp_path.iterdir()))
     assert caveats.of_split(opened) == [] and caveats.truth_of_split(opened) is None
+
+
+def test_a_split_of_which_evaluation_expects_nobody_has_no_figure(tmp_path, capsys):
+    entries = [person(number, number, num_keypoints=0) for number in (1, 2)]
+    split = prepared(write(tmp_path / "root", entries), tmp_path / "out")
+    limit = caveats.truth_of_split(split)
+    assert limit and limit.ap == -1
+    assert str(limit) == f"no AP: evaluation ignores all {len(entries)} people: crowds, or `num_keypoints` is 0"
+    assert f"the score on this split does not exist: {limit.causes[0]}" in capsys.readouterr().out

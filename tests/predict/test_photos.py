@@ -119,6 +119,7 @@ NOISE = made.noise(3, 200, 200)
     ("content", "message"),
     [
         (b"hello, I am a text\n" * 9, "not a photo of a known format"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "known format, but a pointer of Git LFS: fetch"),
         (b"", "the file is empty"),
         (encode(NOISE, "JPEG")[:9000], "not a complete image"),
         (encode(NOISE, "PNG")[:9000], "truncated"),

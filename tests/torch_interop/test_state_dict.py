@@ -1,3 +1,5 @@
+import argparse
+import gzip
 import json
 import os
 import pathlib
@@ -182,6 +184,13 @@ def test_functions_that_are_ignored_are_not_called(torch, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("value", [argparse.Namespace(rate=0.1), pathlib.Path("/data")])
+def test_settings_beside_the_weights_are_ignored(torch, tmp_path, value):
+    content = {"state_dict": made_weights.as_torch(torch, prefix="model."), "hyper_parameters": {"it": [value]}}
+    torch.save(content, tmp_path / "x.ckpt")
+    assert state_dict.read(tmp_path / "x.ckpt").tensors.keys() == made_weights.ARRAYS.keys()
+
+
 def test_whole_modules_are_refused(torch, tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pth")
     assert "(torch.nn.modules.linear.Linear)" in refused(tmp_path / "x.pth")
@@ -193,6 +202,21 @@ def test_whole_modules_are_refused(torch, tmp_path):
 def test_other_files_are_refused(torch, tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     assert f"({len(content)} bytes) is not a PyTorch checkpoint" in refused(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "empty: copy or download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS: fetch .* `git lfs pull`"),
+        (b"<!DOCTYPE html><html>", "a web page: download the file itself"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file: give the PyTorch file it was made from"),
+        (gzip.compress(b"x", mtime=0), "packed by gzip: unpack it"),
+    ],
+)
+def test_files_that_are_not_what_their_names_say_are_named(torch, tmp_path, content, what):
+    (tmp_path / "x.pth").write_bytes(content)
+    assert re.search(rf"is not a PyTorch checkpoint, but {what}", refused(tmp_path / "x.pth"))
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
