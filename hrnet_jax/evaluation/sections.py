@@ -116,7 +116,7 @@ def joint_kinds(numbers: Numbers, other: Numbers) -> str:
 def joint_distances(numbers: Numbers, other: Numbers) -> str:
     """Returns quantiles of the errors by joint, in sigmas or heads."""
     joints, there = numbers.get("joints", {}), other.get("joints", {})
-    unit = next((unit for unit in ("sigmas", "heads") if any(unit in row for row in joints.values())), None)
+    unit = next((unit for unit in ("sigmas", "heads") if any(row.get(unit) for row in joints.values())), None)
     if unit is None:
         return ""
     rows = [_box(name, row, there.get(name, {}), unit) for name, row in joints.items()]
@@ -168,12 +168,14 @@ def calibration(numbers: Numbers, other: Numbers) -> str:
     """Returns reliability diagrams of the scores of people and of joints."""
     parts = []
     for name, values in numbers.get("calibration", {}).items():
+        if values["error"] is None:  # no scores
+            continue
         there = other.get("calibration", {}).get(name)
         titles = [f"{count:,} {name}" for count in values["count"] if count]
         series = [Line("this run", values["score"], values["hits"], "", titles)]
         if there:
             series.append(Line("other run", there["score"], there["hits"], "other"))
-        error = "-" if values["error"] is None else f"{values['error']:.3f}"
+        error = f"{values['error']:.3f}"
         alt = f"Share of {name} found by score; calibration error {error}"
         chart = charts.lines(series, Axis(f"score of {name}", UNIT), Axis("share found", UNIT), alt, diagonal=True)
         rows = [
