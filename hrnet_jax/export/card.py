@@ -10,6 +10,7 @@ import hrnet_jax
 from hrnet_jax import buckets, configuration, models, validation
 from hrnet_jax.export.trained import Trained
 from hrnet_jax.run import manifest
+from hrnet_jax.torch_interop import state_dict
 
 _TRAINING = ("epochs", "batch_size", "accumulation", "optimizer", "learning_rate", "schedule", "loss",
              "heatmap.target", "heatmap.sigma", "heatmap.unbiased", "seed", "model.norm_group_size")  # fmt: skip
@@ -141,9 +142,8 @@ Fill in the licence of these weights. Mind the licences of the photos, annotatio
 def write(trained: Trained, path: pathlib.Path) -> bool:
     """Writes ``README.md`` beside a file. Returns False, and writes nothing, if there is one already."""
     card = path.with_name("README.md")
-    try:
-        with card.open("x") as file:
-            file.write(render(trained, path.name))
-    except FileExistsError:
+    if os.path.lexists(card):
         return False
+    with state_dict.write_atomically(card) as partial:
+        partial.write_text(render(trained, path.name), encoding="utf-8")
     return True

@@ -66,7 +66,7 @@ def write(trained: Trained, target: str | os.PathLike, output: str = HEATMAPS) -
     path = pathlib.Path(target)
     with state_dict.write_atomically(path) as partial:
         if path.suffix == SAFETENSORS:
-            state_dict.write(partial, trained.tensors, trained.describe())
+            state_dict.save(partial, trained.tensors, trained.describe())
             notes = [_compare_tensors(trained, partial)]
         else:
             _write_program(trained, partial, output)

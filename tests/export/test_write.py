@@ -104,8 +104,8 @@ def test_a_wrong_bit_is_found(network, tmp_path, monkeypatch):
         changed = {name: array + (name == "conv1.weight") for name, array in tensors.items()}
         whole(path, changed, description)
 
-    whole = state_dict.write
-    monkeypatch.setattr(state_dict, "write", damage)
+    whole = state_dict.save
+    monkeypatch.setattr(state_dict, "save", damage)
     with pytest.raises(ValueError, match=r"'conv1\.weight' is not what was written"):
         write.write(network, tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
