@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,7 +56,7 @@ Decoding: {settings.decoder}, {test} flip test."""
 
 
 def _use(trained: Trained, file: str) -> str:
-    height, width = trained.settings.image_size
+    (height, width), file = trained.settings.image_size, shlex.quote(file)
     return f"""## Use
 
 Tensors have PyTorch's names and layout, those of the authors' release. The metadata describe the network.

@@ -31,6 +31,8 @@ from hrnet_jax.torch_interop.selection import Selected
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", ".pt", ".bin", ".tar", SAFETENSORS)  # ``.pth.tar`` is not an archive either
 
+_PROGRAMS = (".onnx", ".stablehlo")
+
 COUNTER = "num_batches_tracked"
 """Last part of the names of PyTorch's step counters, one for each batch normalisation."""
 
@@ -87,11 +89,15 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: torch is not installed, or the file is damaged, has other content or no average.
+      ValueError: torch is not installed, or the file is a program, is damaged, has other content or no average.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
+    if path.suffix in _PROGRAMS:
+        raise ValueError(
+            f"{os.fspath(path)!r} is a program for `hrnet predict`, not weights: give the checkpoint it was made from"
+        )
     return _read_safetensors(path, averaged) if path.suffix == SAFETENSORS else _read_pickle(path, averaged)
 
 

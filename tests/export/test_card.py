@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shlex
 
 import made_weights
 import pytest
@@ -53,6 +54,13 @@ def test_the_card_tells_nothing_of_the_authors_machine(network, run):
 def test_the_card_of_a_file_leaves_the_rest_to_fill_in(network):
     text = card.render(network, "w4.safetensors")
     assert "Not known: exported from `tiny.safetensors`" in text and "Not measured" in text
+
+
+def test_commands_of_the_card_hold_for_any_name(network):
+    lines = [
+        shlex.split(line) for line in card.render(network, "my w32 [1].safetensors").splitlines() if "w32" in line
+    ]
+    assert [line[2 if line[0] == "hrnet" else 3] for line in lines] == ["my w32 [1].safetensors"] * 3
 
 
 def test_a_readme_is_kept(network, tmp_path):

@@ -407,6 +407,13 @@ def half_written(failure):
     return write_bytes
 
 
+@pytest.mark.parametrize("name", ["x.onnx", "x.stablehlo"])
+def test_an_exported_program_is_not_taken_for_damaged_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(b"program")
+    with pytest.raises(ValueError, match=r"is a program for `hrnet predict`, not weights"):
+        state_dict.read(tmp_path / name)
+
+
 def test_a_directory_appears_only_when_complete(tmp_path):
     with state_dict.write_atomically(tmp_path / "a" / "w32") as partial:
         partial.mkdir()
