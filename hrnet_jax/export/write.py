@@ -128,9 +128,9 @@ def _compare_program(trained: Trained, path: pathlib.Path) -> str:
 
 
 def _deviation(found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference relative to the largest value."""
+    """Returns the largest difference relative to the largest value, if that is not 0."""
     difference = np.abs(np.asarray(found) - expected[: len(found)]).max()
-    return float(difference / np.abs(expected).max())
+    return float(difference / (np.abs(expected).max() or 1))
 
 
 def _inputs(image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -96,7 +96,7 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
         raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
     if path.suffix in _PROGRAMS:
         raise ValueError(
-            f"{os.fspath(path)!r} is a program for `hrnet predict`, not weights: give the checkpoint it was made from"
+            f"{os.fspath(path)!r} is a program for `hrnet predict`, not weights: give the checkpoint it is from"
         )
     return _read_safetensors(path, averaged) if path.suffix == SAFETENSORS else _read_pickle(path, averaged)
 

@@ -165,7 +165,17 @@ def test_sections_without_numbers_are_left_out():
     numbers = {"joints": dict.fromkeys(COCO.joints, joint), "calibration": {"people": one, "joints": nobody}}
     assert sections.joint_kinds(numbers, {}) == sections.joint_distances(numbers, {}) == ""
     calibration = Reader(sections.calibration(numbers, {})).text
-    assert "Scores of people: calibration error 0.000" in calibration and "joints" not in calibration
+    assert "Scores of people: calibration error 0.000\n" in calibration and "joints" not in calibration
+
+
+def test_another_run_without_numbers_has_no_key():
+    here, there = made_analysis(0.7), made_analysis(0.5)
+    nobody = {"joints": {name: {"sigmas": None} for name in COCO.joints}}
+    nobody["calibration"] = {"people": {"score": [], "hits": [], "count": [], "error": None}}
+    for draw in (sections.joint_distances, sections.calibration):
+        assert "other run" in draw(here, there) and "other run" not in draw(here, nobody)
+    there["calibration"]["people"] |= {"error": 0.25}
+    assert "calibration error 0.125, of the other run 0.250" in sections.calibration(here, there)
 
 
 def test_axes_place_values_and_keep_them_inside():
