@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hrnet_jax
-from hrnet_jax import buckets, configuration, models, validation
+from hrnet_jax import configuration, models, validation
 from hrnet_jax.export.trained import Trained
 from hrnet_jax.run import manifest
 from hrnet_jax.torch_interop import state_dict
@@ -31,7 +31,7 @@ _CITATION = """@inproceedings{sun2019hrnet,
 
 def render(trained: Trained, file: str) -> str:
     """Returns the card of weights in a file of this name: Markdown with front matter for the Hugging Face Hub."""
-    parts = [_head(trained), _use(trained, file), _training(trained), _metrics(trained.run), _end()]
+    parts = [_head(trained), _use(trained, file), _training(trained), _metrics(trained, file), _end()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -108,11 +108,16 @@ def _facts(starts: list[dict[str, Any]], config: Mapping[str, Any]) -> Iterator[
     yield f"Exported by hrnet_jax {hrnet_jax.__version__}"
 
 
-def _metrics(run: buckets.Path | None) -> str:
+def _metrics(trained: Trained, file: str) -> str:
     """Returns the table of metrics. Each column names the split and the source of the boxes."""
-    path = run / "eval" / "metrics.json" if run else None
+    path = trained.run / "eval" / "metrics.json" if trained.run else None
     if path is None or not path.is_file():
         return "## Metrics\n\nNot measured. Evaluate with `python eval.py`, and export again."
+    if not trained.as_evaluated:
+        return (
+            "## Metrics\n\nNot measured: the run was evaluated with other weights or settings than those exported."
+            f" Evaluate with `python eval.py --checkpoint {shlex.quote(file)}`, and fill in."
+        )
     content = validation.read_json(pathlib.Path(path))
     metrics = {name: content[name] for name in content if _METRIC.fullmatch(name) and content[name] >= 0}
     columns = list(dict.fromkeys("/".join(name.split("/")[:2]) for name in metrics))
