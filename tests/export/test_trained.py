@@ -60,11 +60,14 @@ def test_an_exported_file_tells_its_settings(network, tmp_path):
     assert found.settings == network.settings and found.network == network.network and found.run is None
 
 
-def test_settings_survive_a_conversion(network, tmp_path, torch):
+@pytest.mark.parametrize("name", ["x.pth", "checkpoint"])
+def test_settings_survive_conversions(network, tmp_path, torch, name):
     del torch
     state_dict.write(tmp_path / "x.safetensors", network.tensors, network.describe())
-    convert.convert(tmp_path / "x.safetensors", tmp_path / "x.pth")
-    assert trained.load(tmp_path / "x.pth").settings == network.settings
+    convert.convert(tmp_path / "x.safetensors", tmp_path / name)
+    assert trained.load(tmp_path / name).settings == network.settings
+    convert.convert(tmp_path / name, tmp_path / "y.safetensors")
+    assert trained.load(tmp_path / "y.safetensors").settings == network.settings
 
 
 def test_an_unknown_image_size_is_asked_for(weights):
