@@ -54,7 +54,8 @@ def read_meta(checkpoint: buckets.Path) -> dict[str, Any]:
         meta = json.loads(path.read_text())
         if meta.get(DIGEST, digest(meta)) != digest(meta):
             raise ValueError("the digest does not match")
-        return {**_DEFAULTS, "network": dict(meta["network"])} | meta
+        checked = {"network": dict(meta["network"]), "settings": dict(meta.get("settings", {}))}
+        return _DEFAULTS | meta | checked
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} does not describe a network ({error!r}): use another checkpoint") from error
 
@@ -105,6 +106,11 @@ def read_state(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]
     return _read(folder, _ALL), read_meta(folder)["network"]
 
 
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """Reads the settings of `write_weights`; {} for a checkpoint of a run, whose configuration has them."""
+    return read_meta(find(path))["settings"]
+
+
 def fingerprints(folder: buckets.Path) -> dict[int, str]:
     """Returns the fingerprints of the states in a folder of checkpoints, by step."""
     return {step: read_meta(folder / str(step))["fingerprint"] for step in complete_steps(folder)}
@@ -115,15 +121,22 @@ def write_weights(
     variables: Mapping[str, Any],
     description: Mapping[str, Any],
     counters: Mapping[str, int],
+    settings: Mapping[str, Any] | None = None,
 ) -> buckets.Path:
     """Writes weights as a checkpoint of step 0 for `read_weights`, and returns its folder.
 
-    Raises ValueError if the directory exists and is not empty, or the weights cannot be read back.
+    `settings` are what is known of predictions with them, as JSON. Raises ValueError if the directory exists and
+    is not empty, or the weights cannot be read back.
     """
     directory = buckets.absolute(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ValueError(f"{directory} exists and is not empty: give another name, or move it away")
-    meta = {"network": dict(description), "figures": {}, "counters": dict(counters)}
+    meta = {
+        "network": dict(description),
+        "figures": {},
+        "counters": dict(counters),
+        "settings": dict(settings or {}),
+    }
     options = ocp.CheckpointManagerOptions(atomicity_options=buckets.atomicity_options(directory))
     with ocp.CheckpointManager(directory, options=options) as manager:
         state = ocp.args.StandardSave(dict(variables))

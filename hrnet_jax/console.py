@@ -24,6 +24,12 @@ USAGE_ERROR = 2
 UNFINISHED = 75
 """Exit status of a stopped run. The same command resumes it. (EX_TEMPFAIL of sysexits.h)"""
 
+_OF_THE_MACHINE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # the disk is full
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG),
+)
+"""Reasons why a path cannot be read or written that are no bugs, whichever library meets them."""
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 _HOME = re.compile(r"^(--[\w.]+=)?~(?=/|$)")  # shells expand it in words of their own only, not after `=`
@@ -158,8 +164,8 @@ def processor_kind() -> str:
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command and ends the program with its status, or with 2 after printing a mistake of the user.
 
-    A ValueError or OSError raised by this project is such a mistake, and so is a path that is too long. Any other
-    error is a bug and keeps its traceback.
+    A ValueError or OSError raised by this project is such a mistake, and so is a path that cannot be read or
+    written for a reason of `_OF_THE_MACHINE`. Any other error is a bug and keeps its traceback.
     """
     _use_utf8()
     _expand_home()
@@ -167,7 +173,7 @@ def run(main: Callable[[], int | None]) -> None:
     try:
         sys.exit(main() or 0)
     except (ValueError, OSError) as error:
-        if not is_user_error(error) and getattr(error, "errno", None) != errno.ENAMETOOLONG:
+        if not is_user_error(error) and getattr(error, "errno", None) not in _OF_THE_MACHINE:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USAGE_ERROR)

@@ -26,6 +26,21 @@ def test_a_path_that_is_too_long_is_a_mistake_of_the_user(capsys):
     assert ended.value.code == 2 and "File name too long: 'xxx" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_has_no_traceback(capsys):
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: pathlib.Path("/dev/full").write_text("x"))
+    assert (ended.value.code, capsys.readouterr().err) == (2, "error: [Errno 28] No space left on device\n")
+
+
+def test_a_folder_that_is_a_file_has_no_traceback(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda: (tmp_path / "file" / "report.html").write_text(""))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: [Errno 20] Not a directory: '{tmp_path}/file/report.html'\n"
+
+
 def test_bugs_keep_their_traceback():
     with pytest.raises(json.JSONDecodeError):
         console.run(lambda: json.loads("{"))

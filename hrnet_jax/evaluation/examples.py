@@ -79,8 +79,8 @@ def _of_scores(errors: Errors) -> Iterator[Example]:
 
 
 def _false_positives(errors: Errors) -> Iterator[Example]:
-    score = np.where(errors.false_positive, errors.detections.score, 0)
-    for row in _descending(score):
+    score = errors.detections.score  # 0 where no joint is certain enough to count
+    for row in _descending(np.where(errors.false_positive, score, -np.inf), above=-np.inf):
         people = np.flatnonzero(errors.people.photo_id == errors.detections.photo_id[row])
         yield _example(errors, people, [row], f"score {score[row]:.2f}")
 
@@ -88,16 +88,17 @@ def _false_positives(errors: Errors) -> Iterator[Example]:
 def _false_negatives(errors: Errors) -> Iterator[Example]:
     people = errors.people
     for row in _descending(np.where(errors.false_negative, people.area, 0)):
-        in_photo = errors.detections.photo_id == people.photo_id[row]
-        found = np.flatnonzero(in_photo & (errors.person >= 0))
+        in_photo = np.flatnonzero(errors.detections.photo_id == people.photo_id[row])
         caption = f"{np.sqrt(people.area[row]):.0f} pixels large, {people.visible[row].sum()} labelled joints"
-        yield dataclasses.replace(_example(errors, [row], found, caption), has_prediction=False)
+        example = _example(errors, [row], in_photo, caption)
+        frame = people.joints[row][people.visible[row]]
+        yield dataclasses.replace(example, frame=frame, has_prediction=False)
 
 
-def _descending(values: np.ndarray) -> np.ndarray:
-    """Returns the rows of positive values, the largest first."""
+def _descending(values: np.ndarray, above: float = 0) -> np.ndarray:
+    """Returns the rows of values above a limit, the largest first."""
     order = np.argsort(-values, kind="stable")
-    return order[values[order] > 0]
+    return order[values[order] > above]
 
 
 def _example(errors: Errors, people, detections, caption: str, marked: np.ndarray | None = None) -> Example:

@@ -72,5 +72,5 @@ def words(name: str) -> str:
 
 
 def signed(difference: float) -> str:
-    """Returns a difference of metrics with its sign."""
-    return f"{difference:+.3f}"
+    """Returns a difference of metrics with its sign, ``+`` if it is rounded to 0."""
+    return f"{difference:+z.3f}"

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -94,11 +95,24 @@ def _write_page(outcomes, split, protocol, directory, facts, look, against) -> p
         metrics |= page.flatten(analysis.numbers, f"{split.name}/{outcome.source}/{page.ANALYSIS}")
         pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome, look)
     _save_metrics(metrics, directory)
-    other, facts = (against.metrics, {**facts, "Other run": against.name}) if against else ({}, facts)
+    other = against.metrics if against else {}
+    facts = {**facts, **({"Other run": _title(against, metrics, split.name)} if against else {})}
     report = page.Report(split.name, protocol.main_metric, facts, metrics, other, pictures)
     path = directory / "report.html"
     path.write_text(page.render(report), encoding="utf-8")
     return path
+
+
+def _title(run: OtherRun, metrics: Mapping[str, Any], split: str) -> str:
+    """Returns the name of a run to compare with, and whether it was evaluated on other people."""
+    here, there = (_people(numbers, split) for numbers in (metrics, run.metrics))
+    return run.name + "; evaluated on other people" * (bool(here and there) and here != there)
+
+
+def _people(metrics: Mapping[str, Any], split: str) -> dict[str, int]:
+    """Returns the number of people of each kind in a split, which all sources of boxes share."""
+    pattern = re.compile(rf"{re.escape(split)}/[^/]+/{page.ANALYSIS}/AP_by/(.+)/people")
+    return {found[1]: metrics[name] for name in metrics if (found := pattern.fullmatch(name))}
 
 
 def _write_errors(
@@ -136,9 +150,7 @@ def joint_table(errors: Mapping[str, Mapping[str, float | None]]) -> str:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _align(rows: Sequence[Sequence[str]]) -> str:

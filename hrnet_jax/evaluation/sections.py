@@ -46,16 +46,8 @@ def errors(numbers: Numbers, other: Numbers) -> str:
         values, there = numbers["errors"][kind], other.get("errors", {}).get(kind)
         more = [signed(there["gain"]) if there else "-"] if other else []
         gain = Bar(signed(values["gain"]), values["gain"] / largest)
-        rows.append(
-            [
-                title(kind),
-                f"{values['count']:,}",
-                f"{100 * values['share']:.1f}%",
-                gain,
-                *more,
-                f"{values['mended_AP']:.3f}",
-            ]
-        )
+        shares = f"{values['count']:,}", f"{100 * values['share']:.1f}%"
+        rows.append([title(kind), *shares, gain, *more, f"{values['mended_AP']:.3f}"])
     head = ["Error", "Count", "Share", "AP to gain", *(["Other run"] if other else []), "AP so far"]
     meanings = details(terms({title(kind): ERRORS[kind] for kind in kinds}), "What the kinds are")
     return table(head, rows) + meanings if rows else ""
@@ -116,7 +108,7 @@ def joint_kinds(numbers: Numbers, other: Numbers) -> str:
 def joint_distances(numbers: Numbers, other: Numbers) -> str:
     """Returns quantiles of the errors by joint, in sigmas or heads."""
     joints, there = numbers.get("joints", {}), other.get("joints", {})
-    unit = next((unit for unit in ("sigmas", "heads") if any(unit in row for row in joints.values())), None)
+    unit = next((unit for unit in ("sigmas", "heads") if any(row.get(unit) for row in joints.values())), None)
     if unit is None:
         return ""
     rows = [_box(name, row, there.get(name, {}), unit) for name, row in joints.items()]
@@ -131,7 +123,8 @@ def joint_distances(numbers: Numbers, other: Numbers) -> str:
         [words(name), *(f"{v:.2f}" for v in row[unit] or ()), *([] if in_sigmas else [f"{row['PCKh']:.1f}"])]
         for name, row in joints.items() if row[unit]
     ]  # fmt: skip
-    key = swatches({"ring": "median of the other run"}) if other else ""
+    has_other = any(row.other is not None for row in rows)
+    key = swatches({"ring": "median of the other run"}) if has_other else ""
     return charts.boxes(rows, axis, marks, alt) + key + details(table(columns, cells))
 
 
@@ -168,12 +161,15 @@ def calibration(numbers: Numbers, other: Numbers) -> str:
     """Returns reliability diagrams of the scores of people and of joints."""
     parts = []
     for name, values in numbers.get("calibration", {}).items():
-        there = other.get("calibration", {}).get(name)
+        if values["error"] is None:  # no scores
+            continue
+        there = other.get("calibration", {}).get(name, {})
         titles = [f"{count:,} {name}" for count in values["count"] if count]
         series = [Line("this run", values["score"], values["hits"], "", titles)]
-        if there:
+        error = f"{values['error']:.3f}"
+        if there.get("error") is not None:
             series.append(Line("other run", there["score"], there["hits"], "other"))
-        error = "-" if values["error"] is None else f"{values['error']:.3f}"
+            error += f", of the other run {there['error']:.3f}"
         alt = f"Share of {name} found by score; calibration error {error}"
         chart = charts.lines(series, Axis(f"score of {name}", UNIT), Axis("share found", UNIT), alt, diagonal=True)
         rows = [
@@ -181,7 +177,7 @@ def calibration(numbers: Numbers, other: Numbers) -> str:
             for score, hits, count in zip(values["score"], values["hits"], values["count"], strict=True) if count
         ]  # fmt: skip
         parts.append(f"<p class=caption>Scores of {name}: calibration error {error}</p>{chart}")
-        parts.append(legend(series) if there else "")
+        parts.append(legend(series) if len(series) > 1 else "")
         parts.append(details(table(["Mean score", "Found", "Count"], rows)))
     return "".join(parts)
 

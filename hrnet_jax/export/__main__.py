@@ -9,7 +9,9 @@ The file is run and compared with the network before it appears. docs/export.md 
 """
 
 import argparse
+import os
 import re
+import sys
 from collections.abc import Sequence
 
 from hrnet_jax import console, heatmap
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--averaged", action="store_true", help="export the moving average of a run's weights")
     args = parser.parse_args(arguments)
+    if args.network:
+        sys.path.append(os.getcwd())  # as `hrnet convert` does
     output = JOINTS if args.joints else HEATMAPS
     write.check_target(args.target, output)
     options = {name: getattr(args, name) for name in ("image_size", "decoder", "network", "skeleton", "colors")}

@@ -3,13 +3,15 @@
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hrnet_jax
-from hrnet_jax import buckets, configuration, models, validation
+from hrnet_jax import configuration, models, validation
 from hrnet_jax.export.trained import Trained
 from hrnet_jax.run import manifest
+from hrnet_jax.torch_interop import state_dict
 
 _TRAINING = ("epochs", "batch_size", "accumulation", "optimizer", "learning_rate", "schedule", "loss",
              "heatmap.target", "heatmap.sigma", "heatmap.unbiased", "seed", "model.norm_group_size")  # fmt: skip
@@ -29,7 +31,7 @@ _CITATION = """@inproceedings{sun2019hrnet,
 
 def render(trained: Trained, file: str) -> str:
     """Returns the card of weights in a file of this name: Markdown with front matter for the Hugging Face Hub."""
-    parts = [_head(trained), _use(trained, file), _training(trained), _metrics(trained.run), _end()]
+    parts = [_head(trained), _use(trained, file), _training(trained), _metrics(trained, file), _end()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,7 +56,7 @@ Decoding: {settings.decoder}, {test} flip test."""
 
 
 def _use(trained: Trained, file: str) -> str:
-    height, width = trained.settings.image_size
+    (height, width), file = trained.settings.image_size, shlex.quote(file)
     return f"""## Use
 
 Tensors have PyTorch's names and layout, those of the authors' release. The metadata describe the network.
@@ -106,11 +108,16 @@ def _facts(starts: list[dict[str, Any]], config: Mapping[str, Any]) -> Iterator[
     yield f"Exported by hrnet_jax {hrnet_jax.__version__}"
 
 
-def _metrics(run: buckets.Path | None) -> str:
+def _metrics(trained: Trained, file: str) -> str:
     """Returns the table of metrics. Each column names the split and the source of the boxes."""
-    path = run / "eval" / "metrics.json" if run else None
+    path = trained.run / "eval" / "metrics.json" if trained.run else None
     if path is None or not path.is_file():
         return "## Metrics\n\nNot measured. Evaluate with `python eval.py`, and export again."
+    if not trained.as_evaluated:
+        return (
+            "## Metrics\n\nNot measured: the run was evaluated with other weights or settings than those exported."
+            f" Evaluate with `python eval.py --checkpoint {shlex.quote(file)}`, and fill in."
+        )
     content = validation.read_json(pathlib.Path(path))
     metrics = {name: content[name] for name in content if _METRIC.fullmatch(name) and content[name] >= 0}
     columns = list(dict.fromkeys("/".join(name.split("/")[:2]) for name in metrics))
@@ -141,9 +148,8 @@ Fill in the licence of these weights. Mind the licences of the photos, annotatio
 def write(trained: Trained, path: pathlib.Path) -> bool:
     """Writes ``README.md`` beside a file. Returns False, and writes nothing, if there is one already."""
     card = path.with_name("README.md")
-    try:
-        with card.open("x") as file:
-            file.write(render(trained, path.name))
-    except FileExistsError:
+    if os.path.lexists(card):
         return False
+    with state_dict.write_atomically(card) as partial:
+        partial.write_text(render(trained, path.name), encoding="utf-8")
     return True

@@ -112,7 +112,9 @@ def _parse(content: str, path: pathlib.Path) -> dict[str, Any]:
 def _read_stablehlo(path: pathlib.Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     beside = stablehlo.description_path(path)
     if not beside.is_file():
-        raise validation.missing(beside)
+        raise FileNotFoundError(
+            f"{beside}, the description of {path.name}, is missing: copy it, too, or export again"
+        )
     return stablehlo.read(path), _parse(beside.read_text(), beside)
 
 

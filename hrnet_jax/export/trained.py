@@ -9,7 +9,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from hrnet_jax import buckets, configuration, convert, skeletons
+from hrnet_jax import buckets, checkpoint_files, configuration, convert, skeletons
 from hrnet_jax.export.description import Settings, from_json
 from hrnet_jax.models import layers
 from hrnet_jax.run import directory
@@ -17,7 +17,7 @@ from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.torch_interop import loading, state_dict
 
 _FIELDS = {"image_size": "image_size", "flip_test": "eval.flip_test", "flip_shift": "eval.flip_shift",
-           "decoder": "eval.decoder"}  # fmt: skip
+           "decoder": "eval.decoder", "averaged": "eval.averaged"}  # fmt: skip
 """Name of a setting -> the field of a run's configuration that it is from."""
 
 _SIZE = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
@@ -35,6 +35,7 @@ class Trained:
       settings: of predictions with it.
       tensors: its weights by PyTorch's names and in PyTorch's layout.
       run: the run directory that the weights come from, or None.
+      as_evaluated: whether these are the weights of the run, and the settings, that `eval.py` evaluates.
       report: the report of loading.
     """
 
@@ -45,6 +46,7 @@ class Trained:
     settings: Settings
     tensors: dict[str, Any]
     run: buckets.Path | None
+    as_evaluated: bool
     report: loading.Report
 
     def describe(self) -> dict[str, Any]:
@@ -84,8 +86,8 @@ def load(
     run = None if state_dict.is_torch_file(source) else _run_of(buckets.path(source))
     known = _of_run(run) if run else weights.metadata
     given = {"image_size": image_size and list(image_size), "flip_test": flip_test, "decoder": decoder or None}
-    fields = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter", **known}
-    fields |= {name: value for name, value in given.items() if value is not None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    fields = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter", **known, **chosen}
     if "image_size" not in fields:
         fields["image_size"], note = _size_in_name(weights.source)
         report = dataclasses.replace(report, notes=(*report.notes, note))
@@ -94,7 +96,9 @@ def load(
     layers.check_image_size(settings.image_size)
     tensors = convert.complete_state_dict(variables, weights, report)
     model = loading.build(description)
-    return Trained(weights.source, description, model, variables, settings, tensors, run, report)
+    as_evaluated = run is not None and checkpoint_files.find(source) == checkpoint_files.find(run)
+    as_evaluated &= all(known.get(name) == value for name, value in (chosen | {"averaged": averaged}).items())
+    return Trained(weights.source, description, model, variables, settings, tensors, run, as_evaluated, report)
 
 
 def _size_in_name(source: str) -> tuple[list[int], str]:
@@ -125,7 +129,7 @@ def _of_run(run: buckets.Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is damaged ({error!s:.200}): restore it, or give one of its checkpoints"
         ) from error
-    found = {name: config[field] for name, field in _FIELDS.items() if field in config}
+    found = {"averaged": False} | {name: config[field] for name, field in _FIELDS.items() if field in config}
     return found | {"skeleton": config.get("skeleton")}
 
 

@@ -66,7 +66,7 @@ def write(trained: Trained, target: str | os.PathLike, output: str = HEATMAPS) -
     path = pathlib.Path(target)
     with state_dict.write_atomically(path) as partial:
         if path.suffix == SAFETENSORS:
-            state_dict.write(partial, trained.tensors, trained.describe())
+            state_dict.save(partial, trained.tensors, trained.describe())
             notes = [_compare_tensors(trained, partial)]
         else:
             _write_program(trained, partial, output)
@@ -128,9 +128,9 @@ def _compare_program(trained: Trained, path: pathlib.Path) -> str:
 
 
 def _deviation(found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference relative to the largest value."""
+    """Returns the largest difference relative to the largest value, if that is not 0."""
     difference = np.abs(np.asarray(found) - expected[: len(found)]).max()
-    return float(difference / np.abs(expected).max())
+    return float(difference / (np.abs(expected).max() or 1))
 
 
 def _inputs(image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Makes predictors from trained networks."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from jax.sharding import Mesh
 
 from hrnet_jax import console, sharding
 from hrnet_jax.export import runtimes
-from hrnet_jax.export.description import Settings
+from hrnet_jax.export.description import JOINTS, Settings, from_json
 from hrnet_jax.predict import photos
 from hrnet_jax.predict.boxes import WHOLE, Detector, open_finder
 from hrnet_jax.predict.network import Network, make_network
@@ -20,6 +21,8 @@ PEOPLE_PER_DEVICE = {"cpu": 4}
 """People of a batch on each device by platform. Larger batches are not faster on CPUs, only later."""
 
 OTHERWISE_PER_DEVICE = 32
+
+_AFTER_HEATMAPS = ("flip_test", "decoder")  # options that a program of heatmaps leaves open
 
 
 def default_batch_size(mesh: Mesh) -> int:
@@ -91,7 +94,7 @@ def load(
 def _open(source: str | os.PathLike, options: dict[str, Any], mesh: Mesh, dtype: str) -> tuple[Network, list[str]]:
     """Opens a network. Returns it and lines about it and what was assumed."""
     if pathlib.PurePath(source).suffix in (runtimes.ONNX, runtimes.STABLEHLO):
-        return _open_program(source, options)
+        return _open_program(source, options, dtype)
     from hrnet_jax import models  # Flax is not needed for programs
     from hrnet_jax.export import trained
     from hrnet_jax.predict import compiled
@@ -101,16 +104,22 @@ def _open(source: str | os.PathLike, options: dict[str, Any], mesh: Mesh, dtype:
     return compiled.compile_network(opened, mesh, dtype), [about, *opened.report.notes]
 
 
-def _open_program(source: str | os.PathLike, options: dict[str, Any]) -> tuple[Network, list[str]]:
-    """Opens an exported program, which has its settings inside. Raises ValueError if others are given."""
-    if given := [name for name, value in options.items() if value not in (None, "", False)]:
-        raise ValueError(
-            f"{os.fspath(source)} has its own `{given[0]}`: leave out --{given[0]}, or export it again"
-        )
+def _open_program(source: str | os.PathLike, options: dict[str, Any], dtype: str) -> tuple[Network, list[str]]:
+    """Opens an exported program, which has its settings inside. What follows its heatmaps may be chosen anew.
+
+    Raises ValueError if other settings are given.
+    """
     program = runtimes.open_program(source)
-    run = program.step()
-    network = make_network(lambda *batch: run(None, *batch), program.settings, has_heatmaps=False)
-    return network, [_describe("exported program", program.settings, source)]
+    given = {name: value for name, value in options.items() if value or (name, value) == ("flip_test", False)}
+    given |= {"dtype": dtype} if dtype != "float32" else {}
+    if fixed := [name for name in given if program.output == JOINTS or name not in _AFTER_HEATMAPS]:
+        raise ValueError(
+            f"{os.fspath(source)} has its own `{fixed[0]}`: leave out --{fixed[0]}, or export it again"
+        )
+    settings = from_json(program.settings.to_json() | given, os.fspath(source))
+    run = dataclasses.replace(program, settings=settings).step()
+    network = make_network(lambda *batch: run(None, *batch), settings, has_heatmaps=False)
+    return network, [_describe("exported program", settings, source)]
 
 
 def _describe(title: str, settings: Settings, source: str | os.PathLike) -> str:

@@ -95,7 +95,7 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
         return dataclasses.replace(weights, description=_valid(weights.description), metadata=weights.description)
     variables, description, counters = checkpoint_files.read_weights(path, averaged)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
-    return Weights(os.fspath(path), tensors, description)
+    return Weights(os.fspath(path), tensors, description, checkpoint_files.read_settings(path))
 
 
 def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:

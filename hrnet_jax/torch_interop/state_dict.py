@@ -10,6 +10,7 @@ A ``.pth`` file is a pickle and could run code when it is read. Only tensors and
 import collections
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -29,6 +30,8 @@ from hrnet_jax.torch_interop.selection import Selected
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (".pth", ".pt", ".bin", ".tar", SAFETENSORS)  # ``.pth.tar`` is not an archive either
+
+_PROGRAMS = (".onnx", ".stablehlo")
 
 COUNTER = "num_batches_tracked"
 """Last part of the names of PyTorch's step counters, one for each batch normalisation."""
@@ -90,11 +93,15 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: torch is not installed, or the file is damaged, has other content or no average.
+      ValueError: torch is not installed, or the file is a program, is damaged, has other content or no average.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {os.fspath(path)!r}")
+    if path.suffix in _PROGRAMS:
+        raise ValueError(
+            f"{os.fspath(path)!r} is a program for `hrnet predict`, not weights: give the checkpoint it is from"
+        )
     return _read_safetensors(path, averaged) if path.suffix == SAFETENSORS else _read_pickle(path, averaged)
 
 
@@ -250,33 +257,52 @@ def check_target(path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def write_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Yields a temporary path and renames it at the end, or deletes it after an error."""
+    """Yields a temporary path and renames it at the end, or deletes it after an error.
+
+    Raises OSError that names the path if it cannot be written, as on a full disk.
+    """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as scratch:
-        yield (partial := pathlib.Path(scratch, path.name))
-        partial.rename(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as scratch:
+            yield (partial := pathlib.Path(scratch, path.name))
+            partial.rename(path)
+    except OSError as error:
+        reason = error.strerror or validation.one_line(error)
+        raise OSError(
+            f"{os.fspath(path)!r} cannot be written ({reason}): nothing was kept; make room, or give another place"
+        ) from error
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Writes a state dict to a new file, which is complete or absent.
+    """Writes a state dict to a new file, which is complete or absent; see `save`.
+
+    Raises ValueError, see `check_target`, and OSError, see `write_atomically`.
+    """
+    check_target(path)
+    with write_atomically(path) as partial:
+        save(partial, tensors, description)
+
+
+def save(path: pathlib.Path, tensors: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+    """Saves a state dict.
 
     A file named ``.safetensors`` is in Hugging Face's format, any other is a bare state dict for PyTorch's
     ``load_state_dict``. The tensors and the description are those of `Weights`. The description goes into the
-    metadata, which other programs ignore. Raises ValueError, see `check_target`.
+    metadata, which other programs ignore.
     """
-    check_target(path)
     arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
     metadata = {_METADATA: json.dumps(dict(description))}
-    with write_atomically(path) as partial:
-        if partial.suffix == SAFETENSORS:
-            partial.write_bytes(safetensors.numpy.save(arrays, {"format": "pt", **metadata}))
-        else:
-            _write_pickle(partial, arrays, metadata)
+    if path.suffix == SAFETENSORS:
+        path.write_bytes(safetensors.numpy.save(arrays, {"format": "pt", **metadata}))
+    else:
+        _write_pickle(path, arrays, metadata)
 
 
 def _write_pickle(path: pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, Any]) -> None:
     torch = _torch(path)
     content = collections.OrderedDict((name, torch.from_numpy(array)) for name, array in arrays.items())
     content._metadata = {"": {"version": 1, **metadata}}  # type: ignore
-    torch.save(content, path)
+    buffer = io.BytesIO()  # torch reports a full disk as an error of its own
+    torch.save(content, buffer)
+    path.write_bytes(buffer.getbuffer())

@@ -52,6 +52,27 @@ def test_false_positives_and_negatives_are_framed_alone():
     np.testing.assert_array_equal(negative.frame, TRUTH.joints[3])
 
 
+def test_false_positives_without_a_certain_joint_are_shown_last():
+    lost = PERFECT
+    for photo, score in ((7, 0.0), (8, 0.5), (9, 0.0)):
+        lost = made_errors.added(lost, photo, TRUTH.joints[0] + 7000, score)
+    shown = examples.of_errors(made_errors.find(lost))["false_positive"]
+    assert [(one.photo_id, one.caption) for one in shown] == [
+        (8, "score 0.50"),
+        (7, "score 0.00"),
+        (9, "score 0.00"),
+    ]
+
+
+def test_a_person_who_was_not_found_is_shown_with_all_that_was_predicted_in_the_photo():
+    wrong = TRUTH.joints[3] + 7000
+    lost = made_errors.added(PERFECT.select(np.arange(8) != 3), int(TRUTH.photo_id[3]), wrong, 0.99)
+    (negative,) = examples.of_errors(made_errors.find(lost))["false_negative"]
+    assert sorted(negative.predicted[:, 0, 0]) == sorted([TRUTH.joints[2, 0, 0], wrong[0, 0]])
+    np.testing.assert_array_equal(negative.frame, TRUTH.joints[3])
+    assert not negative.has_prediction
+
+
 def test_a_score_error_names_both_detections():
     better = made_errors.added(made_errors.moved(PERFECT, 0, WRIST, [0, 9000]), 1, TRUTH.joints[0], 0.1)
     (example,) = examples.of_errors(made_errors.find(better))["score"]

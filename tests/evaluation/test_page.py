@@ -149,6 +149,35 @@ def test_names_are_inserted_as_text():
     assert found.text.count("{{title}}") >= 3
 
 
+def test_differences_have_a_sign_and_zero_has_one_only():
+    assert [markup.signed(value) for value in (0.25, -0.25, 0.0, -0.0001)] == [
+        "+0.250",
+        "-0.250",
+        "+0.000",
+        "+0.000",
+    ]
+
+
+def test_sections_without_numbers_are_left_out():
+    nobody = {"score": [None] * 10, "hits": [None] * 10, "count": [0] * 10, "error": None}
+    one = {"score": [0.0, *[None] * 9], "hits": [0.0, *[None] * 9], "count": [7, *[0] * 9], "error": 0.0}
+    joint = {"count": 0, **dict.fromkeys(KINDS), "sigmas": None}
+    numbers = {"joints": dict.fromkeys(COCO.joints, joint), "calibration": {"people": one, "joints": nobody}}
+    assert sections.joint_kinds(numbers, {}) == sections.joint_distances(numbers, {}) == ""
+    calibration = Reader(sections.calibration(numbers, {})).text
+    assert "Scores of people: calibration error 0.000\n" in calibration and "joints" not in calibration
+
+
+def test_another_run_without_numbers_has_no_key():
+    here, there = made_analysis(0.7), made_analysis(0.5)
+    nobody = {"joints": {name: {"sigmas": None} for name in COCO.joints}}
+    nobody["calibration"] = {"people": {"score": [], "hits": [], "count": [], "error": None}}
+    for draw in (sections.joint_distances, sections.calibration):
+        assert "other run" in draw(here, there) and "other run" not in draw(here, nobody)
+    there["calibration"]["people"] |= {"error": 0.25}
+    assert "calibration error 0.125, of the other run 0.250" in sections.calibration(here, there)
+
+
 def test_axes_place_values_and_keep_them_inside():
     linear, log = charts.Axis("", (0, 0.5, 2)), charts.Axis("", (0.1, 1, 10), log=True)
     assert [linear.place(value, 0, 100) for value in (-1, 0, 1, 2, 9)] == [0, 0, 50, 100, 100]

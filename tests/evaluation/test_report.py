@@ -82,6 +82,23 @@ def test_the_page_and_all_its_numbers_are_written(split, tmp_path, capsys):
     assert str(tmp_path / "second/report.html") in capsys.readouterr().out
 
 
+def test_the_page_says_if_the_other_run_was_evaluated_on_other_people(split, tmp_path):
+    people, texts = "val2017/gt_boxes/analysis/AP_by/joints/16 to 17/people", {}
+    predictions = protocols.Predictions("gt_boxes", split.people, split.people.joints, split.people.visible)
+    outcome = evaluate._outcome(split, predictions, configuration.default())
+    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    by_detector = {name.replace("gt_boxes", "detector_boxes"): value for name, value in metrics.items()}
+    others = {"same": metrics | by_detector, "more": metrics | {people: metrics[people] + 1}}
+    others["unknown"] = {"val2017/gt_boxes/AP": 0.5}
+    for name, numbers in others.items():
+        other = report.OtherRun(name, numbers)
+        report.write([outcome], split, protocols.COCO, tmp_path, {}, look, other)
+        texts[name] = (tmp_path / "report.html").read_text()
+    said = {name: f"{name}; evaluated on other people" in text for name, text in texts.items()}
+    assert said == {"same": False, "more": True, "unknown": False}
+
+
 def test_a_page_without_predictions_or_analysis_has_the_metrics(split, tmp_path):
     outcome = outcome_of(split, split.people.joints, AP=0.0)
     report.write([outcome], split, protocols.COCO, tmp_path, {}, look)

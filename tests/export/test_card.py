@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shlex
 
 import made_weights
 import pytest
@@ -31,7 +32,7 @@ def run(tmp_path):
 
 
 def test_the_card_of_a_run_has_its_data_and_metrics(network, run):
-    text = card.render(dataclasses.replace(network, run=run), "w4.safetensors")
+    text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
     assert text.startswith("---\nlicense: ") and "# HRNet-W4, coco, 64x64" in text
     for words in ("17 heatmaps", "`train2017`", "`aaaa`", "8 x TPU v5", "`0123abcd`", "2 starts"):
         assert words in text
@@ -40,19 +41,31 @@ def test_the_card_of_a_run_has_its_data_and_metrics(network, run):
 
 
 def test_metrics_name_the_source_of_boxes(network, run):
-    text = card.render(dataclasses.replace(network, run=run), "w4.safetensors")
+    text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
     assert "| | val2017/gt_boxes | val2017/detector_boxes |\n|---|---|---|\n| AP | 0.766 | 0.745 |" in text
     assert "| AR | 0.790 | - |" in text and "APm" not in text and "jitter" not in text
 
 
+def test_the_card_has_no_metrics_of_other_weights_or_settings(network, run):
+    text = card.render(dataclasses.replace(network, run=run, as_evaluated=False), "w4.safetensors")
+    assert "0.766" not in text and "Not measured: the run was evaluated with other weights or settings" in text
+
+
 def test_the_card_tells_nothing_of_the_authors_machine(network, run):
-    text = card.render(dataclasses.replace(network, run=run), "w4.safetensors")
+    text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
     assert "/home/me" not in text and "mine" not in text and "train.py" not in text
 
 
 def test_the_card_of_a_file_leaves_the_rest_to_fill_in(network):
     text = card.render(network, "w4.safetensors")
     assert "Not known: exported from `tiny.safetensors`" in text and "Not measured" in text
+
+
+def test_commands_of_the_card_hold_for_any_name(network):
+    lines = [
+        shlex.split(line) for line in card.render(network, "my w32 [1].safetensors").splitlines() if "w32" in line
+    ]
+    assert [line[2 if line[0] == "hrnet" else 3] for line in lines] == ["my w32 [1].safetensors"] * 3
 
 
 def test_a_readme_is_kept(network, tmp_path):

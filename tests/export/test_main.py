@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -24,6 +25,15 @@ def test_the_command_writes_a_file_and_says_how_it_compares(weights, tmp_path, c
     assert settings.image_size == (64, 32) and settings.decoder == "dark" and not settings.flip_test
     assert state_dict.read(target).metadata == {}
     assert json.loads(json.dumps(state_dict.read(target).description))["skeleton"]["name"] == "coco"
+
+
+def test_a_network_is_found_in_the_working_directory(weights, tmp_path, monkeypatch):
+    (tmp_path / "network_here.py").write_text("from hrnet_jax.models.hrnet import NETWORK\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    options = "--image_size", "64x64", "--network", "network_here:NETWORK"
+    assert run(weights, tmp_path / "x.safetensors", *options) == 0
+    assert trained.load("x.safetensors", network="network_here:NETWORK").network["name"] == "network_here:NETWORK"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,9 @@ def test_other_files_are_refused(tmp_path):
 def test_a_stablehlo_file_needs_its_description(programs, tmp_path):
     copy = tmp_path / "x.stablehlo"
     copy.write_bytes((programs / "x.stablehlo").read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"x\.stablehlo\.json does not exist"):
+    with pytest.raises(
+        FileNotFoundError, match=r"x\.stablehlo\.json, the description of x\.stablehlo, is missing"
+    ):
         runtimes.open_program(copy)
     content = json.loads((programs / "x.stablehlo.json").read_text())
     for text, message in (

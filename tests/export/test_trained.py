@@ -28,6 +28,21 @@ def test_a_run_tells_its_settings(run):
         assert (settings.decoder, settings.flip_test, settings.flip_shift) == ("dark", False, 0.75)
 
 
+def test_a_run_tells_whether_it_is_evaluated_so(run, weights):
+    convert.convert(weights, run / "checkpoints" / "last")
+    for source in (run, run / "checkpoints" / "best", run / "checkpoints" / "best" / "0"):
+        assert trained.load(source).as_evaluated
+    assert trained.load(run, decoder="dark", flip_test=False, image_size=(64, 32)).as_evaluated  # as in the run
+    for options in ({"decoder": "quarter"}, {"flip_test": True}, {"image_size": (64, 64)}):
+        assert not trained.load(run, **options).as_evaluated
+    assert not trained.load(run / "checkpoints" / "last").as_evaluated
+    assert not trained.load(weights, image_size=(64, 32)).as_evaluated
+    config = json.loads((run / "config.json").read_text())
+    config["eval"]["averaged"] = True
+    (run / "config.json").write_text(json.dumps(config))
+    assert not trained.load(run).as_evaluated
+
+
 def test_options_take_precedence(run):
     found = trained.load(run, image_size=(96, 64), decoder="argmax", flip_test=True)
     assert found.settings.image_size == (96, 64) and found.settings.decoder == "argmax"
@@ -45,11 +60,14 @@ def test_an_exported_file_tells_its_settings(network, tmp_path):
     assert found.settings == network.settings and found.network == network.network and found.run is None
 
 
-def test_settings_survive_a_conversion(network, tmp_path, torch):
+@pytest.mark.parametrize("name", ["x.pth", "checkpoint"])
+def test_settings_survive_conversions(network, tmp_path, torch, name):
     del torch
     state_dict.write(tmp_path / "x.safetensors", network.tensors, network.describe())
-    convert.convert(tmp_path / "x.safetensors", tmp_path / "x.pth")
-    assert trained.load(tmp_path / "x.pth").settings == network.settings
+    convert.convert(tmp_path / "x.safetensors", tmp_path / name)
+    assert trained.load(tmp_path / name).settings == network.settings
+    convert.convert(tmp_path / name, tmp_path / "y.safetensors")
+    assert trained.load(tmp_path / "y.safetensors").settings == network.settings
 
 
 def test_an_unknown_image_size_is_asked_for(weights):

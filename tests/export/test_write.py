@@ -99,13 +99,19 @@ def test_a_program_that_deviates_is_not_kept(network, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_deviations_are_relative_to_the_largest_value():
+    assert write._deviation(np.array([1.0, -3.0]), np.array([2.0, -4.0, 8.0])) == 1 / 8
+    assert write._deviation(np.zeros(2), np.zeros(3)) == 0  # of a network before training
+    assert write._deviation(np.ones(2), np.zeros(3)) == 1
+
+
 def test_a_wrong_bit_is_found(network, tmp_path, monkeypatch):
     def damage(path, tensors, description):
         changed = {name: array + (name == "conv1.weight") for name, array in tensors.items()}
         whole(path, changed, description)
 
-    whole = state_dict.write
-    monkeypatch.setattr(state_dict, "write", damage)
+    whole = state_dict.save
+    monkeypatch.setattr(state_dict, "save", damage)
     with pytest.raises(ValueError, match=r"'conv1\.weight' is not what was written"):
         write.write(network, tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []

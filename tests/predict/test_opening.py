@@ -136,10 +136,41 @@ def test_an_exported_program_predicts(monkeypatch):
     predict, photo = hrnet_jax.load("x.onnx", batch_size=4), made.noise(0)
     np.testing.assert_array_equal(predict(photo).joints, made.make_predictor()(photo).joints)
     assert predict.notes[0].startswith("exported program, 17 joints (coco), 64x32, quarter decoder")
-    with pytest.raises(ValueError, match=r"x\.onnx has its own `decoder`: leave out --decoder"):
-        hrnet_jax.load("x.onnx", decoder="dark")
+    for option in ({"decoder": "dark"}, {"flip_test": False}, {"image_size": made.SIZE}, {"dtype": "bfloat16"}):
+        (name,) = option
+        with pytest.raises(ValueError, match=rf"x\.onnx has its own `{name}`: leave out --{name}"):
+            hrnet_jax.load("x.onnx", **option)
     with pytest.raises(ValueError, match="exported programs give no heatmaps"):
         predict.results([photo], heatmaps=True)
+
+
+def test_a_program_of_heatmaps_takes_another_decoder_and_flip_test(monkeypatch):
+    calls = []
+
+    def call(image):
+        """Puts a peak of 2 at (3, 4) and one of 1 to its right, so that a quarter pixel decides."""
+        calls.append(image)
+        heatmaps = np.zeros(
+            (len(image), made.SIZE[0] // 4, made.SIZE[1] // 4, skeletons.COCO.num_joints), np.float32
+        )
+        heatmaps[:, 4, 3], heatmaps[:, 4, 4] = 2, 1
+        return heatmaps
+
+    program = runtimes.Program(call, Settings(skeletons.COCO, made.SIZE), runtimes.HEATMAPS, {})
+    monkeypatch.setattr(runtimes, "open_program", lambda path: program)
+    joints, counts = {}, {}
+    for decoder in ("quarter", "argmax"):
+        predict = hrnet_jax.load("x.onnx", batch_size=4, flip_test=False, decoder=decoder)
+        assert f"{decoder} decoder, no flip test" in predict.notes[0]
+        joints[decoder] = predict(made.noise(0)).joints
+        counts[decoder] = len(calls)
+    assert counts == {"quarter": 1, "argmax": 2}  # the mirrored image would double them
+    shift = joints["quarter"] - joints["argmax"]
+    assert (shift[..., 0] > 0).all() and np.abs(shift[..., 1]).max() < 1e-3
+    with pytest.raises(ValueError, match=r"`decoder` \(='best'\) is none of"):
+        hrnet_jax.load("x.onnx", decoder="best")
+    with pytest.raises(ValueError, match="has its own `dtype`"):
+        hrnet_jax.load("x.onnx", dtype="bfloat16")
 
 
 def test_programs_need_no_flax():

@@ -1,4 +1,5 @@
 import argparse
+import errno
 import gzip
 import json
 import os
@@ -12,6 +13,7 @@ import made_weights
 import numpy as np
 import pytest
 
+from hrnet_jax import console
 from hrnet_jax.torch_interop import state_dict
 
 
@@ -398,16 +400,42 @@ def test_unusable_targets_are_refused(tmp_path):
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, OSError])
-def test_partial_files_are_deleted(torch, tmp_path, monkeypatch, failure):
-    def break_off(content, path):
-        path.write_bytes(b"half")
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+def test_partial_files_are_deleted(torch, tmp_path, monkeypatch, failure, suffix):
+    del torch
+    monkeypatch.setattr(pathlib.Path, "write_bytes", half_written(failure))
+    with pytest.raises(failure):
+        state_dict.write(tmp_path / f"x{suffix}", made_weights.ARRAYS, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_full_disk_is_named(torch, tmp_path, monkeypatch, suffix):
+    del torch
+    monkeypatch.setattr(
+        pathlib.Path, "write_bytes", half_written(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    )
+    with pytest.raises(OSError, match=rf"x{suffix}' cannot be written \(No space left on device\)") as raised:
+        state_dict.write(tmp_path / f"x{suffix}", made_weights.ARRAYS, {})
+    assert console.is_user_error(raised.value) and list(tmp_path.iterdir()) == []
+
+
+def half_written(failure):
+    """Returns a method that writes the beginning of a file and fails."""
+
+    def write_bytes(path, content):
+        path.write_text("half")
         raise failure
 
-    monkeypatch.setattr(torch, "save", break_off)
-    with pytest.raises(failure):
-        state_dict.write(tmp_path / "x.pth", made_weights.ARRAYS, {})
-    assert list(tmp_path.iterdir()) == []
+    return write_bytes
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.stablehlo"])
+def test_an_exported_program_is_not_taken_for_damaged_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(b"program")
+    with pytest.raises(ValueError, match=r"is a program for `hrnet predict`, not weights"):
+        state_dict.read(tmp_path / name)
 
 
 def test_a_directory_appears_only_when_complete(tmp_path):
