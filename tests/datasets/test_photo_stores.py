@@ -239,3 +239,20 @@ def test_absurd_sizes_in_annotations_are_refused(tmp_path, size):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"a.json: images\[0\]: `(width|height)` .*must be"):
         coco.load(path, COCO)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"../../store/a b.jpg", "but the text of a link to ../../store/a b.jpg: put the photo itself there"),
+        (b"../store/A.PNG\n", "but the text of a link to ../store/A.PNG: put"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "but Git LFS's pointer to one"),
+        (b"hello", "not a JPEG or PNG file: save it as one"),
+        (b"a" * 2000 + b".jpg", "not a JPEG or PNG file: save it as one"),
+    ],
+)
+def test_what_is_there_instead_of_a_photo_is_named(tmp_path, content, said):
+    (tmp_path / "a.jpg").write_bytes(content)
+    store = photo_stores.Folder(tmp_path, tmp_path)
+    assert said in photo_stores.read_checked(store, photo_stores.Photo(1, "a.jpg"))[2]
+    assert photo_stores.read_size(store, "a.jpg") == photo_stores.read_size(store, "none.jpg") == (0, 0)
