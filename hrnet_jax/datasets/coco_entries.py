@@ -77,7 +77,7 @@ def complete(people: Collection[dict], photos: Mapping[int, Photo]) -> dict[str,
     incomplete = [entry for entry in people if entry["bbox"] is None or _is_blank(entry)]
     margin = _margin(people) if incomplete else MARGIN
     for entry in incomplete:
-        box = _around_joints(entry["keypoints"], margin, photos[entry["image_id"]])
+        box = _around_joints(entry["keypoints"], entry["area"] or 0, margin, photos[entry["image_id"]])
         if box is not None:
             entry.update(bbox=box, area=entry["area"] or None)
             assumed["boxes_assumed"].append(entry["id"])
@@ -107,10 +107,10 @@ def _is_blank(entry: dict) -> bool:
 
 
 def _extent(keypoints: list[float]) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Returns the corners of the labelled joints and their longer side, or None without both sides."""
+    """Returns the corners of the labelled joints and their longer side, or None without a joint."""
     joints = np.array(keypoints, np.float64).reshape(-1, 3)
     points = joints[joints[:, 2] > 0, :2]
-    if len(points) < 2 or not np.ptp(points, axis=0).all():
+    if not len(points):
         return None
     low, high = points.min(axis=0), points.max(axis=0)
     return low, high, float((high - low).max())
@@ -123,18 +123,30 @@ def _margin(people: Collection[dict]) -> float:
         labelled = sum(mark > 0 for mark in entry["keypoints"][2::3])
         if entry["bbox"] is None or min(entry["bbox"][2:]) <= 0 or 6 * labelled < len(entry["keypoints"]):
             continue
-        if (extent := _extent(entry["keypoints"])) is not None:
-            low, high, side = extent
+        low, high, side = _extent(entry["keypoints"]) or (0, 0, 0)
+        if side:
             corner, size = np.split(np.array(entry["bbox"], np.float64), 2)
             margins.append(np.concatenate([low - corner, corner + size - high]).mean() / side)
     return max(0.0, float(np.median(margins))) if len(margins) >= MIN_BOXES else MARGIN
 
 
-def _around_joints(keypoints: list[float], margin: float, photo: Photo) -> list[float] | None:
-    """Returns the box of a person's joints within the photo, or None if they have no extent."""
+def _around_joints(keypoints: list[float], area: float, margin: float, photo: Photo) -> list[float] | None:
+    """Returns the box of a person's joints within the photo, or None if neither joints nor area show a size."""
     if (extent := _extent(keypoints)) is None:
         return None
     low, high, side = extent
-    low = np.maximum(low - margin * side, 0)
-    high = np.minimum(high + margin * side, [photo.width or np.inf, photo.height or np.inf])
+    if not side and area <= 0:
+        return None
+    low, high = low - margin * side, high + margin * side
+    if area > np.prod(high - low):  # few joints: the person is larger
+        low, high = _of_area(area / AREA_OF_BOX, low, high)
+    low, high = np.maximum(low, 0), np.minimum(high, [photo.width or np.inf, photo.height or np.inf])
     return None if (high <= low).any() else [*low.tolist(), *(high - low).tolist()]
+
+
+def _of_area(area: float, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the corners of a box of this area, with the same centre and at most twice as long as wide."""
+    centre, size = (low + high) / 2, high - low
+    size = np.maximum(size, max(size.max() / 2, 1e-3))
+    half = size * np.sqrt(area / size.prod()) / 2
+    return centre - half, centre + half

@@ -47,7 +47,8 @@ def boxes(
     outside = (excess > SLACK) & ~empty
     what = f"{{count}} of {{of}} boxes leave the photo by more than {SLACK:.0f} pixels"
     findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, leaving, of=of)
-    what, remedy = "{count} of {of} boxes have no size", "draw or compute the boxes, or remove them"
+    what = "{count} of {of} boxes have no size: crops of them show a single pixel"
+    remedy = "draw or compute the boxes, or remove them"
     return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty], what, remedy, of=of)
 
 

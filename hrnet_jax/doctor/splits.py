@@ -60,7 +60,9 @@ def examine_people(
     size = people.sizes(table.photo_id, photos)
     findings = people.joints(table, size, None if squares else table.box)
     if not squares:
-        findings += people.boxes(table.annotation_id, table.box, size) + areas.examine(table, size)
+        rows = table.labelled.any(axis=1) | table.box.any(axis=1)  # nobody's joints need no box
+        findings += people.boxes(table.annotation_id[rows], table.box[rows], size[rows])
+        findings += areas.examine(table, size)
     findings += people.twice(table, skeleton)
     fact, about_sides = sides.examine(table, skeleton)
     labelled = int(table.labelled.any(axis=1).sum())

@@ -22,7 +22,7 @@ class Truth:
 
     Attributes:
       ap: their AP, or -1 if evaluation expects nobody.
-      causes: why it is below 1, in words.
+      causes: why it is below 1, or there is none, in words.
       annotation_id: [N] int64, the people who are not found for these reasons or share such a photo.
     """
 
@@ -31,7 +31,8 @@ class Truth:
     annotation_id: np.ndarray
 
     def __str__(self) -> str:
-        return f"AP {self.ap:.3f}" + f": {'; '.join(self.causes)}" * bool(self.causes)
+        ap = "no AP" if self.ap < 0 else f"AP {self.ap:.3f}"
+        return ap + f": {'; '.join(self.causes)}" * bool(self.causes)
 
 
 def truth_as_predictions(
@@ -54,7 +55,7 @@ def truth_as_predictions(
     photo_id, lost = everyone.photo_id[~everyone.ignored], ~np.isin(expected, people.annotation_id)
     photos, counts = np.unique(photo_id, return_counts=True)
     crowded, limit = photos[counts > matching.MAX_DETECTIONS], matching.MAX_DETECTIONS
-    causes = []
+    causes = [] if len(expected) else ["evaluation expects nobody: `num_keypoints` of all people is 0"]
     if lost.any():
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "dropped"
         causes.append(f"{lost.sum():,} people count as missed, since they are dropped ({listed})")

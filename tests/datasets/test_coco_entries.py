@@ -57,11 +57,29 @@ def test_the_share_is_that_of_coco(shared):
     ],
 )
 def test_a_missing_box_is_that_of_the_joints(tmp_path, change):
-    annotations, (first, *_) = people(tmp_path, change)
+    annotations, (first, *_) = people(tmp_path, lambda entry: (entry.update(area=150), change(entry)))
     low, high = np.array([21, 11]), np.array([36, 26])  # of the labelled joints
     margin = 0.1 * 15
     np.testing.assert_allclose(first["bbox"], [*(low - margin), *(high - low + 2 * margin)])
-    assert first["area"] == pytest.approx(0.53 * first["bbox"][2] * first["bbox"][3]) or first["area"] == 600
+    assert first["area"] == pytest.approx(0.53 * first["bbox"][2] * first["bbox"][3]) or first["area"] == 150
+    assert annotations.assumed["boxes_assumed"] == [31]
+
+
+@pytest.mark.parametrize(
+    ("joints", "area", "box"),
+    [
+        ([(30, 20)], 212, [20, 10, 20, 20]),  # .53 of the box around the only joint
+        ([(30, 20), (30, 30)], None, [29, 19, 2, 12]),  # on a line
+        ([(30, 20), (30, 30)], 12, [29, 19, 2, 12]),  # .1 of the longer side is the margin
+        ([(30, 20), (30, 28)], 106, [25, 14, 10, 20]),  # twice as long as wide
+    ],
+)
+def test_few_joints_have_a_box_as_large_as_the_area_says(tmp_path, joints, area, box):
+    keypoints = [value for joint in joints for value in (*joint, 2)] + [0] * 3 * (COCO.num_joints - len(joints))
+    annotations, (first, *_) = people(
+        tmp_path, lambda entry: entry.update(bbox=None, area=area, keypoints=keypoints)
+    )
+    np.testing.assert_allclose(first["bbox"], box)
     assert annotations.assumed["boxes_assumed"] == [31]
 
 
