@@ -153,8 +153,7 @@ def _mpii_metrics(split: records.Split, predictions: Predictions, results: np.nd
 
 def _mpii_truth(split: records.Split, predictions: Predictions) -> mpii.Truth:
     """Returns the ground truth of the predicted people."""
-    truth, rows = mpii.load_truth(split.annotations), predictions.people.annotation_id - 1
-    return mpii.Truth(**{name: array[rows] for name, array in vars(truth).items()})
+    return mpii.load_truth(split.annotations).select(predictions.people.annotation_id - 1)
 
 
 def _analyse_mpii(split: records.Split, outcome: Outcome) -> Analysis:

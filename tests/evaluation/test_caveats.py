@@ -4,6 +4,7 @@ import json
 
 import cv2
 import made_coco
+import made_mpii
 import numpy as np
 import pytest
 
@@ -48,7 +49,7 @@ def test_ids_are_no_bookkeeping(tmp_path, first):
     root = write(tmp_path / "root", [person(first + row, 1 + row % 2, row) for row in range(6)])
     found = caveats.truth_of_split(prepared(root, tmp_path / "out"))
     assert found
-    assert found.ap == 1 and found.causes == []
+    assert found.score == 1 and found.causes == []
 
 
 def test_more_people_than_count_on_a_photo_are_told(tmp_path, capsys):
@@ -56,8 +57,8 @@ def test_more_people_than_count_on_a_photo_are_told(tmp_path, capsys):
     split = prepared(root, tmp_path / "out")
     found = caveats.truth_of_split(split)
     assert found
-    assert 0.6 < found.ap < 0.75 and len(found.annotation_id) == 30
-    said = f"AP {found.ap:.3f}: 1 photos have more than 20 people, and only 20 of a photo count"
+    assert 0.6 < found.score < 0.75 and len(found.annotation_id) == 30
+    said = f"AP {found.score:.3f}: 1 photos have more than 20 people, and only 20 of a photo count"
     assert str(found) == said and said in capsys.readouterr().out
     assert doctor.main([str(tmp_path / "out" / "val"), "--truth"]) == doctor.FINDINGS
     assert said in capsys.readouterr().out
@@ -130,7 +131,7 @@ def test_prepare_doctor_and_eval_say_the_same_of_every_kind_of_entry(tmp_path, c
 
     report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
     assert f"AP cannot exceed that of the truth itself, {limit}" in capsys.readouterr().out
-    assert json.loads((tmp_path / "metrics.json").read_text())["val/truth/AP"] == limit.ap
+    assert json.loads((tmp_path / "metrics.json").read_text())["val/truth/AP"] == limit.score
 
 
 BLANK = {"bbox": [0, 0, 0, 0], "area": 0}
@@ -216,7 +217,7 @@ def test_every_kind_of_entry_is_the_same_to_prepare_doctor_and_eval(tmp_path, ca
     ignored = dict(zip(everyone.annotation_id.tolist(), everyone.ignored.tolist(), strict=True))
     assert ignored.get(number) == (None if is_expected is None else not is_expected)
     limit = caveats.truth_of_split(split)
-    assert limit and (round(limit.ap, 6) < 1) == bool(reason and is_expected) == bool(limit.causes)
+    assert limit and limit.is_perfect != bool(reason and is_expected) == bool(limit.causes)
     assert limit.annotation_id.tolist() == [number] * bool(reason and is_expected)
     assert str(limit) in told or not limit.causes
 
@@ -268,6 +269,28 @@ def test_photos_that_could_not_be_read_are_told(tmp_path, capsys):
     split = prepared(root, tmp_path / "out")
     said = "covers 1 photos, not 1 more of the split that could not be read"
     assert caveats.of_split(split) == [said] and said in capsys.readouterr().out
+
+
+def test_the_truth_of_mpii_is_that_of_the_matlab_file(tmp_path, capsys):
+    entries = made_mpii.people(5)
+    root = made_mpii.write(tmp_path / "root", entries)
+    made_mpii.write_truth(root, entries)
+    prepare.prepare_mpii(root, tmp_path / "out")
+    assert doctor.main([str(tmp_path / "out"), "--truth"]) == 0
+    assert "the truth taken as predictions has PCKh@0.5/Mean 100.000\n" in capsys.readouterr().out
+    joints = entries[1]["joints"]
+    entries[1]["joints"] = [[x + 40, y] for x, y in joints]
+    made_mpii.write_truth(root, entries)
+    prepare.prepare_mpii(root, tmp_path / "out")
+    capsys.readouterr()
+    assert doctor.main([str(tmp_path / "out"), "--truth"]) == doctor.FINDINGS
+    assert ": joints of 1 people are elsewhere in the MATLAB file" in capsys.readouterr().out
+
+
+def test_people_of_whom_evaluation_counts_no_joint_are_named(tmp_path):
+    root = write(tmp_path / "root", [person(row, 1, row, num_keypoints=0) for row in range(3)])
+    limit = caveats.truth_of_split(prepared(root, tmp_path / "out"))
+    assert str(limit) == "no AP: evaluation expects nobody: `num_keypoints` of all people is 0"
 
 
 def test_sound_splits_have_no_caveats(coco_data, made_up_records, shared, tmp_path):
