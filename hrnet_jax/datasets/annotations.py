@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Container, Sequence
 
 from hrnet_jax import buckets
-from hrnet_jax.datasets import coco, detections, mpii, records
+from hrnet_jax.datasets import coco, detections, mpii, photo_stores, records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.skeletons import Skeleton
 
@@ -40,9 +40,9 @@ Selection = tuple[records.People, dict[str, int]]
 class SplitContent:
     """The content of a split's source files: photos by id, selected people, and a detector's boxes or None.
 
-    `source` is the file of people. `write_truth` writes the ground truth of the metrics into a directory, for the
-    given photo ids. `missed` returns how many people on these photos evaluation expects although they are dropped,
-    by reason.
+    `reordered` are rows of the detector's file whose corners were put in order. `source` is the file of people.
+    `write_truth` writes the ground truth of the metrics into a directory, for the given photo ids. `missed`
+    returns how many people on these photos evaluation expects although they are dropped, by reason.
     """
 
     photos: dict[int, Photo]
@@ -51,6 +51,7 @@ class SplitContent:
     source: coco.Annotations | mpii.Rows
     write_truth: Callable[[pathlib.Path, Sequence[int]], None]
     missed: Callable[[Container[int]], dict[str, int]]
+    reordered: Sequence[int] = ()
 
 
 def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
@@ -63,16 +64,19 @@ def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
 
 def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     options = {"with_people": sources.with_people, "is_guess": sources.is_guess}
-    annotations = coco.load(sources.annotations, skeleton, **options)
-    people = coco.select_people(annotations, skeleton)
-    boxes = detections.load(sources.detections, annotations, skeleton) if sources.detections else None
+    size_of = functools.partial(photo_stores.read_size, sources.photos)
+    annotations = coco.load(sources.annotations, skeleton, **options, size_of=size_of)
+    people, boxes, reordered = coco.select_people(annotations, skeleton), None, []
+    if sources.detections:
+        *boxes, reordered = detections.load(sources.detections, annotations, skeleton)
 
     def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
         content = coco.ground_truth(annotations, photo_ids)
         buckets.write_atomically(directory / records.TRUTH["coco"], json.dumps(content))
 
     missed = functools.partial(coco.missed, annotations)
-    return SplitContent(annotations.photos, people, boxes, annotations, write_truth, missed)
+    selection = (boxes[0], boxes[1]) if boxes else None
+    return SplitContent(annotations.photos, people, selection, annotations, write_truth, missed, reordered)
 
 
 def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:

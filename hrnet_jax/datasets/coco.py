@@ -12,17 +12,20 @@ import functools
 import itertools
 import pathlib
 from collections.abc import Container, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hrnet_jax import geometry, validation
-from hrnet_jax.datasets import coco_categories, coco_entries, coco_shared, plain_values, records
+from hrnet_jax.datasets import coco_categories, coco_entries, coco_shared, records
+from hrnet_jax.datasets import photos as photo_records
+from hrnet_jax.datasets.coco_entries import SizeOf
+from hrnet_jax.datasets.identifiers import Numbering
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
 
-KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id")
+KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id", "source_id")
 CATEGORY_KEPT = ("id", "name", "keypoints")
 """Fields of annotations and categories that are validated and kept in the ground truth of a prepared split."""
 
@@ -56,7 +59,7 @@ class Annotations:
     photos: dict[int, Photo]  # by photo id
     people: dict[int, list[dict]]  # the category's annotations by photo id, completed
     others: list[dict]  # annotations of other categories
-    categories: frozenset[int] = frozenset()  # ids of all categories
+    category_ids: Numbering = dataclasses.field(default_factory=Numbering)
     empty: int = 0  # number of annotations that are null
     assumed: dict[str, list[Any]] = dataclasses.field(default_factory=dict)  # by kind: `coco_entries.ASSUMED`
 
@@ -69,7 +72,8 @@ class Annotations:
 def _outcomes(annotations: Annotations) -> Iterator[Outcome]:
     for photo in annotations.photos.values():
         for person in annotations.people.get(photo.id, []):
-            box = geometry.clip_box(np.array(person["bbox"], np.float64), photo.width, photo.height)
+            width, height = (side or photo_records.MAX_SIDE for side in (photo.width, photo.height))
+            box = geometry.clip_box(np.array(person["bbox"], np.float64), width, height)
             tests = {
                 "crowd": bool(person.get("iscrowd", 0)),
                 "without joints": max(person["keypoints"]) <= 0,
@@ -82,20 +86,23 @@ def _outcomes(annotations: Annotations) -> Iterator[Outcome]:
             yield Outcome(person, reason, box, expected)
 
 
-def load(
-    path: pathlib.Path, skeleton: Skeleton, *, with_people: bool = True, is_guess: bool = False
-) -> Annotations:
+def no_size(file_name: str) -> tuple[int, int]:
+    """Returns that the size of a photo is unknown."""
+    del file_name
+    return 0, 0
+
+
+def load(path: pathlib.Path, skeleton: Skeleton, **options: Any) -> Annotations:
     """Reads and validates a COCO annotation file such as ``person_keypoints_val2017.json``.
 
-    The files of a test server hold photos and categories only: `with_people` is False. If the skeleton `is_guess`,
-    chosen by nobody, joints of other names are an error. Raises FileNotFoundError if there is no such file, and
+    The options are those of `read`. Raises FileNotFoundError if there is no such file, and
     ValueError that lists everything wrong with it.
     """
     content, not_finite = validation.read_json_leniently(path, MAY_BE_NAN)
     errors = validation.ErrorCollector()
     for place in not_finite:
         errors("numbers_not_finite", place, f"{place}, not a finite number: correct it, or leave the entry out")
-    annotations = read(path, content, skeleton, errors, with_people=with_people, is_guess=is_guess)
+    annotations = read(path, content, skeleton, errors, **options)
     errors.raise_any(path)
     return annotations
 
@@ -108,8 +115,12 @@ def read(
     *,
     with_people: bool = True,
     is_guess: bool = False,
+    size_of: SizeOf = no_size,
 ) -> Annotations:
     """Validates the content of an annotation file. Skips invalid entries if `on_error` returns.
+
+    The files of a test server hold photos and categories only: `with_people` is False. If the skeleton `is_guess`,
+    chosen by nobody, joints of other names are an error. `size_of` is for photos without width and height.
 
     The kinds of errors are photos_malformed, photo_ids_twice, photos_none, categories, category_malformed,
     keypoint_names, people_malformed, ids_twice and photos_unknown. Raises ValueError if a list is missing.
@@ -117,31 +128,48 @@ def read(
     content, shared = coco_shared.resolve(content)
     for name in ["images"] + ["annotations"] * with_people:
         validation.require(content, name, list, str(path))
-    category = coco_categories.find(content, skeleton, on_error)
+    listed = content.get("categories")
+    category_ids = Numbering(listed if isinstance(listed, list) else ())
+    category = coco_categories.find(content, skeleton, category_ids, on_error)
     readable = with_people and bool(category)
     if readable:  # people of unknown joints cannot be read; thousands of messages would say no more than one
         readable = coco_categories.check_joints(category, skeleton, is_guess, on_error)
-    photos = _photos(content["images"], on_error)
-    listed = {*photos, *coco_entries.readable_ids(content["images"])}
+    assumed: dict[str, list[Any]] = collections.defaultdict(list)
+    ids = _Ids(Numbering(content["images"]), category_ids, Numbering(content["annotations"] if readable else ()))
+    photos = _photos(content["images"], ids, size_of, assumed, on_error)
     entries = content["annotations"] if readable else []
-    people, others = _people(entries, category.get("id"), photos, listed, skeleton, on_error)
-    assumed: dict[str, list[Any]] = {
-        **coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos),
-        **shared,
-    }
+    people, others = _people(entries, category.get("id"), photos, ids, skeleton, assumed, on_error)
+    assumed.update(coco_entries.complete([*itertools.chain.from_iterable(people.values())], photos))
+    assumed.update(shared)
     if category and category["name"] != coco_categories.PERSON:
         assumed["category_assumed"] = [category["name"]]
-    ids = frozenset(coco_entries.readable_ids(content["categories"])) if category else frozenset()
-    return Annotations(path, category, photos, people, others, ids, entries.count(None), assumed)
+    return Annotations(
+        path,
+        category,
+        photos,
+        people,
+        others,
+        category_ids,
+        entries.count(None),
+        {kind: of for kind, of in assumed.items() if of},
+    )
 
 
-def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
-    """Returns the photos by id."""
+class _Ids(NamedTuple):
+    photos: Numbering
+    categories: Numbering
+    annotations: Numbering
+
+
+def _photos(
+    entries: list, ids: _Ids, size_of: SizeOf, assumed: dict[str, list[Any]], on_error: OnError
+) -> dict[int, Photo]:
+    """Returns the photos by id. Adds to what is assumed."""
     photos: dict[int, Photo] = {}
     for row, entry in enumerate(entries):
         where = f"images[{row}]"
         try:
-            photo = coco_entries.photo(entry, where)
+            photo, is_sized = coco_entries.photo(entry, where, ids.photos, size_of)
         except ValueError as error:
             on_error("photos_malformed", row, str(error))
             continue
@@ -150,6 +178,8 @@ def _photos(entries: list, on_error: OnError) -> dict[int, Photo]:
             on_error("photo_ids_twice", photo.id, f"{where}: `id` (={photo.id}) is used twice, for {both}")
         else:
             photos[photo.id] = photo
+            assumed["sizes_assumed"] += [photo.file_name] * is_sized
+            assumed["ids_numbered"] += [photo.source_id] if photo.source_id else []
     if not entries:
         on_error("photos_none", "images", "`images` is empty")
     return photos
@@ -159,13 +189,14 @@ def _people(
     entries: list,
     category_id: int | None,
     photos: Container[int],
-    listed: Container[int],
+    ids: _Ids,
     skeleton: Skeleton,
+    assumed: dict[str, list[Any]],
     on_error: OnError,
 ) -> tuple[dict[int, list[dict]], list[dict]]:
-    """Returns annotations of the category by photo id, and those of other categories.
+    """Returns annotations of the category by photo id, and those of other categories. Adds to what is assumed.
 
-    `photos` are the valid ids among the `listed` ones: people on invalid photos are left out without an error.
+    `photos` are the valid ids: people on invalid photos are left out without an error.
     """
     people: dict[int, list[dict]] = collections.defaultdict(list)
     others: list[dict] = []
@@ -175,8 +206,8 @@ def _people(
             continue
         where = f"annotations[{row}]"
         try:
-            numbers = {name: plain_values.whole(entry, name, where) for name in ("id", "image_id", "category_id")}
-            where += f" (id {numbers['id']})"
+            numbers = _numbers(entry, ids, where)
+            where += f" (id {numbers.get('source_id', numbers['id'])})"
             is_person = numbers["category_id"] == category_id
             entry = entry | numbers | (coco_entries.person(entry, skeleton, where) if is_person else {})
         except ValueError as error:
@@ -184,13 +215,26 @@ def _people(
             continue
         if entry["id"] in used:
             on_error("ids_twice", entry["id"], f"{where}: `id` (={entry['id']}) is used twice")
-        elif entry["image_id"] not in listed:
+        elif entry["image_id"] not in ids.photos.known:
             message = f"{where}: `image_id` (={entry['image_id']}) is not the id of any of `images`"
             on_error("photos_unknown", entry["id"], message)
         elif entry["image_id"] in photos:
             (people[entry["image_id"]] if is_person else others).append(entry)
+            assumed["ids_numbered"] += [numbers["source_id"]] if "source_id" in numbers else []
         used.add(entry["id"])
     return people, others
+
+
+def _numbers(entry: Any, ids: _Ids, where: str) -> dict[str, Any]:
+    """Returns the ids of an annotation as integers, and its own as `source_id` if that is text or missing."""
+    numbers = {
+        "image_id": ids.photos.number(entry, "image_id", where),
+        "category_id": ids.categories.number(entry, "category_id", where),
+    }
+    if entry.get("id") is None:
+        return numbers | {"id": ids.annotations.next(), "source_id": where}
+    text = ids.annotations.text(entry)
+    return numbers | {"id": ids.annotations.number(entry, "id", where)} | ({"source_id": text} if text else {})
 
 
 def select_people(annotations: Annotations, skeleton: Skeleton) -> tuple[records.People, dict[str, int]]:
@@ -232,6 +276,11 @@ def table(entries: Sequence[dict], skeleton: Skeleton) -> records.AnnotatedPeopl
     )
 
 
+def _image(photo: Photo) -> dict[str, Any]:
+    """Returns the entry of a photo, with `source_id` if it has one."""
+    return {name: value for name, value in dataclasses.asdict(photo).items() if name != "source_id" or value}
+
+
 def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:
     """Returns the ground truth of some photos in COCO's format for pycocotools, without segmentations.
 
@@ -241,7 +290,7 @@ def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:
     category = annotations.category
     return {
         "info": {},
-        "images": [dataclasses.asdict(annotations.photos[photo_id]) for photo_id in photo_ids],
+        "images": [_image(annotations.photos[photo_id]) for photo_id in photo_ids],
         "categories": [{name: category[name] for name in CATEGORY_KEPT if name in category}],
         "annotations": [
             {"iscrowd": 0, "num_keypoints": sum(visible > 0 for visible in person["keypoints"][2::3])}

@@ -4,20 +4,21 @@ import functools
 import re
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import plain_values
+from hrnet_jax.datasets.identifiers import Numbering
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
 
 PERSON = "person"  # the category's name in COCO
 
 
-def find(content: dict, skeleton: Skeleton, on_error: OnError) -> dict:
+def find(content: dict, skeleton: Skeleton, ids: Numbering, on_error: OnError) -> dict:
     """Returns the category of people, with its id as an integer; empty after an error."""
     try:
         categories = validation.require(content, "categories", list, "the file")
         rows = enumerate(categories)
         names = [validation.require(entry, "name", str, f"categories[{row}]") for row, entry in rows]
-        return _choose(categories, names, skeleton)
+        category = _choose(categories, names, skeleton)
+        return category | {"id": ids.number(category, "id", f"category {category['name']!r:.100}")}
     except ValueError as error:
         on_error("categories", "categories", str(error))
         return {}
@@ -39,8 +40,7 @@ def _choose(categories: list[dict], names: list[str], skeleton: Skeleton) -> dic
         hint = "; these are joints: write one annotation for each person, with all joints in `keypoints`"
         problem = f"`categories` ({listed}) must have one named {wanted}: {len(fitting)} have these"
         raise ValueError(problem + hint * (2 * len(parts) > len(names)))
-    category = categories[chosen[0]]
-    return category | {"id": plain_values.whole(category, "id", f"category {category['name']!r:.100}")}
+    return categories[chosen[0]]
 
 
 def check_joints(category: dict, skeleton: Skeleton, is_guess: bool, on_error: OnError) -> bool:

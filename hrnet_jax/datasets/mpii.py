@@ -141,6 +141,10 @@ class Truth:
     def __len__(self) -> int:
         return len(self.joints)
 
+    def select(self, rows: np.ndarray) -> "Truth":
+        """Returns the ground truth of some rows."""
+        return Truth(**{name: array[rows] for name, array in vars(self).items()})
+
 
 def read_truth(path: pathlib.Path, skeleton: Skeleton) -> Truth:
     """Reads the ground truth from a MATLAB file, and puts its joints in the skeleton's order.

@@ -17,12 +17,16 @@ AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themsel
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """A photo in an annotation file: id, file name, width and height (0 if unknown)."""
+    """A photo in an annotation file: id, file name, width and height (0 if unknown).
+
+    `source_id` is its id in the file if that is a numbered text, see `identifiers`.
+    """
 
     id: int
     file_name: str
     width: int = 0
     height: int = 0
+    source_id: str = ""
 
 
 class PhotoStore(Protocol):
@@ -74,7 +78,7 @@ class Folder:
         target = pathlib.Path(os.path.realpath(file or self.path))  # unlike `resolve`, accepts circular links
         if not self._follow_links and not any(target.is_relative_to(folder) for folder in self._inside):
             way_out = "put the photo itself there (`cp -L` copies it), or allow such links with --follow-links"
-            raise ValueError(f"{file} is a link to {target}, outside {self.path}: {way_out}")
+            raise ValueError(f"{file} is {photos.LINK} to {target}, outside {self.path}: {way_out}")
         return file
 
     def _other(self, file_name: str) -> pathlib.Path | None:
@@ -208,6 +212,14 @@ def _missing(store: PhotoStore, file_name: str) -> str:
     name = pathlib.PurePosixPath(file_name).name
     other = store.find(name) if name != file_name else ""
     return MISSING + f", but there is {other}: correct `file_name`" * bool(other)
+
+
+def read_size(store: PhotoStore, file_name: str) -> tuple[int, int]:
+    """Returns width and height of a photo from its file, (0, 0) if it cannot be read."""
+    try:
+        return photos.size(store.read(file_name)) if store.size(file_name) <= photos.MAX_BYTES else (0, 0)
+    except (OSError, ValueError):
+        return 0, 0
 
 
 def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int], str]:

@@ -33,6 +33,9 @@ MAX_BYTES = MAX_PIXELS  # of a photo's file: even the best JPEG takes less than 
 MAX_SIDE = 32_766  # pixels of a photo's side, the limit of OpenCV's warpAffine
 MAX_SCANS = 100  # of a progressive JPEG: encoders write about 10
 
+LINK = "a link"  # in the problem of a photo that is one
+_LINK_TEXT = re.compile(rb"[^\0\r\n]+\.(jpe?g|png)\s*", re.IGNORECASE)  # Git on Windows, and zip files, keep it
+_SHORT = 1024  # bytes: a path is shorter
 _PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(....)(....)", re.DOTALL)  # the header comes first: width, height
 _JPEG = b"\xff\xd8"
 _MARKER = re.compile(rb"\xff+([^\0\xff])", re.DOTALL)
@@ -154,8 +157,17 @@ def _claims(encoded: bytes) -> tuple[int, int, int]:
         return _jpeg_claims(encoded)
     if found := _PNG.match(encoded):
         return int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big"), 1
+    raise ValueError(f"not a JPEG or PNG file{_instead(encoded)}")
+
+
+def _instead(encoded: bytes) -> str:
+    """Returns what a file is that is no photo, and the way out."""
+    if len(encoded) < _SHORT and _LINK_TEXT.fullmatch(encoded):
+        return (
+            f", but the text of {LINK} to {encoded.decode(errors='replace').strip()}: put the photo itself there"
+        )
     found = file_kinds.instead(encoded[: file_kinds.HEAD], "save it as one")
-    raise ValueError(f"not a JPEG or PNG file, but {found}" if found else "not a JPEG or PNG file: save it as one")
+    return f", but {found}" if found else ": save it as one"
 
 
 def _jpeg_claims(encoded: bytes) -> tuple[int, int, int]:

@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=pathlib.Path, help="folder or zip file of the only split's photos")
     parser.add_argument("--follow-links", action="store_true", help="also to photos outside DATA")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="also write the report as JSON")
-    truth_help = "only the AP of a prepared split's people taken as predictions, and why it is not 1"
+    truth_help = "only the AP or PCKh of a prepared split's people taken as predictions, and why it is not 1"
     parser.add_argument("--truth", action="store_true", help=truth_help)
     args = parser.parse_args(arguments)
     if args.json:
@@ -111,8 +111,9 @@ def _print_truth(path: pathlib.Path) -> int:
     for folder in _folders(path):
         split = records.open_split(folder, with_pixels=False)
         found = caveats.truth_of_split(split)
-        print(f"{folder}: the truth taken as predictions has {found or 'no AP: it is not of COCO, or of nobody'}")
-        is_limited |= found is not None and found.ap < 1
+        said = found or "no score: it has no ground truth, or of nobody"
+        print(f"{folder}: the truth taken as predictions has {said}")
+        is_limited |= found is not None and not found.is_perfect
     return FINDINGS if is_limited else 0
 
 

@@ -4,12 +4,12 @@ import collections
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hrnet_jax import validation
-from hrnet_jax.datasets import detections
+from hrnet_jax.datasets import coco, coco_entries, detections
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import AnnotatedPeople, People
 from hrnet_jax.doctor import coordinates, people, plausibility, readings
@@ -35,25 +35,26 @@ WHOLE = "write the file again: a list of {image_id, category_id, bbox [x, y, wid
 
 def read(
     path: pathlib.Path,
-    photos: Mapping[int, Photo],
-    category: int | None,
+    annotations: coco.Annotations,
     truth: AnnotatedPeople | None,
     skeleton: Skeleton,
 ) -> tuple[People | None, list[Finding]]:
     """Reads the valid entries of a detector's file, see `datasets.detections`.
 
     Returns the boxes of people on these photos, None if there are none or the file is a placeholder, and findings.
-    The people's `category` and `truth`, the people on the photos, are None if unknown.
+    `truth`, the people on the photos, is None if unknown.
     """
+    photos, category = annotations.photos, annotations.category.get("id")
     errors = validation.ErrorCollector()
     try:
         content, findings = document(path, WHOLE)
-        valid = detections.read(path, content, skeleton, errors, photos.values())
+        valid = detections.read(path, content, skeleton, errors, photos.values(), annotations.category_ids)
     except (ValueError, OSError) as error:
         return None, found("detections_unreadable", "error", [path.name], str(error), WHOLE)
     wrong = errors.entries["detections_malformed"]
     what = "{count} of {of} entries are no boxes; the first: " + errors.first["detections_malformed"]
     findings += found("detections_malformed", "error", wrong, what, WHOLE, of=len(content))
+    findings += reordered(valid.row[valid.reordered])
     unknown = valid.on_unknown_photos(photos)
     ids = dict.fromkeys(valid.people.photo_id[unknown].tolist())
     what = f"{unknown.sum():,} of {len(content):,} boxes are on {{count}} photos that are not in the annotations"
@@ -67,6 +68,14 @@ def read(
     dummy = _dummy(valid.people, truth)  # of all boxes, on unknown photos too
     kept = valid.people.select(~unknown & ~is_other)
     return kept if len(kept) and not dummy else None, findings + dummy
+
+
+def reordered(rows: Sequence[int] | np.ndarray) -> list[Finding]:
+    """Returns the finding that the corners of boxes in these rows of a file were put in order."""
+    kind = "detections_boxes_reordered"
+    return found(
+        kind, "note", rows, coco_entries.ASSUMED[kind], "nothing if that is right; else correct the boxes"
+    )
 
 
 def _have_one_score(boxes: People) -> bool:

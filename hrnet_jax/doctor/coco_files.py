@@ -3,6 +3,7 @@
 import collections
 import pathlib
 from collections.abc import Collection
+from typing import Any
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import coco, coco_categories, coco_entries
@@ -18,13 +19,16 @@ REFUSED = "correct the entry that the message names; `python -m hrnet_jax.prepar
 
 
 def read(
-    path: pathlib.Path, skeleton: Skeleton, with_people: bool, is_guess: bool = False
+    path: pathlib.Path, skeleton: Skeleton, *, with_people: bool, **options: Any
 ) -> tuple[coco.Annotations | None, AnnotatedPeople, list[Finding]]:
-    """Returns the annotations, or None if the file has none, its people, and the findings in all its entries."""
+    """Returns the annotations, or None if the file has none, its people, and the findings in all its entries.
+
+    The options are those of `datasets.coco.read`.
+    """
     errors = validation.ErrorCollector()
     try:
         content, findings = document(path, REFUSED, coco.MAY_BE_NAN)
-        annotations = coco.read(path, content, skeleton, errors, with_people=with_people, is_guess=is_guess)
+        annotations = coco.read(path, content, skeleton, errors, with_people=with_people, **options)
     except (ValueError, OSError) as error:
         unreadable = found("annotations_unreadable", "error", [path.name], str(error), AGAIN)
         return None, coco.table([], skeleton), unreadable
@@ -43,7 +47,7 @@ def about(annotations: coco.Annotations, skeleton: Skeleton) -> tuple[AnnotatedP
     """Returns the people of valid entries, and the findings in these."""
     entries = [entry for on_photo in annotations.people.values() for entry in on_photo]
     findings = _joint_names(annotations.category, skeleton) + _counts(entries)
-    findings += _unknown_categories(annotations.categories, [*entries, *annotations.others])
+    findings += _unknown_categories(annotations.category_ids.known, [*entries, *annotations.others])
     remedy = "nothing if that is right; else write what is missing into the file"
     for kind, what in coco_entries.ASSUMED.items():
         findings += found(kind, "note", annotations.assumed.get(kind, ()), what, remedy)
@@ -60,9 +64,8 @@ def _limit(annotations: coco.Annotations, skeleton: Skeleton) -> list[Finding]:
     limit = caveats.truth_as_predictions(truth, annotations.category["id"], people, skeleton, missed)
     ids = limit.annotation_id if limit and limit.causes else ()
     what = f"in evaluation, the truth itself would have {limit}"
-    return found(
-        "ap_limited", "note", ids, what, "give these people an area and a box; compare figures with this one"
-    )
+    remedy = "compare figures with this one; people without area or box can be given one"
+    return found("ap_limited", "note", ids, what, remedy)
 
 
 def _photos(errors: validation.ErrorCollector, content: dict, annotations: coco.Annotations) -> list[Finding]:

@@ -41,16 +41,13 @@ def boxes(
     `prefix` is of the findings' kinds, `leaving` the remedy for boxes that leave the photo.
     """
     of, empty = len(box), (box[:, 2:] <= 0).any(axis=1)
-    negative = empty & (box[:, 2:] != 0).all(axis=1)
     excess = np.maximum(-box[:, :2], box[:, :2] + box[:, 2:] - size).max(axis=1, initial=-np.inf)
     outside = (excess > SLACK) & ~empty
     what = f"{{count}} of {{of}} boxes leave the photo by more than {SLACK:.0f} pixels"
     findings = found(f"{prefix}boxes_outside", "warning", ids[outside], what, leaving, of=of)
-    what = "{count} of {of} boxes have a negative width or height"
-    remedy = "write x, y of the upper left corner, and positive sizes: x + width and -width where it is negative"
-    findings += found(f"{prefix}boxes_negative", "warning", ids[negative], what, remedy, of=of)
-    what, remedy = "{count} of {of} boxes have no size", "draw or compute the boxes, or remove them"
-    return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty & ~negative], what, remedy, of=of)
+    what = "{count} of {of} boxes have no size: crops of them show a single pixel"
+    remedy = "draw or compute the boxes, or remove them"
+    return findings + found(f"{prefix}boxes_without_size", "warning", ids[empty], what, remedy, of=of)
 
 
 def flags(people: AnnotatedPeople) -> list[Finding]:
@@ -60,6 +57,9 @@ def flags(people: AnnotatedPeople) -> list[Finding]:
     values = ", ".join(f"{value:g}" for value in np.unique(marks[odd])[:5])
     what = f"joints of {{count}} of {{of}} people have flags other than 0, 1 and 2: {values}"
     remedy = "write 0 for joints that are not labelled, 1 for hidden, 2 for visible ones"
+    if odd.any() and np.all((marks[odd] > 0) & (marks[odd] < SEEN)):
+        what += ", as if they were probabilities; all joints above 0 are labelled, however improbable"
+        remedy = "write 2 where the probability is high enough, for example above .5, and 0 elsewhere"
     findings = found("flags", "error", ids[odd.any(axis=1)], what, remedy, of=len(ids))
     lost = (marks == 0) & located & (people.joints >= 0).all(axis=2)
     what = "joints of {count} of {of} people have a location, but the flag 0, so they are not used in training"

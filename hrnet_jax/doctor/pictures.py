@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import tqdm
 
 from hrnet_jax.datasets import odd_photos, photo_stores
+from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.doctor.findings import Finding, found
 
@@ -79,7 +80,12 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     )
     findings += found(odd_photos.TURNED, "error", turned, what, remedy + left_out, of=of)
     resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
-    damaged = [problem for problem in unusable if problem not in (*resized, *turned)]
+    linked = [name for name, problem in problems if photo_records.LINK in problem]
+    what, remedy = "{count} of {of} photos are links, which are not followed", "put the photos themselves there"
+    remedy += f" (`cp -L` copies them), or follow links that lead to photos with --follow-links{left_out}"
+    findings += found("photos_linked", "error", linked, what, remedy, of=of)
+    other = {*resized, *turned, *(f"{name}: {problem}" for name, problem in problems if name in linked)}
+    damaged = [problem for problem in unusable if problem not in other]
     what = "{count} of {of} photos cannot be read"
     remedy = f"copy or download them again, or do what is said of each{left_out}"
     findings += found("photos_damaged", "error", damaged, what, remedy, of=of)

@@ -72,7 +72,7 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
     if of_coco:
         file = directory / "annotations.json"
         with_people = summary["people"] > 0  # only a test server's split has none, and it has no keypoints either
-        annotations, table, about = coco_files.read(file, skeleton, with_people)
+        annotations, table, about = coco_files.read(file, skeleton, with_people=with_people)
         table = table if annotations else None
     elif people:
         table = _annotated(people)

@@ -54,20 +54,22 @@ def _coco_split(
     part: Examination,
 ) -> None:
     with_people = not file.name.startswith(layouts.PHOTOS_ONLY)
-    annotations, people, findings = coco_files.read(file, skeleton, with_people, choices.is_guess)
+    located = _locate(root, part.name, file, choices)
+    size_of = functools.partial(photo_stores.read_size, located[0]) if located[0] else datasets_coco.no_size
+    options = {"with_people": with_people, "is_guess": choices.is_guess, "size_of": size_of}
+    annotations, people, findings = coco_files.read(file, skeleton, **options)
     part.add(file, {}, findings)
     if annotations is None:
         return
     used, dropped = datasets_coco.select_people(annotations, skeleton)
     part.facts["used"] = f"{len(used):,} people{records.dropped_text(dropped)}"
     photos, skeleton = annotations.photos, joint_names.named_as(skeleton, annotations.category.get("keypoints"))
-    located = _locate(root, part.name, file, choices)
     place, people = _examine(part, root, file, located, photos, people, skeleton)
     if place is not None:
         part.add(place.path, {}, pictures.unlisted(place, photos))
     if detections:
         truth = people if with_people else None
-        table, findings = boxes.read(detections, photos, annotations.category.get("id"), truth, skeleton)
+        table, findings = boxes.read(detections, annotations, truth, skeleton)
         part.add(detections, {}, findings)
         if table is not None:
             part.add(detections, *boxes.examine(table, photos, truth))

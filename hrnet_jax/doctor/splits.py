@@ -60,7 +60,7 @@ def examine_people(
     size = people.sizes(table.photo_id, photos)
     findings = people.joints(table, size, None if squares else table.box)
     if not squares:
-        some = table.labelled.any(axis=1) | table.box[:, 2:].any(axis=1)  # tools write entries without anything
+        some = table.labelled.any(axis=1) | table.box.any(axis=1)  # nobody's joints need no box
         findings += people.boxes(table.annotation_id[some], table.box[some], size[some])
         findings += areas.examine(table, size)
     findings += people.twice(table, skeleton)

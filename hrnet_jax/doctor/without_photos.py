@@ -35,6 +35,7 @@ def examine(
         part.add(sources.annotations, *splits.examine_people(truth, skeleton, content.photos, squares=is_mpii))
     if content.detections and sources.detections:
         with_truth = truth if sources.with_people else None
+        part.add(sources.detections, {}, boxes.reordered(content.reordered))
         part.add(sources.detections, *boxes.examine(content.detections[0], content.photos, with_truth))
     told = [each for each in part.findings if each.severity != "note" or each.kind in coco_entries.ASSUMED]
     ordered = sorted(told, key=lambda each: SEVERITIES.index(each.severity))

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import mpii, records
 from hrnet_jax.datasets.odd_photos import TURNED
-from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching
+from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching, pckh
 from hrnet_jax.skeletons import Skeleton
 
 
@@ -21,19 +21,25 @@ class Truth:
     """The people of a split, taken as predictions with score 1.
 
     Attributes:
-      ap: their AP, or -1 if evaluation expects nobody.
-      causes: why it is below 1, in words.
+      score: their value of the main metric, or -1 if evaluation expects nobody.
+      causes: why it is below 1, or there is none, in words.
       annotation_id: [N] int64, the people who are not found for these reasons or share such a photo.
     """
 
-    ap: float
+    score: float
     causes: list[str]
     annotation_id: np.ndarray
+    metric: str = "AP"
+    best: float = 1.0
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether the score is the best, but for the epsilon that pycocotools adds in AP."""
+        return round(self.score / self.best, 6) >= 1
 
     def __str__(self) -> str:
-        return (f"AP {self.ap:.3f}" if self.ap >= 0 else "no AP") + f": {'; '.join(self.causes)}" * bool(
-            self.causes
-        )
+        score = f"no {self.metric}" if self.score < 0 else f"{self.metric} {self.score:.3f}"
+        return score + f": {'; '.join(self.causes)}" * bool(self.causes)
 
 
 def truth_as_predictions(
@@ -56,9 +62,7 @@ def truth_as_predictions(
     photo_id, lost = everyone.photo_id[~everyone.ignored], ~np.isin(expected, people.annotation_id)
     photos, counts = np.unique(photo_id, return_counts=True)
     crowded, limit = photos[counts > matching.MAX_DETECTIONS], matching.MAX_DETECTIONS
-    causes = []
-    if everyone.ignored.all():
-        causes.append(f"evaluation ignores all {len(everyone):,} people: crowds, or `num_keypoints` is 0")
+    causes = [] if len(expected) else ["evaluation expects nobody: all are crowds, or their `num_keypoints` is 0"]
     if lost.any():
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "dropped"
         causes.append(f"{lost.sum():,} people count as missed, since they are dropped ({listed})")
@@ -68,13 +72,26 @@ def truth_as_predictions(
 
 
 def truth_of_split(split: records.Split) -> Truth | None:
-    """Evaluates the people of a prepared split as predictions; None for MPII, and without labelled joints."""
-    if records.dataset(split.summary) != "coco" or not len(split.people):
+    """Evaluates the people of a prepared split as predictions; None without ground truth or labelled joints."""
+    if not len(split.people) or not split.annotations.is_file():
         return None
+    if records.dataset(split.summary) == "mpii":
+        return _truth_of_mpii(split)
     truth, category = ground_truth.load(split.annotations), coco.person_category(split.annotations)
     return truth_as_predictions(
         truth, category, split.people, split.skeleton, split.summary.get("people_missed", {})
     )
+
+
+def _truth_of_mpii(split: records.Split) -> Truth:
+    """Compares the people of MPII's JSON file with the MATLAB file that PCKh is computed from."""
+    truth = mpii.load_truth(split.annotations).select(split.people.annotation_id - 1)
+    metric = f"PCKh@{pckh.THRESHOLD}/Mean"
+    score = pckh.metrics(split.people.joints, truth, split.skeleton)[metric]
+    far = (pckh.errors_in_heads(split.people.joints, truth) > pckh.THRESHOLD) & (truth.missing == 0)
+    ids = split.people.annotation_id[far.any(axis=1)]
+    causes = [f"joints of {len(ids):,} people are elsewhere in the MATLAB file"] if len(ids) else []
+    return Truth(score, causes, ids, metric, 100.0)
 
 
 def of_split(split: records.Split) -> list[str]:

@@ -19,7 +19,7 @@ METRICS = ap.METRICS
 class Result(TypedDict):
     """One person in a COCO result file. `keypoints` holds K times x, y and score."""
 
-    image_id: int
+    image_id: int | str  # a text if the annotation file has texts
     category_id: int
     keypoints: list[float]
     score: float
@@ -93,13 +93,18 @@ def average_precision(
     if not found:
         return dict.fromkeys(METRICS, 0.0)
     truth = ground_truth.load(annotations)
-    detections = by_category(found, skeleton)
+    detections = by_category(found, skeleton, truth)
     _check_photos(detections, truth, annotations)
     return ap.metrics(truth, detections, skeleton.sigmas)
 
 
-def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matching.Detections]:
-    """Converts results to arrays by category number. Raises ValueError if they are of another skeleton."""
+def by_category(
+    found: Sequence[Result], skeleton: Skeleton, truth: ground_truth.GroundTruth | None = None
+) -> dict[int, matching.Detections]:
+    """Converts results to arrays by category number. Raises ValueError if they are of another skeleton.
+
+    Without `truth`, no id of a photo may be text.
+    """
     lengths = {len(result["keypoints"]) for result in found}
     if lengths != {3 * skeleton.num_joints}:
         raise ValueError(
@@ -109,7 +114,8 @@ def by_category(found: Sequence[Result], skeleton: Skeleton) -> dict[int, matchi
     numbers = itertools.chain.from_iterable(result["keypoints"] for result in found)
     keypoints = np.fromiter(numbers, np.float64, len(found) * 3 * skeleton.num_joints)
     joints = keypoints.reshape(len(found), skeleton.num_joints, 3)
-    photo_ids = np.array([result["image_id"] for result in found], np.int64)
+    ids = {text: number for number, text in truth.texts.items()} if truth else {}
+    photo_ids = np.array([ids.get(result["image_id"], result["image_id"]) for result in found], np.int64)
     scores = np.array([result["score"] for result in found], np.float64)
     categories = np.array([result["category_id"] for result in found])
     return {

@@ -97,7 +97,14 @@ def _coco_results(split: records.Split, predictions: Predictions, config: Config
     options = {name: config.eval[name] for name in names}
     person, image_size = coco.person_category(split.annotations), tuple(config.image_size)
     joints, scores, people = predictions.joints, predictions.scores, predictions.people
-    return coco.results(joints, scores, people, image_size, split.skeleton, category_id=person, **options)
+    found = coco.results(joints, scores, people, image_size, split.skeleton, category_id=person, **options)
+    return with_texts(found, split.annotations)
+
+
+def with_texts(found: list[coco.Result], annotations: pathlib.Path) -> list[coco.Result]:
+    """Gives photos in COCO results the ids that they have outside, see `datasets.identifiers`."""
+    texts = ground_truth.load(annotations).texts
+    return [{**result, "image_id": texts.get(result["image_id"], result["image_id"])} for result in found]
 
 
 def _coco_metrics(split: records.Split, predictions: Predictions, results: list[coco.Result]) -> dict[str, float]:
@@ -127,7 +134,7 @@ def _analyse_coco(split: records.Split, outcome: Outcome) -> Analysis:
     truth, number = ground_truth.load(split.annotations), coco.person_category(split.annotations)
     if not outcome.results or number not in truth.people:
         return Analysis({}, {})
-    found = coco.by_category(outcome.results, split.skeleton)
+    found = coco.by_category(outcome.results, split.skeleton, truth)
     errors = error_analysis.find(truth.people[number], found[number], split.skeleton)
     numbers = {"errors": error_costs.summary(errors), **breakdown.summary(errors)}
     return Analysis(numbers, examples.of_errors(errors))
@@ -146,8 +153,7 @@ def _mpii_metrics(split: records.Split, predictions: Predictions, results: np.nd
 
 def _mpii_truth(split: records.Split, predictions: Predictions) -> mpii.Truth:
     """Returns the ground truth of the predicted people."""
-    truth, rows = mpii.load_truth(split.annotations), predictions.people.annotation_id - 1
-    return mpii.Truth(**{name: array[rows] for name, array in vars(truth).items()})
+    return mpii.load_truth(split.annotations).select(predictions.people.annotation_id - 1)
 
 
 def _analyse_mpii(split: records.Split, outcome: Outcome) -> Analysis:

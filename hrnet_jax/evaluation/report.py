@@ -44,7 +44,7 @@ def write(
     written = [protocol.write(outcome, directory) for outcome in outcomes]
     if metrics := evaluate.metrics(outcomes):
         if (truth := caveats.truth_of_split(split)) and truth.causes:
-            metrics[f"{split.name}/truth/AP"] = truth.ap
+            metrics[f"{split.name}/truth/{truth.metric}"] = truth.score
         written.append(_save_metrics(metrics, directory))
         print("\n" + metric_table(outcomes, protocol.columns))
         said = [f"{protocol.main_metric} {caveat}" for caveat in caveats.of_split(split)]

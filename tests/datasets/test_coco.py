@@ -133,7 +133,7 @@ WRONG = [
     (set_in(*CATEGORY, "keypoints", ["nose"]), r"has 1 keypoints \(nose\), but .* has 17 joints.*--skeleton"),
     (set_in(*CATEGORY, "keypoints", [*COCO.joints[1:], "nose"]), r"in another order .*--skeleton"),
     (set_in("images", 1, "id", 30), r"images\[1\]: `id` \(=30\) is used twice"),
-    (set_in("images", 1, "id", "x"), r"images\[1\]: `id` \(='x'\) must be an integer, not str"),
+    (set_in("images", 1, "id", "x"), r"annotations\[1\]: `image_id` \(=10\) is not the `id` of any entry"),
     (set_in("images", 1, "id", 30.5), r"images\[1\]: `id` \(=30.5\) must be an integer, not float"),
     (set_in("images", 1, "id", True), r"images\[1\]: `id` \(=True\) must be an integer, not bool"),
     (set_in("images", 1, "file_name", 30), r"images\[1\]: `file_name` \(=30\) must be a string, not int"),

@@ -6,7 +6,9 @@ import made_coco
 import numpy as np
 import pytest
 
+from hrnet_jax import prepare
 from hrnet_jax.datasets import coco, coco_entries
+from hrnet_jax.doctor import __main__ as doctor
 from hrnet_jax.skeletons import COCO
 
 
@@ -56,11 +58,29 @@ def test_the_share_is_that_of_coco(shared):
     ],
 )
 def test_a_missing_box_is_that_of_the_joints(tmp_path, change):
-    annotations, (first, *_) = people(tmp_path, change)
+    annotations, (first, *_) = people(tmp_path, lambda entry: (entry.update(area=150), change(entry)))
     low, high = np.array([21, 11]), np.array([36, 26])  # of the labelled joints
     margin = 0.1 * 15
     np.testing.assert_allclose(first["bbox"], [*(low - margin), *(high - low + 2 * margin)])
-    assert first["area"] == pytest.approx(0.53 * first["bbox"][2] * first["bbox"][3]) or first["area"] == 600
+    assert first["area"] == pytest.approx(0.53 * first["bbox"][2] * first["bbox"][3]) or first["area"] == 150
+    assert annotations.assumed["boxes_assumed"] == [31]
+
+
+@pytest.mark.parametrize(
+    ("joints", "area", "box"),
+    [
+        ([(30, 20)], 212, [20, 10, 20, 20]),  # .53 of the box around the only joint
+        ([(30, 20), (30, 30)], None, [29, 19, 2, 12]),  # on a line
+        ([(30, 20), (30, 30)], 12, [29, 19, 2, 12]),  # .1 of the longer side is the margin
+        ([(30, 20), (30, 28)], 106, [25, 14, 10, 20]),  # twice as long as wide
+    ],
+)
+def test_few_joints_have_a_box_as_large_as_the_area_says(tmp_path, joints, area, box):
+    keypoints = [value for joint in joints for value in (*joint, 2)] + [0] * 3 * (COCO.num_joints - len(joints))
+    annotations, (first, *_) = people(
+        tmp_path, lambda entry: entry.update(bbox=None, area=area, keypoints=keypoints)
+    )
+    np.testing.assert_allclose(first["bbox"], box)
     assert annotations.assumed["boxes_assumed"] == [31]
 
 
@@ -172,3 +192,36 @@ def test_many_errors_of_a_kind_are_counted(tmp_path):
         entry["bbox"] = "none"
     with pytest.raises(ValueError, match=r"12 entries are refused:(\n.*){5}\n  and 7 more; `python -m"):
         load(tmp_path, content)
+
+
+@pytest.mark.parametrize("change", [{}, {"width": None}, {"width": 0, "height": 0}, {"width": 64}])
+def test_a_missing_size_is_that_of_the_photos_file(tmp_path, change):
+    content = made_coco.content()
+    del content["images"][0]["width"], content["images"][0]["height"], content["annotations"][0]["bbox"]
+    content["images"][0].update(change)
+    content["annotations"][1]["bbox"] = [50.0, 5.0, 30.0, 40.0]  # leaves the photo
+    annotations = load(tmp_path, content, size_of=lambda name: (36, made_coco.HEIGHT))
+    assert annotations.assumed == {"sizes_assumed": ["000000000030.jpg"], "boxes_assumed": [31]}
+    assert (annotations.photos[30].width, annotations.photos[30].height) == (36, 48)
+    box = annotations.people[30][0]["bbox"]
+    assert box[0] + box[2] == 36  # cut off at the border
+    unknown = load(tmp_path, content)
+    assert unknown.photos[30].width == 0
+    assert unknown.people[30][0]["bbox"][2] > box[2] and not any(each.reason for each in unknown.outcomes)
+
+
+def test_prepare_and_doctor_read_the_sizes_of_photos(tmp_path, capsys):
+    content = made_coco.content((1, 2, 3))
+    root = made_coco.write(tmp_path / "root", content)
+    for image in content["images"]:
+        del image["width"], image["height"]
+    (root / "annotations" / "person_keypoints_val2017.json").write_text(json.dumps(content))
+    (root / "images" / "val2017" / "000000000003.jpg").unlink()
+    summary = prepare.prepare_coco(root, tmp_path / "out")["val2017"]
+    assert "sizes_assumed: 3 photos have no `width` and `height`" in capsys.readouterr().out
+    assert summary["people"] == 2 and summary["people_dropped"] == {"photo unreadable": 1}
+    written = json.loads((tmp_path / "out" / "val2017" / "annotations.json").read_text())
+    assert {(image["width"], image["height"]) for image in written["images"]} == {(64, 48)}
+    _, (part,) = doctor.examine(root)
+    assert {finding.kind for finding in part.findings} >= {"sizes_assumed", "photos_missing"}
+    assert not {"photos_malformed", "photo_sizes", "boxes_outside"} & {finding.kind for finding in part.findings}

@@ -19,7 +19,7 @@ def test_the_authors_boxes_of_four_photos_stay_in_order(shared):
     root = shared / "real" / "coco_four"
     path = root / "person_detection_results" / "COCO_val2017_detections_AP_H_56_person.json"
     annotations = coco.load(root / "annotations" / "person_keypoints_val2017.json", COCO)
-    people, dropped = detections.load(path, annotations, COCO)
+    people, dropped, _ = detections.load(path, annotations, COCO)
     reference = np.load(shared / "conformance" / "coco_four" / "real.npz")
     np.testing.assert_array_equal(people.photo_id, reference["eval/detection_image_id"])
     np.testing.assert_array_equal(people.score, reference["eval/detection_center_scale_area_score"][:, 5])
@@ -28,7 +28,7 @@ def test_the_authors_boxes_of_four_photos_stay_in_order(shared):
 
 def test_boxes_are_taken_as_they_are(tmp_path, annotations):
     path = made_coco.boxes(tmp_path, [made_coco.box(20, bbox=[-3.5, 1, 200, 300], score=2), made_coco.box(10)])
-    people, _ = detections.load(path, annotations, COCO)
+    people, _, _ = detections.load(path, annotations, COCO)
     assert people.photo_id.tolist() == [20, 10]
     np.testing.assert_array_equal(people.box[0], [-3.5, 1, 200, 300])
     assert people.score.tolist() == [2, 0.5]
@@ -45,9 +45,9 @@ def test_other_categories_and_boxes_without_size_are_dropped(tmp_path, annotatio
         made_coco.box(10, bbox=[1, 1, -5, 5]),
         made_coco.box(10, bbox=[1, 1, 0, 0]),
     ]
-    people, dropped = detections.load(made_coco.boxes(tmp_path, entries), annotations, COCO)
-    assert len(people) == 1
-    assert dropped == {"other category": 1, "without size": 2}
+    people, dropped, reordered = detections.load(made_coco.boxes(tmp_path, entries), annotations, COCO)
+    assert people.box.tolist() == [[1.5, 2.5, 20, 30], [-4, 1, 5, 5]]  # corners are put in order
+    assert dropped == {"other category": 1, "without size": 1} and reordered == [2]
 
 
 def without(name):

@@ -272,3 +272,19 @@ def test_an_archive_that_is_no_zip_file_is_named(tmp_path):
         file.addfile(tarfile.TarInfo("a.jpg"))
     with pytest.raises(ValueError, match=r"val\.zip is not a complete zip file, but packed by tar: unpack it"):
         photo_stores.Zip(tmp_path / "val.zip")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"../../store/a b.jpg", "but the text of a link to ../../store/a b.jpg: put the photo itself there"),
+        (b"../store/A.PNG\n", "but the text of a link to ../store/A.PNG: put"),
+        (b"hello", "not a JPEG or PNG file: save it as one"),
+        (b"a" * 2000 + b".jpg", "not a JPEG or PNG file: save it as one"),
+    ],
+)
+def test_what_is_there_instead_of_a_photo_is_named(tmp_path, content, said):
+    (tmp_path / "a.jpg").write_bytes(content)
+    store = photo_stores.Folder(tmp_path, tmp_path)
+    assert said in photo_stores.read_checked(store, photo_stores.Photo(1, "a.jpg"))[2]
+    assert photo_stores.read_size(store, "a.jpg") == photo_stores.read_size(store, "none.jpg") == (0, 0)

@@ -3,6 +3,7 @@ import time
 
 import made_damage
 import numpy as np
+import pytest
 from made_damage import Damage, annotations, kinds, labelled, some, write_coco
 
 from hrnet_jax.datasets import coco
@@ -40,6 +41,13 @@ def write_other_flags(content, rng):
     for person in some(labelled(content), rng):
         row = draw_labelled(person, rng)
         person["keypoints"][3 * row + 2] = float(rng.choice([3, -1, 255, 0.5]))
+    count_joints(content)
+
+
+def write_probabilities(content, rng):
+    for person in labelled(content):
+        marks = person["keypoints"][2::3]
+        person["keypoints"][2::3] = [round(float(rng.uniform(0.02, 1)), 2) if mark else 0 for mark in marks]
     count_joints(content)
 
 
@@ -133,6 +141,7 @@ DAMAGES = [
     Damage("boxes shifted", shift_boxes, "boxes_outside", MOVED),
     Damage("boxes empty", empty_boxes, "boxes_without_size", MOVED),
     Damage("flags odd", write_other_flags, "flags", ("flags_lost",)),
+    Damage("flags as probabilities", write_probabilities, "flags"),
     Damage("flags lost", clear_flags, "flags_lost"),
     Damage("flags everywhere", set_all_flags, "joints_nowhere"),
     Damage("flags everywhere at -1", set_all_flags_at_minus_one, "joints_nowhere"),
@@ -179,6 +188,16 @@ def test_thousands_of_people_on_one_photo_take_less_than_two_seconds():
     started = time.process_time()
     (finding,) = people.twice(table, COCO)
     assert finding.count == count - 50 and time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(("mark", "is_told"), [(0.93, True), (0.02, True), (3, False), (-1, False)])
+def test_flags_between_0_and_1_are_named_as_probabilities(mark, is_told):
+    keypoints = [30, 30, mark] * 3 + [30, 30, 2] * (COCO.num_joints - 3)
+    entry = {"image_id": 1, "id": 1, "bbox": [0, 0, 60, 60], "area": 900, "keypoints": keypoints}
+    (finding,) = people.flags(coco.table([entry], COCO))
+    assert f"other than 0, 1 and 2: {mark:g}" in finding.what
+    assert ("as if they were probabilities; all joints above 0 are labelled" in finding.what) == is_told
+    assert ("write 2 where the probability is high enough" in finding.remedy) == is_told
 
 
 def test_one_person_beside_the_box_is_found_among_many():

@@ -25,6 +25,16 @@ def replace_by_web_pages(folder, rng):
         path.write_text("<html>404 Not Found</html>")
 
 
+def replace_by_links(folder, rng):
+    for number, path in enumerate(some(sorted(folder.iterdir()), rng)):
+        outside = folder.parents[2] / f"store_{path.name}"
+        path.rename(outside)
+        if number % 2:
+            path.write_text(f"../../../{outside.name}")  # as Git writes links on Windows
+        else:
+            path.symlink_to(outside)
+
+
 def rewrite(folder, rng, change, share=SHARE):
     for path in some(sorted(folder.iterdir()), rng, share):
         photo = cv2.imread(str(path))
@@ -45,6 +55,7 @@ DAMAGES = [
     Damage("missing", remove, "photos_missing"),
     Damage("cut", truncate, "photos_damaged"),
     Damage("pages", replace_by_web_pages, "photos_damaged"),
+    Damage("linked", replace_by_links, "photos_linked"),
     Damage("resized", resize, "photo_sizes"),
     Damage("turned", rotate, "photo_sizes"),
 ]
