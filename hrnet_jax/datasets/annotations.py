@@ -68,15 +68,15 @@ def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     annotations = coco.load(sources.annotations, skeleton, **options, size_of=size_of)
     people, boxes, reordered = coco.select_people(annotations, skeleton), None, []
     if sources.detections:
-        *boxes, reordered = detections.load(sources.detections, annotations, skeleton)
+        kept, dropped, reordered = detections.load(sources.detections, annotations, skeleton)
+        boxes = (kept, dropped)
 
     def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
         content = coco.ground_truth(annotations, photo_ids)
         buckets.write_atomically(directory / records.TRUTH["coco"], json.dumps(content))
 
     missed = functools.partial(coco.missed, annotations)
-    selection = (boxes[0], boxes[1]) if boxes else None
-    return SplitContent(annotations.photos, people, selection, annotations, write_truth, missed, reordered)
+    return SplitContent(annotations.photos, people, boxes, annotations, write_truth, missed, reordered)
 
 
 def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:

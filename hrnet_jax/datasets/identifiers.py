@@ -24,15 +24,15 @@ class Numbering:
 
     def __init__(self, entries: Iterable[Any] = ()):
         entries = [*entries]
-        ids = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+        ids: list[Any] = [entry.get("id") for entry in entries if isinstance(entry, dict)]
         texts = dict.fromkeys(value for value in ids if isinstance(value, str))
         self.texts: dict[str, int] = {}
         quoted = {*self._numbers({"id": text} for text in texts)}
-        highest = max((value for value in ids if type(value) in (int, float) and value < LARGEST), default=0)
-        self._free = itertools.count(max(int(highest), 0, *(value for value in quoted if value < LARGEST)) + 1)
+        self._integers = {value for value in ids if type(value) in (int, float)}
+        highest = max((value for value in {*self._integers, *quoted} if abs(value) < LARGEST), default=0)
+        self._free = itertools.count(max(int(highest), 0) + 1)
         if len(quoted) < len(texts):  # else all texts are different integers
             self.texts = {text: next(self._free) for text in texts}
-        self._integers = {value for value in ids if type(value) in (int, float)}
         self.known = frozenset(self._numbers(entries))
 
     def _numbers(self, entries: Iterable[Any]) -> Iterator[int]:

@@ -114,7 +114,7 @@ def by_category(
     numbers = itertools.chain.from_iterable(result["keypoints"] for result in found)
     keypoints = np.fromiter(numbers, np.float64, len(found) * 3 * skeleton.num_joints)
     joints = keypoints.reshape(len(found), skeleton.num_joints, 3)
-    ids = {text: number for number, text in truth.texts.items()} if truth else {}
+    ids: dict[int | str, int | str] = {text: number for number, text in truth.texts.items()} if truth else {}
     photo_ids = np.array([ids.get(result["image_id"], result["image_id"]) for result in found], np.int64)
     scores = np.array([result["score"] for result in found], np.float64)
     categories = np.array([result["category_id"] for result in found])

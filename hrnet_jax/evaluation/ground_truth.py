@@ -36,7 +36,7 @@ class GroundTruth:
     photo_ids: np.ndarray  # [P] int64, ascending, including photos without people
     categories: Mapping[int, str]  # names by number, in the order of the file
     people: Mapping[int, People]  # by category number, without annotations of unlisted photos
-    texts: Mapping[int, str]  # the ids that photos have outside, if these are text
+    texts: Mapping[int | str, str]  # the ids that photos have outside, if these are text
 
 
 def load(path: str | os.PathLike) -> GroundTruth:
@@ -79,7 +79,9 @@ def parse(content: dict) -> GroundTruth:
     for entry in sorted(entries, key=lambda entry: entry["image_id"]):
         by_category.setdefault(entry["category_id"], []).append(entry)
     names = {category["id"]: category["name"] for category in content["categories"]}
-    texts = {image["id"]: image["source_id"] for image in content["images"] if "source_id" in image}
+    texts: dict[int | str, str] = {
+        image["id"]: image["source_id"] for image in content["images"] if "source_id" in image
+    }
     return GroundTruth(photo_ids, names, {number: _table(of) for number, of in by_category.items()}, texts)
 
 

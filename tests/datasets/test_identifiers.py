@@ -31,6 +31,7 @@ def entries(*ids):
         ((5, "a", 3, "b"), [5, 6, 3, 7]),
         ((-5, "a"), [-5, 1]),
         ((2**63 - 1, "a"), [2**63 - 1, 1]),
+        ((3, "1e99"), [3, 4]),  # no integer
     ],
 )
 def test_texts_are_numbered_above_the_integers(ids, numbers):
