@@ -106,5 +106,5 @@ def of_split(split: records.Split) -> list[str]:
     truth = truth_of_split(split)
     if truth and truth.causes:
         limit = f"cannot exceed that of the truth itself, {truth}"
-        said.append(limit if truth.ap >= 0 else f"does not exist: {'; '.join(truth.causes)}")
+        said.append(limit if truth.score >= 0 else f"does not exist: {'; '.join(truth.causes)}")
     return said
