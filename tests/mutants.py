@@ -30,19 +30,10 @@ from collections.abc import Sequence
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIST = pathlib.Path(__file__).with_name("mutants.txt")
 TIMEOUT = 300  # seconds for the tests of a fault: some faults make them wait forever
-KILLED, SLOW, SURVIVED, BROKEN, NOT_PLANTED = (
-    "killed",
-    "killed by time",
-    "SURVIVED",
-    "BROKEN",
-    "could NOT be planted",
-)
-PASSED, FAILED, INTERRUPTED, NO_TESTS = (
-    0,
-    1,
-    2,
-    5,
-)  # pytest's exit statuses; it stops where a module cannot be imported
+KILLED, SLOW, SURVIVED = "killed", "killed by time", "SURVIVED"
+BROKEN, NOT_PLANTED = "BROKEN", "could NOT be planted"
+PASSED, FAILED, INTERRUPTED, NO_TESTS = 0, 1, 2, 5
+"""pytest's exit statuses. It stops where a module cannot be imported."""
 VERDICTS = {
     PASSED: SURVIVED,
     NO_TESTS: SURVIVED,
