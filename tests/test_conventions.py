@@ -4,6 +4,7 @@ import ast
 import pathlib
 import re
 
+import mutants
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -95,3 +96,10 @@ def test_requirements_have_lower_bounds_and_reasons():
     assert len(lines) >= 9
     for line in lines:
         assert re.fullmatch(r"[\w-]+>=[\d.]+(,<\d+)?\s+# .{10,}", line), line
+
+
+def test_faults_can_be_planted_and_name_tests():
+    """Changes to the code would otherwise empty the list of `mutants.py` without a word."""
+    faults = mutants.load()
+    assert not [fault for fault in faults if (ROOT / fault.file).read_text().count(fault.old) != 1]
+    assert not [test for fault in faults for test in fault.tests if not mutants.exists(test)]
