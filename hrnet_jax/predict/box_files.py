@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hrnet_jax import validation
+from hrnet_jax.datasets import coco_entries, plain_values
 from hrnet_jax.skeletons import Skeleton
 
 Found = tuple[np.ndarray, np.ndarray]
@@ -23,7 +24,7 @@ class FileBoxes:
     """The boxes in a JSON file. It is one of
 
     - COCO results: ``[{"image_id", "bbox": [x, y, width, height], "score", "category_id"}, ...]``. The ids are
-      those of `images`, or else numbers as COCO names its photos: ``000000000785.jpg``;
+      those of `images`, or else numbers as COCO names its photos, ``000000000785.jpg``, or names of photos;
     - the same with ``file_name`` instead of ``image_id``;
     - by file name: ``{"some/photo.jpg": [{"bbox", "score"}, ...], ...}``;
     - a COCO annotation file. People and boxes are then chosen as in the evaluation on ground-truth boxes.
@@ -81,14 +82,23 @@ def image_number(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def read_image_names(path: str | os.PathLike) -> dict[int, str]:
+def read_image_names(path: str | os.PathLike) -> dict[int | str, str]:
     """Returns the file names of the ``images`` of a COCO annotation file, by id. Raises ValueError."""
     path = pathlib.Path(path)
     entries = validation.require(validation.read_json(path), "images", list, str(path))
-    return {
-        validation.require(entry, "id", int, f"{path}: images[{row}]"): _name(entry, f"{path}: images[{row}]")
-        for row, entry in enumerate(entries)
-    }
+    places = [f"{path}: images[{row}]" for row in range(len(entries))]
+    return {_id(entry, "id", at): _name(entry, at) for entry, at in zip(entries, places, strict=True)}
+
+
+def _id(entry: Any, field: str, where: str) -> int | str:
+    """Returns an id: an integer, also in quotes or as a float, or else text such as a UUID."""
+    value = validation.require(entry, field, (int, float, str), where)
+    try:
+        return plain_values.whole(entry, field, where)
+    except ValueError:
+        if isinstance(value, str):
+            return value
+        raise
 
 
 def _name(entry: Any, where: str) -> str:
@@ -122,26 +132,26 @@ def _entries(content: Any, path: pathlib.Path) -> Iterable[tuple[str, Any]]:
 
 
 def _group(
-    path: pathlib.Path, entries: Iterable[tuple[str, Any]], names: Mapping[int, str]
+    path: pathlib.Path, entries: Iterable[tuple[str, Any]], names: Mapping[int | str, str]
 ) -> dict[str | int, Found]:
     """Returns the boxes of people by file name or, without one, by id. Raises ValueError for an invalid entry."""
     rows: dict[str | int, list[list[float]]] = {}
     for where, entry in entries:
         validation.require(entry, "bbox", list, where)
-        box = validation.numbers(entry["bbox"], 4, f"{where}: `bbox`")
-        score = validation.require({"score": 1.0, **entry}, "score", (int, float), where)
-        category = validation.require({"category_id": PERSON, **entry}, "category_id", int, where)
+        box = coco_entries.in_order(plain_values.numbers(entry["bbox"], 4, f"{where}: `bbox`"))
+        score = plain_values.real({"score": 1.0, **entry}, "score", where)
+        category = plain_values.whole({"category_id": PERSON, **entry}, "category_id", where)
         if category == PERSON:
             rows.setdefault(_key(entry, where, names, path), []).append([*box, score])
     tables = {key: np.array(table, np.float64) for key, table in rows.items()}
     return {key: (table[:, :4], table[:, 4]) for key, table in tables.items()}
 
 
-def _key(entry: dict, where: str, names: Mapping[int, str], path: pathlib.Path) -> str | int:
+def _key(entry: dict, where: str, names: Mapping[int | str, str], path: pathlib.Path) -> str | int:
     """Returns the file name of an entry's photo, or its id if that is all that is known."""
     if "file_name" in entry:
         return _name(entry, where)
-    number = validation.require(entry, "image_id", int, where)
-    if names and number not in names:
-        raise ValueError(f"{where}: `image_id` (={number}) is not among --images: is {path} of another split?")
-    return names.get(number, number)
+    photo = _id(entry, "image_id", where)
+    if names and photo not in names:
+        raise ValueError(f"{where}: `image_id` (={photo}) is not among --images: is {path} of another split?")
+    return names.get(photo, photo)

@@ -78,7 +78,7 @@ class Poses:
         photo = {"source": self.source, "frame": self.frame, "time": self.time, "height": height, "width": width}
         return {**photo, "people": people}
 
-    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, category_id: int = 1) -> list[dict[str, Any]]:
         """Returns the people as entries of a COCO result file, which pycocotools evaluates.
 
         ``{"image_id", "category_id", "keypoints" [x, y, score, ...], "score"}``. There is no `bbox`: pycocotools

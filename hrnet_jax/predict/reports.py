@@ -92,7 +92,7 @@ def write_coco(report: Report) -> str:
     return str(path)
 
 
-def image_ids(paths: Sequence[str], images: str | None) -> dict[str, int]:
+def image_ids(paths: Sequence[str], images: str | None) -> dict[str, int | str]:
     """Returns ids of photos in COCO results: those of an annotation file, of COCO's file names, or 1, 2, 3, ...
 
     Photos that the annotation file does not name have none.

@@ -72,6 +72,21 @@ def test_image_ids_are_named_by_a_list(tmp_path):
         open_file(tmp_path, [{**RESULTS[0], "image_id": 3}], images=images)
 
 
+def test_values_of_other_programs_are_taken(tmp_path):
+    images = write(tmp_path / "images.json", {"images": [{"id": "785", "file_name": "a.jpg"}]})
+    odd = {"image_id": 785.0, "category_id": "1", "bbox": [4, "6", -3, -4], "score": "0.5"}
+    found, scores = open_file(tmp_path, [odd], images=images)(ANY, PHOTO)
+    assert found.tolist() == [[1, 2, 3, 4]] and scores.tolist() == [0.5]
+
+
+def test_ids_may_be_text(tmp_path):
+    images = write(tmp_path / "images.json", {"images": [{"id": "3f2b", "file_name": "a.jpg"}]})
+    assert len(open_file(tmp_path, [{**RESULTS[0], "image_id": "3f2b"}], images=images)(ANY, PHOTO)[0]) == 1
+    assert len(open_file(tmp_path, [{**RESULTS[0], "image_id": "a.jpg"}])(ANY, PHOTO)[0]) == 1
+    with pytest.raises(ValueError, match=r"`image_id` \(=9c1d\) is not among --images"):
+        open_file(tmp_path, [{**RESULTS[0], "image_id": "9c1d"}], images=images)
+
+
 def test_low_scores_are_left_out(tmp_path):
     find = open_file(tmp_path, RESULTS, box_score=0.5)
     assert find("000000000785.jpg", PHOTO)[0].tolist() == [[1, 2, 3, 4]]
