@@ -9,21 +9,13 @@ from made_damage import annotations, boxes, kinds, write_coco
 
 from hrnet_jax import skeletons
 from hrnet_jax.datasets import coco
-from hrnet_jax.doctor import coordinates, joint_names, people, plausibility
+from hrnet_jax.doctor import coordinates, joint_names, plausibility
 from hrnet_jax.doctor.readings import CENTRE, CORNERS, SIDES, Frame, Reading
 from hrnet_jax.skeletons import COCO
 
 SETS = ("made_up", "coco_mini", "coco_four")
 IN_PERCENT = [r for r in made_readings.BOTH if r.box_frame.unit > 1]
 """These show only in a whole file: a person within the first 100 pixels of a photo is not unusual."""
-
-
-def table(path):
-    """Reads the people of an annotation file, and the sizes of their photos."""
-    found = coco.load(path, COCO)
-    entries = [entry for on_photo in found.people.values() for entry in on_photo]
-    rows = coco.table(entries, COCO)
-    return rows, people.sizes(rows.photo_id, found.photos)
 
 
 @pytest.fixture(scope="module", params=SETS)
@@ -33,7 +25,7 @@ def sound(request):
         root = request.getfixturevalue("made_up")
     else:
         root = request.getfixturevalue("shared") / "real" / request.param
-    return table(root / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    return made_readings.table(root / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
 
 
 def pose_track(folder):
@@ -82,7 +74,7 @@ def test_names_the_reading_of_a_tenth_of_the_entries(sound, form):
 
 @pytest.mark.parametrize("reading", made_readings.READINGS[::6], ids=str)
 def test_mends_the_damaged_entries(made_up, reading):
-    rows, size = table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
     written = made_readings.damage(rows, size, reading, made_readings.some(rows, 1.0, seed=0))
     mended, (finding,) = coordinates.examine(written, COCO, size)
     assert finding.kind == reading.kind and finding.count >= 0.9 * len(rows)
@@ -92,7 +84,7 @@ def test_mends_the_damaged_entries(made_up, reading):
 
 def test_sides_are_left_to_their_own_check(made_up):
     """All joints exchanged look like a photo counted from the right."""
-    rows, size = table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
     swapped = dataclasses.replace(
         rows, joints=rows.joints[:, COCO.flip_order], flags=rows.flags[:, COCO.flip_order]
     )
@@ -102,14 +94,14 @@ def test_sides_are_left_to_their_own_check(made_up):
 
 
 def test_one_wrong_person_is_no_other_reading(made_up):
-    rows, size = table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
     one = np.arange(len(rows)) == np.flatnonzero(rows.labelled.sum(axis=1) > 9)[0]
     for reading in made_readings.READINGS[::5]:
         assert coordinates.examine(made_readings.damage(rows, size, reading, one), COCO, size)[1] == []
 
 
 def test_a_file_may_have_two_other_readings(made_up):
-    rows, size = table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
     first = made_readings.some(rows, 0.3, seed=4)
     written = made_readings.damage(rows, size, Reading(CORNERS), first)
     joints = Reading(joint_frame=Frame(unit=1))
@@ -143,7 +135,7 @@ def test_finds_detections_in_another_reading(made_up, tmp_path, reading, share):
 
 
 def test_boxes_without_joints_show_corners_and_fractions(made_up):
-    rows, size = table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
     alone = dataclasses.replace(rows, flags=np.zeros_like(rows.flags))
     assert coordinates.find(alone, COCO, size)[0] == Reading()
     for reading in (Reading(CORNERS), Reading(box_frame=Frame(unit=1)), Reading(CORNERS, Frame(unit=1))):
