@@ -93,20 +93,23 @@ def _as_posetrack21(truth: np.ndarray, results: np.ndarray, pairs: Pairs) -> tup
 def metrics(counts: Sequence[Counts]) -> dict[str, np.ndarray]:
     """Returns percentages [K + 1] over videos, averaged over thresholds: HOTA, DetA, AssA and LocA.
 
-    The last is the total. As in PoseTrack21's program, the total of DetA and LocA is that of the sums over joints. The total
-    of AssA is the mean over joints for each video, and then over videos by the number of their matches.
+    The last is the total, as PoseTrack21's program takes it: DetA of the sums over joints; of AssA and LocA the mean over
+    joints for each video, and then over videos by their matches.
     """
-    matches, misses, false_positives, association, similarity = np.sum(counts, axis=0)
-    of_joints = association / np.maximum(1, matches)
-    weights = np.array([part.matches.sum(axis=-1) for part in counts])
-    means = np.array([(part.association / np.maximum(1, part.matches)).mean(axis=-1) for part in counts])
-    in_all = (means * weights).sum(axis=0) / np.maximum(1, weights.sum(axis=0))
-    accuracy = np.concatenate([of_joints, in_all[:, None]], axis=1)
-    matches, misses, false_positives, similarity = map(_with_sum, (matches, misses, false_positives, similarity))
+    matches, misses, false_positives, _, _ = map(_with_sum, np.sum(counts, axis=0))
     detection = matches / np.maximum(1, matches + misses + false_positives)
-    location = np.maximum(1e-10, similarity) / np.maximum(1e-10, matches)
-    table = {"HOTA": np.sqrt(detection * accuracy), "DetA": detection, "AssA": accuracy, "LocA": location}
+    association = _pooled(counts, [part.association / np.maximum(1, part.matches) for part in counts])
+    similar = [np.where(part.matches > 0, part.similarity / np.maximum(1, part.matches), 1.0) for part in counts]
+    location = np.where(matches > 0, _pooled(counts, similar), 1.0)
+    table = {"HOTA": np.sqrt(detection * association), "DetA": detection, "AssA": association, "LocA": location}
     return {name: 100 * values.mean(axis=0) for name, values in table.items()}
+
+
+def _pooled(counts: Sequence[Counts], values: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns [A, K + 1]: the mean of values [A, K] of videos by their matches, for each joint and for all."""
+    weights = np.array([_with_sum(part.matches) for part in counts])
+    averages = np.array([np.concatenate([value, value.mean(axis=1, keepdims=True)], axis=1) for value in values])
+    return (averages * weights).sum(axis=0) / np.maximum(1, weights.sum(axis=0))
 
 
 def _with_sum(values: np.ndarray) -> np.ndarray:
