@@ -60,8 +60,10 @@ def read(truth: pathlib.Path, results: pathlib.Path) -> tuple[list[Measured], li
     Raises FileNotFoundError or ValueError for files that are missing, invalid or do not belong together.
     """
     for folder in (truth, results):
-        if not folder.is_dir():
+        if not folder.exists():
             raise validation.missing(folder)
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file: give the folder with one file for each sequence")
     videos, notes, files = [], [], list(posetrack_files.pairs(truth, results))
     for truth_file, results_file in files:
         labelled, predicted = posetrack_files.read(truth_file), posetrack_files.read(results_file)

@@ -25,7 +25,7 @@ def video(frames: Sequence[Sequence[Person]], *, labelled: Sequence[bool] | None
     marks = [None] * len(frames) if labelled is None else labelled
     polygons = tuple(np.array(region, float) for region in regions)
     made = [
-        posetrack.Frame(f"images/val/000001_mpii_test/{row:06d}.jpg", mark, bool(people), polygons, people)
+        posetrack.Frame(f"images/val/000001_mpii_test/{row:06d}.jpg", row, mark, bool(people), polygons, people)
         for row, (people, mark) in enumerate(zip(frames, marks, strict=True))
     ]
     return posetrack.assemble(pathlib.Path("000001_mpii_test.json"), year, made)

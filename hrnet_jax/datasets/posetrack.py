@@ -40,6 +40,7 @@ class Frame:
     """A frame as it stands in a file. `labelled` is None where the file does not say."""
 
     name: str
+    image_id: int
     labelled: bool | None
     listed: bool
     regions: tuple[np.ndarray, ...]
@@ -54,6 +55,7 @@ class Video:
       name: name of the file, without its ending.
       year: 2017 or 2018, the format of the file.
       frames: F names of photos.
+      image_ids: F numbers of the frames in the file.
       labelled: [F] bool, frames that annotators worked on; without such marks, frames with people.
       listed: [F] bool, frames with an entry for a person, even one without joints.
       regions: polygons [P, 2] of each frame. What is inside is not evaluated.
@@ -68,6 +70,7 @@ class Video:
     name: str
     year: int
     frames: tuple[str, ...]
+    image_ids: tuple[int, ...]
     labelled: np.ndarray
     listed: np.ndarray
     regions: tuple[tuple[np.ndarray, ...], ...]
@@ -133,9 +136,10 @@ def assemble(path: pathlib.Path, year: int, frames: Sequence[Frame]) -> Video:
             joints[at], exists[at], scores[at] = person.joints, person.exists, person.scores
     listed = np.array([frame.listed for frame in frames], bool)
     marked = [frame.listed if frame.labelled is None else frame.labelled for frame in frames]
-    names, regions = tuple(frame.name for frame in frames), tuple(frame.regions for frame in frames)
+    names, image_ids = tuple(frame.name for frame in frames), tuple(frame.image_id for frame in frames)
+    regions = tuple(frame.regions for frame in frames)
     people = present, track_ids, joints, exists, scores, head_sizes
-    return Video(path.stem, year, names, np.array(marked, bool), listed, regions, *people)
+    return Video(path.stem, year, names, image_ids, np.array(marked, bool), listed, regions, *people)
 
 
 def _check_unique(path: pathlib.Path, frame: Frame) -> None:

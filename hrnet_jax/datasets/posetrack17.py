@@ -22,7 +22,9 @@ def frames(content: dict[str, Any], path: str) -> Iterator[Frame]:
         people = [_person(rect, f"{where}: annorect[{place}]") for place, rect in enumerate(rects)]
         labelled = bool(_number(entry, "is_labeled", where)) if "is_labeled" in entry else None
         regions = tuple(_region(region, where) for region in _some(entry, "ignore_regions", where))
-        yield Frame(name, labelled, bool(rects), regions, [person for person in people if person is not None])
+        image_id = int(_number(entry, "imgnum", where)) if "imgnum" in entry else row
+        found = [person for person in people if person is not None]
+        yield Frame(name, image_id, labelled, bool(rects), regions, found)
 
 
 def _person(rect: Any, where: str) -> Person | None:

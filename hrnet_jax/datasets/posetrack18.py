@@ -35,7 +35,7 @@ def frames(content: dict[str, Any], path: str) -> Iterator[Frame]:
             )
         people[image_id].append(_person(entry, names, where))
     for image_id, row in rows.items():
-        yield _frame(content["images"][row], people[image_id], f"{path}: images[{row}]")
+        yield _frame(content["images"][row], image_id, people[image_id], f"{path}: images[{row}]")
 
 
 def _joint_names(content: dict[str, Any], path: str) -> list[str]:
@@ -66,11 +66,11 @@ def _person(entry: dict[str, Any], names: list[str], where: str) -> Person:
     return Person(track_id, table[:, :2], table.any(axis=-1), scores, size)
 
 
-def _frame(entry: dict[str, Any], people: Sequence[Person], where: str) -> Frame:
+def _frame(entry: dict[str, Any], image_id: int, people: Sequence[Person], where: str) -> Frame:
     name = validation.require(entry, "file_name", str, where)
     labelled = bool(plain_values.flag(entry, "is_labeled", where)) if "is_labeled" in entry else None
     if labelled is False and not people:  # not evaluated
-        return Frame(name, False, False, (), ())
+        return Frame(name, image_id, False, False, (), ())
     columns = [entry.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
     sizes = [[len(column) for column in axis] for axis in columns]
     if sizes[0] != sizes[1]:
@@ -80,7 +80,7 @@ def _frame(entry: dict[str, Any], people: Sequence[Person], where: str) -> Frame
         spot = f"{where}: ignore region {number}"
         x, y = (plain_values.numbers(values, len(values), spot) for values in axes)
         regions.append(posetrack.polygon(list(zip(x, y, strict=True)), where))
-    return Frame(name, labelled, bool(people), tuple(regions), people)
+    return Frame(name, image_id, labelled, bool(people), tuple(regions), people)
 
 
 def to_json(

@@ -82,19 +82,17 @@ def _distances(truth: Video, results: Video) -> np.ndarray:
 
 
 def frame_differences(truth: Video, results: Video) -> list[str]:
-    """Describes frames that are paired although their names tell that they are different ones."""
+    """Describes frames that are paired by position although their names or ids tell that they are different ones."""
     if truth.year != results.year:
-        return [
-            f"{truth.name}: the ground truth is in the format of {truth.year} and the results in that of"
-            f" {results.year}; frames are paired by position"
-        ]
-    pairs = zip(truth.frames, results.frames, strict=True)
-    differ = [row for row, (a, b) in enumerate(pairs) if a.rpartition("/")[2] != b.rpartition("/")[2]]
-    if not differ:
-        return []
-    row = differ[0]
-    return [
-        f"{truth.name}: {len(differ)} frames of the results have other names than those of the ground truth at the"
-        f" same position (images[{row}]: {results.frames[row]}, not {truth.frames[row]}); they are compared by"
-        " position, as by the official evaluation: list them in the order of the ground truth"
-    ]
+        years = f"in the format of {truth.year} and the results in that of {results.year}"
+        return [f"{truth.name}: the ground truth is {years}: frames are compared by position"]
+    names = [[name.rpartition("/")[2] for name in video.frames] for video in (truth, results)]
+    ids = truth.image_ids, results.image_ids
+    for kind, (ours, theirs) in {"names": names, "ids": ids}.items():
+        if differ := [row for row, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]:
+            example = f"the first at position {differ[0]}, {theirs[differ[0]]} for {ours[differ[0]]}"
+            return [
+                f"{truth.name}: {len(differ)} frames of the results have other {kind} than the ground truth's, {example};"
+                " frames are compared by position, as in the official evaluation: list them in the ground truth's order"
+            ]
+    return []

@@ -60,6 +60,8 @@ def test_other_frames_and_formats_are_described():
     assert joint_pairs.frame_differences(truth, truth) == []
     rotated = dataclasses.replace(truth, frames=(*truth.frames[1:], truth.frames[0]))
     (note,) = joint_pairs.frame_differences(truth, rotated)
-    assert "3 frames of the results have other names" in note and "000001.jpg, not" in note
+    assert "3 frames of the results have other names" in note and "position 0, 000001.jpg for 000000.jpg" in note
+    (note,) = joint_pairs.frame_differences(truth, dataclasses.replace(truth, image_ids=(0, 7, 8)))
+    assert "2 frames of the results have other ids" in note and "position 1, 7 for 1" in note
     (note,) = joint_pairs.frame_differences(truth, dataclasses.replace(truth, year=2017))
     assert "format of 2018 and the results in that of 2017" in note
