@@ -1,7 +1,7 @@
 """Evaluates pose tracking as the benchmark does: ``python -m hrnet_jax.posetrack --truth DIR --results DIR``.
 
-Both folders hold PoseTrack's JSON files of 2017, 2018 or 2021, one for each sequence, by the same names. It prints the
-metrics of `hrnet_jax.evaluation.posetrack` by groups of joints, and whatever looks wrong about the files.
+Both folders hold PoseTrack's JSON files of 2017, 2018 or 2021, one for each sequence, by the same names. It prints
+the metrics of `hrnet_jax.evaluation.posetrack` by groups of joints, and whatever looks wrong about the files.
 ``--json FILE`` also writes all numbers, by joint and by sequence.
 """
 
@@ -33,9 +33,15 @@ SHOWN = {
 
 def main() -> int:
     """Evaluates two folders and prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m hrnet_jax.posetrack", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--truth", type=pathlib.Path, required=True, help="folder of ground truth, such as annotations/val")
-    parser.add_argument("--results", type=pathlib.Path, required=True, help="folder of results, with files of the same names")
+    parser = argparse.ArgumentParser(
+        prog="python -m hrnet_jax.posetrack", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--truth", type=pathlib.Path, required=True, help="folder of ground truth, such as annotations/val"
+    )
+    parser.add_argument(
+        "--results", type=pathlib.Path, required=True, help="folder of results, with files of the same names"
+    )
     parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
     options = parser.parse_args()
     videos, notes = read(options.truth, options.results)

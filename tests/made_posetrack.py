@@ -14,13 +14,17 @@ POSE = np.stack([np.arange(K) % 3 * 40.0, np.arange(K) * 25.0], axis=-1)  # no j
 HEAD = 30.0  # a joint is correct within 15 pixels
 
 
-def person(track_id: int, x: float = 100, y: float = 100, *, missing: Sequence[int] = (), score: float = 0.5) -> Person:
+def person(
+    track_id: int, x: float = 100, y: float = 100, *, missing: Sequence[int] = (), score: float = 0.5
+) -> Person:
     """Returns a person at a place; joints of lower numbers have slightly higher scores."""
     exists = ~np.isin(np.arange(K), missing)
-    return Person(track_id, POSE + (x, y), exists, score - np.arange(K) * 1e-4, HEAD)
+    return Person(track_id, POSE + np.array([x, y]), exists, score - np.arange(K) * 1e-4, HEAD)
 
 
-def video(frames: Sequence[Sequence[Person]], *, labelled: Sequence[bool] | None = None, regions=(), year=2018) -> Video:
+def video(
+    frames: Sequence[Sequence[Person]], *, labelled: Sequence[bool] | None = None, regions=(), year=2018
+) -> Video:
     """Returns a video of these people. `regions` are polygons of every frame."""
     marks = [None] * len(frames) if labelled is None else labelled
     polygons = tuple(np.array(region, float) for region in regions)
@@ -31,7 +35,9 @@ def video(frames: Sequence[Sequence[Person]], *, labelled: Sequence[bool] | None
     return posetrack.assemble(pathlib.Path("000001_mpii_test.json"), year, made)
 
 
-def walk(rng: np.random.Generator, people: int = 4, frames: int = 8) -> tuple[list[list[Person]], list[list[Person]]]:
+def walk(
+    rng: np.random.Generator, people: int = 4, frames: int = 8
+) -> tuple[list[list[Person]], list[list[Person]]]:
     """Returns people of the ground truth and noisy results: gaps, false alarms, changing ids, joints missing."""
     truth, results, ids, new = [], [], np.arange(people), people
     places = rng.uniform(100, 400, (people, 2))
@@ -39,7 +45,9 @@ def walk(rng: np.random.Generator, people: int = 4, frames: int = 8) -> tuple[li
         if rng.random() < 0.3:
             ids[rng.integers(people)] = new = new + 1
         truth.append([person(i, *place) for i, place in enumerate(places) if rng.random() < 0.9])
-        results.append([noisy(rng, int(i), place) for i, place in zip(ids, places, strict=True) if rng.random() < 0.8])
+        results.append(
+            [noisy(rng, int(i), place) for i, place in zip(ids, places, strict=True) if rng.random() < 0.8]
+        )
         results[-1] += [noisy(rng, 90, rng.uniform(100, 400, 2))] * (rng.random() < 0.3)
         places = places + rng.normal(0, 20, places.shape)
     return truth, results
@@ -73,7 +81,9 @@ def content(frames: Sequence[Sequence[Person]], sequence: int = 1) -> dict:
          "file_name": f"images/val/{sequence:06d}_mpii_test/{row:06d}.jpg"}
         for row in range(len(frames))
     ]  # fmt: skip
-    annotations = [entry(made, first + row, n) for row, people in enumerate(frames) for n, made in enumerate(people)]
+    annotations = [
+        entry(made, first + row, n) for row, people in enumerate(frames) for n, made in enumerate(people)
+    ]
     category = {"name": "person", "id": 1, "keypoints": list(posetrack18.FILE_JOINTS)}
     return {"images": images, "annotations": annotations, "categories": [category]}
 

@@ -35,7 +35,9 @@ def replace(folders, document: object, sequence: int = 1) -> list[str]:
 
 
 def totals(folders) -> dict[str, float]:
-    return {name: values[TOTAL] for name, values in evaluation.summarize(program.read(*folders)[0]).metrics.items()}
+    return {
+        name: values[TOTAL] for name, values in evaluation.summarize(program.read(*folders)[0]).metrics.items()
+    }
 
 
 def test_the_program_prints_a_table_and_writes_all_numbers(folders, tmp_path):
@@ -50,7 +52,9 @@ def test_the_program_prints_a_table_and_writes_all_numbers(folders, tmp_path):
     numbers = json.loads((tmp_path / "all.json").read_text())
     assert numbers["metrics"]["MOTA"][TOTAL] == 100 and numbers["counts"]["objects"]["nose"] == 6
     assert "MOTA" not in numbers["sequences"]["000002_mpii_test"]["metrics"]
-    assert numbers["sequences"]["000001_mpii_test"]["metrics"]["MOTA"]["Head"] == 100 and len(numbers["notes"]) == 1
+    assert (
+        numbers["sequences"]["000001_mpii_test"]["metrics"]["MOTA"]["Head"] == 100 and len(numbers["notes"]) == 1
+    )
 
 
 def test_a_metric_that_is_undefined_is_a_dash_and_null():
@@ -87,7 +91,9 @@ def test_renumbered_frames_are_compared_by_position_and_told(folders):
     assert "4 frames of the results have other ids" in note
     assert totals(folders)["MOTA"] == 100
     document["annotations"][3]["image_id"] += 10**10
-    with pytest.raises(ValueError, match=r"000001_mpii_test.json: annotations\[3\]: `image_id` .* is none of the 4"):
+    with pytest.raises(
+        ValueError, match=r"000001_mpii_test.json: annotations\[3\]: `image_id` .* is none of the 4"
+    ):
         replace(folders, document)
 
 
@@ -193,7 +199,7 @@ def test_invalid_files_of_2017_are_refused_by_name(folders, path, value, message
 
 
 def test_detections_and_damaged_files_are_refused(folders):
-    with pytest.raises(ValueError, match="is no file of PoseTrack: .*annolist"):
+    with pytest.raises(ValueError, match=r"is no file of PoseTrack: .*annolist"):
         replace(folders, [{"image_id": 1, "bbox": [0, 0, 1, 1]}])
     (folders[1] / "000001_mpii_test.json").write_text('{"images": [')
     with pytest.raises(ValueError, match="is not valid JSON"):
@@ -205,7 +211,7 @@ def test_missing_files_and_folders_are_told(folders, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"000001_mpii_test.json does not exist; .* holds 00001_mpii.json"):
         program.read(*folders)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no .json files"):
+    with pytest.raises(FileNotFoundError, match=r"holds no \.json files"):
         program.read(tmp_path / "empty", folders[1])
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         program.read(tmp_path / "nowhere", folders[1])

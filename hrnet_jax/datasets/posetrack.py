@@ -107,7 +107,9 @@ def head_size(x1: float, y1: float, x2: float, y2: float) -> float:
 def check_track_id(track_id: int, where: str) -> int:
     """Returns a track id unchanged. Raises ValueError that begins with `where` if it is too large."""
     if track_id > MAX_TRACK_ID:
-        raise ValueError(f"{where}: `track_id` (={track_id}) must be at most {MAX_TRACK_ID}: number each sequence anew")
+        raise ValueError(
+            f"{where}: `track_id` (={track_id}) must be at most {MAX_TRACK_ID}: number each sequence anew"
+        )
     return track_id
 
 
@@ -147,6 +149,7 @@ def _check_unique(path: pathlib.Path, frame: Frame) -> None:
     for person in frame.people:
         if person.track_id in seen:
             raise ValueError(
-                f"{path}: two people of frame {frame.name} have the `track_id` {person.track_id}: each needs its own"
+                f"{path}: two people of frame {frame.name} have the `track_id` {person.track_id}:"
+                " each needs one of its own"
             )
         seen.add(person.track_id)

@@ -63,7 +63,7 @@ def _person(entry: dict[str, Any], names: list[str], where: str) -> Person:
     if entry.get("bbox_head"):
         x, y, width, height = plain_values.numbers(entry["bbox_head"], 4, f"{where}: `bbox_head`")
         size = posetrack.head_size(x, y, x + width, y + height)
-    return Person(track_id, table[:, :2], table.any(axis=-1), scores, size)
+    return Person(track_id, table[:, :2], (table != 0).any(axis=-1), scores, size)
 
 
 def _frame(entry: dict[str, Any], image_id: int, people: Sequence[Person], where: str) -> Frame:

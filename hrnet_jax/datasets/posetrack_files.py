@@ -1,4 +1,4 @@
-"""Reads files and folders of PoseTrack: ground truth or results, of 2017, 2018 or 2021, one JSON file a sequence."""
+"""Reads PoseTrack's files, of ground truth or results, and finds them in folders."""
 
 import pathlib
 from collections.abc import Iterator
@@ -47,7 +47,9 @@ def pairs(truth: pathlib.Path, results: pathlib.Path) -> Iterator[tuple[pathlib.
     """
     files = sorted(truth.glob("*.json"))
     if not files:
-        raise FileNotFoundError(f"{truth} holds no .json files: give the folder of ground truth, such as annotations/val")
+        raise FileNotFoundError(
+            f"{truth} holds no .json files: give the folder of ground truth, such as annotations/val"
+        )
     for file in files:
         if not (results / file.name).is_file():
             raise validation.missing(results / file.name)

@@ -1,7 +1,7 @@
 """PoseTrack's MOTA and MOTP: the CLEAR MOT metrics (Bernardin and Stiefelhagen, 2008) of each joint on its own.
 
-As in the official evaluation (https://github.com/leonid-pishchulin/poseval), the last frame of a video is left out,
-and a frame without people, or without predicted people, counts as one object, one miss and one false positive.
+As in the official evaluation (https://github.com/leonid-pishchulin/poseval), the last frame of a video is left
+out, and a frame without people, or without predictions, counts as one object, one miss and one false positive.
 Shapes as in `joint_pairs`.
 """
 
@@ -34,10 +34,10 @@ def total(counts: Sequence[Counts]) -> Counts:
 
 
 def metrics(counts: Counts) -> dict[str, np.ndarray]:
-    """Returns percentages [K]: MOTA, MOTP, precision and recall, NaN where undefined; MOTP is 0 without matches.
+    """Returns percentages [K]: MOTA, MOTP, precision and recall; NaN where undefined, but MOTP is 0.
 
-    ``MOTP`` is one minus the mean distance of matches in heads, as in published tables. ``MOTP_motmetrics`` is what
-    the official evaluation prints with motmetrics 1.2 or later: it adds up a log that lists distances repeatedly.
+    ``MOTP`` is one minus the mean distance of matches in heads, as in published tables. ``MOTP_motmetrics`` is
+    what the official evaluation prints with motmetrics 1.2 or later: it adds up a log that repeats distances.
     """
     errors = counts.misses + counts.switches + counts.false_positives
     some = counts.matches > 0
@@ -63,7 +63,9 @@ def count(pairs: Pairs) -> Counts:
     Raises ValueError for fewer than `MIN_FRAMES` frames.
     """
     if len(pairs.distance) < MIN_FRAMES:
-        raise ValueError(f"{pairs.truth.name} has {len(pairs.distance)} frames with people, of which the last is left out")
+        raise ValueError(
+            f"{pairs.truth.name} has {len(pairs.distance)} frames with people, of which the last is left out"
+        )
     frames = np.arange(len(pairs.distance)) < len(pairs.distance) - 1
     truth, results, distance = pairs.truth.select(frames), pairs.results.select(frames), pairs.distance[:-1]
     is_empty = ~truth.present.any(axis=-1) | ~results.present.any(axis=-1)

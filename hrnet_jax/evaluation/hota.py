@@ -1,7 +1,7 @@
 """HOTA (Luiten et al., IJCV 2021) and IDF1 (Ristani et al., 2016) of single joints, beside PoseTrack's MOTA.
 
-HOTA is that of PoseTrack21 (Döring et al., CVPR 2022): the similarity of two joints falls from 1 at the same place to
-0 at half a head. Both are over all labelled frames of a video, the last one included. Shapes: A thresholds, K joints.
+HOTA is that of PoseTrack21 (Döring et al., CVPR 2022): the similarity of two joints falls from 1 at the same place
+to 0 at half a head. Both are over all labelled frames of a video, the last included. Shapes: A thresholds, K joints.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ class Counts(NamedTuple):
 def count(pairs: Pairs, *, as_posetrack21: bool = False) -> Counts:
     """Counts the matches of a video, given its labelled frames.
 
-    PoseTrack21's program counts all predictions of the video as false positives at each frame without people, and
-    all its joints as misses at each frame without predictions. `as_posetrack21` does so, too. The definition of HOTA
-    counts those of the frame.
+    At each frame without people, PoseTrack21's program counts all predictions of the video as false positives, and
+    at each without predictions all its joints as misses. `as_posetrack21` does so, too. By the definition of HOTA,
+    those of the frame count.
     """
     truth, results = _in_photo(pairs.truth), _in_photo(pairs.results)
     people, tracks = _ranks(pairs.truth.track_ids), _ranks(pairs.results.track_ids)
@@ -40,7 +40,9 @@ def count(pairs: Pairs, *, as_posetrack21: bool = False) -> Counts:
     both = results[:, :, None] & truth[:, None]
     similarity = np.where(both, np.maximum(1 - pairs.distance / ZERO, 0), 0.0)
     matches = [assignment.assign(frame) for frame in similarity.transpose(0, 3, 2, 1)]
-    frame, joint, person, track = np.nonzero(np.reshape(matches, (-1, *similarity.transpose(0, 3, 2, 1).shape[1:])))
+    frame, joint, person, track = np.nonzero(
+        np.reshape(matches, (-1, *similarity.transpose(0, 3, 2, 1).shape[1:]))
+    )
     values = similarity[frame, track, person, joint]
     labels = joint, people[frame, person], tracks[frame, track]
     rows = [_at(threshold, values, labels, lengths) for threshold in THRESHOLDS]
@@ -75,7 +77,9 @@ def _at(threshold: float, values: np.ndarray, labels: tuple, lengths: tuple) -> 
     together = np.zeros((people.shape[1], len(people), len(tracks)))
     np.add.at(together, (joint, person, track), 1)
     either = np.maximum(1, people.T[:, :, None] + tracks.T[:, None] - together)
-    located = np.bincount(labels[0], np.where(values >= threshold - np.finfo(float).eps, values, 0), people.shape[1])
+    located = np.bincount(
+        labels[0], np.where(values >= threshold - np.finfo(float).eps, values, 0), people.shape[1]
+    )
     return together.sum(axis=(1, 2)), (together**2 / either).sum(axis=(1, 2)), located
 
 
@@ -93,8 +97,8 @@ def _as_posetrack21(truth: np.ndarray, results: np.ndarray, pairs: Pairs) -> tup
 def metrics(counts: Sequence[Counts]) -> dict[str, np.ndarray]:
     """Returns percentages [K + 1] over videos, averaged over thresholds: HOTA, DetA, AssA and LocA.
 
-    The last is the total, as PoseTrack21's program takes it: DetA of the sums over joints; of AssA and LocA the mean over
-    joints for each video, and then over videos by their matches.
+    The last is the total, as PoseTrack21's program takes it: DetA of the sums over joints; of AssA and LocA the
+    mean over joints for each video, and then over videos by their matches.
     """
     matches, misses, false_positives, _, _ = map(_with_sum, np.sum(counts, axis=0))
     detection = matches / np.maximum(1, matches + misses + false_positives)
@@ -117,7 +121,10 @@ def _with_sum(values: np.ndarray) -> np.ndarray:
 
 
 def identity_counts(pairs: Pairs) -> np.ndarray:
-    """Returns [3, K]: correct joints with the best one-to-one assignment of whole tracks, all joints, all predictions."""
+    """Counts what IDF1 needs of a video, given its labelled frames.
+
+    Returns [3, K]: correct joints with the best one-to-one assignment of whole tracks, labelled joints, predictions.
+    """
     people, tracks = _ranks(pairs.truth.track_ids), _ranks(pairs.results.track_ids)
     frame, track, person, joint = np.nonzero(pairs.within)
     joints = pairs.distance.shape[-1]

@@ -43,8 +43,8 @@ def pair(truth: Video, results: Video) -> Pairs:
     """
     if len(truth.frames) != len(results.frames):
         raise ValueError(
-            f"{truth.name}: the results list {len(results.frames)} frames and the ground truth {len(truth.frames)}:"
-            " list all frames of the sequence, also those without people or labels, in the order of the ground truth"
+            f"{truth.name}: the results list {len(results.frames)} frames and the ground truth"
+            f" {len(truth.frames)}: list all frames of the sequence in order, also those without people or labels"
         )
     keep = truth.labelled | truth.listed
     truth, results = truth.select(keep), results.select(keep)
@@ -66,8 +66,9 @@ def _check_heads(truth: Video) -> None:
     if len(headless):
         frame, person = headless[0]
         raise ValueError(
-            f"{truth.name}: the person with `track_id` {truth.track_ids[frame, person]} in {truth.frames[frame]} of"
-            " the ground truth has no head box (`bbox_head`; x1, y1, x2, y2 in files of 2017), the unit of distances"
+            f"{truth.name}: the person with `track_id` {truth.track_ids[frame, person]} in {truth.frames[frame]}"
+            " of the ground truth has no head box (`bbox_head`; x1, y1, x2, y2 in files of 2017), the unit of"
+            " distances"
         )
 
 
@@ -82,7 +83,7 @@ def _distances(truth: Video, results: Video) -> np.ndarray:
 
 
 def frame_differences(truth: Video, results: Video) -> list[str]:
-    """Describes frames that are paired by position although their names or ids tell that they are different ones."""
+    """Describes frames that are paired by position although their names or ids differ."""
     if truth.year != results.year:
         years = f"in the format of {truth.year} and the results in that of {results.year}"
         return [f"{truth.name}: the ground truth is {years}: frames are compared by position"]
@@ -92,7 +93,8 @@ def frame_differences(truth: Video, results: Video) -> list[str]:
         if differ := [row for row, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]:
             example = f"the first at position {differ[0]}, {theirs[differ[0]]} for {ours[differ[0]]}"
             return [
-                f"{truth.name}: {len(differ)} frames of the results have other {kind} than the ground truth's, {example};"
-                " frames are compared by position, as in the official evaluation: list them in the ground truth's order"
+                f"{truth.name}: {len(differ)} frames of the results have other {kind} than the ground truth's,"
+                f" {example}; frames are compared by position, as in the official evaluation: list them in the"
+                " ground truth's order"
             ]
     return []

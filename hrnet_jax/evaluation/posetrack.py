@@ -1,7 +1,7 @@
 """PoseTrack's evaluation: average precision, MOTA, MOTP, precision, recall, and beside them HOTA and IDF1.
 
-The official evaluation (https://github.com/leonid-pishchulin/poseval) defines the former, and the tests hold these to its
-numbers. A metric is a percentage for each joint, for the groups of `GROUPS`, and in total.
+The official evaluation (https://github.com/leonid-pishchulin/poseval) defines the former, and the tests hold these
+to its numbers. A metric is a percentage for each joint, for the groups of `GROUPS`, and in total.
 """
 
 import dataclasses
@@ -51,10 +51,10 @@ class Measured:
 
     name: str
     frames: int
-    precision: pose_ap.Predictions
+    predictions: pose_ap.Predictions
     mot: clear_mot.Counts | None
-    hota: hota.Counts
-    hota_posetrack21: hota.Counts
+    association: hota.Counts
+    association_posetrack21: hota.Counts
     identity: np.ndarray
 
 
@@ -65,25 +65,27 @@ def measure(pairs: Pairs) -> Measured:
     return Measured(
         name=pairs.truth.name,
         frames=frames,
-        precision=pose_ap.joint_results(listed),
+        predictions=pose_ap.joint_results(listed),
         mot=clear_mot.count(listed) if frames >= clear_mot.MIN_FRAMES else None,
-        hota=hota.count(labelled),
-        hota_posetrack21=hota.count(labelled, as_posetrack21=True),
+        association=hota.count(labelled),
+        association_posetrack21=hota.count(labelled, as_posetrack21=True),
         identity=hota.identity_counts(labelled),
     )
 
 
 def summarize(videos: Sequence[Measured]) -> Evaluation:
     """Returns the metrics over videos. The sums are pooled before metrics are taken of them."""
-    columns = dict(zip(("AP", "AP_precision", "AP_recall"), pose_ap.pooled([v.precision for v in videos]), strict=True))
+    columns: dict[str, np.ndarray] = {}
+    columns["AP"], columns["AP_precision"], columns["AP_recall"] = pose_ap.pooled([v.predictions for v in videos])
     counts = [video.mot for video in videos if video.mot is not None]
     pooled = clear_mot.total(counts) if counts else None
     if pooled is not None:
         columns |= clear_mot.metrics(pooled)
     columns["IDF1"] = hota.identity_f1(np.sum([video.identity for video in videos], axis=0))
     metrics = {name: _named(values) for name, values in columns.items()}
-    for suffix, parts in {"": [v.hota for v in videos], "_posetrack21": [v.hota_posetrack21 for v in videos]}.items():
-        for name, values in hota.metrics(parts).items():
+    parts = [video.association for video in videos], [video.association_posetrack21 for video in videos]
+    for suffix, of_videos in zip(("", "_posetrack21"), parts, strict=True):
+        for name, values in hota.metrics(of_videos).items():
             metrics[name + suffix] = _named(values[:-1]) | {TOTAL: float(values[-1])}
     return Evaluation(
         metrics=metrics,

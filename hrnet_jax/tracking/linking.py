@@ -10,11 +10,14 @@ from hrnet_jax.tracking.similarity import propagate
 MIN_SIMILARITY = 0.2  # least similarity of a link; ours, the papers do not tell
 
 
-def link(similarities: Sequence[np.ndarray], ids: Sequence[np.ndarray], count: int, threshold: float) -> np.ndarray:
+def link(
+    similarities: Sequence[np.ndarray], ids: Sequence[np.ndarray], count: int, threshold: float
+) -> np.ndarray:
     """Returns [count]: the track id of each current pose, -1 for a new person.
 
-    The most similar pair is linked first. Its current pose and its id, in all frames, take no further part. Of equal
-    pairs, the first current pose is linked, with the newest frame, with the first earlier pose in it. A similarity of 0 never links.
+    The most similar pair is linked first. Its current pose and its id, in all frames, take no further part. Of
+    equal pairs, the first current pose is linked, to the newest frame, to the first pose in it. A similarity of 0
+    never links.
 
     Args:
       similarities: for each earlier frame, the newest first, [M, count] of its poses and the current ones.

@@ -1,8 +1,8 @@
 """Propagation of poses along optical flow, and the similarity of poses of different frames.
 
 Poses are [N, K, 3]: x and y in photo pixels, and the joint's score. A joint is valid if its score is at least the
-`joint_threshold`. Boxes are [..., 4] corners, x1, y1, x2, y2. The algorithm is that of SimpleBaselines (Xiao et al., ECCV
-2018, section 3); where the paper is silent, the docstrings say what is chosen.
+`joint_threshold`. Boxes are [..., 4] corners, x1, y1, x2, y2. The algorithm is that of SimpleBaselines (Xiao et
+al., ECCV 2018, section 3); where the paper is silent, the docstrings say what is chosen.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ JOINT_THRESHOLD = 0.2  # least score of a valid joint; ours, the papers do not t
 
 
 def sample_flow(flow: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Returns [..., 2]: the flow [H, W, 2] at points [..., 2], bilinear, at the nearest place for those outside."""
+    """Returns [..., 2]: the flow [H, W, 2] at points [..., 2], bilinear, clamped into the photo."""
     height, width = flow.shape[:2]
     x, y = np.clip(points[..., 0], 0, width - 1), np.clip(points[..., 1], 0, height - 1)
     left, top = np.minimum(x.astype(int), max(width - 2, 0)), np.minimum(y.astype(int), max(height - 2, 0))
@@ -89,6 +89,8 @@ def pose_similarity(
     return similar.sum(axis=-1) / np.maximum(valid.sum(axis=-1), 1)
 
 
-def box_similarity(earlier: np.ndarray, current: np.ndarray, joint_threshold: float = JOINT_THRESHOLD) -> np.ndarray:
+def box_similarity(
+    earlier: np.ndarray, current: np.ndarray, joint_threshold: float = JOINT_THRESHOLD
+) -> np.ndarray:
     """Returns [A, B]: the IoU of the tight boxes of poses [A, K, 3] and [B, K, 3]."""
     return iou(tight_boxes(earlier, joint_threshold), tight_boxes(current, joint_threshold))

@@ -9,7 +9,10 @@ def test_the_best_of_all_assignments_is_found():
     rng = np.random.default_rng(0)
     score = rng.random((40, 3, 4)) * (rng.random((40, 3, 4)) < 0.6)
     for joint, pairs in zip(score, assignment.assign(score), strict=True):
-        best = max(sum(joint[row, column] for row, column in enumerate(chosen)) for chosen in itertools.permutations(range(4), 3))
+        best = max(
+            sum(joint[row, column] for row, column in enumerate(chosen))
+            for chosen in itertools.permutations(range(4), 3)
+        )
         assert joint[pairs].sum() == best
         assert pairs.sum(axis=0).max() <= 1 and pairs.sum(axis=1).max() <= 1 and (joint[pairs] > 0).all()
 

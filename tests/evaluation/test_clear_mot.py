@@ -18,7 +18,14 @@ def expect(found: dict, **wanted: float) -> None:
 
 def test_the_last_frame_is_left_out():
     frames = [[person(0), person(1, 700)]] * 4
-    expect(count(frames, [*frames[:3], [person(5, 3000)]]), objects=6, matches=6, misses=0, switches=0, false_positives=0)
+    expect(
+        count(frames, [*frames[:3], [person(5, 3000)]]),
+        objects=6,
+        matches=6,
+        misses=0,
+        switches=0,
+        false_positives=0,
+    )
 
 
 def test_misses_and_false_positives():
@@ -54,14 +61,23 @@ def test_a_person_keeps_the_track_though_another_is_nearer():
 
 def test_of_two_people_with_the_same_track_the_first_keeps_it():
     a, b, apart = person(0, 100), person(1, 108), person(1, 700)
-    results = [[person(5, 100)], [person(5, 108)], [person(5, 104), person(6, 104)], [person(5), person(6, 700)], []]
+    results = [
+        [person(5, 100)],
+        [person(5, 108)],
+        [person(5, 104), person(6, 104)],
+        [person(5), person(6, 700)],
+        [],
+    ]
     expect(count([[a], [b], [a, b], [a, apart], [a]], results), matches=6, switches=1)
     expect(count([[a], [b], [b, a], [a, apart], [a]], results), matches=6, switches=3)
 
 
 def test_as_many_as_possible_are_assigned_with_the_least_distance():
     truth = [[person(0, 100), person(1, 112)], []]
-    results = [[person(0, 110), person(1, 126)], []]  # the nearest pair, 2 apart, would leave nothing for the others
+    results = [
+        [person(0, 110), person(1, 126)],
+        [],
+    ]  # the nearest pair, 2 apart, would leave nothing for the others
     expect(count([truth[0]] * 2, [results[0]] * 2), matches=2, distance=24 / HEAD)
 
 

@@ -42,7 +42,7 @@ def test_misses_and_false_positives_lower_detection_and_association():
 def test_the_similarity_falls_to_zero_at_half_a_head():
     similarity = 1 - 0.2 / hota.ZERO  # 0.6001: found at twelve of nineteen thresholds
     found = metrics(ONE, [[person(1, 100 + 0.2 * HEAD)]] * 4)
-    share = np.mean(hota.THRESHOLDS <= similarity)
+    share = np.mean(similarity >= hota.THRESHOLDS)
     assert share == 12 / 19
     located = 100 * (share * similarity + 1 - share)
     assert found == pytest.approx({"HOTA": 100 * share, "DetA": 100 * share, "AssA": 100 * share, "LocA": located})
@@ -69,7 +69,9 @@ def test_nothing_predicted_and_joints_outside_the_photo():
 
 def test_videos_are_pooled_by_their_matches():
     halves = [[person(1)], [person(1)], [person(2)], [person(2)]]
-    counts = [hota.count(joint_pairs.pair(video(ONE * n), video(results))) for n, results in ((1, halves), (2, ONE * 2))]
+    counts = [
+        hota.count(joint_pairs.pair(video(ONE * n), video(results))) for n, results in ((1, halves), (2, ONE * 2))
+    ]
     table = hota.metrics(counts)
     np.testing.assert_allclose(table["AssA"], np.full(K + 1, 100 * (4 * 0.5 + 8) / 12))
     both = sum(hota.identity_counts(joint_pairs.pair(video(ONE), video(results))) for results in (halves, ONE))

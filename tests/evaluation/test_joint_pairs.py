@@ -8,7 +8,9 @@ from hrnet_jax.evaluation import joint_pairs
 
 
 def test_distances_are_in_heads_and_infinite_unless_both_exist():
-    pairs = joint_pairs.pair(video([[person(0), person(1, 700, missing=[3])]]), video([[person(0, 106, 108, missing=[2])]]))
+    pairs = joint_pairs.pair(
+        video([[person(0), person(1, 700, missing=[3])]]), video([[person(0, 106, 108, missing=[2])]])
+    )
     wanted = np.full(K, 10 / HEAD)
     wanted[2] = np.inf
     np.testing.assert_allclose(pairs.distance[0, 0, 0], wanted)
@@ -46,7 +48,9 @@ def test_a_head_of_size_zero_matches_nothing_and_a_missing_one_is_told():
         return video([[dataclasses.replace(person(4), head_size=size)]])
 
     assert np.isinf(joint_pairs.pair(truth(0.0), video([[person(0)]])).distance).all()
-    with pytest.raises(ValueError, match="`track_id` 4 in images/.*000000.jpg of the ground truth has no head box"):
+    with pytest.raises(
+        ValueError, match=r"`track_id` 4 in images/.*000000.jpg of the ground truth has no head box"
+    ):
         joint_pairs.pair(truth(np.nan), video([[person(0)]]))
 
 

@@ -13,17 +13,26 @@ def inside(point, *shapes) -> bool:
     return bool(polygons.inside_any(np.array(point, float), shapes))
 
 
-@pytest.mark.parametrize("shape", [SQUARE, SQUARE[::-1], np.roll(SQUARE, 1, axis=0), np.concatenate([SQUARE, SQUARE[:1]])])
+@pytest.mark.parametrize(
+    "shape", [SQUARE, SQUARE[::-1], np.roll(SQUARE, 1, axis=0), np.concatenate([SQUARE, SQUARE[:1]])]
+)
 def test_edges_and_corners_are_outside(shape):
     assert inside((5, 5), shape) and inside((1e-9, 9.999), shape)
-    assert not any(inside(point, shape) for point in [(0, 5), (5, 10), (10, 10), (0, 0), (10, 5), (11, 5), (-1, 10)])
+    assert not any(
+        inside(point, shape) for point in [(0, 5), (5, 10), (10, 10), (0, 0), (10, 5), (11, 5), (-1, 10)]
+    )
 
 
 def test_rays_through_corners_are_counted_once():
     diamond = np.array([[0.0, 5], [5, 0], [10, 5], [5, 10]])
     assert inside((5, 5), diamond) and not inside((-1, 5), diamond) and not inside((11, 5), diamond)
     notched = np.array([[0.0, 0], [10, 0], [10, 10], [5, 5], [0, 10]])
-    assert inside((1, 5), notched) and inside((9, 5), notched) and not inside((5, 5), notched) and not inside((5, 6), notched)
+    assert (
+        inside((1, 5), notched)
+        and inside((9, 5), notched)
+        and not inside((5, 5), notched)
+        and not inside((5, 6), notched)
+    )
 
 
 def test_a_polygon_that_crosses_itself_follows_the_even_odd_rule():
@@ -41,7 +50,9 @@ def test_any_polygon_counts_and_empty_ones_do_not():
 def test_points_on_a_slanted_edge_are_told_exactly():
     triangle = np.array([[0.1, 0.1], [0.9, 0.7], [0.1, 0.7]])
     shares = np.linspace(0, 1, 400)[1:-1, None]
-    points = triangle[0] * (1 - shares) + triangle[1] * shares  # rounded: on the edge, or beside it in the last digit
+    points = (
+        triangle[0] * (1 - shares) + triangle[1] * shares
+    )  # rounded: on the edge, or beside it in the last digit
     (x1, y1), (x2, y2) = (map(Fraction, corner) for corner in triangle[:2].tolist())
     sides = [(x2 - x1) * (Fraction(y) - y1) - (y2 - y1) * (Fraction(x) - x1) for x, y in points.tolist()]
     expected = np.array([side > 0 for side in sides])

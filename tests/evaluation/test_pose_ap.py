@@ -51,7 +51,9 @@ def test_average_precision(labels, positives, expected):
     scores = np.linspace(1, 0.5, len(labels))
     found = pose_ap.average_precision(scores, np.array(labels, bool), positives)
     assert found == pytest.approx(expected)
-    assert pose_ap.average_precision(scores[::-1], np.array(labels[::-1], bool), positives) == pytest.approx(expected)
+    assert pose_ap.average_precision(scores[::-1], np.array(labels[::-1], bool), positives) == pytest.approx(
+        expected
+    )
 
 
 def test_of_equal_scores_the_later_come_first():

@@ -33,7 +33,9 @@ def expected(shared) -> dict:
 def check(found: dict, wanted: dict, names: dict, columns: tuple, where: str) -> None:
     for theirs, ours in names.items():
         values = np.array([np.nan if value is None else value for value in wanted[theirs]], float)
-        np.testing.assert_allclose([found[ours][c] for c in columns], values, rtol=0, atol=1e-8, err_msg=f"{where} {ours}")
+        np.testing.assert_allclose(
+            [found[ours][c] for c in columns], values, rtol=0, atol=1e-8, err_msg=f"{where} {ours}"
+        )
 
 
 def read(shared, name: str):
@@ -113,7 +115,9 @@ def test_metrics_do_not_depend_on_the_order_of_people_or_videos_nor_on_the_names
 
     def relabel(frames):
         numbers = rng.permutation(200)
-        return video([[dataclasses.replace(p, track_id=int(numbers[p.track_id])) for p in frame] for frame in frames])
+        return video(
+            [[dataclasses.replace(p, track_id=int(numbers[p.track_id])) for p in frame] for frame in frames]
+        )
 
     for change in (shuffle, relabel):
         changed = [[change(frames) for frames in column] for column in zip(*made, strict=True)]
