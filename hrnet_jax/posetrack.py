@@ -26,7 +26,7 @@ SHOWN = {
     "recall": "of tracked joints",
     "IDF1": "with one track for each person",
     "HOTA_posetrack21": "as PoseTrack21's program counts",
-    "HOTA": "as defined, see docs/posetrack.md",
+    "HOTA": "as defined by its authors",
 }
 """The printed metrics. The file has more."""
 

@@ -1,7 +1,9 @@
 """HOTA (Luiten et al., IJCV 2021) and IDF1 (Ristani et al., 2016) of single joints, beside PoseTrack's MOTA.
 
 HOTA is that of PoseTrack21 (Döring et al., CVPR 2022): the similarity of two joints falls from 1 at the same place
-to 0 at half a head. Both are over all labelled frames of a video, the last included. Shapes: A thresholds, K joints.
+to 0 at half a head. Both are over all labelled frames of a video, the last included.
+
+Shapes: A thresholds, K joints.
 """
 
 from collections.abc import Sequence
@@ -123,7 +125,7 @@ def _with_sum(values: np.ndarray) -> np.ndarray:
 def identity_counts(pairs: Pairs) -> np.ndarray:
     """Counts what IDF1 needs of a video, given its labelled frames.
 
-    Returns [3, K]: correct joints with the best one-to-one assignment of whole tracks, labelled joints, predictions.
+    Returns [3, K]: correct joints with the best assignment of whole tracks, labelled joints, predicted joints.
     """
     people, tracks = _ranks(pairs.truth.track_ids), _ranks(pairs.results.track_ids)
     frame, track, person, joint = np.nonzero(pairs.within)

@@ -24,8 +24,9 @@ class Predictions(NamedTuple):
 def joint_results(pairs: Pairs) -> Predictions:
     """Tells which predicted joints of a video are correct, given its frames with people.
 
-    A predicted pose belongs to the person of whom it has the largest share of joints, the first of equals; each person keeps the best of its poses, the first of equals. Scores have no part in this. A joint is correct
-    where it is near that of the pose's person, and wrong where that is not labelled.
+    A predicted pose belongs to the person of whom it has the largest share of joints, and each person keeps the
+    best of its poses, in both cases the first of equals. Scores have no part in this. A joint is correct where it
+    is near that of the pose's person, and wrong where that is not labelled.
     """
     within = pairs.within
     labelled = pairs.truth.exists.sum(axis=-1)

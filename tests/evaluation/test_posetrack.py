@@ -140,3 +140,14 @@ def test_a_video_of_one_frame_has_ap_but_is_not_tracked():
     found = evaluate([[person(0)]], [[person(0)]])
     assert found.untracked == ("000001_mpii_test",) and "MOTA" not in found.metrics and found.counts == {}
     assert found.metrics["AP"][posetrack.TOTAL] == 100
+
+
+def test_a_video_without_labels_changes_nothing():
+    rng = np.random.default_rng(5)
+    truth, results = walk(rng)
+    known = evaluate(truth, results)
+    empty = video([[]] * 3, labelled=[False] * 3), video([[person(0)]] * 3)
+    both = posetrack.evaluate([video(truth), empty[0]], [video(results), empty[1]])
+    assert both.metrics == known.metrics and both.counts == known.counts and both.frames == known.frames
+    assert both.untracked == ("000001_mpii_test",)
+    assert totals(posetrack.evaluate(*[[part] for part in empty]))["AP"] == 0
