@@ -30,6 +30,8 @@ SHOWN = {
 }
 """The printed metrics. The file has more."""
 
+MAX_NOTES = 8  # printed
+
 
 def main() -> int:
     """Evaluates two folders and prints the table."""
@@ -44,6 +46,8 @@ def main() -> int:
     )
     parser.add_argument("--json", type=pathlib.Path, help="file for all numbers")
     options = parser.parse_args()
+    if options.json:
+        buckets.append_text(options.json, "")  # fails before the evaluation, not after
     videos, notes = read(options.truth, options.results)
     evaluation = summarize(videos)
     notes += [
@@ -51,13 +55,19 @@ def main() -> int:
         " MOTP, precision and recall"
         for name in evaluation.untracked
     ]
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    _print_notes(notes)
     print(f"{len(videos):,} sequences, {evaluation.frames:,} frames with people")
     print("\n".join(table(evaluation)))
     if options.json:
         buckets.write_atomically(options.json, json.dumps(to_json(videos, evaluation, notes), indent=1))
     return 0
+
+
+def _print_notes(notes: list[str]) -> None:
+    for note in notes[:MAX_NOTES]:
+        print(f"note: {note}", file=sys.stderr)
+    if len(notes) > MAX_NOTES:
+        print(f"note: {len(notes) - MAX_NOTES} more notes; --json FILE has all", file=sys.stderr)
 
 
 def read(truth: pathlib.Path, results: pathlib.Path) -> tuple[list[Measured], list[str]]:

@@ -57,6 +57,16 @@ def test_the_program_prints_a_table_and_writes_all_numbers(folders, tmp_path):
     )
 
 
+def test_of_many_notes_a_few_are_printed(folders, tmp_path, monkeypatch, capsys):
+    for sequence in range(2, 15):
+        for folder in folders:
+            write(folder, content([[person(0)]], sequence), sequence)
+    monkeypatch.setattr(sys, "argv", ["posetrack", "--truth", str(folders[0]), "--results", str(folders[1])])
+    assert program.main() == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == program.MAX_NOTES + 1 and lines[-1].startswith("note: 5 more notes")
+
+
 def test_a_metric_that_is_undefined_is_a_dash_and_null():
     found = evaluation.evaluate([video([[person(0)]])], [video([[person(0)]])])
     (line,) = [line for line in program.table(found) if line.startswith("MOTA")]
@@ -66,8 +76,9 @@ def test_a_metric_that_is_undefined_is_a_dash_and_null():
 
 
 def test_a_mistake_is_one_line_and_the_exit_status_tells(folders, tmp_path):
-    done = run("--truth", folders[0], "--results", tmp_path / "nowhere")
-    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    done = run("--truth", folders[0], "--results", folders[1], "--json", tmp_path / "nowhere" / "all.json")
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and "all.json cannot be written" in done.stderr
 
 
 def test_the_format_of_2017_gives_the_same_numbers(folders, tmp_path):
@@ -217,6 +228,34 @@ def test_missing_files_and_folders_are_told(folders, tmp_path):
         program.read(tmp_path / "nowhere", folders[1])
     with pytest.raises(NotADirectoryError, match="is a file: give the folder"):
         program.read(folders[0], folders[1] / "00001_mpii.json")
+
+
+def test_a_joint_exists_unless_it_is_all_zero(tmp_path):
+    document = content([[person(0)]])
+    document["annotations"][0]["keypoints"][:9] = [5, 6, 0, 0, 0, 1, 0, 0, 0]
+    found = posetrack_files.read(write(tmp_path, document))
+    names = [posetrack.JOINTS.index(name) for name in ("nose", "head_bottom", "head_top")]
+    assert found.exists[0, 0, names].tolist() == [True, True, False]
+
+
+def test_a_person_of_2017_without_joints_is_nobody_but_lists_the_frame(tmp_path):
+    document = content_2017([[person(0)], [person(0)], []])
+    for nothing in ([], [{}], None):
+        document["annolist"][0]["annorect"][0]["annopoints"] = nothing
+        found = posetrack_files.read(write(tmp_path, document))
+        assert found.listed.tolist() == [True, True, False] and found.present[:, 0].tolist() == [
+            False,
+            True,
+            False,
+        ]
+    document["annolist"][0]["annorect"][0]["annopoints"] = [{"point": []}]
+    assert posetrack_files.read(write(tmp_path, document)).present[0, 0]
+
+
+def test_files_name_the_joints_as_the_benchmark():
+    names = posetrack18.FILE_JOINTS
+    assert names[:6] == ("nose", "head_bottom", "head_top", "left_ear", "right_ear", "left_shoulder")
+    assert set(posetrack.JOINTS) | {"left_ear", "right_ear"} == set(names)
 
 
 def test_written_results_are_read_back(tmp_path):
