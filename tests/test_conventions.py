@@ -31,9 +31,11 @@ UNITS = [
         "checkpoint",
         "visualize",
         "evaluation",
+        "tracking",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "doctor", "prepare", "convert", "export", "predict", "compare", "benchmark"),
+    *("torch_interop", "run", "rows", "doctor", "prepare", "convert", "export", "predict", "posetrack"),
+    *("compare", "benchmark"),
 ]
 """The modules and folders of the package; each imports only those before it."""
 

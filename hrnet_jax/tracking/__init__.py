@@ -1,0 +1,1 @@
+"""Following people through the frames of a video."""
