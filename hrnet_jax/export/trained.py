@@ -9,7 +9,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from hrnet_jax import buckets, configuration, convert, skeletons
+from hrnet_jax import buckets, configuration, convert, models, skeletons
 from hrnet_jax.export.description import Settings, from_json
 from hrnet_jax.models import layers
 from hrnet_jax.run import directory
@@ -91,8 +91,8 @@ def load(
         report = dataclasses.replace(report, notes=(*report.notes, note))
     joints = _skeleton(skeleton, known.get("skeleton"), description["joints"], weights.source)
     settings = from_json(fields | {"skeleton": skeletons.to_json(joints)}, weights.source)
-    layers.check_image_size(settings.image_size)
-    tensors = convert.complete_state_dict(variables, weights, report)
+    layers.check_image_size(settings.image_size, models.multiple(description))
+    tensors = convert.complete_state_dict(models.find(description["name"]), variables, weights, report)
     model = loading.build(description)
     return Trained(weights.source, description, model, variables, settings, tensors, run, report)
 
