@@ -88,7 +88,7 @@ class StackedHourglass(nn.Module):
       features: channels of the hourglasses.
       depth: how many times each hourglass halves the resolution.
       stem_features: channels of the first convolution and of the two residual blocks after it.
-      residual_before_head: whether a residual block follows each hourglass. Newell's network of June 2016 has none.
+      residual_before_head: whether a residual block follows each hourglass; not in Newell's network of June 2016.
       colors: channel order of the input, see `layers.normalize`.
       norm: settings of batch normalization.
       dtype: precision of the activations. Heatmaps are at least float32.

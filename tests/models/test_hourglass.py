@@ -15,9 +15,9 @@ import optax
 import pytest
 from flax import traverse_util
 
-from hrnet_jax import configuration, heatmap, losses, models, optimizer
+from hrnet_jax import configuration, losses, models, optimizer
 from hrnet_jax.compare import measured, problem
-from hrnet_jax.models import hourglass, hourglass_names, network
+from hrnet_jax.models import hourglass, hourglass_names
 from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 
