@@ -5,8 +5,8 @@
 
 HRNets and SimpleBaselines start from ImageNet weights, except for the one from scratch. Hourglasses start from
 scratch. Their figures are those of Chen et al., who did not publish how they trained: these rows train them as
-HRNet. The paper's table 1 repeats the figure of eight stacks with 25.1 M parameters, which no known code has, and 14.3 G
-multiply-adds, those of Newell's network of June 2016 (`model.residual_before_head=False`).
+HRNet. The paper's table 1 repeats the figure of eight stacks with 25.1 M parameters, which no known code has, and
+14.3 G multiply-adds, those of Newell's network of June 2016 (`model.residual_before_head=False`).
 """
 
 from typing import Any

@@ -53,6 +53,7 @@ class Network:
       heads: prefixes of the names of layers that weights trained for another task lack.
       unused: patterns of the names of tensors that related networks have in addition, by reason.
       rename: gives tensors with the names of other code its own, and leaves those of other networks as they are.
+      caveat: what to tell of weights that do not describe themselves, since other code saved them.
       dead: (tensors) -> zeros for what the authors' code has in addition, without effect.
       order: parts of names in the order of the authors' state dicts.
       published: fields of published networks, the one that identifies a network first. Weights of one of them with
@@ -71,6 +72,7 @@ class Network:
     unused: Mapping[str, re.Pattern] = dataclasses.field(default_factory=dict)
     rename: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: tensors
     dead: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: {}
+    caveat: str = ""
     order: Sequence[str] = ORDER
     published: Sequence[Mapping[str, Any]] = ()
 

@@ -183,6 +183,7 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
         title += f" ({len(description['joints'])} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
+    notes += [network.caveat] * bool(network.caveat and "colors" not in weights.description)
     if CLASSIFIER in extra.values():
         notes.append("the trunk of an image classifier under a new head: as the papers start training")
     return Report(title, loaded, unusable, extra, network.heads, tuple(notes))
