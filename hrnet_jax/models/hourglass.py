@@ -192,7 +192,7 @@ NETWORK = network.Network(
     heads=("outs.", "merge_preds."),
     unused={"a shortcut that Princeton's code has but does not use": re.compile(r".*\bskip_layer\.")},
     rename=hourglass_names.rename,
-    caveat="images are normalized by ImageNet's mean and deviation here, while Princeton's code reads RGB / 255 and"
+    caveat="images are normalized by ImageNet's mean and deviation here; Princeton's code reads RGB / 255, and"
     " bearpaw's takes a mean off that: fine-tune weights of theirs",
     dead=hourglass_names.dead,
     order=(

@@ -137,61 +137,63 @@ def test_losses_gradients_and_steps_equal_the_reference(shared, monkeypatch, tag
     assert_rows_equal(state, numbers["train/after2_names"], numbers["train/after2"])
 
 
+SIZE = (32, 16)
+
+
 def small(**changes) -> hourglass.StackedHourglass:
-    sizes = {"stacks": 3, "features": 8, "depth": 2, "stem_features": (4, 8, 6)}
+    sizes = {"stacks": 2, "features": 8, "depth": 1, "stem_features": (4, 8, 6)}
     return hourglass.StackedHourglass(5, **sizes | changes)
 
 
-def drawn(model, size: tuple[int, int] = (32, 16)) -> tuple[dict, jax.Array]:
+def drawn(model) -> tuple[dict, jax.Array]:
     """Returns float32 variables, and two images."""
-    variables = jax.tree.map(np.float32, problem.draw_variables(models.shapes(model, size)))
-    return variables, jnp.asarray(problem.draw_images("small", (2, 3, *size)), jnp.float32)
+    variables = jax.tree.map(np.float32, problem.draw_variables(models.shapes(model, SIZE)))
+    return variables, jnp.asarray(problem.draw_images("small", (2, 3, *SIZE)), jnp.float32)
 
 
-def test_every_stack_counts_in_training_and_the_last_one_predicts():
+def test_every_stack_learns_from_its_heatmaps_and_the_last_one_predicts():
+    """Also with nothing passed on from one stack to the next."""
     model = small()
     variables, image = drawn(model)
-    one = model.apply(variables, image)
-    assert one.shape == (2, 8, 4, 5)
-    assert models.shapes(model, (32, 16)).keys() == {"params", "batch_stats"}
-    found, stats = jax.jit(functools.partial(network.apply_in_training, model))(variables, image)
-    assert [heatmaps.shape for heatmaps in found] == [(2, 8, 4, 5)] * 3
-    last, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
-    np.testing.assert_allclose(found[-1], last, rtol=1e-3, atol=1e-3)
-    assert jax.tree.structure(stats) == jax.tree.structure(updates["batch_stats"])
-
-    config = configuration.default("hourglass")
+    assert variables.keys() == {"params", "batch_stats"}
+    cut = ("merge_preds.0.conv.conv", "merge_features.0.conv.conv")
+    variables["params"] |= {name: jax.tree.map(np.zeros_like, variables["params"][name]) for name in cut}
     targets, weights = jnp.full((2, 8, 4, 5), 0.5, jnp.float32), jnp.ones((2, 5), jnp.float32)
-    loss = top_down.make_heatmap_loss(config, model)
-    total, (_, prediction) = loss(variables["params"], variables["batch_stats"], image, targets, weights)
+    loss = top_down.make_heatmap_loss(configuration.default("hourglass"), model)
+
+    @jax.jit
+    def run(variables):
+        found, stats = network.apply_in_training(model, variables, image)
+        alone, _ = model.apply(variables, image, train=True, mutable=["batch_stats"])
+        arguments = variables["params"], variables["batch_stats"], image, targets, weights
+        compared = jax.value_and_grad(loss, has_aux=True)(*arguments)
+        return found, stats, alone, compared
+
+    found, stats, alone, ((total, (_, prediction)), gradients) = run(variables)
+    assert [heatmaps.shape for heatmaps in found] == [(2, 8, 4, 5)] * 2
+    assert jax.tree.structure(stats) == jax.tree.structure(variables["batch_stats"])
+    assert not np.allclose(found[0], found[1], atol=0.1)
+    for heatmaps in (alone, prediction):
+        np.testing.assert_allclose(heatmaps, found[1], rtol=1e-3, atol=1e-3)
     expected = sum(float(losses.mse(heatmaps, targets, weights).mean()) for heatmaps in found)
     np.testing.assert_allclose(total, expected, rtol=1e-4)
-    np.testing.assert_allclose(prediction, found[-1], rtol=1e-3, atol=1e-3)
-
-
-def test_earlier_stacks_learn_from_their_own_heatmaps():
-    model = small(stacks=2)
-    variables, image = drawn(model)
-    loss = top_down.make_heatmap_loss(configuration.default("hourglass"), model)
-    blind = {"merge_preds.0.conv.conv", "merge_features.0.conv.conv"}
-    params = {
-        name: jax.tree.map(jnp.zeros_like, x) if name in blind else x for name, x in variables["params"].items()
-    }
-    targets, weights = jnp.zeros((2, 8, 4, 5), jnp.float32), jnp.ones((2, 5), jnp.float32)
-    gradients = jax.grad(loss, has_aux=True)(params, variables["batch_stats"], image, targets, weights)[0]
-    assert np.abs(gradients["outs.0.conv"]["weight"]).max() > 0
+    assert all(np.abs(gradients[f"outs.{i}.conv"]["weight"]).max() > 0 for i in (0, 1))
 
 
 def test_half_precision_keeps_heatmaps_and_statistics_in_float32_and_remat_changes_nothing():
-    model = small(stacks=2)
+    model = small()
     variables, image = drawn(model)
-    plain = jax.jit(model.apply)(variables, image)
-    np.testing.assert_allclose(
-        jax.jit(model.clone(remat=True).apply)(variables, image), plain, rtol=1e-5, atol=1e-5
-    )
-    half, stats = network.apply_in_training(model.clone(dtype=jnp.bfloat16), variables, image)
-    assert {str(leaf.dtype) for leaf in jax.tree.leaves((half, stats))} == {"float32"}
-    counts = [models.count_multiply_adds(each, (32, 16)) for each in (model, model.clone(remat=True))]
+    again, half = model.clone(remat=True), model.clone(dtype=jnp.bfloat16)
+
+    @jax.jit
+    def run(variables):
+        return model.apply(variables, image), again.apply(variables, image)
+
+    plain, remat = run(variables)
+    np.testing.assert_allclose(remat, plain, rtol=1e-5, atol=1e-5)
+    found = jax.eval_shape(functools.partial(network.apply_in_training, half), variables, image)
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(found)} == {"float32"}
+    counts = [models.count_multiply_adds(each, SIZE) for each in (model, again)]
     assert counts[0] == counts[1]
 
 
