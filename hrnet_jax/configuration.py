@@ -18,7 +18,9 @@ RUN = {
     "task": Field("top_down", "A task in hrnet_jax/tasks/, or `module:name` of your own.", code=True),
     "seed": Field(0, "Seed of initialization, shuffling and augmentation.", minimum=0),
     "skeleton": Field("coco", "A name in hrnet_jax/skeletons.py, or a JSON file.", network=True),
-    "image_size": Field((256, 192), "Crop pixels (height, width), multiples of 32.", network=True),
+    "image_size": Field(
+        (256, 192), "Crop pixels (height, width), multiples of 32; of 64 for Hourglass.", network=True
+    ),
     "data.dir": Field("data/coco", "Output directory of `prepare`.", resumable=True),
     "data.train_split": Field("train2017", "Split to train on."),
     "data.val_split": Field("val2017", "Split to evaluate on."),
@@ -109,7 +111,7 @@ def _of_network(network: str, of_model: Mapping[str, Field]) -> dict[str, Field]
 
 
 def default(network: str = "hrnet") -> ConfigDict:
-    """Returns the default configuration of a network: HRNet-W32 or SimpleBaseline ResNet-50."""
+    """Returns the default configuration of a network: HRNet-W32, SimpleBaseline ResNet-50 or 8-stack Hourglass."""
     return build(fields(network))
 
 

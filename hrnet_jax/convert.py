@@ -25,15 +25,7 @@ from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
 _SKELETONS = {skeleton.num_joints: name for name, skeleton in skeletons.SKELETONS.items()}
 
-_ORDER = (
-    *("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample"),
-    *("layer1", "transition1", "stage2", "transition2", "stage3", "transition3", "stage4"),
-    *("layer2", "layer3", "layer4", "branches", "fuse_layers", "deconv_layers", "final_layer"),
-    *("weight", "bias", "running_mean", "running_var", COUNTER),
-)
-"""Parts of names in the order of the release's state dicts."""
-
-_PLACES = {part: (place, "") for place, part in enumerate(_ORDER)}
+_LEAVES = ("weight", "bias", "running_mean", "running_var", COUNTER)
 
 
 def convert(
@@ -70,7 +62,8 @@ def convert(
         weights, network=network, skeleton=skeleton, colors=colors, partial=partial
     )
     if state_dict.is_torch_file(target):
-        state_dict.write(target, complete_state_dict(variables, weights, report), weights.metadata | description)
+        tensors = complete_state_dict(models.find(description["name"]), variables, weights, report)
+        state_dict.write(target, tensors, weights.metadata | description)
     else:
         with state_dict.write_atomically(target) as directory:
             counters = _counters(weights, report)
@@ -89,7 +82,8 @@ def load(
     description, assumed = _describe(weights, network, skeleton, colors)
     if not partial and "joints" not in weights.description:
         _check_complete(weights.source, description)
-    variables = training.init_variables(loading.build(description), (layers.MULTIPLE, layers.MULTIPLE), seed=0)
+    smallest = (models.multiple(description),) * 2
+    variables = training.init_variables(loading.build(description), smallest, seed=0)
     allow_missing = loading.ALL if partial else ()
     named = dataclasses.replace(weights, description={"joints": description["joints"]} | weights.description)
     variables, report = loading.initialize(variables, named, description, allow_missing=allow_missing)
@@ -97,12 +91,21 @@ def load(
 
 
 def complete_state_dict(
-    variables: Mapping[str, Any], weights: Weights, report: loading.Report
+    network: models.Network, variables: Mapping[str, Any], weights: Weights, report: loading.Report
 ) -> dict[str, np.ndarray]:
-    """Returns the tensors of a network in the release's order, with its weights' step counters or zeros."""
+    """Returns the tensors of a network as the authors' code saves them, in its order.
+
+    Step counters, and tensors without effect that the code has in addition, are those of the weights or zeros.
+    """
     tensors, counters = loading.to_pytorch(variables), _counters(weights, report)
     counts = {name: np.array(counters.get(name, 0), np.int64) for name in loading.counter_names(tensors)}
-    return _in_order(tensors | counts)
+    dead = {name: _or_zeros(weights.tensors.get(name), zeros) for name, zeros in network.dead(tensors).items()}
+    return _in_order(tensors | counts | dead, network.order)
+
+
+def _or_zeros(tensor: np.ndarray | None, zeros: np.ndarray) -> np.ndarray:
+    """Returns a tensor if it has the shape of zeros, else these."""
+    return zeros if tensor is None or tensor.shape != zeros.shape else tensor
 
 
 def _counters(weights: Weights, report: loading.Report) -> dict[str, int]:
@@ -124,7 +127,7 @@ def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tup
             f"--colors (={colors}): the network in {weights.source!r} reads {known['colors']}; leave out --colors"
         )
     usual, assumed = models.find(known["name"]).fields["colors"].default, []
-    count = len(joints := _joints(weights, skeleton))
+    count = len(joints := _joints(weights, models.find(known["name"]), skeleton))
     if not skeleton and "joints" not in known:
         trained_on = weights.trained_on and f" (the file says that it was trained on {weights.trained_on})"
         assumed.append(
@@ -135,14 +138,14 @@ def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tup
     return known | {"colors": known.get("colors", colors or usual), "joints": joints}, assumed
 
 
-def _joints(weights: Weights, skeleton: str) -> list[str]:
+def _joints(weights: Weights, network: models.Network, skeleton: str) -> list[str]:
     """Returns the names of the network's joints."""
-    known, head = weights.description.get("joints"), weights.tensors.get("final_layer.weight")
+    known, head = weights.description.get("joints"), network.head(weights.tensors)
     if skeleton:
         return list(skeletons.load(skeleton).joints)
     if known:
         return list(known)
-    if head is None or head.ndim != 4:
+    if head is None:
         raise ValueError(
             f"{weights.source!r} has no head for joints: to start training from it, give it to train.py as"
             " --config.init_from; to convert it anyway, give --partial and --skeleton"
@@ -168,12 +171,13 @@ def _check_complete(source: str, description: Mapping[str, Any]) -> None:
             )
 
 
-def _in_order(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sorts tensors in the order of the release's state dicts. Unknown parts of names come last."""
+def _in_order(tensors: Mapping[str, np.ndarray], order: Sequence[str]) -> dict[str, np.ndarray]:
+    """Sorts tensors by the parts of their names. Unknown parts come last."""
+    places = {part: (place, "") for place, part in enumerate((*order, *_LEAVES))}
 
     def place(name: str) -> list[tuple[int, str]]:
         parts = name.split(".")
-        return [(int(part), "") if part.isdigit() else _PLACES.get(part, (len(_ORDER), part)) for part in parts]
+        return [(int(part), "") if part.isdigit() else places.get(part, (len(places), part)) for part in parts]
 
     return {name: tensors[name] for name in sorted(tensors, key=place)}
 

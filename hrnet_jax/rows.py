@@ -59,6 +59,11 @@ def simple_baseline(depth: int, image_size: tuple[int, int]) -> dict[str, Any]:
     return _at_size(image_size) | schedule | augmentation | network
 
 
+def hourglass(stacks: int, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Returns the changes of a row of the stacked Hourglass: the training of HRNet, from scratch."""
+    return _at_size(image_size) | {"model.name": "hourglass", "model.stacks": stacks}
+
+
 def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:
     return {"image_size": image_size, "heatmap.sigma": 3.0 if image_size[0] >= LARGE else 2.0}
 

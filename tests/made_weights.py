@@ -19,6 +19,10 @@ from hrnet_jax.torch_interop import loading, state_dict
 COCO, MPII = list(skeletons.COCO.joints), list(skeletons.MPII.joints)
 TINY = {"name": "hrnet", "width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "colors": "RGB", "joints": COCO}
 W32 = TINY | {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
+HOURGLASS = {
+    **{"name": "hourglass", "stacks": 2, "features": 8, "depth": 2, "stem_features": [4, 8, 6]},
+    **{"residual_before_head": True, "colors": "RGB", "joints": COCO},
+}
 BASELINE = {"name": "simple_baseline", "depth": 50, "colors": "BGR", "joints": COCO}
 
 PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
@@ -26,11 +30,14 @@ PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
 
 
 def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
-    """Returns the configuration of a tiny HRNet with these fields, or of a SimpleBaseline."""
+    """Returns the configuration of a tiny HRNet with these fields, of a tiny Hourglass, or of a SimpleBaseline."""
     config = default.get_config()
     config.image_size, config.model = image_size, default.get_config(name).model
     if name == "hrnet":
         config.model.update({"width": 4, "stem": 4, "units": (1, 1, 1), "blocks": 1} | fields)
+    if name == "hourglass":
+        sizes = {field: HOURGLASS[field] for field in ("stacks", "features", "depth")}
+        config.model.update({**sizes, "stem_features": tuple(HOURGLASS["stem_features"])})
     return config
 
 

@@ -52,6 +52,13 @@ TINY_NETWORKS = {
         "model.norm_group_size": 0,
     },
     "simple_baseline": {},
+    "hourglass": {
+        "model.stacks": 1,
+        "model.features": 4,
+        "model.depth": 1,
+        "model.stem_features": (4, 4, 4),
+        "model.norm_group_size": 0,
+    },
 }
 
 

@@ -12,7 +12,7 @@ from hrnet_jax import augment, configuration, models, optimizer, rows, sharding,
 from hrnet_jax.run import setup
 
 NAMES = [f"{table}:{row}" for table in rows.TABLES for row in rows.load(table)]
-NAMES += ["default", "default:simple_baseline", "demo", "coco_mini_overfit"]
+NAMES += ["default", "default:simple_baseline", "default:hourglass", "demo", "coco_mini_overfit"]
 
 ROWS = [name for name in NAMES if name.startswith(rows.TABLES) and ":" in name]
 
@@ -53,12 +53,19 @@ NETWORK = {
         **{"epochs": 210, "learning_rate_drops": (170, 200)},
     },
     "simple_baseline": {"model.colors": "BGR", "epochs": 140, "learning_rate_drops": (90, 120)},
+    "hourglass": {
+        **{"model.features": 256, "model.depth": 4, "model.stem_features": (64, 128, 128)},
+        **{"model.residual_before_head": True, "model.colors": "RGB"},
+        **{"epochs": 210, "learning_rate_drops": (170, 200)},
+    },
 }
 AUGMENTATION = {  # the release's SCALE_FACTOR, ROT_FACTOR and PROB_HALF_BODY
     ("coco", "hrnet"): (0.35, 45, 0.3),
     ("coco", "simple_baseline"): (0.3, 40, 0),
+    ("coco", "hourglass"): (0.35, 45, 0.3),
     ("mpii", "hrnet"): (0.25, 30, 0),
     ("mpii", "simple_baseline"): (0.25, 30, 0),
+    ("mpii", "hourglass"): (0.25, 30, 0),
 }
 AP = {  # COCO val2017 with the detector's boxes: AP, AP50, AP75, AP of medium and of large people, AR
     "hrnet_w32_256x192_scratch": (0.734, 0.895, 0.807, 0.702, 0.801, 0.789),
@@ -72,6 +79,9 @@ AP = {  # COCO val2017 with the detector's boxes: AP, AP50, AP75, AP of medium a
     "resnet50_384x288": (0.722, 0.893, 0.789, 0.681, 0.797, 0.776),
     "resnet101_384x288": (0.736, 0.896, 0.803, 0.699, 0.811, 0.791),
     "resnet152_384x288": (0.743, 0.896, 0.811, 0.705, 0.816, 0.797),
+    "hourglass2_256x192": (0.665,),
+    "hourglass8_256x192": (0.669,),
+    "hourglass8_256x256": (0.671,),
 }
 PCKH = {  # MPII, validation split: mean PCKh at 0.5 and, as the release calls it, at 0.1
     "hrnet_w32_256x256_scratch": (),
@@ -83,9 +93,18 @@ PCKH = {  # MPII, validation split: mean PCKh at 0.5 and, as the release calls i
     "resnet50_384x384": (89.1, 38.0),
     "resnet101_384x384": (90.0, 38.9),
     "resnet152_384x384": (90.2, 39.4),
+    "hourglass8_256x256": (88.1,),
 }
 
-FEWEST_LAYERS = {"hrnet": {"units": (1, 0, 0), "blocks": 1}, "simple_baseline": {"depth": 50}}
+FEWEST_LAYERS = {
+    "hrnet": {"units": (1, 0, 0), "blocks": 1},
+    "simple_baseline": {"depth": 50},
+    "hourglass": {"stacks": 2, "depth": 1},
+}
+SIZES = {"hrnet": "width", "simple_baseline": "depth", "hourglass": "stacks"}
+"""The field that the number in a row's name stands for."""
+TRUNKS = {"hrnet": "hrnet_w", "simple_baseline": "resnet"}
+"""Networks that start from ImageNet weights, and the names of these."""
 
 
 def load(name: str) -> ConfigDict:
@@ -114,20 +133,20 @@ def published(name: str) -> dict[str, Any]:
     """Returns the settings that decide a row's result, from its name: ``coco:hrnet_w48_384x288``."""
     data, row = name.split(":")
     architecture, size, *_ = row.removeprefix("hrnet_").split("_")
-    network = "hrnet" if row.startswith("hrnet") else "simple_baseline"
+    network = {"hr": "hrnet", "re": "simple_baseline", "ho": "hourglass"}[row[:2]]
     number, (height, width) = int(re.sub(r"\D", "", architecture)), map(int, size.split("x"))
     scale, rotation, half_body = AUGMENTATION[data, network]
     people = 24 if row == "hrnet_w48_384x288" else 32  # on each of four GPUs
-    trunk = f"hrnet_w{number}" if network == "hrnet" else f"resnet{number}"
+    from_scratch = row.endswith("_scratch") or network not in TRUNKS
     return {
         **COMMON,
         **DATA[data],
         **NETWORK[network],
-        **{"model.name": network, "model.width" if network == "hrnet" else "model.depth": number},
+        **{"model.name": network, f"model.{SIZES[network]}": number},
         **{"image_size": (height, width), "heatmap.sigma": 3.0 if height == 384 else 2.0},
         **{"augment.scale": scale, "augment.rotation": rotation, "augment.half_body": half_body},
         **{"batch_size": 4 * people, "model.norm_group_size": people},
-        "init_from": "" if row.endswith("_scratch") else f"weights/{trunk}_imagenet.pth",
+        "init_from": "" if from_scratch else f"weights/{TRUNKS[network]}{number}_imagenet.pth",
     }
 
 

@@ -493,6 +493,32 @@ def branches_have_two_blocks(before: Observed, after: Observed) -> None:
         assert more == {f"branches.{branch}.1" for branch in range(branches)}
 
 
+def there_are_two_hourglasses(before: Observed, after: Observed) -> None:
+    more = after.shapes.keys() - before.shapes.keys()
+    assert {name.split(".")[0] for name in more} == {"hgs", "features", "outs", "merge_features", "merge_preds"}
+    assert {name.split(".")[1] for name in more if not name.startswith("merge")} == {"1"}
+
+
+def hourglasses_have_the_channels(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        found = channels(run, "hgs.0.0", "up1", "conv3.conv"), channels(run, "features.0.0", "conv1.conv")
+        assert found == (run.config.model.features, run.config.model.features // 2)
+
+
+def the_resolution_is_halved_twice(before: Observed, after: Observed) -> None:
+    assert "conv1.conv" in before.shapes["hgs.0.0"]["low2"] and "low2" in after.shapes["hgs.0.0"]["low2"]
+
+
+def the_first_three_parts_have_the_channels(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        found = [channels(run, "pre.0.conv"), *(channels(run, f"pre.{i}", "conv3.conv") for i in (1, 3))]
+        assert tuple(found) == run.config.model.stem_features
+
+
+def no_block_follows_the_hourglass(before: Observed, after: Observed) -> None:
+    assert before.shapes.keys() - after.shapes.keys() == {"features.0.0"}
+
+
 def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
     straight = batch()
     reverse = straight | {"image": straight["image"][..., ::-1]}
@@ -576,6 +602,7 @@ class Row:
 
 
 HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
+HOURGLASS = {"model.name": "hourglass"}
 
 TABLE = [
     Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,), HRNET),
@@ -641,6 +668,11 @@ TABLE = [
     Row("model.units", (1, 2, 1), stage_3_has_two_units, (WEIGHTS,), HRNET),
     Row("model.blocks", 2, branches_have_two_blocks, (WEIGHTS,), HRNET),
     Row("model.depth", 101, it_has_101_layers, (WEIGHTS,), RESNET),
+    Row("model.stacks", 2, there_are_two_hourglasses, (WEIGHTS,), HOURGLASS),
+    Row("model.features", 6, hourglasses_have_the_channels, (WEIGHTS,), HOURGLASS),
+    Row("model.depth", 2, the_resolution_is_halved_twice, (WEIGHTS,), HOURGLASS),
+    Row("model.stem_features", (2, 6, 4), the_first_three_parts_have_the_channels, (WEIGHTS,), HOURGLASS),
+    Row("model.residual_before_head", False, no_block_follows_the_hourglass, (WEIGHTS,), HOURGLASS),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),

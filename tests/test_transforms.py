@@ -22,7 +22,7 @@ from jax import test_util
 
 from hrnet_jax import geometry, heatmap, inference, losses, optimizer, sharding, training
 from hrnet_jax.compare import problem
-from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, network, simple_baseline
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -58,6 +58,7 @@ HOST = {
         "models.describe",
         "models.title",
         "models.shapes",
+        "models.multiple",
         "models.network.count_parts",
         "models.count_parameters",
         "models.count_multiply_adds",
@@ -65,6 +66,7 @@ HOST = {
     "draws initial weights with numpy": ["training.init_variables"],
     "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
     "compiles a step": ["training.lower_step"],
+    "keeps an array of a module": ["models.network.keep_heatmaps"],
     "loops over batches of a table": ["inference.predict"],
 }
 """Functions that no transformation applies to, by reason."""
@@ -76,6 +78,7 @@ HOST_MODULES = {
     "checkpoint": "writes and reads files",
     "visualize": "draws with OpenCV",
     "models.torch_models": "PyTorch",
+    "models.hourglass_names": "names of tensors",
 }
 """Modules of the spine without numerics for the device."""
 
@@ -83,7 +86,8 @@ MODULES = {
     name: f"hrnet_jax/{name.replace('.', '/')}.py"
     for name in (
         *("geometry", "augment", "heatmap", "losses", "optimizer", "training", "inference"),
-        *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.network"),
+        *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.hourglass"),
+        "models.network",
     )
 } | {"models": "hrnet_jax/models/__init__.py"}
 
@@ -141,6 +145,12 @@ def module(
         return network.apply(variables, argument(x), *mode, mutable=mutable)
 
     return Case(call, (problem.draw_variables(variables), draw(*shape)), smooth=(0, 1), large=large)
+
+
+def in_training(model: nn.Module, *shape: int) -> Case:
+    """All heatmaps of a network in training, and its next statistics."""
+    case = module(model, *shape, train=True, large=True)
+    return dataclasses.replace(case, call=functools.partial(network.apply_in_training, model))
 
 
 class Pooled(nn.Module):
@@ -289,6 +299,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
         lambda x: layers.normalize(x, "BGR", jnp.float64), (128 + 30 * draw(2, 4, 4, 3),)
     ),
     "models.layers.relu": lambda: Case(layers.relu, (draw(5, 4),)),
+    "models.layers.double": lambda: Case(layers.double, (draw(2, 3, 2, 2),)),
     "models.layers.Conv": lambda: module(layers.Conv(4, 3, 2, use_bias=True, dtype=DOUBLE), 2, 6, 4, 3),
     "models.layers.Conv (1x1)": lambda: module(layers.Conv(4, 1, 2, dtype=DOUBLE), 2, 6, 4, 3),
     "models.layers.ConvTranspose": lambda: module(layers.ConvTranspose(4, DOUBLE), 2, 3, 4, 3),
@@ -310,6 +321,12 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "models.hrnet.HRNet": lambda: module(
         hrnet.HRNet(3, 2, 2, (0, 0, 1), 1, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
     ),
+    "models.hourglass.Residual": lambda: module(hourglass.Residual(4, dtype=DOUBLE), 2, 4, 4, 3, train=True),
+    "models.hourglass.Hourglass": lambda: module(
+        hourglass.Hourglass(1, 4, dtype=DOUBLE), 2, 4, 4, 4, train=True, large=True
+    ),
+    "models.hourglass.StackedHourglass": lambda: module(two_stacks(), 1, 8, 8, 3, train=False, large=True),
+    "models.network.apply_in_training": lambda: in_training(two_stacks(), 2, 16, 16, 3),
     "models.simple_baseline.SimpleBaseline": lambda: module(
         simple_baseline.SimpleBaseline(3, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
     ),
@@ -317,6 +334,11 @@ CASES: Mapping[str, Callable[[], Case]] = {
 """A case of each public function, or several with a word in parentheses."""
 
 DOUBLE = jnp.dtype("float64")
+
+
+def two_stacks() -> hourglass.StackedHourglass:
+    """An Hourglass of few channels that halves the resolution once."""
+    return hourglass.StackedHourglass(3, 2, 4, 1, (2, 2, 2), dtype=DOUBLE)
 
 
 def two_branches(x: jax.Array) -> list[jax.Array]:

@@ -81,17 +81,21 @@ def _place(config: ConfigDict, layout: Any) -> tuple[Any, list[Any], Any]:
 def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -> race.Contender:
     import torch  # pyright: ignore[reportMissingImports]
 
+    from hrnet_jax.models import torch_models
+
     net, (image, targets, weights), autocast = _place(config, layout)
     net.train(train)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
-    forward = torch.compile(net, mode=mode) if mode else net
+    forward = torch_models.predictions(net) if train else net
+    forward = torch.compile(forward, mode=mode) if mode else forward
     mark_step = torch.compiler.cudagraph_mark_step_begin if image.is_cuda else lambda: None
 
     def train_step() -> int:
         mark_step()
         with autocast:
-            heatmaps = forward(image)
-        loss = 0.5 * ((heatmaps.float() - targets) * weights[:, :, None, None]).square().mean()
+            predictions = forward(image)
+        errors = [(heatmaps.float() - targets) * weights[:, :, None, None] for heatmaps in predictions]
+        loss = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

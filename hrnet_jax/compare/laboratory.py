@@ -11,7 +11,16 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import models, skeletons
 from hrnet_jax.compare import jax_runner
-from hrnet_jax.compare.measured import SECTIONS, Arrays, Measurement, Sampled, deviation, is_statistic, relative
+from hrnet_jax.compare.measured import (
+    SECTIONS,
+    Arrays,
+    Measurement,
+    Sampled,
+    deviation,
+    is_statistic,
+    largest,
+    relative,
+)
 from hrnet_jax.compare.problem import Setup
 from hrnet_jax.torch_interop import loading
 
@@ -19,6 +28,10 @@ FLOAT64_TOLERANCES = {"evaluation": 1e-9, "training": 1e-9, "gradients": 1e-8, "
 """Rounding in float64 makes a difference of about 1e-12. The rest is a margin for other machines."""
 
 LAYERS = ("evaluation", "training")  # sections with a row for each layer
+
+SMALLEST_GRADIENT = 1e-5
+"""Gradients whose values are smaller than this share of the largest of all are compared relative to it: those of
+biases before batch normalization are rounding errors of zero."""
 
 AFTER_ADAM = ("state", "steps")
 """Results of Adam, which divides each gradient by its own size and so amplifies rounding. They may deviate by
@@ -80,14 +93,24 @@ def estimate_noise_floor(other: Measurement, reference: Measurement) -> dict[str
 
     Under ``steps`` are the relative deviations of the losses by the number of the step.
     """
-    found = {name: deviations(other.section(name), reference.section(name)) for name in SECTIONS}
+    found = {}
+    for name in SECTIONS:
+        arrays = reference.section(name)
+        found[name] = deviations(other.section(name), arrays, _least(name, arrays))
     pairs = zip(other.losses, reference.losses, strict=True)
     return found | {"steps": {str(i): relative(abs(a - b), abs(b)) for i, (a, b) in enumerate(pairs, start=1)}}
 
 
-def deviations(measured: Arrays, reference: Arrays) -> dict[str, float]:
-    """Returns the deviation of every array that both have."""
-    return {name: deviation(np.asarray(measured[name]), reference[name]) for name in measured if name in reference}
+def deviations(measured: Arrays, reference: Arrays, least: float = 0.0) -> dict[str, float]:
+    """Returns the deviation of every array that both have, see `measured.deviation`."""
+    both = [name for name in measured if name in reference]
+    return {name: deviation(np.asarray(measured[name]), reference[name], least) for name in both}
+
+
+def _least(section: str, reference: Arrays) -> float:
+    """Returns the least divisor of the deviations in a section."""
+    sizes = np.array([largest(array) for array in reference.values()] if section == "gradients" else [])
+    return SMALLEST_GRADIENT * float(sizes[np.isfinite(sizes)].max(initial=0.0))
 
 
 def _tolerance(section: str, precision: str, noise: Mapping[str, float]) -> float | None:
@@ -117,7 +140,7 @@ def _rows(
         names += [name for name in reference if name not in measured]  # missing ones fail
     else:
         names = sorted(reference, key=lambda name: modules.get(name.rpartition(".")[0], -1))
-    rows = []
+    rows, least = [], _least(section, reference)
     for name in reversed(names) if section == "gradients" else names:
         array, expected = measured.get(name), reference[name]
         module = name if name in kinds else name.partition("[")[0] if "[" in name else name.rpartition(".")[0]
@@ -126,7 +149,7 @@ def _rows(
                 "name": name,
                 "kind": kinds.get(module, ""),
                 "shape": list(np.shape(expected if array is None else array)),
-                "deviation": None if array is None else deviation(array, expected),
+                "deviation": None if array is None else deviation(array, expected, least),
                 "isolated": None,
                 "noise_floor": noise.get(name),
             }

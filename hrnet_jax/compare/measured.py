@@ -109,8 +109,16 @@ def digest(*arrays: np.ndarray) -> str:
     return found.hexdigest()[:16]
 
 
-def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
+def largest(array: np.ndarray | Sampled) -> float:
+    """Returns the largest absolute value, of its samples if only they are known."""
+    values = array.samples if isinstance(array, Sampled) else np.asarray(array, np.float64)
+    return float(np.abs(values).max(initial=0.0))
+
+
+def deviation(ours: np.ndarray, reference: np.ndarray | Sampled, least: float = 0.0) -> float:
     """Returns the largest absolute difference divided by the largest absolute value of the reference.
+
+    The divisor is never smaller than `least`.
 
     For a sampled reference the divisor is the largest sample or the root mean square, if that is larger. The
     result is then at least the relative difference of the norms. If its digest is known, the result is 0 for the
@@ -122,16 +130,18 @@ def deviation(ours: np.ndarray, reference: np.ndarray | Sampled) -> float:
         found = sample(ours, len(reference.samples))
         if found.samples.shape != reference.samples.shape:
             return np.inf
-        scale = max(reference.norm / np.sqrt(ours.size), np.abs(reference.samples).max(initial=0.0))
-        largest = np.abs(found.samples - reference.samples).max(initial=0.0)
+        root = np.sqrt(ours.size)
+        scale = max(reference.norm / root, largest(reference), least)
+        difference = np.abs(found.samples - reference.samples).max(initial=0.0)
         if found.digest == reference.digest:  # the norm of the same bits may be rounded in another way
-            return float(np.max([relative(largest, scale), 0.0 * reference.norm]))
-        parts = relative(largest, scale), relative(abs(found.norm - reference.norm), reference.norm)
+            return float(np.max([relative(difference, scale), 0.0 * reference.norm]))
+        norm = max(reference.norm, least * root)
+        parts = relative(difference, scale), relative(abs(found.norm - reference.norm), norm)
         return float(np.max([*parts, EPSILON if reference.digest else 0.0]))
     if ours.shape != reference.shape:
         return np.inf
     difference = np.abs(np.asarray(ours, np.float64) - reference).max(initial=0.0)
-    return relative(float(difference), float(np.abs(reference).max(initial=0.0)))
+    return relative(float(difference), max(largest(reference), least))
 
 
 def relative(difference: float, scale: float) -> float:

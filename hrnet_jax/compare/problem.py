@@ -161,7 +161,7 @@ def _check(config: ConfigDict, people: int, height: int, width: int) -> None:
             f"`people` (={people}) is more than `model.norm_group_size` (={group}), the batch of one device."
             f" PyTorch runs on one device here: give at most {group}, or --config.model.norm_group_size=0"
         )
-    if people * height * width <= layers.MULTIPLE**2:
+    if people * height * width <= models.multiple(models.architecture(config)) ** 2:
         raise ValueError(
             f"one person at {height}x{width} leaves a single value per channel at the coarsest resolution, which"
             " batch normalisation cannot use: give more people or a larger `image_size`"

@@ -12,6 +12,7 @@ from hrnet_jax import losses, models
 from hrnet_jax.compare import jax_runner
 from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
+from hrnet_jax.models import torch_models
 from hrnet_jax.torch_interop import loading
 
 LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -138,8 +139,8 @@ def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float
     image, first, values, states = _image(setup, precision), {}, [], []
     for _ in range(steps):
         with _autocast(precision):
-            heatmaps = net(image)
-        loss = _loss(setup, heatmaps, precision)
+            predictions = torch_models.predictions(net)(image)
+        loss = torch.stack([_loss(setup, heatmaps, precision) for heatmaps in predictions]).sum()
         optimizer.zero_grad()
         loss.backward()
         first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}

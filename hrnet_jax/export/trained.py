@@ -9,7 +9,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from hrnet_jax import buckets, checkpoint_files, configuration, convert, skeletons
+from hrnet_jax import buckets, checkpoint_files, configuration, convert, models, skeletons
 from hrnet_jax.export.description import Settings, from_json
 from hrnet_jax.models import layers
 from hrnet_jax.run import directory
@@ -93,8 +93,8 @@ def load(
         report = dataclasses.replace(report, notes=(*report.notes, note))
     joints = _skeleton(skeleton, known.get("skeleton"), description["joints"], weights.source)
     settings = from_json(fields | {"skeleton": skeletons.to_json(joints)}, weights.source)
-    layers.check_image_size(settings.image_size)
-    tensors = convert.complete_state_dict(variables, weights, report)
+    layers.check_image_size(settings.image_size, models.multiple(description))
+    tensors = convert.complete_state_dict(models.find(description["name"]), variables, weights, report)
     model = loading.build(description)
     as_evaluated = run is not None and checkpoint_files.find(source) == checkpoint_files.find(run)
     as_evaluated &= all(known.get(name) == value for name, value in (chosen | {"averaged": averaged}).items())

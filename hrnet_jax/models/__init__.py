@@ -12,10 +12,14 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import fields, skeletons
-from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
 from hrnet_jax.models.network import Network
 
-NETWORKS = {"hrnet": hrnet.NETWORK, "simple_baseline": simple_baseline.NETWORK}
+NETWORKS = {
+    "hrnet": hrnet.NETWORK,
+    "simple_baseline": simple_baseline.NETWORK,
+    "hourglass": hourglass.NETWORK,
+}
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -29,10 +33,10 @@ def build(config: ConfigDict) -> nn.Module:
     """Builds the network of a configuration, see `hrnet_jax.configuration`.
 
     Raises:
-      ValueError: the image size is not a multiple of 32, or a field has an unknown value.
+      ValueError: the network cannot have images of this size, or a field has an unknown value.
     """
     model = config.model
-    layers.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()))
+    layers.check_image_size(tuple(np.atleast_1d(config.image_size).tolist()), multiple(architecture(config)))
     for name, possible in (("dtype", DTYPES), ("colors", layers.COLORS)):
         if model[name] not in possible:
             raise ValueError(f"`model.{name}` (={model[name]!r}) must be one of {', '.join(possible)}")
@@ -72,6 +76,11 @@ def architecture(config: ConfigDict) -> dict[str, Any]:
     known = find(config.model.name).fields
     names = [name for name in config.model if name == "name" or (name in known and known[name].network)]
     return {name: config.model[name] for name in names}
+
+
+def multiple(architecture: Mapping[str, Any]) -> int:
+    """Returns the number that divides the sides of a network's images, from the result of `architecture`."""
+    return find(str(architecture["name"])).multiple(architecture)
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:

@@ -21,14 +21,7 @@ from flax import linen as nn
 from hrnet_jax.fields import Field
 from hrnet_jax.models import layers, network
 from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
-from hrnet_jax.models.layers import BasicBlock, Bottleneck, Conv, ConvNorm, relu
-
-
-def _double(x: jax.Array) -> jax.Array:
-    """Doubles the resolution of ``[B, H, W, C]``, nearest neighbour."""
-    batch, height, width, channels = x.shape
-    pixels = jax.lax.broadcast_in_dim(x, (batch, height, 2, width, 2, channels), (0, 1, 3, 5))
-    return pixels.reshape(batch, 2 * height, 2 * width, channels)
+from hrnet_jax.models.layers import BasicBlock, Bottleneck, Conv, ConvNorm, double, relu
 
 
 class ExchangeUnit(nn.Module):
@@ -71,7 +64,7 @@ class ExchangeUnit(nn.Module):
         """
         mapped = [self._map(j, i, x, train) for j, x in enumerate(branches)]
         finest = functools.reduce(operator.add, mapped[: i + 1])
-        return functools.reduce(lambda coarse, fine: fine + _double(coarse), [*mapped[:i:-1], finest])
+        return functools.reduce(lambda coarse, fine: fine + double(coarse), [*mapped[:i:-1], finest])
 
     def _map(self, source: int, target: int, x: jax.Array, train: bool) -> jax.Array:
         """Maps branch `source` to the channels of branch `target`, and to its resolution if that is coarser."""

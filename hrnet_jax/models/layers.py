@@ -25,7 +25,7 @@ STRIDE = 4
 """Image pixels per heatmap pixel."""
 
 MULTIPLE = 32
-"""Image sides must be multiples of this: the coarsest features have 1/32 of the image resolution."""
+"""Image sides must be multiples of this in most networks, whose coarsest features have 1/32 of the resolution."""
 
 COLORS = ("RGB", "BGR")
 
@@ -50,14 +50,14 @@ def normalize(image: jax.Array, colors: str = "RGB", dtype: jnp.dtype = jnp.floa
     return (image.astype(dtype) / np.array(255, dtype) - mean) / deviation
 
 
-def check_image_size(image_size: Sequence[int]) -> None:
-    """Raises ValueError unless height and width are positive multiples of `MULTIPLE`."""
+def check_image_size(image_size: Sequence[int], multiple: int = MULTIPLE) -> None:
+    """Raises ValueError unless height and width are positive multiples of the network's number."""
     if len(image_size) != 2:
         raise ValueError(f"`image_size` (={tuple(image_size)}) must be two numbers, height and width")
-    if any(side <= 0 or side % MULTIPLE for side in image_size):
-        nearest = tuple(max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in image_size)
+    if any(side <= 0 or side % multiple for side in image_size):
+        nearest = tuple(max(multiple, round(side / multiple) * multiple) for side in image_size)
         raise ValueError(
-            f"`image_size` (={tuple(image_size)}) must be multiples of {MULTIPLE}: nearest are {nearest}"
+            f"`image_size` (={tuple(image_size)}) must be multiples of {multiple}: nearest are {nearest}"
         )
 
 
@@ -76,6 +76,13 @@ def relu(x: jax.Array) -> jax.Array:
 def _relu_jvp(primals, tangents):
     y = relu(*primals)
     return y, jnp.where(y <= 0, jnp.zeros((), y.dtype), tangents[0])
+
+
+def double(x: jax.Array) -> jax.Array:
+    """Doubles the resolution of ``[B, H, W, C]``, nearest neighbour."""
+    batch, height, width, channels = x.shape
+    pixels = jax.lax.broadcast_in_dim(x, (batch, height, 2, width, 2, channels), (0, 1, 3, 5))
+    return pixels.reshape(batch, 2 * height, 2 * width, channels)
 
 
 class Conv(nn.Module):

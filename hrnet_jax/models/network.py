@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 
 from hrnet_jax.fields import Field
+from hrnet_jax.models import layers
 
 FIELDS = {
     "colors": Field("RGB", 'Channel order the network reads, "RGB" or "BGR".', network=True),
@@ -23,21 +25,37 @@ CLASSIFIER = "of the image classifier"
 """Why tensors of a network for ImageNet are not used."""
 
 
+ORDER = (
+    *("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample"),
+    *("layer1", "transition1", "stage2", "transition2", "stage3", "transition3", "stage4"),
+    *("layer2", "layer3", "layer4", "branches", "fuse_layers", "deconv_layers", "final_layer"),
+)
+"""Parts of names in the order of the release's state dicts."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
     """A network that configurations can name.
 
     Attributes:
       module: its class. It maps normalized images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``. Its
-        attributes are ``num_joints``, ``norm``, ``dtype``, ``remat`` and the `fields` that weights depend on.
+        attributes are ``num_joints``, ``norm``, ``dtype``, ``remat`` and the `fields` that weights depend on. If
+        training compares other heatmaps with the targets, too, it keeps them with `keep_heatmaps`.
       fields: its fields below ``config.model``, `FIELDS` among them.
       title: its usual name, with fields in braces: ``"HRNet-W{width}"``.
       tag: a short name for reference numbers, with fields in braces: ``"hrnet_w{width}"``.
       infer: (tensors by PyTorch's names) -> the fields that tensors reveal. Empty for other networks' tensors.
       torch_model: builds its PyTorch counterpart from ``num_joints`` and the fields of `infer`. None if there is
-        none.
+        none. A method ``predictions`` returns all heatmaps that training compares, as `apply_in_training`.
+      multiple: (fields that weights depend on) -> the number that divides the sides of its images.
+      joint_layers: prefixes of the names of layers with a channel for each joint. The first is one layer that
+        predicts heatmaps.
       heads: prefixes of the names of layers that weights trained for another task lack.
       unused: patterns of the names of tensors that related networks have in addition, by reason.
+      rename: gives tensors with the names of other code its own, and leaves those of other networks as they are.
+      caveat: what to tell of weights that do not describe themselves, since other code saved them.
+      dead: (tensors) -> zeros for what the authors' code has in addition, without effect.
+      order: parts of names in the order of the authors' state dicts.
       published: fields of published networks, the one that identifies a network first. Weights of one of them with
         other fields are probably incomplete.
     """
@@ -48,9 +66,41 @@ class Network:
     tag: str
     infer: Callable[[Mapping[str, np.ndarray]], dict[str, Any]] = lambda tensors: {}
     torch_model: Callable[..., Any] | None = None
+    multiple: Callable[[Mapping[str, Any]], int] = lambda sizes: layers.MULTIPLE
+    joint_layers: tuple[str, ...] = ("final_layer.",)
     heads: tuple[str, ...] = ("final_layer.",)
     unused: Mapping[str, re.Pattern] = dataclasses.field(default_factory=dict)
+    rename: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: tensors
+    dead: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: {}
+    caveat: str = ""
+    order: Sequence[str] = ORDER
     published: Sequence[Mapping[str, Any]] = ()
+
+    def head(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Returns the kernel of a layer that predicts heatmaps, ``[K, in, 1, 1]``; None if tensors have none."""
+        kernel = tensors.get(f"{self.joint_layers[0]}weight")
+        return None if kernel is None or kernel.ndim != 4 else kernel
+
+
+_KEPT = ("intermediates", "heatmaps")  # flax leaves this collection out of a network's variables
+
+
+def keep_heatmaps(module: nn.Module, heatmaps: jax.Array) -> None:
+    """Keeps heatmaps of a network beside its prediction, for `apply_in_training`. Has no effect elsewhere."""
+    module.sow(*_KEPT, heatmaps)
+
+
+def apply_in_training(
+    model: nn.Module, variables: Mapping[str, Any], image: jax.Array
+) -> tuple[list[jax.Array], Any]:
+    """Applies a network to normalized images in training mode.
+
+    Returns all heatmaps that training compares with targets, those that the network keeps and its prediction last,
+    and the next ``batch_stats``.
+    """
+    collection, name = _KEPT
+    heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
+    return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
 
 
 def count_parts(names: Mapping[str, Any], pattern: str) -> int:

@@ -6,8 +6,9 @@ before upsampling and ``bn1`` returns them before the ReLU. No operation is in p
 to outputs. Arrays are ``[batch, channels, height, width]``.
 """
 
+import collections
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hrnet_jax.models import simple_baseline
 
@@ -135,6 +136,11 @@ class Transition(nn.ModuleList):
         return [layer(x) for layer, x in zip(self, [*branches, branches[-1]], strict=True)]
 
 
+def predictions(network: nn.Module) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    """Returns the function from images to all heatmaps that training compares, the network's prediction last."""
+    return getattr(network, "predictions", lambda image: [network(image)])
+
+
 class HRNet(nn.Module):
     """PyTorch counterpart of `hrnet_jax.models.hrnet.HRNet`."""
 
@@ -198,3 +204,93 @@ def _deconv(inputs: int, outputs: int) -> list[nn.Module]:
     """Returns layers that double the resolution."""
     deconv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
     return [deconv, _norm(outputs), nn.ReLU()]
+
+
+def _named(**modules: nn.Module) -> nn.Sequential:
+    return nn.Sequential(collections.OrderedDict(modules))
+
+
+def _conv1x1(inputs: int, outputs: int) -> nn.Conv2d:
+    return _conv(inputs, outputs, 1, bias=True)
+
+
+class Residual(nn.Module):
+    """Residual block 1x1, 3x3, 1x1, each after normalization and ReLU (He et al., ECCV 2016)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        half = outputs // 2
+        self.bn1, self.conv1 = _norm(inputs), _named(conv=_conv1x1(inputs, half))
+        self.bn2, self.conv2 = _norm(half), _named(conv=_conv(half, half, bias=True))
+        self.bn3, self.conv3 = _norm(half), _named(conv=_conv1x1(half, outputs))
+        self.skip_layer = nn.Identity() if inputs == outputs else _named(conv=_conv1x1(inputs, outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps ``[B, inputs, H, W]`` to ``[B, outputs, H, W]``."""
+        y = self.conv1(functional.relu(self.bn1(x)))
+        y = self.conv2(functional.relu(self.bn2(y)))
+        return self.skip_layer(x) + self.conv3(functional.relu(self.bn3(y)))
+
+
+class Hourglass(nn.Module):
+    """Features at full resolution, plus those of an hourglass of one scale less at half of it."""
+
+    def __init__(self, depth: int, features: int):
+        super().__init__()
+        self.up1, self.low1 = Residual(features, features), Residual(features, features)
+        self.low2 = Hourglass(depth - 1, features) if depth > 1 else Residual(features, features)
+        self.low3 = Residual(features, features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps ``[B, features, H, W]`` to the same shape; ``2 ** depth`` divides H and W."""
+        low = self.low3(self.low2(self.low1(functional.max_pool2d(x, 2))))
+        return self.up1(x) + functional.interpolate(low, scale_factor=2, mode="nearest")
+
+
+class StackedHourglass(nn.Module):
+    """PyTorch counterpart of `hrnet_jax.models.hourglass.StackedHourglass`."""
+
+    def __init__(
+        self,
+        num_joints: int,
+        stacks=8,
+        features=256,
+        depth=4,
+        stem_features: Sequence[int] = (64, 128, 128),
+        residual_before_head=True,
+    ):
+        super().__init__()
+        first, second, third = stem_features
+        stem = _named(conv=_conv(3, first, 7, stride=2, bias=True), bn=_norm(first), relu=nn.ReLU())
+        blocks = Residual(second, third), Residual(third, features)
+        self.pre = nn.Sequential(stem, Residual(first, second), nn.MaxPool2d(2), *blocks)
+        self.hgs = nn.ModuleList(nn.Sequential(Hourglass(depth, features)) for _ in range(stacks))
+
+        def head() -> nn.Sequential:
+            block = Residual(features, features) if residual_before_head else nn.Identity()
+            return nn.Sequential(
+                block, _named(conv=_conv1x1(features, features), bn=_norm(features), relu=nn.ReLU())
+            )
+
+        def merge(inputs: int) -> nn.ModuleList:
+            pairs = (_named(conv=_named(conv=_conv1x1(inputs, features))) for _ in range(stacks - 1))
+            return nn.ModuleList(pairs)
+
+        self.features = nn.ModuleList(head() for _ in range(stacks))
+        self.outs = nn.ModuleList(_named(conv=_conv1x1(features, num_joints)) for _ in range(stacks))
+        self.merge_features, self.merge_preds = merge(features), merge(num_joints)
+        self.apply(_initialize)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Maps normalised images ``[B, 3, H, W]`` to the heatmaps of the last stack, ``[B, K, H / 4, W / 4]``."""
+        return self.predictions(image)[-1]
+
+    def predictions(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Maps normalised images to the heatmaps of all stacks."""
+        x, found = self.pre(image), []
+        for i, (hourglass, head, out) in enumerate(zip(self.hgs, self.features, self.outs, strict=True)):
+            y = head(hourglass(x))
+            found.append(out(y))
+            if i < len(self.merge_preds):
+                x = x + self.merge_preds[i](found[-1]) + self.merge_features[i](y)
+        return found

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -31,7 +32,7 @@ from hrnet_jax import (
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import caveats, evaluate, protocols, report
 from hrnet_jax.fields import Field
-from hrnet_jax.models import layers
+from hrnet_jax.models import layers, network
 
 MOST_PARTS = 32
 """Largest accumulation that is tried when a step does not fit into memory."""
@@ -70,12 +71,13 @@ HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
 
 
 def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
-    """Returns the loss of normalized images against target heatmaps. Raises ValueError if it is unknown."""
+    """Returns the loss of normalized images against target heatmaps. Raises ValueError if it is unknown.
+
+    It is the sum over all heatmaps of `network.apply_in_training`.
+    """
     loss_function = fields.find("loss", config.loss, losses.LOSSES)
 
-    def loss(params, batch_stats, image, targets, weights):
-        variables = {"params": params, "batch_stats": batch_stats}
-        heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats"])
+    def mean_loss(heatmaps, targets, weights):
         targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
         losses_of_joints = loss_function(heatmaps, targets, weights)
         if losses_of_joints.shape != weights.shape:
@@ -83,7 +85,13 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
                 f"`loss` (={config.loss!r}) must return a loss for each person and joint, {weights.shape},"
                 f" but returned {losses_of_joints.shape}"
             )
-        return losses_of_joints.mean(), (updates["batch_stats"], heatmaps)
+        return losses_of_joints.mean()
+
+    def loss(params, batch_stats, image, targets, weights):
+        variables = {"params": params, "batch_stats": batch_stats}
+        predictions, batch_stats = network.apply_in_training(model, variables, image)
+        found = [mean_loss(heatmaps, targets, weights) for heatmaps in predictions]
+        return functools.reduce(operator.add, found), (batch_stats, predictions[-1])
 
     return loss
 

@@ -6,6 +6,7 @@ Missing, unused and unsuitable tensors are reported or refused.
 """
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +93,9 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
     """
     if state_dict.is_torch_file(path):
         weights = state_dict.read(path, averaged)
-        return dataclasses.replace(weights, description=_valid(weights.description), metadata=weights.description)
+        tensors = functools.reduce(lambda x, network: network.rename(x), models.NETWORKS.values(), weights.tensors)
+        known = _valid(weights.description)
+        return dataclasses.replace(weights, tensors=dict(tensors), description=known, metadata=weights.description)
     variables, description, counters = checkpoint_files.read_weights(path, averaged)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
     return Weights(os.fspath(path), tensors, description, checkpoint_files.read_settings(path))
@@ -180,6 +183,7 @@ def _compare(own: Mapping[str, np.ndarray], weights: Weights, description: Mappi
         title += f" ({len(description['joints'])} joints, reads {description['colors']})"
     if rounded := sum(tensors[name].dtype.itemsize > own[name].dtype.itemsize for name in own.keys() & loaded):
         notes.append(f"{rounded:,} of them are rounded to {next(iter(own.values())).dtype}")
+    notes += [network.caveat] * bool(network.caveat and "colors" not in weights.description)
     if CLASSIFIER in extra.values():
         notes.append("the trunk of an image classifier under a new head: as the papers start training")
     return Report(title, loaded, unusable, extra, network.heads, tuple(notes))
@@ -195,11 +199,12 @@ def _reason_of_extra(name: str, network: models.Network) -> str:
 def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapping[str, Any]) -> dict[str, str]:
     """Returns the reasons why tensors cannot be loaded, by name."""
     reasons, other_joints = {}, _other_joints(weights, description)
+    joint_layers = models.find(description["name"]).joint_layers
     for name, array in own.items():
         tensor = weights.tensors.get(name)
         if tensor is None:
             reasons[name] = _MISSING
-        elif name.startswith("final_layer.") and other_joints:
+        elif name.startswith(joint_layers) and other_joints:
             reasons[name] = other_joints
         elif tensor.shape != array.shape:
             reasons[name] = f"of another shape: {tensor.shape} there, {array.shape} here"
@@ -212,11 +217,11 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
 
 def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
-    here, head = list(description.get("joints", ())), weights.tensors.get("final_layer.weight")
+    here, head = list(description.get("joints", ())), models.find(description["name"]).head(weights.tensors)
     there = list(weights.description.get("joints", ()))
     if there and there != here:
         return f"made for {len(there)} other joints ({listed(there)})"
-    if head is None or head.ndim != 4 or len(head) == len(here):
+    if head is None or len(head) == len(here):
         return ""
     return f"made for {len(head)} joints, not {len(here)}"
 
@@ -224,7 +229,8 @@ def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
 def _assumed_joints(weights: Weights, description: Mapping[str, Any], unusable: Mapping[str, str]) -> list[str]:
     """Returns a note if the head is loaded and the weights do not name their joints."""
     joints = list(description.get("joints", ()))
-    if not joints or "joints" in weights.description or "final_layer.weight" in unusable:
+    head = f"{models.find(description['name']).joint_layers[0]}weight"
+    if not joints or "joints" in weights.description or head in unusable:
         return []
     named = next((name for name, known in skeletons.SKELETONS.items() if list(known.joints) == joints), "")
     text = (

@@ -14,7 +14,9 @@ USUAL_KEYS = ("state_dict", "")
 
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)*")
 _MMPOSE = re.compile(r"^(backbone|keypoint_head|head)\.")
-_FIRST = re.compile(r"((?:(?!layer\d|stage\d|transition\d|\d+\.)[^.]+\.)*?)(?:backbone\.)?conv1\.weight")
+_FIRST = re.compile(
+    r"((?:(?!layer\d|stage\d|transition\d|\d+\.)[^.]+\.)*?)(?:(?:backbone\.)?conv1|pre\.0\.conv)\.weight"
+)
 _AVERAGE = re.compile(r"(^|[._])(ema|average|averaged|avg|shadow|swa|teacher)([._]|$)")
 _DEPTH = 2  # of nested dictionaries
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax.compare import jax_runner, laboratory
+from hrnet_jax.compare import jax_runner, laboratory, measured
 from hrnet_jax.compare.measured import HEATMAPS, Measurement
 from hrnet_jax.compare.problem import Setup
 
@@ -71,6 +71,29 @@ def test_a_deviation_of_earlier_layers_is_called_propagated(compare):
     found = {name: array * (1 + 1e-6) for name, array in reference.evaluation.items()}
     run = compare(measure(evaluation=found), reference, isolated={"evaluation": reference.evaluation})
     assert laboratory.failures(run)[0].endswith("propagated")
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_gradients_that_are_rounding_errors_of_zero_are_compared_with_the_others(compare, sampled):
+    """Such as those of a bias before batch normalization."""
+    reference = measure()
+    noise, other = 1e-15 * draw(4), 1e-15 * draw(4, seed=1)
+
+    def with_noise(bias: np.ndarray) -> Measurement:
+        return measure(gradients=reference.gradients | {"conv1.bias": bias})
+
+    expected = with_noise(noise)
+    if sampled:
+        rows = {name: measured.sample(array, 3) for name, array in expected.gradients.items()}
+        expected = dataclasses.replace(expected, gradients=rows)
+    assert section(compare(with_noise(other), expected), "gradients")["held"]
+    assert not section(compare(with_noise(1e-12 * draw(4)), expected), "gradients")["held"]
+    assert not section(compare(with_noise(other), expected, tolerance=0.0), "gradients")["held"]
+    floor = laboratory.estimate_noise_floor(with_noise(other), expected)["gradients"]
+    assert 0 < floor["conv1.bias"] < 1e-8
+    layers = {"conv1": noise.reshape(1, 4, 1, 1), HEATMAPS: draw(2, 3, 2, 2)}
+    changed = layers | {"conv1": other.reshape(1, 4, 1, 1)}
+    assert not compare(measure(evaluation=changed), measure(evaluation=layers))["held"]
 
 
 def test_gradients_are_listed_backward(compare):

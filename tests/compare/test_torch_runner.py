@@ -49,7 +49,12 @@ def test_networks_are_equal_in_float64(measured_once):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"joints": "mpii", "people": 3, "seed": 4}, {"name": "simple_baseline"}, {"loss": "ohkm", "seed": 1}],
+    [
+        {"joints": "mpii", "people": 3, "seed": 4},
+        {"name": "simple_baseline"},
+        {"name": "hourglass", "people": 4},
+        {"loss": "ohkm", "seed": 1},
+    ],
 )
 def test_other_networks_and_losses_are_equal_in_float64(settings):
     check_equal(make(**settings), torch_runner.measure(make(**settings), "float64", STEPS))

@@ -39,7 +39,9 @@ def test_pytorch_loads_the_tensors(network, tmp_path, torch):
 
 @pytest.mark.usefixtures("onnx")
 @pytest.mark.parametrize(
-    "description", [made_weights.TINY, made_weights.BASELINE], ids=["HRNet", "SimpleBaseline"]
+    "description",
+    [made_weights.TINY, made_weights.BASELINE, made_weights.HOURGLASS],
+    ids=["HRNet", "SimpleBaseline", "Hourglass"],
 )
 def test_every_network_becomes_onnx(network, tmp_path, monkeypatch, description):
     monkeypatch.setattr(write, "_compare_program", lambda *_: "not compared")

@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from configs import default
 from hrnet_jax import models
-from hrnet_jax.models import batch_norm, hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -32,6 +32,9 @@ PUBLISHED = [
     (simple_baseline.SimpleBaseline(16, 101), (384, 384), 52_991_568, 37.132),
     (simple_baseline.SimpleBaseline(16, 152), (256, 256), 68_635_216, 21.019),
     (simple_baseline.SimpleBaseline(16, 152), (384, 384), 68_635_216, 47.292),
+    (hourglass.StackedHourglass(17), (256, 192), 25_437_960, 19.178),
+    (hourglass.StackedHourglass(17, residual_before_head=False), (256, 256), 23_721_736, 19.070),
+    (hourglass.StackedHourglass(16, stem_features=(64, 128, 256)), (256, 256), 25_594_624, 26.165),
 ]
 
 
