@@ -30,7 +30,7 @@ def link(
         return linked
     table = np.concatenate(similarities).T.copy()  # [current, earlier]
     owners = np.concatenate(ids)
-    table[(table < threshold) | (table <= 0)] = 0.0
+    table[table < threshold] = 0.0
     while table.any():
         current, earlier = np.unravel_index(table.argmax(), table.shape)
         linked[current] = owners[earlier]

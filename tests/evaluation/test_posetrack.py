@@ -151,3 +151,12 @@ def test_a_video_without_labels_changes_nothing():
     assert both.metrics == known.metrics and both.counts == known.counts and both.frames == known.frames
     assert both.untracked == ("000001_mpii_test",)
     assert totals(posetrack.evaluate(*[[part] for part in empty]))["AP"] == 0
+
+
+def test_predictions_in_a_labelled_frame_without_people_are_free_except_in_hota_and_idf1():
+    truth, results = [[person(0)]] * 3 + [[]], [[person(0)]] * 4
+    free = totals(evaluate(truth, results, labelled=[True] * 3 + [False]))
+    counted = totals(evaluate(truth, results, labelled=[True] * 4))
+    assert free["HOTA"] == free["IDF1"] == free["MOTA"] == free["AP"] == 100
+    assert counted["MOTA"] == counted["AP"] == 100
+    assert counted["IDF1"] == pytest.approx(100 * 2 * 3 / 7) and counted["DetA"] == pytest.approx(75)

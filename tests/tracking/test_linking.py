@@ -64,6 +64,10 @@ def test_memory_bridges_gaps_of_its_length():
     assert follow(frames, 3) == [[0, 1], [1], [0, 1], [], [], [0]]
 
 
+def test_of_equally_similar_people_the_one_of_the_newest_frame_is_linked():
+    assert follow([at(0), at(9), at(4.5)], 2) == [[0], [1], [1]]
+
+
 def test_a_number_is_never_used_again():
     assert follow([at(0), at(100), at(0), at(100)], 1) == [[0], [1], [2], [3]]
 

@@ -53,6 +53,8 @@ def test_suppression_keeps_the_best_and_what_is_apart():
     boxes = np.array([[0.0, 0, 10, 10], [1, 0, 11, 10], [2, 0, 12, 10], [50, 50, 60, 60]])
     assert similarity.suppress_boxes(boxes, np.array([0.5, 0.9, 0.7, 0.1]), 0.5).tolist() == [1, 3]
     assert similarity.suppress_boxes(boxes, np.array([0.5, 0.5, 0.5, 0.5]), 0.75).tolist() == [0, 2, 3]
+    half = np.array([[0.0, 0, 10, 10], [0, 0, 10, 5]])  # an IoU of the threshold is no reason to drop
+    assert similarity.suppress_boxes(half, np.array([0.5, 0.9]), 0.5).tolist() == [1, 0]
     assert similarity.suppress_boxes(boxes[:0], np.zeros(0), 0.5).tolist() == []
 
 
