@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test device-test tpu-test lint clean
+.PHONY: demo test test-long device-test tpu-test lint clean
 
 $(VENV)/ready: requirements.txt pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
@@ -25,8 +25,12 @@ demo: $(VENV)/ready
 
 # A file at a time, since tests of a file share what they make; much of a test keeps one core busy only. By name,
 # because the files with the longest tests have few tests and would come last.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(VENV)/ready
-	$(RUN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	$(RUN) -m pytest $(PARALLEL) -m 'not slow and not long'
+
+test-long: $(VENV)/ready
+	$(RUN) -m pytest $(PARALLEL) -m long
 
 # What must work on an accelerator before a run of days, in the order in which it would fail; see docs/tpu.md.
 NETWORK := configs/coco.py:hrnet_w32_256x192

@@ -17,6 +17,8 @@ from hrnet_jax.datasets import records
 from hrnet_jax.run import logger, replay
 from hrnet_jax.torch_interop import loading
 
+pytestmark = pytest.mark.long
+
 ARCHIVE = pathlib.Path(__file__).with_name("run_0.1.0.tar.xz")
 
 

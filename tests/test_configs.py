@@ -113,6 +113,7 @@ def load(name: str) -> ConfigDict:
     return get_config(row) if row else get_config()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_builds_its_step(name):
     """With the fewest layers that its kind of network can have; full size is traced elsewhere."""

@@ -19,6 +19,8 @@ import pytest
 from hrnet_jax import checkpoint_files, convert, models, sharding, tasks
 from hrnet_jax.run import logger, manifest, replay
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = {
     "image_size": "(64,32)",

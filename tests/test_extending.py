@@ -19,6 +19,8 @@ from hrnet_jax import checkpoint_files, fields, heatmap, losses, models, tasks
 from hrnet_jax.run import logger, setup
 from hrnet_jax.torch_interop import loading
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = dict(
     re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)

@@ -27,7 +27,10 @@ DESCRIPTION = {"name": "made up"}
 
 # When orbax detects damage in its own files, it leaves reads to a closed event loop. They raise when Python
 # collects them, in any later test of this module.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def command(records: pathlib.Path, workdir: pathlib.Path, *changes: str) -> list[str]:

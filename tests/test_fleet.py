@@ -5,8 +5,11 @@ import signal
 
 import fleet
 import killing
+import pytest
 
 from hrnet_jax.run import logger
+
+pytestmark = pytest.mark.long
 
 
 def wait_for_lines(workdir: pathlib.Path, count: int, started: list) -> None:

@@ -8,6 +8,8 @@ import jax
 import made_weights
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "functional.md").read_text()
 DEFINITIONS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)

@@ -27,6 +27,8 @@ from hrnet_jax.evaluation import ground_truth
 from hrnet_jax.skeletons import COCO, MPII
 from hrnet_jax.torch_interop import state_dict
 
+pytestmark = pytest.mark.long
+
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 COUNT = {"quick": 60, "long": 10_000}[PROFILE]
 KEPT = 60  # files that are read again

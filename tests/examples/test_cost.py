@@ -13,6 +13,8 @@ from hrnet_jax import configuration
 from hrnet_jax.models import simple_baseline
 from hrnet_jax.torch_interop import loading
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def sides():

@@ -38,6 +38,7 @@ PUBLISHED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("model", "image_size", "parameters", "giga"), PUBLISHED)
 def test_parameters_and_multiply_adds_are_the_published_ones(model, image_size, parameters, giga):
     assert models.count_parameters(model, image_size) == parameters
