@@ -82,8 +82,8 @@ def load(
     description, assumed = _describe(weights, network, skeleton, colors)
     if not partial and "joints" not in weights.description:
         _check_complete(weights.source, description)
-    smallest = (models.multiple(description),) * 2
-    variables = training.init_variables(loading.build(description), smallest, seed=0)
+    side = models.multiple(description)  # the smallest image will do
+    variables = training.init_variables(loading.build(description), (side, side), seed=0)
     allow_missing = loading.ALL if partial else ()
     named = dataclasses.replace(weights, description={"joints": description["joints"]} | weights.description)
     variables, report = loading.initialize(variables, named, description, allow_missing=allow_missing)

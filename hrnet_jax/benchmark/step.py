@@ -86,7 +86,7 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
     net, (image, targets, weights), autocast = _place(config, layout)
     net.train(train)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
-    forward = torch_models.predictions(net) if train else net
+    forward: Any = torch_models.predictions(net) if train else net
     forward = torch.compile(forward, mode=mode) if mode else forward
     mark_step = torch.compiler.cudagraph_mark_step_begin if image.is_cuda else lambda: None
 

@@ -99,7 +99,8 @@ def apply_in_training(
     and the next ``batch_stats``.
     """
     collection, name = _KEPT
-    heatmaps, updates = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
+    applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
+    heatmaps, updates = applied
     return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
 
 
