@@ -67,7 +67,7 @@ def convert(
     else:
         with state_dict.write_atomically(target) as directory:
             counters = _counters(weights, report)
-            checkpoint_files.write_weights(directory, variables, description, counters, weights.metadata)
+            checkpoint_files.write_weights(directory, variables, description, counters)
     return report
 
 
@@ -82,7 +82,7 @@ def load(
     description, assumed = _describe(weights, network, skeleton, colors)
     if not partial and "joints" not in weights.description:
         _check_complete(weights.source, description)
-    side = models.multiple(description)  # the smallest image
+    side = models.multiple(description)  # the smallest image will do
     variables = training.init_variables(loading.build(description), (side, side), seed=0)
     allow_missing = loading.ALL if partial else ()
     named = dataclasses.replace(weights, description={"joints": description["joints"]} | weights.description)

@@ -1,9 +1,10 @@
 """The networks in PyTorch, as a reference for tests, comparisons and benchmarks.
 
-State dicts have the names of the PyTorch release, so its checkpoints load with ``strict=True``. Modules have the
-names and outputs of ours (see ``models/layers.py``). For example ``stage2.0.fuse_layers.0.1`` returns features
-before upsampling and ``bn1`` returns them before the ReLU. No operation is in place, so hooks may keep references
-to outputs. Arrays are ``[batch, channels, height, width]``.
+State dicts have the names of the PyTorch releases, so their checkpoints load with ``strict=True``, an Hourglass's
+except for its shortcuts without effect (see `hourglass_names.dead`). Modules have the names and outputs of ours
+(see ``models/layers.py``). For example ``stage2.0.fuse_layers.0.1`` returns features before upsampling and ``bn1``
+returns them before the ReLU. No operation is in place, so hooks may keep references to outputs. Arrays are
+``[batch, channels, height, width]``.
 """
 
 import collections

@@ -66,6 +66,19 @@ def test_names_and_shapes_are_the_references(shared, file):
         assert list(convert._in_order(whole | counters, hourglass.NETWORK.order)) == list(arrays)
 
 
+@pytest.mark.parametrize("file", ["hourglass8_128x128", "hourglass2_june2016_64x128"])
+def test_the_pytorch_network_has_the_references_names_in_their_order(shared, torch, file):
+    from hrnet_jax.models import torch_models
+
+    arrays = listed(shared, file)
+    with torch.device("meta"):
+        tensors = torch_models.StackedHourglass(len(COCO), **FILES[file]).state_dict()
+    assert [(name, x.shape) for name, x in arrays.items() if name in tensors] == [
+        (name, tuple(x.shape)) for name, x in tensors.items()
+    ]
+    assert all(".skip_layer." in name for name in arrays.keys() - tensors.keys())
+
+
 def test_a_file_of_princetons_code_and_back(torch, tmp_path):
     arrays = princeton()
     prefixed = {f"model.module.{name}": x for name, x in made_weights.as_torch(torch, arrays).items()}
