@@ -125,6 +125,9 @@ def test_predictions_for_other_frames_are_told(folders):
 def test_results_without_scores_are_told(folders):
     document = content(FRAMES)
     for entry in document["annotations"]:
+        entry["scores"] = [0.0] * len(entry["scores"])
+    assert replace(folders, document) == []  # a score of zero is one
+    for entry in document["annotations"]:
         del entry["scores"]
     (note,) = replace(folders, document)
     assert "have no scores" in note
