@@ -126,20 +126,16 @@ class StackedHourglass(nn.Module):
           ValueError: a side of the image is not a multiple of ``4 * 2 ** depth``.
         """
         layers.check_image_size(image.shape[1:3], _multiple({"depth": self.depth}))
-        hourglass = nn.remat(Hourglass, static_argnums=(2,)) if self.remat else Hourglass
         x = self._stem(image, train)
         for i in range(self.stacks - 1):
-            y = hourglass(self.depth, self.features, self.norm, self.dtype, name=f"hgs.{i}.0")(x, train)
-            y, heatmaps = self._head(i, y, train)
+            features, heatmaps = self._stack(i, x, train)
             network.keep_heatmaps(self, heatmaps)
-            x = x + self._conv(self.features, f"merge_preds.{i}.conv.conv")(heatmaps)
-            x = x + self._conv(self.features, f"merge_features.{i}.conv.conv")(y)
-        last = self.stacks - 1
-        y = hourglass(self.depth, self.features, self.norm, self.dtype, name=f"hgs.{last}.0")(x, train)
-        return self._head(last, y, train)[1]
+            x = x + self._conv(f"merge_preds.{i}.conv.conv")(heatmaps)
+            x = x + self._conv(f"merge_features.{i}.conv.conv")(features)
+        return self._stack(self.stacks - 1, x, train)[1]
 
-    def _conv(self, features: int, name: str) -> Conv:
-        return Conv(features, 1, use_bias=True, dtype=self.dtype, name=name)
+    def _conv(self, name: str) -> Conv:
+        return Conv(self.features, 1, use_bias=True, dtype=self.dtype, name=name)
 
     def _stem(self, x: jax.Array, train: bool) -> jax.Array:
         """Applies the stem: ``[B, H / 4, W / 4, features]``."""
@@ -151,11 +147,13 @@ class StackedHourglass(nn.Module):
             x = _halve(x) if i == 1 else x
         return x
 
-    def _head(self, i: int, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Maps the output of hourglass `i` to features and heatmaps."""
+    def _stack(self, i: int, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Applies hourglass `i` and what follows it, and returns features and heatmaps."""
+        hourglass = nn.remat(Hourglass, static_argnums=(2,)) if self.remat else Hourglass
+        x = hourglass(self.depth, self.features, self.norm, self.dtype, name=f"hgs.{i}.0")(x, train)
         if self.residual_before_head:
             x = Residual(self.features, self.norm, self.dtype, name=f"features.{i}.0")(x, train)
-        x = self._conv(self.features, f"features.{i}.1.conv")(x)
+        x = self._conv(f"features.{i}.1.conv")(x)
         x = relu(BatchNorm(self.norm, name=f"features.{i}.1.bn")(x, train))
         dtype = at_least_float32(self.dtype)
         return x, Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name=f"outs.{i}.conv")(x)
