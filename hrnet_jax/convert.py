@@ -67,7 +67,7 @@ def convert(
     else:
         with state_dict.write_atomically(target) as directory:
             counters = _counters(weights, report)
-            checkpoint_files.write_weights(directory, variables, description, counters)
+            checkpoint_files.write_weights(directory, variables, description, counters, weights.metadata)
     return report
 
 

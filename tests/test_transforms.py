@@ -22,7 +22,7 @@ from jax import test_util
 
 from hrnet_jax import geometry, heatmap, inference, losses, optimizer, sharding, training
 from hrnet_jax.compare import problem
-from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, network, simple_baseline
+from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -66,7 +66,7 @@ HOST = {
     "draws initial weights with numpy": ["training.init_variables"],
     "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
     "compiles a step": ["training.lower_step"],
-    "keeps an array of a module": ["models.network.keep_heatmaps"],
+    "keeps an array of a module": ["models.layers.keep_heatmaps"],
     "loops over batches of a table": ["inference.predict"],
 }
 """Functions that no transformation applies to, by reason."""
@@ -150,7 +150,7 @@ def module(
 def in_training(model: nn.Module, *shape: int) -> Case:
     """All heatmaps of a network in training, and its next statistics."""
     case = module(model, *shape, train=True, large=True)
-    return dataclasses.replace(case, call=functools.partial(network.apply_in_training, model))
+    return dataclasses.replace(case, call=functools.partial(layers.apply_in_training, model))
 
 
 class Pooled(nn.Module):
@@ -326,7 +326,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
         hourglass.Hourglass(1, 4, dtype=DOUBLE), 2, 4, 4, 4, train=True, large=True
     ),
     "models.hourglass.StackedHourglass": lambda: module(two_stacks(), 1, 8, 8, 3, train=False, large=True),
-    "models.network.apply_in_training": lambda: in_training(two_stacks(), 2, 16, 16, 3),
+    "models.layers.apply_in_training": lambda: in_training(two_stacks(), 2, 16, 16, 3),
     "models.simple_baseline.SimpleBaseline": lambda: module(
         simple_baseline.SimpleBaseline(3, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
     ),

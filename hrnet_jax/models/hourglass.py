@@ -120,7 +120,7 @@ class StackedHourglass(nn.Module):
     def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
         """Maps normalized images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``.
 
-        Keeps the heatmaps of the stacks before the last for `network.apply_in_training`.
+        Keeps the heatmaps of the stacks before the last for `layers.apply_in_training`.
 
         Raises:
           ValueError: a side of the image is not a multiple of ``4 * 2 ** depth``.
@@ -129,7 +129,7 @@ class StackedHourglass(nn.Module):
         x = self._stem(image, train)
         for i in range(self.stacks - 1):
             features, heatmaps = self._stack(i, x, train)
-            network.keep_heatmaps(self, heatmaps)
+            layers.keep_heatmaps(self, heatmaps)
             x = x + self._conv(f"merge_preds.{i}.conv.conv")(heatmaps)
             x = x + self._conv(f"merge_features.{i}.conv.conv")(features)
         return self._stack(self.stacks - 1, x, train)[1]

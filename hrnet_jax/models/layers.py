@@ -9,7 +9,8 @@ PyTorch state dict.
 ``dtype`` is the precision of the activations. Parameters and statistics are float32, or float64 if given as such.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -206,3 +207,25 @@ class Bottleneck(nn.Module):
             )
             x = shortcut(x, train)
         return relu(x + y)
+
+
+_KEPT = ("intermediates", "heatmaps")  # flax leaves this collection out of a network's variables
+
+
+def keep_heatmaps(module: nn.Module, heatmaps: jax.Array) -> None:
+    """Keeps heatmaps of a network beside its prediction, for `apply_in_training`. Has no effect elsewhere."""
+    module.sow(*_KEPT, heatmaps)
+
+
+def apply_in_training(
+    model: nn.Module, variables: Mapping[str, Any], image: jax.Array
+) -> tuple[list[jax.Array], Any]:
+    """Applies a network to normalized images in training mode.
+
+    Returns all heatmaps that training compares with targets, those that the network keeps and its prediction last,
+    and the next ``batch_stats``.
+    """
+    collection, name = _KEPT
+    applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
+    heatmaps, updates = applied
+    return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]

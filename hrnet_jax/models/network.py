@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from flax import linen as nn
 
@@ -40,13 +39,13 @@ class Network:
     Attributes:
       module: its class. It maps normalized images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``. Its
         attributes are ``num_joints``, ``norm``, ``dtype``, ``remat`` and the `fields` that weights depend on. If
-        training compares other heatmaps with the targets, too, it keeps them with `keep_heatmaps`.
+        training compares other heatmaps with the targets, too, it keeps them with `layers.keep_heatmaps`.
       fields: its fields below ``config.model``, `FIELDS` among them.
       title: its usual name, with fields in braces: ``"HRNet-W{width}"``.
       tag: a short name for reference numbers, with fields in braces: ``"hrnet_w{width}"``.
       infer: (tensors by PyTorch's names) -> the fields that tensors reveal. Empty for other networks' tensors.
       torch_model: builds its PyTorch counterpart from ``num_joints`` and the fields of `infer`. None if there is
-        none. A method ``predictions`` returns all heatmaps that training compares, as `apply_in_training`.
+        none. A method ``predictions`` returns all heatmaps that training compares, as `layers.apply_in_training`.
       multiple: (fields that weights depend on) -> the number that divides the sides of its images.
       joint_layers: prefixes of the names of layers with a channel for each joint. The first is one layer that
         predicts heatmaps.
@@ -80,28 +79,6 @@ class Network:
         """Returns the kernel of a layer that predicts heatmaps, ``[K, in, 1, 1]``; None if tensors have none."""
         kernel = tensors.get(f"{self.joint_layers[0]}weight")
         return None if kernel is None or kernel.ndim != 4 else kernel
-
-
-_KEPT = ("intermediates", "heatmaps")  # flax leaves this collection out of a network's variables
-
-
-def keep_heatmaps(module: nn.Module, heatmaps: jax.Array) -> None:
-    """Keeps heatmaps of a network beside its prediction, for `apply_in_training`. Has no effect elsewhere."""
-    module.sow(*_KEPT, heatmaps)
-
-
-def apply_in_training(
-    model: nn.Module, variables: Mapping[str, Any], image: jax.Array
-) -> tuple[list[jax.Array], Any]:
-    """Applies a network to normalized images in training mode.
-
-    Returns all heatmaps that training compares with targets, those that the network keeps and its prediction last,
-    and the next ``batch_stats``.
-    """
-    collection, name = _KEPT
-    applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
-    heatmaps, updates = applied
-    return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
 
 
 def count_parts(names: Mapping[str, Any], pattern: str) -> int:

@@ -32,7 +32,7 @@ from hrnet_jax import (
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import caveats, evaluate, protocols, report
 from hrnet_jax.fields import Field
-from hrnet_jax.models import layers, network
+from hrnet_jax.models import layers
 
 MOST_PARTS = 32
 """Largest accumulation that is tried when a step does not fit into memory."""
@@ -73,7 +73,7 @@ HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
 def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     """Returns the loss of normalized images against target heatmaps. Raises ValueError if it is unknown.
 
-    It is the sum over all heatmaps of `network.apply_in_training`.
+    It is the sum over all heatmaps of `layers.apply_in_training`.
     """
     loss_function = fields.find("loss", config.loss, losses.LOSSES)
 
@@ -89,7 +89,7 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
 
     def loss(params, batch_stats, image, targets, weights):
         variables = {"params": params, "batch_stats": batch_stats}
-        predictions, batch_stats = network.apply_in_training(model, variables, image)
+        predictions, batch_stats = layers.apply_in_training(model, variables, image)
         found = [mean_loss(heatmaps, targets, weights) for heatmaps in predictions]
         return functools.reduce(operator.add, found), (batch_stats, predictions[-1])
 

@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from hrnet_jax import configuration, losses, models, optimizer, training
 from hrnet_jax.compare import measured, problem
-from hrnet_jax.models import hourglass, hourglass_names, network
+from hrnet_jax.models import hourglass, hourglass_names, layers
 from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 
@@ -163,7 +163,7 @@ def test_every_stack_learns_from_its_heatmaps_and_the_last_one_predicts():
 
     @jax.jit
     def run(variables):
-        found, stats = network.apply_in_training(model, variables, image)
+        found, stats = layers.apply_in_training(model, variables, image)
         alone, _ = model.apply(variables, image, train=True, mutable=["batch_stats"])
         arguments = variables["params"], variables["batch_stats"], image, targets, weights
         compared = jax.value_and_grad(loss, has_aux=True)(*arguments)
@@ -191,7 +191,7 @@ def test_half_precision_keeps_heatmaps_and_statistics_in_float32_and_remat_chang
 
     plain, remat = run(variables)
     np.testing.assert_allclose(remat, plain, rtol=1e-5, atol=1e-5)
-    found = jax.eval_shape(functools.partial(network.apply_in_training, half), variables, image)
+    found = jax.eval_shape(functools.partial(layers.apply_in_training, half), variables, image)
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(found)} == {"float32"}
     counts = [models.count_multiply_adds(each, SIZE) for each in (model, again)]
     assert counts[0] == counts[1]

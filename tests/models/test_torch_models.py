@@ -161,7 +161,7 @@ def test_every_module_returns_the_same_as_in_flax(name, train):
         apply = functools.partial(model.apply, train=train, mutable=True, capture_intermediates=True)
         _, updated = jax.jit(apply)(variables, images.transpose(0, 2, 3, 1))
     intermediates = updated.pop("intermediates")
-    intermediates.pop("heatmaps", None)  # what `network.keep_heatmaps` keeps, outputs of modules, too
+    intermediates.pop("heatmaps", None)  # what `layers.keep_heatmaps` keeps, outputs of modules, too
     ours = traverse_util.flatten_dict(intermediates)
     expected = outputs(network, torch.from_numpy(images))
     for (*path, _), (output,) in ours.items():
