@@ -7,6 +7,15 @@ direction, times the links of a chip) and on GPUs (NVLink, and one InfiniBand po
 """
 
 import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from hrnet_jax import distributed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +34,11 @@ class Chip:
     kind: str = ""  # JAX's ``device_kind``
     devices: int = 1  # JAX's devices on a chip, which share its memory and its operations
     clock: float = 0.0  # cycles per second, from the operations and the size of the matrix units; 0 where unused
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of XLA; see `compiler_options`
 
+
+_MORE_ON_CHIP = {"xla_tpu_scoped_vmem_limit_kib": 32768, "xla_tpu_input_conv_multi_users": True}
+"""What an operation may keep on the chip, twice the default; what convolutions read is computed in each of them."""
 
 CHIPS = {
     "TPU v4": Chip(
@@ -34,7 +47,7 @@ CHIPS = {
     ),
     "TPU v5e": Chip(
         197e12, 16 * 2**30, 819e9, links=4 * 45e9, axes=2, closed=256, island=256, network=3.125e9, host=8,
-        kind="TPU v5 lite", clock=1.5e9,
+        kind="TPU v5 lite", clock=1.5e9, options=_MORE_ON_CHIP,
     ),
     "TPU v5p": Chip(
         459e12, 95 * 2**30, 2765e9, links=6 * 90e9, axes=3, closed=64, island=8960, network=6.25e9, host=4,
@@ -66,6 +79,25 @@ def lanes_hint(kind: str, people: int) -> str:
         f"{people} people at a time leave a part of the vectors of a {kind} empty: a multiple of {LANES} on each"
         " device is fastest, and 32 cost three times as much for each person (docs/tpu.md)"
     )
+
+
+@functools.cache
+def compiler_options(device: jax.Device) -> dict[str, Any]:
+    """Returns the options of XLA to compile with for a device, as ``jax.jit(compiler_options=...)`` takes them.
+
+    The device may be only described. If its compiler does not know an option, it is said, and there are none.
+    """
+    options = next((dict(chip.options) for chip in CHIPS.values() if chip.kind == device.device_kind), {})
+    if not options:
+        return {}
+    trial = jax.jit(jnp.negative, in_shardings=SingleDeviceSharding(device), compiler_options=options)
+    try:
+        trial.lower(jax.ShapeDtypeStruct((), jnp.float32)).compile()
+    except jax.errors.JaxRuntimeError as error:
+        first = str(error).splitlines()[0]
+        distributed.log_once(f"note: programs are slower than on {device.device_kind} they could be: {first}")
+        return {}
+    return options
 
 
 def find(kind: str) -> tuple[str, Chip]:

@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from jax.experimental import multihost_utils
 
-from hrnet_jax import heatmap
+from hrnet_jax import devices, heatmap
 from hrnet_jax.models import layers
 
 PredictStep = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[jax.Array, jax.Array]]
@@ -74,7 +74,8 @@ def predict_step(
 
 def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> PredictStep:
     """Returns `predict_step` compiled for a network."""
-    return jax.jit(functools.partial(predict_step, model, flip_order=flip_order, shift=shift, decoder=decoder))
+    step = functools.partial(predict_step, model, flip_order=flip_order, shift=shift, decoder=decoder)
+    return jax.jit(step, compiler_options=devices.compiler_options(jax.local_devices()[0]))
 
 
 def predict(

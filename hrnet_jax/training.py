@@ -19,7 +19,7 @@ from flax import traverse_util
 from jax import flatten_util
 from jax.sharding import Mesh, NamedSharding
 
-from hrnet_jax import models, sharding
+from hrnet_jax import devices, models, sharding
 
 INITIAL_DEVIATION = 0.001
 """Standard deviation of the initial convolutions, as in the original."""
@@ -269,11 +269,13 @@ def lower_step(
     # Gradients are sharded as the moments are.
     split = jax.tree.map(lambda leaf: sharding.split(leaf.shape, mesh), state.params) if fsdp else replicated
     scalars = dict.fromkeys(metrics, jax.ShapeDtypeStruct((), jnp.float32))
+    options = devices.compiler_options(mesh.local_devices[0])
     update = jax.jit(
         step.update,
         donate_argnums=0,
         in_shardings=(placed, split, replicated, replicated),
         out_shardings=(placed, replicated),
+        compiler_options=options,
     ).lower(state, state.params, state.batch_stats, scalars)
     executor = ThreadPoolExecutor(1)
     compiling = executor.submit(update.compile)
@@ -282,5 +284,6 @@ def lower_step(
         step.gradients,
         in_shardings=(replicated, replicated, sharding.by_person(mesh)),
         out_shardings=(split, replicated),
+        compiler_options=options,
     ).lower(state.params, state.batch_stats, batch)
     return LoweredStep(gradients, compiling, sharding.bytes_on_each(state.opt_state, placed.opt_state))

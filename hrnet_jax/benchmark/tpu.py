@@ -115,7 +115,8 @@ def _lower_prediction(config: ConfigDict, mesh: Mesh) -> jax.stages.Lowered:
     image = jax.ShapeDtypeStruct((size, *config.image_size, 3), jnp.uint8)
     crop = jax.ShapeDtypeStruct((size, 2, 3), jnp.float32)
     variables = models.shapes(model, tuple(config.image_size))
-    program = jax.jit(step, in_shardings=(everywhere, split, split), out_shardings=split)
+    options = devices.compiler_options(mesh.local_devices[0])
+    program = jax.jit(step, in_shardings=(everywhere, split, split), out_shardings=split, compiler_options=options)
     return program.lower(variables, image, crop)
 
 
