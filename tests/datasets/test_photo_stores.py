@@ -97,7 +97,7 @@ def test_pipes_folders_circular_links_and_long_names_are_missing_photos(tmp_path
     folder = photo_stores.Folder(photos, photos)
     for name in names:
         assert folder.size(name) == 0
-        assert photo_stores.read_checked(folder, photo_stores.Photo(1, name)) == (b"", (0, 0), "missing")
+        assert photo_stores.read_checked(folder, photo_stores.Photo(1, name))[:3] == (b"", (0, 0), "missing")
 
 
 def test_names_in_a_zip_file_cannot_leave_it(tmp_path):
