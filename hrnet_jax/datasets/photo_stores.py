@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from hrnet_jax import file_kinds, validation
 from hrnet_jax.datasets import file_names, odd_photos, photos
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
+SUFFIXES = file_names.SUFFIXES
 MISSING = "missing"  # begins the problem of a photo that is not there
 AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themselves (`exiftran -ai FILE`)"
 
@@ -145,7 +145,8 @@ class Zip:
                 found = file_kinds.instead(file.read(file_kinds.HEAD), "give the folder or zip file of the photos")
             problem = f", but {found}" if found else f" ({validation.one_line(error)}): download it again"
             raise ValueError(f"{path} is not a complete zip file{problem}") from error
-        self._entries = {entry.filename: entry for entry in self._zip.infolist() if not entry.is_dir()}
+        files = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        self._entries = {entry.filename.replace("\\", "/"): entry for entry in files}  # as .NET writes folders
         real = [name for name in self._entries if not name.startswith("__MACOSX/")]
         self._bases = [f"{path.stem}/", "", file_names.common_folders(real)]
         self._by_key = file_names.by_key(self._entries)

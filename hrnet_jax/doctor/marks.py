@@ -29,7 +29,7 @@ TEXTS: dict[tuple[str, bool], tuple[Severity, str, str]] = {
     (SHOWN, False): ("error", "; people fit them only as shown, but they are read as stored", TURN),
     (SHOWN, True): (
         "error",
-        " and are annotated as shown, but are read as stored",
+        ", and width and height as shown, but are read as stored",
         f"{TURN}; never exchange width and height in the file{LEFT_OUT}",
     ),
     (STORED, False): ("note", ", which is ignored; people fit the photos as stored", f"nothing; or {REMOVE}"),

@@ -115,6 +115,12 @@ def test_names_in_a_zip_file_cannot_leave_it(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret.jpg", "val2017.zip"]
 
 
+def test_a_zip_file_made_on_windows_holds_folders(tmp_path):
+    with zipfile.ZipFile(tmp_path / "val.zip", "w") as file:
+        file.writestr("val\\seq\\a.jpg", b"a")
+    assert photo_stores.Zip(tmp_path / "val.zip").read("seq/a.jpg") == b"a"
+
+
 def test_zip_entries_larger_than_the_limit_are_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(photo_records, "MAX_BYTES", 10**6)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:

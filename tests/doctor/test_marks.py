@@ -86,7 +86,7 @@ def test_people_tell_how_photos_with_a_mark_were_annotated(made_up, mark, share)
     people, size = made(made_up)
     for annotated, sized, severity, said in [
         ("shown", "stored", "error", "people fit them only as shown, but they are read as stored"),
-        ("shown", "shown", "error", "annotated as shown, but are read as stored"),
+        ("shown", "shown", "error", "width and height as shown, but are read as stored"),
         ("stored", "stored", "note", "people fit the photos as stored"),
         ("stored", "shown", "error", "people fit them only as stored, but width and height are those as shown"),
     ]:
