@@ -27,6 +27,8 @@ MAX_PEOPLE = 2000  # of which the reading is chosen
 MAX_READINGS = 3  # in one file, beside the package's
 FILLED, LARGE = 0.8, 4.0  # numbers up to 100 fill a square of that side, but at most a quarter of the photo
 
+Marks = np.ndarray | None  # as in `plausibility.Bodies`, None for all 1
+
 
 class Fits:
     """Log-likelihoods of the same people in different readings, computed once for each reading of the joints."""
@@ -65,18 +67,12 @@ class Fits:
 
 
 def examine(
-    people: AnnotatedPeople,
-    skeleton: Skeleton,
-    size: np.ndarray,
-    marks: np.ndarray | None = None,
-    *,
-    squares: bool = False,
+    people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, marks: Marks = None, *, squares: bool = False
 ) -> tuple[AnnotatedPeople, list[Finding]]:
     """Examines what the numbers of people on photos of sizes [N, 2] mean.
 
     Returns the people with the numbers in the package's reading, so that nothing that follows from another one is
-    found again, and the findings. `marks` are as in `plausibility.Bodies`, by default all 1. `squares`: boxes are
-    MPII's, made from centre and scale.
+    found again, and the findings. `squares`: boxes are MPII's, made from centre and scale.
     """
     findings: list[Finding] = []
     for _ in range(MAX_READINGS):
@@ -96,12 +92,7 @@ def examine(
 
 
 def find(
-    people: AnnotatedPeople,
-    skeleton: Skeleton,
-    size: np.ndarray,
-    marks: np.ndarray | None = None,
-    *,
-    squares: bool = False,
+    people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, marks: Marks = None, *, squares: bool = False
 ) -> tuple[Reading, np.ndarray]:
     """Returns the reading that fits some people far better than the package's, and them, [N] bool.
 

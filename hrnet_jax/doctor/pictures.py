@@ -64,7 +64,8 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     findings = listed_twice(
         ((number, look.found or photos[number].file_name) for number, look in looks.items()), of
     )
-    problems = [(photos[number].file_name, look.problem) for number, look in looks.items() if look.problem]
+    known = (look for look in looks.values() if look.problem and not look.photo.is_as_shown)  # see `marks`
+    problems = [(look.photo.file_name, look.problem) for look in known]
     missing = [
         name + problem.removeprefix(photo_stores.MISSING)
         for name, problem in problems
@@ -73,13 +74,12 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     what, remedy = "{count} of {of} photos are missing", f"copy or download them, or correct `file_name`{left_out}"
     findings += found("photos_missing", "error", missing, what, remedy, of=of)
     unusable = [f"{name}: {problem}" for name, problem in problems if not problem.startswith(photo_stores.MISSING)]
-    turned = [problem for problem in unusable if problem.endswith(photo_stores.AS_SHOWN)]
     resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
     linked = [name for name, problem in problems if photo_records.LINK in problem]
     what, remedy = "{count} of {of} photos are links, which are not followed", "put the photos themselves there"
     remedy += f" (`cp -L` copies them), or follow links that lead to photos with --follow-links{left_out}"
     findings += found("photos_linked", "error", linked, what, remedy, of=of)
-    other = {*resized, *turned, *(f"{name}: {problem}" for name, problem in problems if name in linked)}
+    other = {*resized, *(f"{name}: {problem}" for name, problem in problems if name in linked)}
     damaged = [problem for problem in unusable if problem not in other]
     what = "{count} of {of} photos cannot be read"
     remedy = f"copy or download them again, or do what is said of each{left_out}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import pathlib
 
@@ -22,6 +23,7 @@ from hrnet_jax.skeletons import COCO
 
 # EXIF 2.3, 4.6.4: where a point (x, y) of the photo as shown, of the size (w, h), is on the photo as stored.
 AS_STORED = {
+    1: lambda x, y, w, h: (x, y),
     2: lambda x, y, w, h: (w - x, y),
     3: lambda x, y, w, h: (w - x, h - y),
     4: lambda x, y, w, h: (x, h - y),
@@ -52,32 +54,34 @@ def made(root):
     return made_readings.table(root / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
 
 
-def examine(people, size, mark, *, annotated, sized, share=1.0):
-    """Marks a share of the photos, as shown of sizes [N, 2]. Returns the findings as (kind, severity, count)."""
-    ids = np.unique(people.photo_id)
-    marked = ids[: max(1, round(share * len(ids)))]
-    rows = np.isin(people.photo_id, marked)
-    if annotated == "stored":
-        turned = as_stored(people, size, mark)
-        people = dataclasses.replace(
-            people,
-            **{
-                name: np.where(rows.reshape(-1, *[1] * (old.ndim - 1)), getattr(turned, name), old)
-                for name in ("box", "joints", "flags")
-                for old in [getattr(people, name)]
-            },
-        )
-    is_quarter, photos = mark >= QUARTER_TURN, {}
+def examine(people, size, *marks, annotated, sized, share=1.0):
+    """Gives a share of photos, of sizes [N, 2] as shown, these marks in turn. Returns findings and that number."""
+    ids = np.unique(people.photo_id).tolist()
+    mark_of = dict(zip(ids[: max(1, round(share * len(ids)))], itertools.cycle(marks), strict=False))
+    mark = np.array([mark_of.get(number, 1) for number in people.photo_id.tolist()])
+    for each in marks if annotated == "stored" else ():
+        people = replace(people, as_stored(people, size, each), mark == each)
+    photos = {}
     for number, (width, height) in zip(people.photo_id.tolist(), size.astype(int).tolist(), strict=True):
-        if number in marked:
-            is_as_shown = is_quarter and sized == "shown"
-            sides = (width, height) if is_as_shown or not is_quarter else (height, width)
-            photos[number] = Photo(number, f"{number}.jpg", *sides, mark=mark, is_as_shown=is_as_shown)
-        else:
-            photos[number] = Photo(number, f"{number}.jpg", width, height)
+        of_photo = mark_of.get(number, 1)
+        is_as_shown = of_photo >= QUARTER_TURN and sized == "shown"
+        sides = (height, width) if of_photo >= QUARTER_TURN and not is_as_shown else (width, height)
+        photos[number] = Photo(number, f"{number}.jpg", *sides, mark=of_photo, is_as_shown=is_as_shown)
+    return findings(people, photos), len(mark_of)
+
+
+def replace(people, others, rows):
+    """Takes the rows [N] bool from others."""
+    columns = {name: getattr(people, name).copy() for name in ("box", "joints", "flags")}
+    for name, column in columns.items():
+        column[rows] = getattr(others, name)[rows]
+    return dataclasses.replace(people, **columns)
+
+
+def findings(people, photos):
     part = Examination("val")
     splits.examine_annotations(part, pathlib.Path("a.json"), people, COCO, photos, squares=False)
-    return part.findings, len(marked)
+    return part.findings
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
@@ -129,20 +133,21 @@ def test_one_person_who_may_stand_on_his_head_does_not_tell(made_up, annotated):
     assert finding.severity == "warning" and "do not tell" in finding.what
 
 
+@pytest.mark.parametrize(("annotated", "severity"), [("shown", "error"), ("stored", "note")])
+def test_photos_of_a_telephone_have_several_marks(made_up, annotated, severity):
+    (finding,), count = examine(*made(made_up), 1, 3, 6, 8, annotated=annotated, sized="stored")
+    assert (finding.severity, finding.count) == (severity, count - count // 4)
+
+
 def test_two_programs_annotated_photos_in_two_ways(made_up):
     people, size = made(made_up)
-    photos = {number: Photo(number, f"{number}.jpg", *map(int, wh), mark=3) for number, wh in
-              zip(people.photo_id.tolist(), size, strict=True)}  # fmt: skip
     second = people.photo_id > np.median(people.photo_id)
-    turned = as_stored(people, size, 3)
-    people = dataclasses.replace(people, box=np.where(second[:, None], turned.box, people.box),
-                                 joints=np.where(second[:, None, None], turned.joints, people.joints))  # fmt: skip
-    part = Examination("val")
-    splits.examine_annotations(part, pathlib.Path("a.json"), people, COCO, photos, squares=False)
-    as_shown, stored = sorted(part.findings, key=lambda finding: finding.severity)
+    sides = {n: (int(w), int(h)) for n, (w, h) in zip(people.photo_id.tolist(), size, strict=True)}
+    photos = {number: Photo(number, f"{number}.jpg", *sides[number], mark=3) for number in sides}
+    found = findings(replace(people, as_stored(people, size, 3), second), photos)
+    as_shown, stored = sorted(found, key=lambda finding: finding.severity)
     assert (as_shown.severity, stored.severity) == ("error", "note")
-    told = {int(name.removesuffix(".jpg")) for name in as_shown.examples}
-    assert told <= set(people.photo_id[~second].tolist())
+    assert {int(name.removesuffix(".jpg")) for name in as_shown.examples} <= {*people.photo_id[~second].tolist()}
     assert 0.8 * len(photos) < as_shown.count + stored.count <= len(photos)
 
 
