@@ -86,14 +86,14 @@ def skeleton(path: pathlib.Path) -> None:
 
 def photo(path: pathlib.Path) -> None:
     place = photo_stores.Folder(path.parent, path.parent)
-    image, (width, height), problem = photo_stores.read_checked(place, photo_stores.Photo(1, path.name))
+    image, (width, height), problem, _ = photo_stores.read_checked(place, photo_stores.Photo(1, path.name))
     assert problem or (image and width * height <= photo_records.MAX_PIXELS)
 
 
 def photos_in_a_zip_file(path: pathlib.Path) -> None:
     zipped = photo_stores.Zip(path)
     for number in (10, 20):
-        image, _, problem = photo_stores.read_checked(zipped, photo_stores.Photo(number, f"{number:012d}.jpg"))
+        image, _, problem, _ = photo_stores.read_checked(zipped, photo_stores.Photo(number, f"{number:012d}.jpg"))
         assert problem or image == made_coco.photo(number)
 
 

@@ -278,7 +278,8 @@ def table(entries: Sequence[dict], skeleton: Skeleton) -> records.AnnotatedPeopl
 
 def _image(photo: Photo) -> dict[str, Any]:
     """Returns the entry of a photo, with `source_id` if it has one."""
-    return {name: value for name, value in dataclasses.asdict(photo).items() if name != "source_id" or value}
+    fields = "id", "file_name", "width", "height", *["source_id"] * bool(photo.source_id)
+    return {name: getattr(photo, name) for name in fields}
 
 
 def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:

@@ -4,6 +4,7 @@ import itertools
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+SUFFIXES = {".jpg", ".jpeg", ".png"}
 FOLDERS = {"images", "image", "imgs", "img", "photos", "jpegimages", "data", "."}
 """Folders that tools write before a photo's name, though the photo lies in the folder that is searched."""
 
@@ -25,14 +26,17 @@ def common_folders(names: Sequence[str]) -> str:
 
 
 def by_key(names: Iterable[str]) -> dict[str, list[str]]:
-    """Groups names by `key`."""
+    """Groups names by `key`, photos' also by that of the name without suffix."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(key(name), []).append(name)
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" in SUFFIXES:
+            groups.setdefault(key(stem), []).append(name)
     return groups
 
 
 def key(name: str) -> str:
-    """Returns what names share that differ only in the suffix's case or in the composition of accents."""
+    """Returns what names share that differ only in the composition of accents, the suffix's case, or .jpeg."""
     stem, _, suffix = unicodedata.normalize("NFC", name).rpartition(".")
-    return f"{stem}.{suffix.lower()}"
+    return f"{stem}.{'jpg' if suffix.lower() == 'jpeg' else suffix.lower()}"

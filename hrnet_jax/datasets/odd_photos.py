@@ -6,7 +6,8 @@ import struct
 import cv2
 import numpy as np
 
-TURNED, DARK, TRANSPARENT = "photos_turned", "photos_dark", "photos_transparent"
+DARK, TRANSPARENT = "photos_dark", "photos_transparent"
+TURNED = "photos_turned"  # kind of findings in photos with a mark
 UPRIGHT = 1  # EXIF's mark of photos that are shown as stored; 5 to 8 also exchange width and height
 QUARTER_TURN = 5  # and above
 MARK = 0x0112  # of EXIF's tags
@@ -15,13 +16,14 @@ MIN_HIDDEN = 0.001  # of the pixels
 
 _EXIF = re.compile(rb"Exif\0\0(II\*\0|MM\0\*)|eXIf(II\*\0|MM\0\*)")
 _PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR.{8}(.)(.)", re.DOTALL)  # bits of a channel, kind of colours
-_HEAD = 2**18  # bytes searched for the mark: it comes before the pixels
+_HEAD = 2**18  # bytes of a JPEG file searched for the mark: it comes before the pixels, but not in PNG
+_LONG = 4  # TIFF's type of numbers of 32 bits; marks have 16
 _ALPHA = 4  # bit of PNG's kinds of colours
 
 
 def orientation(encoded: bytes) -> int:
     """Returns the camera's orientation mark in a JPEG or PNG file, 1 (upright) to 8, as EXIF defines them."""
-    found = _EXIF.search(encoded, 0, _HEAD)
+    found = _EXIF.search(encoded, 0, len(encoded) if _PNG.match(encoded) else _HEAD)
     if found is None:
         return UPRIGHT
     start = found.start(1) if found[1] else found.start(2)
@@ -30,22 +32,19 @@ def orientation(encoded: bytes) -> int:
     try:
         (first,) = struct.unpack_from(f"{order}I", tiff, 4)
         (count,) = struct.unpack_from(f"{order}H", tiff, first)
-        fields = (struct.unpack_from(f"{order}HHIH", tiff, first + 2 + 12 * row) for row in range(count))
-        mark = next((value for tag, _, _, value in fields if tag == MARK), UPRIGHT)
+        places = (first + 2 + 12 * row for row in range(count))
+        at = next((place for place in places if struct.unpack_from(f"{order}H", tiff, place) == (MARK,)), None)
+        if at is None:
+            return UPRIGHT
+        (kind,) = struct.unpack_from(f"{order}H", tiff, at + 2)
+        (mark,) = struct.unpack_from(f"{order}{'I' if kind == _LONG else 'H'}", tiff, at + 8)
     except struct.error:
         return UPRIGHT
     return mark if UPRIGHT <= mark <= 8 else UPRIGHT
 
 
-def kind(encoded: bytes, size: tuple[int, int], annotated: tuple[int, int]) -> str:
-    """Returns what is odd about a whole photo, `TURNED`, `DARK` or `TRANSPARENT`, or "".
-
-    A mark is not odd if the sizes, (width, height) in the file and in the annotations, show that the annotations
-    ignore it, too.
-    """
-    mark = orientation(encoded)
-    if mark > UPRIGHT and not (mark >= QUARTER_TURN and size[0] != size[1] and annotated == size):
-        return TURNED
+def kind(encoded: bytes) -> str:
+    """Returns what is odd about a whole photo but for its mark, `DARK` or `TRANSPARENT`, or ""."""
     header = _PNG.match(encoded)
     if header and header[1] == b"\x10" and _decoded(encoded, cv2.IMREAD_COLOR).max() < MAX_DARK:
         return DARK

@@ -5,12 +5,12 @@ import functools
 import os
 import pathlib
 import zipfile
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hrnet_jax import file_kinds, validation
 from hrnet_jax.datasets import file_names, odd_photos, photos
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
+SUFFIXES = file_names.SUFFIXES
 MISSING = "missing"  # begins the problem of a photo that is not there
 AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themselves (`exiftran -ai FILE`)"
 
@@ -19,7 +19,9 @@ AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themsel
 class Photo:
     """A photo in an annotation file: id, file name, width and height (0 if unknown).
 
-    `source_id` is its id in the file if that is a numbered text, see `identifiers`.
+    `source_id` is its id in the file if that is a numbered text, see `identifiers`. `mark` is the camera's
+    orientation mark in its file (`odd_photos`), if that was read. `is_as_shown`: width and height are of the photo
+    turned so, not as stored.
     """
 
     id: int
@@ -27,6 +29,21 @@ class Photo:
     width: int = 0
     height: int = 0
     source_id: str = ""
+    mark: int = odd_photos.UPRIGHT
+    is_as_shown: bool = False
+
+
+class Checked(NamedTuple):
+    """A photo's file: encoded, width and height, the problem with it or "", and the photo as the file has it.
+
+    The latter has the file's orientation mark, and its size if the annotations have none. Of another size than in
+    the annotations, its size is unknown.
+    """
+
+    image: bytes
+    size: tuple[int, int]
+    problem: str
+    photo: Photo
 
 
 class PhotoStore(Protocol):
@@ -128,7 +145,8 @@ class Zip:
                 found = file_kinds.instead(file.read(file_kinds.HEAD), "give the folder or zip file of the photos")
             problem = f", but {found}" if found else f" ({validation.one_line(error)}): download it again"
             raise ValueError(f"{path} is not a complete zip file{problem}") from error
-        self._entries = {entry.filename: entry for entry in self._zip.infolist() if not entry.is_dir()}
+        files = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        self._entries = {entry.filename.replace("\\", "/"): entry for entry in files}  # as .NET writes folders
         real = [name for name in self._entries if not name.startswith("__MACOSX/")]
         self._bases = [f"{path.stem}/", "", file_names.common_folders(real)]
         self._by_key = file_names.by_key(self._entries)
@@ -222,27 +240,30 @@ def read_size(store: PhotoStore, file_name: str) -> tuple[int, int]:
         return 0, 0
 
 
-def read_checked(store: PhotoStore, photo: Photo) -> tuple[bytes, tuple[int, int], str]:
+def read_checked(store: PhotoStore, photo: Photo) -> Checked:
     """Reads a photo, decodes it, and compares its size with the annotations'.
 
-    Returns the encoded photo, its width and height, and the problem with it or "". Raises ValueError if it is a
-    link out of the folder.
+    Raises ValueError if it is a link out of the folder.
     """
     if (length := store.size(photo.file_name)) > photos.MAX_BYTES:
-        return b"", (0, 0), f"{length:,} bytes, but up to {photos.MAX_BYTES:,} are accepted"
+        return Checked(b"", (0, 0), f"{length:,} bytes, but up to {photos.MAX_BYTES:,} are accepted", photo)
     try:
         image = store.read(photo.file_name)
     except FileNotFoundError:
-        return b"", (0, 0), _missing(store, photo.file_name)
+        return Checked(b"", (0, 0), _missing(store, photo.file_name), photo)
     except OSError as error:
-        return b"", (0, 0), f"cannot be read: {error}"
+        return Checked(b"", (0, 0), f"cannot be read: {error}", photo)
+    mark = odd_photos.orientation(image)
     try:
         width, height = photos.size(image)
         if photo.width and (width, height) != (photo.width, photo.height):
-            turned = odd_photos.orientation(image) >= odd_photos.QUARTER_TURN
-            mark = AS_SHOWN if turned and (height, width) == (photo.width, photo.height) else ""
-            return b"", (0, 0), f"{width}x{height}, but {photo.width}x{photo.height} in the annotations{mark}"
+            is_as_shown = mark >= odd_photos.QUARTER_TURN and (height, width) == (photo.width, photo.height)
+            found = {"mark": mark, "is_as_shown": True} if is_as_shown else {"width": 0, "height": 0}
+            problem = f"{width}x{height}, but {photo.width}x{photo.height} in the annotations"
+            problem += AS_SHOWN * is_as_shown
+            return Checked(b"", (0, 0), problem, dataclasses.replace(photo, **found))
         photos.decode_unnamed(image)
     except ValueError as error:
-        return b"", (0, 0), str(error)
-    return image, (width, height), ""
+        return Checked(b"", (0, 0), str(error), photo)
+    found = dataclasses.replace(photo, width=width, height=height, mark=mark)
+    return Checked(image, (width, height), "", found)

@@ -12,6 +12,7 @@ from hrnet_jax import validation
 from hrnet_jax.datasets.records import SEEN
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,19}(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?\s*")
+_WORDS = {"true": True, "false": False}
 EXACT = 2**53  # floats below it count one by one
 
 
@@ -31,8 +32,9 @@ def real(entry: Any, name: str, where: str) -> float:
 
 
 def flag(entry: dict, name: str, where: str) -> int:
-    """Returns a field that is 0 or 1, also as a boolean, or null or missing for 0."""
+    """Returns a field that is 0 or 1, also as a boolean or its word, or null or missing for 0."""
     value = entry.get(name)
+    value = _WORDS.get(value.lower(), value) if isinstance(value, str) else value
     return int(value or 0) if value is None or isinstance(value, bool) else whole(entry, name, where)
 
 

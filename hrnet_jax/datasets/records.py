@@ -216,6 +216,9 @@ def _check_reports(summary: dict) -> None:
     """Checks what `prepare` says of the data. Splits of earlier versions lack it."""
     for kind in validation.require({"photos_odd": {}, **summary}, "photos_odd", dict, "it"):
         validation.names(summary["photos_odd"][kind], f"`photos_odd`: {validation.short_repr(kind)}")
+    for row in validation.require({"photos_marked": [], **summary}, "photos_marked", list, "it"):
+        if not isinstance(row, list) or len(row) != 5 or not all(isinstance(value, int) for value in row):
+            raise ValueError(f"`photos_marked` (={validation.short_repr(row)}) must be rows of five integers")
     if "photos_renamed" in summary:
         renamed = validation.require(summary, "photos_renamed", dict, "it")
         count = validation.require(renamed, "count", int, "`photos_renamed`")

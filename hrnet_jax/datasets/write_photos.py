@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from hrnet_jax.datasets import odd_photos, photo_stores
 from hrnet_jax.datasets import photos as photo_records
-from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
+from hrnet_jax.datasets.photo_stores import Checked, Photo, PhotoStore
 
 SHARD_BYTES = 128 * 2**20  # TFDS holds a shard in memory while it writes
 
@@ -42,10 +42,14 @@ class Photos(tfds.core.ShardBasedBuilder):
 
 
 class Report(NamedTuple):
-    """What became of photos: the problem of each that is left out, by id, and names of odd ones by kind."""
+    """What became of photos: the problem of each that is left out, and names of odd ones by kind.
+
+    `marked` are those with an orientation mark, by id as the problems, also if they are left out.
+    """
 
     problems: dict[int, str]
     odd: dict[str, list[str]]
+    marked: dict[int, Photo]
 
 
 def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, title: str) -> Report:
@@ -53,7 +57,7 @@ def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, t
 
     Raises ValueError if no photo is valid, or one is a link out of the folder.
     """
-    report = Report({}, collections.defaultdict(list))
+    report = Report({}, collections.defaultdict(list), {})
     with tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=None) as bar:
         valid = _examples(photos, store, report, bar)
         first = next(valid, None)
@@ -74,20 +78,22 @@ def write(directory: pathlib.Path, photos: Sequence[Photo], store: PhotoStore, t
 def _examples(photos: Sequence[Photo], store: PhotoStore, report: Report, bar: tqdm) -> Iterator[tuple[int, dict]]:
     """Yields a record for each valid photo, in order, and adds the others to the report."""
 
-    def check(photo: Photo) -> tuple[bytes, tuple[int, int], str, str]:
-        image, size, problem = photo_stores.read_checked(store, photo)
-        odd = "" if problem else odd_photos.kind(image, size, (photo.width, photo.height))
-        return image, size, problem, odd
+    def check(photo: Photo) -> tuple[Checked, str]:
+        checked = photo_stores.read_checked(store, photo)
+        return checked, "" if checked.problem else odd_photos.kind(checked.image)
 
-    for photo, (image, (width, height), problem, odd) in zip(photos, _in_order(check, photos), strict=True):
+    for photo, (checked, odd) in zip(photos, _in_order(check, photos), strict=True):
         bar.update()
-        if problem:
-            report.problems[photo.id] = problem
+        if checked.photo.mark != odd_photos.UPRIGHT:
+            report.marked[photo.id] = checked.photo
+        if checked.problem:
+            report.problems[photo.id] = checked.problem
             continue
         if odd:
             report.odd[odd].append(photo.file_name)
+        width, height = checked.size
         record = {"photo_id": photo.id, "file_name": photo.file_name, "width": width, "height": height}
-        yield photo.id, record | {"image": image}
+        yield photo.id, record | {"image": checked.image}
 
 
 def _in_order(function: Callable, items: Sequence) -> Iterator:

@@ -1,6 +1,7 @@
 """Writing of prepared splits, see `records`. Complete parts are reused."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -52,6 +53,7 @@ def prepare(
         return summary, False
     content = annotations.read(sources, skeleton)
     if summary and content.detections and _has_photos(summary, directory, content.detections[0]):
+        content = _with_marks(content, summary.get("photos_marked", []))
         summary = summary | {"findings": examine(content, summary.get("photos_odd", {}))}
         return _add_detections(summary, directory, content.detections, boxes_digest), True
     with replacing(directory) as partial:
@@ -105,7 +107,10 @@ def _write(
     is_train = sources.split.startswith("train")  # photos without people are of no use then
     ids = sorted(used if is_train else content.photos)
     listed = [content.photos[number] for number in ids]
-    problems, odd = write_photos.write(directory, listed, sources.photos, sources.split)
+    problems, odd, marked = write_photos.write(directory, listed, sources.photos, sources.split)
+    marks = [
+        [photo.id, photo.width, photo.height, photo.mark, int(photo.is_as_shown)] for photo in marked.values()
+    ]
     kept = [photo_id for photo_id in ids if photo_id not in problems]
     readable = records.on_photos(people, kept)
     dropped = dropped | _nonzero({NO_PHOTO: len(people) - len(readable)})
@@ -125,11 +130,12 @@ def _write(
         "photos_dropped": _nonzero({"unreadable": len(problems), "without people": unused}),
         "photos_unreadable": {"count": len(problems), "examples": named[:MAX_EXAMPLES], "ids": list(problems)},
         "photos_odd": odd,
+        "photos_marked": marks,
         "photos_renamed": {"count": len(renamed), "examples": renamed[:MAX_EXAMPLES]},
         "people": len(readable),
         "people_dropped": dropped,
         "people_missed": content.missed({*kept}),
-        "findings": examine(content, odd),
+        "findings": examine(_with_marks(content, marks), odd),
         "detections": None,
         "detections_dropped": {},
         "sources": digests | {"photos": str(sources.photos.path), "detections": None},
@@ -137,6 +143,15 @@ def _write(
     if content.detections:
         return _add_detections(summary, directory, content.detections, digests["detections"])
     return _save_summary(directory, summary)
+
+
+def _with_marks(content: SplitContent, marks: Sequence[Sequence[int]]) -> SplitContent:
+    """Completes photos by rows of id, width, height, `mark` and `is_as_shown`."""
+    photos = dict(content.photos)
+    for number, width, height, mark, is_as_shown in marks:
+        of_file = {"width": width, "height": height, "mark": mark, "is_as_shown": bool(is_as_shown)}
+        photos[number] = dataclasses.replace(photos[number], **of_file)
+    return dataclasses.replace(content, photos=photos)
 
 
 def _require_people(people: records.People, dropped: dict[str, int], sources: Sources) -> None:

@@ -1,12 +1,14 @@
 """Findings in a COCO annotation file: invalid entries, and valid ones that are likely to be mistakes."""
 
 import collections
+import itertools
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hrnet_jax import validation
 from hrnet_jax.datasets import coco, coco_categories, coco_entries
+from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import AnnotatedPeople
 from hrnet_jax.doctor import unpaired
 from hrnet_jax.doctor.findings import Finding, document, found
@@ -37,7 +39,6 @@ def read(
     table, others = about(annotations, skeleton)
     refused = errors.entries["keypoint_names"] or errors.entries["category_malformed"]
     findings += [each for each in others if each.kind != "keypoint_names" or not refused]
-    findings += _limit(annotations, skeleton)
     if with_people and not any(finding.severity == "error" for finding in findings):
         findings += _nobody(path, annotations, skeleton, content["annotations"])
     return annotations, table, findings
@@ -55,17 +56,29 @@ def about(annotations: coco.Annotations, skeleton: Skeleton) -> tuple[AnnotatedP
     return table, findings + unpaired.examine(table, skeleton)
 
 
-def _limit(annotations: coco.Annotations, skeleton: Skeleton) -> list[Finding]:
-    """Says why the truth itself would not have AP 1."""
+def limit(
+    annotations: coco.Annotations, skeleton: Skeleton, meant: AnnotatedPeople, photos: Mapping[int, Photo]
+) -> list[Finding]:
+    """Says why the truth itself would not have AP 1, unless mending what other findings say changes that.
+
+    These are in boxes that are `meant` otherwise, and in photos whose size is not as annotated.
+    """
     if not annotations.category:
         return []
+    boxes = dict(zip(meant.annotation_id.tolist(), meant.box.tolist(), strict=True))
+    entries = itertools.chain.from_iterable(annotations.people.values())
+    explained = {
+        entry["id"]
+        for entry in entries
+        if boxes.get(entry["id"]) != entry["bbox"] or not photos[entry["image_id"]].width
+    }
     truth = ground_truth.parse(coco.ground_truth(annotations, [*annotations.photos]))
     people, missed = coco.select_people(annotations, skeleton)[0], coco.missed(annotations, annotations.photos)
-    limit = caveats.truth_as_predictions(truth, annotations.category["id"], people, skeleton, missed)
-    ids = limit.annotation_id if limit and limit.causes else ()
-    what = f"in evaluation, the truth itself would have {limit}"
+    best = caveats.truth_as_predictions(truth, annotations.category["id"], people, skeleton, missed)
+    ids = best.annotation_id.tolist() if best and best.causes else []
+    what = f"in evaluation, the truth itself would have {best}"
     remedy = "compare figures with this one; people without area or box can be given one"
-    return found("ap_limited", "note", ids, what, remedy)
+    return found("ap_limited", "note", ids if explained.isdisjoint(ids) else (), what, remedy)
 
 
 def _photos(errors: validation.ErrorCollector, content: dict, annotations: coco.Annotations) -> list[Finding]:

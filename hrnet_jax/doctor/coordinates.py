@@ -19,7 +19,7 @@ from hrnet_jax.skeletons import Skeleton
 SURE = 6.0  # logarithm of the most that one entry can say
 SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.999])  # of entries in the other reading
 EVIDENCE, CHANGE = 3.5, 1.5  # least gain of log-likelihood, and for each change (sound data: 2.2 in all)
-FITTING = -2.5  # least mean log-likelihood of the entries in the other reading
+FITTING = -2.5  # least mean log-likelihood of the entries in the other reading; of any in the package's
 MISFIT = -4.5  # log-likelihood of an entry that is in neither reading
 LEAST = 2  # entries in the other reading
 EXPLAINED = 0.25  # of the entries that fit badly: any reading explains some of many other mistakes
@@ -27,13 +27,17 @@ MAX_PEOPLE = 2000  # of which the reading is chosen
 MAX_READINGS = 3  # in one file, beside the package's
 FILLED, LARGE = 0.8, 4.0  # numbers up to 100 fill a square of that side, but at most a quarter of the photo
 
+Marks = np.ndarray | None  # as in `plausibility.Bodies`, None for all 1
+
 
 class Fits:
     """Log-likelihoods of the same people in different readings, computed once for each reading of the joints."""
 
-    def __init__(self, people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, *, squares: bool):
+    def __init__(
+        self, people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, marks: np.ndarray, *, squares: bool
+    ):
         self._people, self._size, self._squares = people, size, squares
-        self._bodies = plausibility.Bodies(people, skeleton)
+        self._bodies = plausibility.Bodies(people, skeleton, marks)
         self._count = people.labelled.sum(axis=1)
         self._of_joints: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -63,7 +67,7 @@ class Fits:
 
 
 def examine(
-    people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, *, squares: bool = False
+    people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, marks: Marks = None, *, squares: bool = False
 ) -> tuple[AnnotatedPeople, list[Finding]]:
     """Examines what the numbers of people on photos of sizes [N, 2] mean.
 
@@ -72,7 +76,7 @@ def examine(
     """
     findings: list[Finding] = []
     for _ in range(MAX_READINGS):
-        reading, rows = find(people, skeleton, size, squares=squares)
+        reading, rows = find(people, skeleton, size, marks, squares=squares)
         if reading == Reading():
             break
         findings += describe(reading, people.annotation_id[rows], len(people), "people")
@@ -88,12 +92,13 @@ def examine(
 
 
 def find(
-    people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, *, squares: bool = False
+    people: AnnotatedPeople, skeleton: Skeleton, size: np.ndarray, marks: Marks = None, *, squares: bool = False
 ) -> tuple[Reading, np.ndarray]:
     """Returns the reading that fits some people far better than the package's, and them, [N] bool.
 
     Without one, it is the package's, of nobody.
     """
+    marks = np.ones(len(people), int) if marks is None else marks
     several = people.labelled.sum(axis=1) >= plausibility.FEW_JOINTS
     valid = ~people.crowd & np.isfinite(size).all(axis=1) & (people.box[:, 2:] > 0).all(axis=1)
     alone = not squares and np.count_nonzero(several & valid) < LEAST
@@ -101,14 +106,15 @@ def find(
     drawn = np.random.default_rng(0).permutation(np.flatnonzero(valid & (several | alone)))[:MAX_PEOPLE]
     if len(drawn) < LEAST:
         return Reading(), valid & False
-    fits = Fits(people.select(drawn), skeleton, size[drawn], squares=squares)
+    fits = Fits(people.select(drawn), skeleton, size[drawn], marks[drawn], squares=squares)
     reading, share = choose(candidates, fits, SHARES[-1:] if alone else SHARES)
     rows = np.zeros(len(people), bool)
     if reading != Reading():
-        fits = Fits(people.select(valid), skeleton, size[valid], squares=squares)
+        fits = Fits(people.select(valid), skeleton, size[valid], marks[valid], squares=squares)
         fit, base = fits(reading), fits(Reading())
-        fitting = (fit > MISFIT) | (share == SHARES[-1])
-        rows[valid] = fitting & (_weights(fit - base, share) > 0.5)
+        fitting = (fit > MISFIT) | ((share == SHARES[-1]) & people.labelled[valid].any(axis=1))
+        is_better = (fit > base) & (base < FITTING)
+        rows[valid] = is_better | (fitting & (_weights(fit - base, share) > 0.5))
         if rows.sum() >= max(LEAST, EXPLAINED * np.count_nonzero(base < MISFIT)):
             return reading, rows
     return Reading(), rows & False
@@ -121,7 +127,7 @@ def choose(
     base, best = fits(Reading()), (EVIDENCE, Reading(), 0.0)
     for reading in candidates:
         fit = fits(reading)
-        gains = np.log1p(shares[:, None] * np.expm1(fit - base)).sum(axis=1)
+        gains = gain_by_share(fit - base, shares)
         share = float(shares[gains.argmax()])
         gain = float(gains.max()) - CHANGE * reading.changes
         if gain > best[0] and np.average(fit, weights=_weights(fit - base, share)) > FITTING:
@@ -130,6 +136,11 @@ def choose(
     if reading.frames == readings.SIDES.frames:
         reading = dataclasses.replace(reading, box_frame=PIXELS, joint_frame=PIXELS)
     return reading, share
+
+
+def gain_by_share(ratio: np.ndarray, shares: np.ndarray = SHARES) -> np.ndarray:
+    """Returns [S] by how much log-likelihood rises if shares [S] of the entries are in the other reading."""
+    return np.log1p(shares[:, None] * np.expm1(ratio)).sum(axis=1)
 
 
 def _weights(ratio: np.ndarray, share: float) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hrnet_jax.datasets.odd_photos import UPRIGHT
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import HIDDEN, SEEN, AnnotatedPeople
 from hrnet_jax.doctor import binomial_test
@@ -31,6 +32,12 @@ def sizes(photo_id: np.ndarray, photos: Mapping[int, Photo]) -> np.ndarray:
     known = {number: (photo.width or np.inf, photo.height or np.inf) for number, photo in photos.items()}
     unknown = (np.inf, np.inf)
     return np.array([known.get(number, unknown) for number in photo_id.tolist()], float).reshape(-1, 2)
+
+
+def marks(photo_id: np.ndarray, photos: Mapping[int, Photo]) -> np.ndarray:
+    """Returns [N] orientation marks of the photos whose coordinates are of the photo as stored, else 1."""
+    stored = {number: photo.mark for number, photo in photos.items() if not photo.is_as_shown}
+    return np.array([stored.get(number, UPRIGHT) for number in photo_id.tolist()], int)
 
 
 def boxes(

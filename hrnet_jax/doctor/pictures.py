@@ -23,11 +23,11 @@ Result = TypeVar("Result")
 
 
 class Look(NamedTuple):
-    """What a photo's file is: its problem, "" for a whole one, its size (width, height), its content's digest."""
+    """What a photo's file is: its problem, "" for a whole one, and its content's digest."""
 
     problem: str
-    size: tuple[int, int]
     digest: str
+    photo: Photo  # as its file has it
     odd: str = ""  # what is odd about it, see `odd_photos`
     found: str = ""  # the name of the file that is read
 
@@ -50,12 +50,12 @@ def in_threads(function: Callable[[Item], Result], photos: Sequence[Item], title
 
 def _look(place: PhotoStore, photo: Photo) -> Look:
     try:
-        image, size, problem = photo_stores.read_checked(place, photo)
+        image, _, problem, found = photo_stores.read_checked(place, photo)
     except ValueError as error:  # a link out of the data set
-        return Look(str(error), (0, 0), "")
+        return Look(str(error), "", photo)
     digest = hashlib.blake2b(image, digest_size=16).hexdigest()
-    odd = "" if problem else odd_photos.kind(image, size, (photo.width, photo.height))
-    return Look(problem, size, digest, odd, place.find(photo.file_name))
+    odd = "" if problem else odd_photos.kind(image)
+    return Look(problem, digest, found, odd, place.find(photo.file_name))
 
 
 def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
@@ -64,7 +64,8 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     findings = listed_twice(
         ((number, look.found or photos[number].file_name) for number, look in looks.items()), of
     )
-    problems = [(photos[number].file_name, look.problem) for number, look in looks.items() if look.problem]
+    known = (look for look in looks.values() if look.problem and not look.photo.is_as_shown)  # see `marks`
+    problems = [(look.photo.file_name, look.problem) for look in known]
     missing = [
         name + problem.removeprefix(photo_stores.MISSING)
         for name, problem in problems
@@ -73,18 +74,12 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
     what, remedy = "{count} of {of} photos are missing", f"copy or download them, or correct `file_name`{left_out}"
     findings += found("photos_missing", "error", missing, what, remedy, of=of)
     unusable = [f"{name}: {problem}" for name, problem in problems if not problem.startswith(photo_stores.MISSING)]
-    turned = [problem for problem in unusable if problem.endswith(photo_stores.AS_SHOWN)]
-    what = "{count} of {of} photos are annotated as their camera's orientation mark turns them, but read as stored"
-    remedy = (
-        "turn the pixels and remove the mark: `exiftran -ai FILE`; never exchange width and height in the file"
-    )
-    findings += found(odd_photos.TURNED, "error", turned, what, remedy + left_out, of=of)
     resized = [problem for problem in unusable if problem.endswith(OTHER_SIZE)]
     linked = [name for name, problem in problems if photo_records.LINK in problem]
     what, remedy = "{count} of {of} photos are links, which are not followed", "put the photos themselves there"
     remedy += f" (`cp -L` copies them), or follow links that lead to photos with --follow-links{left_out}"
     findings += found("photos_linked", "error", linked, what, remedy, of=of)
-    other = {*resized, *turned, *(f"{name}: {problem}" for name, problem in problems if name in linked)}
+    other = {*resized, *(f"{name}: {problem}" for name, problem in problems if name in linked)}
     damaged = [problem for problem in unusable if problem not in other]
     what = "{count} of {of} photos cannot be read"
     remedy = f"copy or download them again, or do what is said of each{left_out}"
@@ -105,12 +100,6 @@ def examine(photos: Mapping[int, Photo], looks: Looks) -> list[Finding]:
 def odd(names: Mapping[str, Sequence[str]], of: int) -> list[Finding]:
     """Returns the findings in odd photos, given their names by kind, see `odd_photos`."""
     texts = {
-        odd_photos.TURNED: (
-            "{count} of {of} photos have a camera's orientation mark, which is ignored: boxes and joints drawn on"
-            " photos as shown do not fit",
-            "turn the pixels and remove the mark (`exiftran -ai FILE`) if photos were annotated as shown; else"
-            " remove the mark (`exiftool -Orientation= FILE`)",
-        ),
         odd_photos.DARK: (
             "{count} of {of} photos have 16 bits, of which the upper 8 are read, and are nearly black then",
             "save them with 8 bits, brightened to use all of them",

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from hrnet_jax.datasets.records import AnnotatedPeople
-from hrnet_jax.doctor import joint_names, side_cues
+from hrnet_jax.doctor import joint_names, readings, side_cues
 from hrnet_jax.skeletons import Skeleton
 
 FEW_JOINTS = 3  # with fewer labelled joints, these say little about the sides of the box
@@ -72,9 +72,12 @@ def joints_on_photos(joints: np.ndarray, labelled: np.ndarray, size: np.ndarray)
 
 
 class Bodies:
-    """The log-likelihoods of poses of the same people in different readings of their joints."""
+    """The log-likelihoods of poses of the same people in different readings of their joints.
 
-    def __init__(self, people: AnnotatedPeople, skeleton: Skeleton):
+    `marks` [N] are the cameras' orientation marks of photos whose coordinates are of the photo as stored, else 1.
+    """
+
+    def __init__(self, people: AnnotatedPeople, skeleton: Skeleton, marks: np.ndarray):
         words = [set(name.split("_")) for name in joint_names.coco_style(skeleton)]
         human = not any(ANIMAL & name for name in words)
         self._head, self._hips = (
@@ -82,6 +85,7 @@ class Bodies:
         )
         self._people = dataclasses.replace(people, annotation_id=np.arange(len(people)))
         self._skeleton = skeleton
+        self._frames = [(marks == mark, readings.MARKS[mark]) for mark in np.unique(marks).tolist()]
 
     def __call__(self, joints: np.ndarray) -> np.ndarray:
         """Returns [N] log-likelihoods of joints [N, K, 2]."""
@@ -89,7 +93,10 @@ class Bodies:
         return self._directions(joints) + self._sides(people)
 
     def _directions(self, joints: np.ndarray) -> np.ndarray:
-        x, y = (_mean(joints, self._hips) - _mean(joints, self._head)).T
+        down = _mean(joints, self._hips) - _mean(joints, self._head)
+        for rows, frame in self._frames:
+            down[rows] = frame.map(down[rows], np.zeros(2))
+        x, y = down.T
         share = np.where(y > np.abs(x), DOWN, np.where(-y > np.abs(x), UP, SIDEWAYS)) / DOWN
         return np.where(self._head.any(axis=1) & self._hips.any(axis=1), np.log(share), 0.0)
 

@@ -1,7 +1,7 @@
 """Examination of prepared splits: whether their files are complete, and the annotations behind them."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -81,15 +81,11 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
     )
     photo_list = photo_list or ()
     photos = dict(sorted(annotations.photos.items())) if annotations else _photos_of(photo_list, people)
-    meant = table
-    if table is not None and len(table) and table.labelled.any():
-        mended, of_numbers = splits.examine_coordinates(table, skeleton, photos, squares=not of_coco)
-        meant, about = mended or table, about + of_numbers
-    about_photos = damaged + _pictures(part, directory, photo_list, photos, meant, skeleton)
     part.add(file, {}, about)
-    if meant is not None and len(meant) and meant.labelled.any():
-        part.add(file, *splits.examine_people(meant, skeleton, photos, squares=not of_coco))
-    part.add(directory, {}, about_photos)
+    meant, as_meant = _meant(part, directory, photo_list, photos, (file, table), skeleton, squares=not of_coco)
+    if annotations and meant is not None:
+        part.add(file, {}, coco_files.limit(annotations, skeleton, meant, as_meant))
+    part.add(directory, {}, damaged)
     if people is not None:
         about_table += _counts(people, "people", summary) + (_agree(people, table) if table is not None else [])
     part.add(people_file, {}, about_table)
@@ -172,30 +168,31 @@ def _photos_of(photo_list: Sequence[dict], people: People | None) -> dict[int, P
     return photos
 
 
-def _pictures(
+def _meant(
     part: Examination,
     directory: pathlib.Path,
     photo_list: Sequence[dict],
-    photos: dict[int, Photo],
-    table: AnnotatedPeople | None,
+    photos: Mapping[int, Photo],
+    located: tuple[pathlib.Path, AnnotatedPeople | None],
     skeleton: Skeleton,
-) -> list[Finding]:
-    """Examines all records."""
-    count = len(photo_list)
-    if not count:
-        return []
-    other = ["photos"] * (count != len(photos))
+    *,
+    squares: bool,
+) -> tuple[AnnotatedPeople | None, Mapping[int, Photo]]:
+    """Examines all records and the people in a file. Returns the people and photos as meant."""
+    count, looks, (file, table) = len(photo_list), {}, located
+    other = ["photos"] * (0 < count != len(photos))
     what = f"there are {count:,} records of photos, but {len(photos):,} photos in the annotations"
-    findings = found("records_damaged", "error", other, what, AGAIN)
+    part.add(directory, {}, found("records_damaged", "error", other, what, AGAIN))
     rows = {photo.file_name: (row, number) for row, (number, photo) in enumerate(photos.items())}
     store = RecordStore(directory / "photos", photo_list, rows)
-    looks, about = splits.examine_photos(part, store, photos)
-    findings += about
-    if table is not None and len(table):
-        facts, about = splits.examine_colours(table, skeleton, photos, store, looks)
-        part.facts.update(facts)
-        findings += about
-    return findings
+    if count:
+        looks, photos, about = splits.examine_photos(part, store, photos)
+        part.add(directory, {}, about)
+    if table is not None:
+        table, photos = splits.examine_annotations(part, file, table, skeleton, photos, squares=squares)
+    if table is not None and len(table) and looks:
+        part.add(directory, *splits.examine_colours(table, skeleton, photos, store, looks))
+    return table, photos
 
 
 def _counts(people: People, name: str, summary: dict) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+from collections.abc import Mapping
 
 from hrnet_jax import skeletons
 from hrnet_jax.datasets import coco as datasets_coco
@@ -64,7 +65,8 @@ def _coco_split(
     used, dropped = datasets_coco.select_people(annotations, skeleton)
     part.facts["used"] = f"{len(used):,} people{records.dropped_text(dropped)}"
     photos, skeleton = annotations.photos, joint_names.named_as(skeleton, annotations.category.get("keypoints"))
-    place, people = _examine(part, root, file, located, photos, people, skeleton)
+    place, people, as_meant = _examine(part, root, file, located, photos, people, skeleton)
+    part.add(file, {}, coco_files.limit(annotations, skeleton, people, as_meant))
     if place is not None:
         part.add(place.path, {}, pictures.unlisted(place, photos))
     if detections:
@@ -80,26 +82,21 @@ def _examine(
     root: pathlib.Path,
     file: pathlib.Path,
     located: Located,
-    photos: dict[int, Photo],
+    photos: Mapping[int, Photo],
     people: AnnotatedPeople,
     skeleton: Skeleton,
     *,
     squares: bool = False,
-) -> tuple[PhotoStore | None, AnnotatedPeople]:
-    """Examines the photos and people of a split. Returns the place of the photos, and the people as meant."""
+) -> tuple[PhotoStore | None, AnnotatedPeople, Mapping[int, Photo]]:
+    """Examines the photos and people of a split. Returns the place of the photos, people and photos as meant."""
     looks, (place, about_photos) = None, located
     if place is not None:
-        looks, about_photos = splits.examine_photos(part, place, photos)
-        photos = splits.with_sizes(photos, looks)
-    if len(people) and (people.labelled.any() or not squares):
-        mended, about = splits.examine_coordinates(people, skeleton, photos, squares=squares)
-        part.add(file, {}, about)
-        people = mended or people
-        part.add(file, *splits.examine_people(people, skeleton, photos, squares=squares))
-        if looks and place is not None:
-            part.add(file, *splits.examine_colours(people, skeleton, photos, place, looks))
+        looks, photos, about_photos = splits.examine_photos(part, place, photos)
+    people, photos = splits.examine_annotations(part, file, people, skeleton, photos, squares=squares)
+    if looks and len(people) and place is not None:
+        part.add(file, *splits.examine_colours(people, skeleton, photos, place, looks))
     part.add(root if place is None else place.path, {}, about_photos)
-    return place, people
+    return place, people, photos
 
 
 def mpii_root(root: pathlib.Path) -> list[Examination]:

@@ -51,6 +51,8 @@ class Frame:
 
 
 PIXELS = Frame()
+MARKS = {1: PIXELS, **dict(zip((4, 2, 3, 5, 6, 8, 7), map(Frame, TURNS), strict=True))}
+"""By a camera's orientation mark: the frame of the photo as stored on the photo as shown."""
 FRAMES = [PIXELS, *map(Frame, TURNS)]
 FRAMES += [Frame((exchanged, False, False), unit) for unit in UNITS for exchanged in (False, True)]
 

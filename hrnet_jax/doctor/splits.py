@@ -9,10 +9,13 @@ import numpy as np
 from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.datasets.records import AnnotatedPeople
-from hrnet_jax.doctor import areas, colours, coordinates, people, pictures, sides
+from hrnet_jax.doctor import areas, colours, coordinates, marks, people, pictures, sides
 from hrnet_jax.doctor.findings import Examination, Finding, not_examined, topic
 from hrnet_jax.doctor.pictures import Looks
 from hrnet_jax.skeletons import Skeleton
+
+FOLLOWING = ("boxes_outside", "boxes_without_size", "joints_outside", "areas_too_large")  # begin such kinds
+RESIDUE = 0.1  # of the entries in another reading: so many more may be, but do not tell
 
 
 def examine_all(
@@ -36,27 +39,53 @@ def examine_all(
     return parts + [between] * bool(between.findings)
 
 
-@topic("coordinates", None)
-def examine_coordinates(
+def examine_annotations(
+    part: Examination,
+    file: pathlib.Path,
+    table: AnnotatedPeople,
+    skeleton: Skeleton,
+    photos: Mapping[int, Photo],
+    *,
+    squares: bool,
+) -> tuple[AnnotatedPeople, Mapping[int, Photo]]:
+    """Examines people in a file without reading photos. `squares`: boxes are MPII's, made from centre and scale.
+
+    Returns the people and photos as meant: people in the package's reading, photos as `marks.examine` says.
+    """
+    meant, of_photos, about = _examine_coordinates(table, skeleton, photos, squares=squares)
+    meant, photos = meant or table, of_photos or photos
+    mended = (meant.box != table.box).any(axis=1) | (meant.joints != table.joints).any(axis=(1, 2))
+    table, limit = meant, RESIDUE * mended.sum()
+    part.add(file, {}, about)
+    if len(table) and (table.labelled.any() or not squares):
+        facts, about = _examine_people(table, skeleton, photos, squares=squares)
+        part.add(
+            file, facts, (each for each in about if each.count > limit or not each.kind.startswith(FOLLOWING))
+        )
+    return table, photos
+
+
+@topic("coordinates", None, None)
+def _examine_coordinates(
     table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], *, squares: bool
-) -> tuple[AnnotatedPeople | None, list[Finding]]:
-    """Examines flags, and what the numbers of boxes and joints mean.
+) -> tuple[AnnotatedPeople | None, Mapping[int, Photo] | None, list[Finding]]:
+    """Examines flags, orientation marks, and what the numbers of boxes and joints mean.
 
     Returns the people as the other functions expect them, in the package's reading and without labels of joints
-    that are nowhere: these would be taken for faces. `squares`: boxes are MPII's, made from centre and scale.
+    that are nowhere: these would be taken for faces.
     """
     findings = people.flags(table) + people.lost(table)
     located = dataclasses.replace(table, flags=np.where(people.nowhere(table), 0, table.flags))
-    size = people.sizes(table.photo_id, photos)
-    mended, about = coordinates.examine(located, skeleton, size, squares=squares)
-    return mended, findings + about
+    photos, of_marks = marks.examine(located, skeleton, photos, squares=squares)
+    size, stored = people.sizes(table.photo_id, photos), people.marks(table.photo_id, photos)
+    mended, about = coordinates.examine(located, skeleton, size, stored, squares=squares)
+    return mended, photos, of_marks + findings + about
 
 
 @topic("people", {})
-def examine_people(
+def _examine_people(
     table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], *, squares: bool
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Examines people without reading photos. `squares`: boxes are MPII's, made from centre and scale."""
     size = people.sizes(table.photo_id, photos)
     findings = people.joints(table, size, None if squares else table.box)
     if not squares:
@@ -74,10 +103,10 @@ def examine_people(
 def examine_colours(
     table: AnnotatedPeople, skeleton: Skeleton, photos: Mapping[int, Photo], place: PhotoStore, looks: Looks
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Examines the colours of faces on readable photos."""
+    """Examines the colours of faces on readable photos that are annotated as stored."""
 
     def read(photo_id: int) -> np.ndarray | None:
-        if photo_id not in looks or looks[photo_id].problem:
+        if photo_id not in looks or looks[photo_id].problem or photos[photo_id].is_as_shown:
             return None
         return photo_records.decode(place.read(photos[photo_id].file_name), photo_id=photo_id)
 
@@ -87,20 +116,14 @@ def examine_colours(
 
 def examine_photos(
     part: Examination, place: PhotoStore, photos: Mapping[int, Photo]
-) -> tuple[Looks, list[Finding]]:
-    """Reads and examines all photos. Adds a fact and the names of whole photos to the examination."""
+) -> tuple[Looks, dict[int, Photo], list[Finding]]:
+    """Reads and examines all photos. Adds a fact and the names of whole photos to the examination.
+
+    Returns the photos also as their files have them.
+    """
     looks = pictures.look(place, photos, part.name)
     whole = {number: look.digest for number, look in looks.items() if not look.problem}
     part.facts["photos"] = f"{len(whole):,} of {len(photos):,} are whole"
     part.photo_names.update({digest: photos[number].file_name for number, digest in whole.items()})
-    return looks, pictures.examine(photos, looks)
-
-
-def with_sizes(photos: Mapping[int, Photo], looks: Looks) -> dict[int, Photo]:
-    """Takes sizes that the annotations lack or have wrong from the photos' files."""
-    sized = dict(photos)
-    for number, look in looks.items():
-        is_wrong = look.problem.endswith(pictures.OTHER_SIZE)
-        if is_wrong or (not look.problem and not photos[number].width):
-            sized[number] = dataclasses.replace(photos[number], width=look.size[0], height=look.size[1])
-    return sized
+    as_in_files = {number: look.photo for number, look in looks.items()}
+    return looks, {**photos, **as_in_files}, pictures.examine(photos, looks)

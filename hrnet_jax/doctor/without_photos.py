@@ -27,12 +27,8 @@ def examine(
     else:
         truth, about = mpii_files.about(content.source)
     part.add(sources.annotations, {}, about)
-    if len(truth) and truth.labelled.any():
-        is_mpii = sources.dataset == "mpii"
-        mended, about = splits.examine_coordinates(truth, skeleton, content.photos, squares=is_mpii)
-        truth = mended or truth
-        part.add(sources.annotations, {}, about)
-        part.add(sources.annotations, *splits.examine_people(truth, skeleton, content.photos, squares=is_mpii))
+    is_mpii, file = sources.dataset == "mpii", sources.annotations
+    truth, _ = splits.examine_annotations(part, file, truth, skeleton, content.photos, squares=is_mpii)
     if content.detections and sources.detections:
         with_truth = truth if sources.with_people else None
         part.add(sources.detections, {}, boxes.reordered(content.reordered))

@@ -101,8 +101,8 @@ def of_split(split: records.Split) -> list[str]:
         said.append(
             f"covers {len(split.photos):,} photos, not {unread:,} more of the split that could not be read"
         )
-    if turned := len(split.summary.get("photos_odd", {}).get(TURNED, ())):
-        said.append(f"is of photos as stored: {turned:,} have a camera's orientation mark, which is ignored")
+    of_marks = (each for each in split.summary.get("findings", []) if each["kind"] == TURNED)
+    said += [f"is of photos as stored: {each['what']}" for each in of_marks if each["severity"] != "note"]
     truth = truth_of_split(split)
     if truth and truth.causes:
         limit = f"cannot exceed that of the truth itself, {truth}"

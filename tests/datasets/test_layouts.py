@@ -117,6 +117,8 @@ def folder_of(path, *names) -> photo_stores.Folder:
         ("seq/a.jpg", "images/val/seq/a.jpg"),
         ("a.JPG", "a.jpg"),
         ("a.jpeg", "val/a.JPEG"),
+        ("a.jpeg", "a.jpg"),
+        ("a.v1.jpg", "val/a.v1"),
         ("Ä.jpg", "A\u0308.jpg"),
     ],
 )
@@ -134,6 +136,8 @@ def test_the_only_file_that_fits_is_found(tmp_path, file, name):
         (["a.jpg"], "A.jpg", ""),
         (["a.jpg"], "cam2/a.jpg", ""),
         (["a.png"], "a.jpg", ""),
+        (["a.png", "a.jpg"], "a", ""),
+        (["a.txt"], "a", ""),
     ],
 )
 def test_other_files_are_not_taken(tmp_path, files, name, found):

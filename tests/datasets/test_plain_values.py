@@ -32,6 +32,8 @@ def test_other_values_are_no_whole_numbers(value):
         ({"f": 1.0}, 1),
         ({"f": "0"}, 0),
         ({"f": 1}, 1),
+        ({"f": "False"}, 0),
+        ({"f": "true"}, 1),
     ],
 )
 def test_flags_may_be_booleans_or_missing(entry, number):

@@ -8,8 +8,9 @@ import pytest
 from made_damage import annotations, boxes, kinds, write_coco
 
 from hrnet_jax import skeletons
-from hrnet_jax.datasets import coco
-from hrnet_jax.doctor import coordinates, joint_names, plausibility
+from hrnet_jax.datasets import coco, coco_entries
+from hrnet_jax.doctor import coco_files, coordinates, joint_names, plausibility, splits
+from hrnet_jax.doctor import findings as findings_of
 from hrnet_jax.doctor.readings import CENTRE, CORNERS, SIDES, Frame, Reading
 from hrnet_jax.skeletons import COCO
 
@@ -82,6 +83,31 @@ def test_mends_the_damaged_entries(made_up, reading):
     np.testing.assert_allclose(mended.joints, rows.joints, atol=1e-6)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.1])
+def test_what_follows_from_another_reading_is_not_told_beside_it(made_up, tmp_path, share):
+    content = annotations(made_up)
+    rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
+    for number, reading in enumerate(made_readings.BOXES[::8]):
+        written = made_readings.damage(rows, size, reading, made_readings.some(rows, share, seed=number))
+        box = dict(zip(rows.annotation_id.tolist(), written.box.tolist(), strict=True))
+        for entry in content["annotations"]:
+            entry["bbox"] = box[entry["id"]]
+        root = write_coco(tmp_path / str(number), made_up, content)
+        found = splits_without_photos(root)
+        assert found == [reading.kind], (reading, found)
+
+
+def splits_without_photos(root):
+    """Returns the kinds of findings in a file, but for notes on what is assumed."""
+    path = root / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json"
+    read, table, findings = coco_files.read(path, COCO, with_people=True)
+    part = findings_of.Examination("val")
+    part.add(path, {}, findings)
+    meant = splits.examine_annotations(part, path, table, COCO, read.photos, squares=False)
+    part.add(path, {}, coco_files.limit(read, COCO, *meant))
+    return [each.kind for each in part.findings if each.kind not in coco_entries.ASSUMED]
+
+
 def test_sides_are_left_to_their_own_check(made_up):
     """All joints exchanged look like a photo counted from the right."""
     rows, size = made_readings.table(made_up / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json")
@@ -148,9 +174,9 @@ def test_heads_of_animals_need_not_be_above_their_hips():
     animal = skeletons.Skeleton("horse", names, ((2, 3),), (), (0.1,) * 4, ())
     lying = np.array([[[10.0, 10], [90, 10], [80, 10], [80, 12]]])
     entry = {"id": 1, "image_id": 1, "bbox": [0, 0, 99, 20], "area": 9.0, "keypoints": [1.0] * 12}
-    assert plausibility.Bodies(coco.table([entry], animal), animal)(lying) == 0
+    assert plausibility.Bodies(coco.table([entry], animal), animal, np.ones(1, int))(lying) == 0
     person = dataclasses.replace(animal, joints=("nose", "neck", "left_hip", "right_hip"))
-    assert plausibility.Bodies(coco.table([entry], person), person)(lying) < -2
+    assert plausibility.Bodies(coco.table([entry], person), person, np.ones(1, int))(lying) < -2
 
 
 def test_the_names_in_a_file_tell_where_heads_and_hips_are():

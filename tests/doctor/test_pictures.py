@@ -79,7 +79,7 @@ def list_photo_twice(content, rng):
 
 
 LISTS = [
-    Damage("sizes exchanged", exchange_sizes, "photo_sizes", ("boxes_outside", "joints_outside_photo")),
+    Damage("sizes exchanged", exchange_sizes, "photo_sizes"),
     Damage("photo listed twice", list_photo_twice, "photos_listed_twice"),
 ]
 

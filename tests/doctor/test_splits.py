@@ -1,9 +1,12 @@
+import pathlib
+
+import cv2
 import numpy as np
 
 from hrnet_jax.datasets import coco
-from hrnet_jax.datasets.photo_stores import Photo
+from hrnet_jax.datasets.photo_stores import Folder, Photo
 from hrnet_jax.doctor import splits
-from hrnet_jax.doctor.pictures import Look
+from hrnet_jax.doctor.findings import Examination
 from hrnet_jax.skeletons import COCO
 
 
@@ -14,13 +17,19 @@ def test_joints_labelled_at_the_corner_are_no_cues():
     table = coco.table([person | {"keypoints": keypoints.ravel().tolist()}], COCO)
     expected = np.full(COCO.num_joints, 2.0)
     expected[3:5] = 0
-    located, findings = splits.examine_coordinates(table, COCO, {}, squares=False)
+    part = Examination("val")
+    located, _ = splits.examine_annotations(part, pathlib.Path("a.json"), table, COCO, {}, squares=False)
     np.testing.assert_array_equal(located.flags, [expected])
-    assert [finding.kind for finding in findings] == ["joints_nowhere"]
+    assert [finding.kind for finding in part.findings] == ["joints_nowhere"]
 
 
-def test_sizes_that_annotations_lack_are_those_of_the_files():
-    photos = {1: Photo(1, "a.jpg"), 2: Photo(2, "b.jpg"), 3: Photo(3, "c.jpg", 30, 20)}
-    looks = {1: Look("", (640, 480), ""), 2: Look("missing", (0, 0), ""), 3: Look("", (30, 20), "")}
-    found = splits.with_sizes(photos, looks)
-    assert [(photo.width, photo.height) for photo in found.values()] == [(640, 480), (0, 0), (30, 20)]
+def test_sizes_that_annotations_lack_or_have_wrong_are_those_of_the_files_or_unknown(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((20, 30, 3), np.uint8))
+    photos = {
+        1: Photo(1, "a.jpg"),
+        2: Photo(2, "b.jpg", 7, 8),
+        3: Photo(3, "a.jpg", 30, 20),
+        4: Photo(4, "a.jpg", 9, 9),
+    }
+    _, found, _ = splits.examine_photos(Examination("val"), Folder(tmp_path, tmp_path), photos)
+    assert [(photo.width, photo.height) for photo in found.values()] == [(30, 20), (7, 8), (30, 20), (0, 0)]
