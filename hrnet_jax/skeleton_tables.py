@@ -1,9 +1,11 @@
 """Skeletons of published data sets, as the fields of a skeleton file; see `skeletons.load`.
 
-Joints are in the order of the data set's files. Joints that mean the same have the same name in all tables, because
-data sets are mixed by name. A table without ``flip_pairs`` pairs each ``left_`` joint with its ``right_`` one.
+Joints are in the order of the data set's files. Joints that mean the same have the same name in all tables,
+because data sets are mixed by name. A table without ``flip_pairs`` pairs each ``left_`` joint with its ``right_``
+one.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +35,7 @@ def limb(a: str, b: str) -> list[list[str]]:
 
 def chain(*joints: str) -> list[list[str]]:
     """Returns the limbs along a chain of joints."""
-    return [list(pair) for pair in zip(joints, joints[1:], strict=False)]
+    return [list(pair) for pair in itertools.pairwise(joints)]
 
 
 def part_of(joint: str) -> str:
@@ -52,11 +54,15 @@ def _pairs_by_name(joints: Sequence[str]) -> list[list[str]]:
 
 ARMS = ("shoulder", "elbow", "wrist")
 LEGS = ("hip", "knee", "ankle")
-_ARMS_AND_LEGS = [*limb("shoulder", "elbow"), *limb("elbow", "wrist"), *limb("hip", "knee"), *limb("knee", "ankle")]
+_ARMS_AND_LEGS = [
+    *limb("shoulder", "elbow"),
+    *limb("elbow", "wrist"),
+    *limb("hip", "knee"),
+    *limb("knee", "ankle"),
+]
 _TRUNK = [*limb("shoulder", "hip"), sides("hip"), ["neck", "left_shoulder"], ["neck", "right_shoulder"]]
 _NECK_AND_HEAD = [*_ARMS_AND_LEGS, *_TRUNK, ["head_top", "neck"]]
 _UPPER_WITH_HEAD = [*both_sides(*ARMS), "head_top", "neck"]
-
 
 
 def _original_weights(joints: Sequence[str]) -> dict[str, list[float]]:
@@ -184,13 +190,13 @@ _MIRRORED_FACE = [
 ]  # fmt: skip
 _FACE_SIGMAS = [
     .042, .043, .044, .043, .04, .035, .031, .025, .02, .023, .029, .032, .037, .038, .043, .041, .045,
-    .013, .012, .011, .011, .012, .012, .011, .011, .013, .015, .009, .007, .007, .007, .012, .009, .008, .016, .01,
-    .017, .011, .009, .011, .009, .007, .013, .008, .011, .012, .01, .034, .008, .008, .009, .008, .008, .007, .01,
-    .008, .009, .009, .009, .007, .007, .008, .011, .008, .008, .008, .01, .008,
+    .013, .012, .011, .011, .012, .012, .011, .011, .013, .015, .009, .007, .007, .007, .012, .009, .008, .016,
+    .01, .017, .011, .009, .011, .009, .007, .013, .008, .011, .012, .01, .034, .008, .008, .009, .008, .008, .007,
+    .01, .008, .009, .009, .009, .007, .007, .008, .011, .008, .008, .008, .01, .008,
 ]  # fmt: skip
 _HAND_SIGMAS = [
-    .029, .022, .035, .037, .047, .026, .025, .024, .035, .018, .024, .022, .026, .017, .021, .021, .032, .02, .019,
-    .022, .031,
+    .029, .022, .035, .037, .047, .026, .025, .024, .035, .018, .024, .022, .026, .017, .021, .021, .032, .02,
+    .019, .022, .031,
 ]  # fmt: skip
 _FOOT_SIGMAS = [0.068, 0.066, 0.066, 0.092, 0.094, 0.094]
 WHOLEBODY_PARTS = {

@@ -1,7 +1,7 @@
 """Skeletons: joint names, mirror pairs, limbs, OKS sigmas and upper body.
 
-A skeleton is chosen by name (``"coco"``, ``"mpii"`` and others of `skeleton_tables`), or read from a JSON file with
-the fields of `Skeleton`, where joints are given by name.
+A skeleton is chosen by name (``"coco"``, ``"mpii"`` and others of `skeleton_tables`), or read from a JSON file
+with the fields of `Skeleton`, where joints are given by name.
 """
 
 import dataclasses

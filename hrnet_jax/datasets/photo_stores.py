@@ -19,7 +19,8 @@ AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themsel
 class Photo:
     """A photo in an annotation file: id, file name, width and height (0 if unknown).
 
-    `source_id` is its id in the file if that is a numbered text, see `identifiers`.
+    `source_id` is its id in the file if that is a numbered text, see `identifiers`. `crowd_index` is CrowdPose's
+    measure of crowding, from 0 to 1, or None.
     """
 
     id: int
@@ -27,6 +28,7 @@ class Photo:
     width: int = 0
     height: int = 0
     source_id: str = ""
+    crowd_index: float | None = None
 
 
 class PhotoStore(Protocol):

@@ -2,10 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import operator
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ from hrnet_jax import (
     training,
     visualize,
 )
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import mixing, records
 from hrnet_jax.evaluation import caveats, evaluate, protocols, report
 from hrnet_jax.fields import Field
 from hrnet_jax.models import layers
@@ -190,8 +191,19 @@ class TopDown:
 
     def examples(self) -> "People":
         """Opens the split to train on."""
-        split = self._open(self.config.data.train_split, annotated=True)
-        return People(self.config, split, self._policy)
+        splits = [self._open(self.config.data.train_split, annotated=True)]
+        splits += [records.open_split(directory) for directory in self.config.data.extra]
+        weights = _weights(self.config, len(splits))
+        shares = tuple((len(split.people), weight) for split, weight in zip(splits, weights, strict=True))
+        if len(splits) == 1:
+            return People(self.config, splits[0], self._policy, splits, shares)
+        skeleton = skeletons.load(self.config.skeleton)
+        joined = mixing.join(splits, skeleton)
+        distributed.log_once(f"training on {len(splits)} data sets:\n{mixing.describe(splits, weights, skeleton)}")
+        for split, other in itertools.combinations(splits, 2):
+            if told := mixing.shared_photos(split, other):
+                distributed.log_once(f"note: {told}")
+        return People(self.config, joined, self._policy, splits, shares)
 
     def evaluation(self, *, trained: bool) -> "PoseEvaluation":
         """Opens the split to evaluate on."""
@@ -206,6 +218,18 @@ class TopDown:
         if annotated and not split.people.visible.any():
             raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
         return split
+
+
+def _weights(config: ConfigDict, count: int) -> list[float]:
+    """Returns the visits to a person of each split in an epoch. Raises ValueError for a wrong number of them."""
+    weights = [float(weight) for weight in config.data.weights] or [1.0] * count
+    if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
+        given = tuple(config.data.weights)
+        raise ValueError(
+            f"`data.weights` (={given}) must be () or {count} numbers above 0: for `data.train_split`"
+            f" (={config.data.train_split!r}) and each of `data.extra` (={tuple(config.data.extra)})"
+        )
+    return weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +257,15 @@ class People(Data):
     """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
 
     policy: augment.Policy
+    parts: Sequence[records.Split]  # of which the split is made
+    shares: pipeline.Shares
+
+    def __len__(self) -> int:
+        return pipeline.visits(self.shares)
+
+    def digest(self) -> str:
+        """Returns a digest of all parts."""
+        return mixing.digest(self.parts)
 
     def batches(self, start_step: int) -> Iterator[pipeline.Batch]:
         """Returns an endless iterator over this process's share of the batches."""
@@ -248,12 +281,15 @@ class People(Data):
             process_count=jax.process_count(),
             threads=config.loader.threads,
             workers=config.loader.workers,
+            shares=self.shares,
         )
 
-    def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
-        """Returns annotation and photo ids of people."""
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
+        """Returns annotation and photo ids of people, and the data set of each if there are several."""
         people = self.split.people
         ids = {"annotation_ids": people.annotation_id, "photo_ids": people.photo_id}
+        if len(self.parts) > 1:
+            ids["data_sets"] = np.repeat([*map(mixing.name, self.parts)], [count for count, _ in self.shares])
         return {name: values[rows].tolist() for name, values in ids.items()}
 
     def loading_hint(self) -> str:
