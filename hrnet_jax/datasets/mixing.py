@@ -6,6 +6,7 @@ sets may be the same: photos and people are known by their rows.
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from hrnet_jax.skeletons import Skeleton
 ALIASES = {"upper_neck": "neck", "neck": "upper_neck"}
 """Other names of the same joint: MPII's neck is that of the others (as in mmpose's mixtures)."""
 
+NO_JOINT = "- (weight 0)"
 MOST_COMPARED = 100  # photos of equal ids, compared by name
 
 
@@ -95,54 +97,65 @@ def name(split: records.Split) -> str:
     return "/".join(split.annotations.parent.parts[-2:])
 
 
-def describe(splits: Sequence[records.Split], weights: Sequence[float], skeleton: Skeleton) -> str:
-    """Returns a table of the joints that each split has, its people and those seen in an epoch."""
-    header = ["joint", *map(name, splits)]
+def shares(splits: Sequence[records.Split], weights: Sequence[float]) -> tuple[tuple[int, float], ...]:
+    """Returns the people of each split and their visits in an epoch, by default 1.
+
+    Raises ValueError for another number of weights, or one so small that nobody is visited.
+    """
+    counts = [len(split.people) for split in splits]
+    given = tuple(weights) or (1.0,) * len(splits)
+    if len(given) != len(splits) or not all(np.isfinite(weight) and weight > 0 for weight in given):
+        listed = ", ".join(map(name, splits))
+        raise ValueError(f"`data.weights` (={given}) must be () or {len(splits)} numbers above 0: for {listed}")
+    for split, count, weight in zip(splits, counts, given, strict=True):
+        if round(count * weight) < 1:
+            raise ValueError(
+                f"`data.weights` (={given}): {weight} of the {count} people of {name(split)} is nobody"
+            )
+    return tuple((count, float(weight)) for count, weight in zip(counts, given, strict=True))
+
+
+def describe(splits: Sequence[records.Split], visits: Sequence[tuple[int, float]], skeleton: Skeleton) -> str:
+    """Returns a table of the joints that each split has, its people and the visits to them in an epoch."""
     numbers = [sources_of_joints(skeleton, split.skeleton) for split in splits]
-    rows = [
-        [
-            joint,
-            *(
-                split.skeleton.joints[of[k]] if of[k] >= 0 else "- (weight 0)"
-                for split, of in zip(splits, numbers, strict=True)
-            ),
-        ]
+    pairs = [*zip(splits, numbers, strict=True)]
+    rows = [["joint", *map(name, splits)]]
+    rows += [
+        [joint, *(split.skeleton.joints[of[k]] if of[k] >= 0 else NO_JOINT for split, of in pairs)]
         for k, joint in enumerate(skeleton.joints)
     ]
-    unused = [
-        ", ".join(joint for k, joint in enumerate(split.skeleton.joints) if k not in of) or "none"
-        for split, of in zip(splits, numbers, strict=True)
-    ]
-    counts = [len(split.people) for split in splits]
-    seen = [f"{round(count * weight):,}" for count, weight in zip(counts, weights, strict=True)]
-    rows += [
-        ["people", *(f"{count:,}" for count in counts)],
-        ["seen in an epoch", *seen],
-        ["unused joints", *unused],
-    ]
-    widths = [max(len(row[column]) for row in [header, *rows[:-1]]) for column in range(len(header))]
-    lines = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]
+    rows.append(["people", *(f"{count:,}" for count, _ in visits)])
+    rows.append(["visits in an epoch", *(f"{round(count * weight):,}" for count, weight in visits)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = ((f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    unused = {
+        name(split): [joint for k, joint in enumerate(split.skeleton.joints) if k not in of] for split, of in pairs
+    }
+    lines = [f"training on {len(splits)} data sets", *("  ".join(row).rstrip() for row in cells)]
+    return "\n".join(
+        lines + [f"{of}: not trained on: {', '.join(joints)}" for of, joints in unused.items() if joints]
     )
-    return "\n".join(line.rstrip() for line in lines)
 
 
-def shared_photos(split: records.Split, other: records.Split) -> str:
+def notes(splits: Sequence[records.Split]) -> list[str]:
+    """Returns what is to be said of photo ids that splits share, for the splits to train on and to evaluate on."""
+    told = (_shared(split, other) for split, other in itertools.combinations(splits, 2))
+    return [note for note in told if note]
+
+
+def _shared(split: records.Split, other: records.Split) -> str:
     """Returns what is to be said of photo ids that two splits share, "" for none."""
     shared, rows, others = np.intersect1d(split.people.photo_id, other.people.photo_id, return_indices=True)
     if not len(shared):
         return ""
-    pairs = [
-        (_file_name(split, row), _file_name(other, row_of_other))
-        for row, row_of_other in zip(rows[:MOST_COMPARED], others[:MOST_COMPARED], strict=True)
-    ]
-    same = [mine for mine, theirs in pairs if mine == theirs]
+    some = [*zip(rows.tolist(), others.tolist(), strict=True)][:MOST_COMPARED]
+    named = [(_file_name(split, row), _file_name(other, row_of_other)) for row, row_of_other in some]
+    same = [mine for mine, theirs in named if mine == theirs]
     about = f"{len(shared):,} photo ids are in both {name(split)} and {name(other)}"
     if same:
-        return f"{about}, {len(same)} of the first {len(pairs)} under one file name, such as {same[0]}: the same photos?"
-    return (
-        f"{about}, for different photos ({shared[0]}: {pairs[0][0]} and {pairs[0][1]}); reports name the data set"
-    )
+        known = f"{len(same)} of the first {len(named)} have one file name, such as {same[0]}"
+        return f"{about}, and {known}: are these the same photos?"
+    return f"{about}, for different photos ({shared[0]}: {named[0][0]} and {named[0][1]}): reports name the set"
 
 
 def _file_name(split: records.Split, row: int) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import math
 import operator
 import pathlib
@@ -190,20 +189,17 @@ class TopDown:
         )
 
     def examples(self) -> "People":
-        """Opens the split to train on."""
-        splits = [self._open(self.config.data.train_split, annotated=True)]
-        splits += [records.open_split(directory) for directory in self.config.data.extra]
-        weights = _weights(self.config, len(splits))
-        shares = tuple((len(split.people), weight) for split, weight in zip(splits, weights, strict=True))
-        if len(splits) == 1:
-            return People(self.config, splits[0], self._policy, splits, shares)
-        skeleton = skeletons.load(self.config.skeleton)
-        joined = mixing.join(splits, skeleton)
-        distributed.log_once(f"training on {len(splits)} data sets:\n{mixing.describe(splits, weights, skeleton)}")
-        for split, other in itertools.combinations(splits, 2):
-            if told := mixing.shared_photos(split, other):
-                distributed.log_once(f"note: {told}")
-        return People(self.config, joined, self._policy, splits, shares)
+        """Opens the splits to train on. Prints which joints each has if there are several."""
+        data = self.config.data
+        parts = [self._open(data.train_split, annotated=True), *map(records.open_split, data.extra)]
+        shares, split = mixing.shares(parts, data.weights), parts[0]
+        if data.extra:
+            skeleton = skeletons.load(self.config.skeleton)
+            split = mixing.join(parts, skeleton)
+            distributed.log_once(mixing.describe(parts, shares, skeleton))
+            for note in mixing.notes([*parts, self._open(data.val_split, annotated=False)]):
+                distributed.log_once(f"note: {note}")
+        return People(self.config, split, self._policy, parts, shares)
 
     def evaluation(self, *, trained: bool) -> "PoseEvaluation":
         """Opens the split to evaluate on."""
@@ -218,18 +214,6 @@ class TopDown:
         if annotated and not split.people.visible.any():
             raise ValueError(f"split {name!r} has no annotated people to train or be evaluated on: choose another")
         return split
-
-
-def _weights(config: ConfigDict, count: int) -> list[float]:
-    """Returns the visits to a person of each split in an epoch. Raises ValueError for a wrong number of them."""
-    weights = [float(weight) for weight in config.data.weights] or [1.0] * count
-    if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
-        given = tuple(config.data.weights)
-        raise ValueError(
-            f"`data.weights` (={given}) must be () or {count} numbers above 0: for `data.train_split`"
-            f" (={config.data.train_split!r}) and each of `data.extra` (={tuple(config.data.extra)})"
-        )
-    return weights
 
 
 @dataclasses.dataclass(frozen=True)
