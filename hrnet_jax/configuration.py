@@ -24,6 +24,10 @@ RUN = {
     "data.dir": Field("data/coco", "Output directory of `prepare`.", resumable=True),
     "data.train_split": Field("train2017", "Split to train on."),
     "data.val_split": Field("val2017", "Split to evaluate on."),
+    "data.extra": Field((), 'Directories of more splits to train on, such as "data/aic/train".', items=(str,)),
+    "data.weights": Field(
+        (), "Visits to a person in an epoch, by split, `train_split` first; () for 1.", items=(int, float)
+    ),
     "heatmap.target": Field("gaussian", '"gaussian", or `module:name` of your own.', code=True),
     "heatmap.sigma": Field(2.0, "Heatmap pixels. The release uses 2, or 3 at 384x288; the paper says 1."),
     "heatmap.unbiased": Field(False, "True does not round centers to pixels (DARK, Zhang et al. 2020)."),

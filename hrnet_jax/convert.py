@@ -23,7 +23,7 @@ from hrnet_jax.models import layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
-_SKELETONS = {skeleton.num_joints: name for name, skeleton in skeletons.SKELETONS.items()}
+_SKELETONS = {skeletons.load(name).num_joints: name for name in ("coco", "mpii")}  # of the authors' checkpoints
 
 _LEAVES = ("weight", "bias", "running_mean", "running_var", COUNTER)
 

@@ -36,6 +36,8 @@ from hrnet_jax.datasets import records
 from hrnet_jax.skeletons import Skeleton
 
 Batch = dict[str, np.ndarray]
+Shares = tuple[tuple[int, float], ...]
+"""Consecutive groups of people: their number, and how often each is visited in an epoch, such as 2 or 0.5."""
 Person = dict[str, Any]  # an element of `records.PersonSource`, later with `draw` and `valid`
 
 cv2.setNumThreads(0)  # OpenCV's threads would compete with those of the loader
@@ -53,6 +55,7 @@ def train_batches(
     process_count: int = 1,
     threads: int = 2,
     workers: int = 0,
+    shares: Shares = (),
 ) -> grain.DatasetIterator[Batch]:
     """Returns an infinite iterator over training batches. Each epoch visits all people once in a new order.
 
@@ -69,6 +72,7 @@ def train_batches(
       process_count: number of processes (hosts) that share a batch.
       threads: loader threads per worker, each with a batch of its own. 0 loads on demand.
       workers: loader processes, for hosts with more cores than threads can use.
+      shares: of an epoch; by default everyone once.
 
     Raises:
       ValueError: there are no people, or `batch_size` is not a multiple of `process_count`. While iterating: a
@@ -76,7 +80,7 @@ def train_batches(
     """
     local_size = _local_batch_size(batch_size, process_count)
     source = _source(split, split.people)
-    shuffled = functools.partial(_shuffled, source=source, seed=seed)
+    shuffled = functools.partial(_shuffled, source=source, seed=seed, shares=shares or ((len(source), 1.0),))
     draw = functools.partial(_with_draw, policy=policy, skeleton=split.skeleton)
     dataset = grain.MapDataset.range(sys.maxsize).seed(seed).map(shuffled)
     dataset = dataset.random_map(draw).map(cutter(split, image_size))
@@ -161,15 +165,29 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _shuffled(position: int, *, source: records.PersonSource, seed: int) -> Person:
-    epoch, offset = divmod(position, len(source))
-    return source[int(_permutation(len(source), seed, epoch)[offset])]
+def visits(shares: Shares) -> int:
+    """Returns the number of visits to people in an epoch."""
+    return sum(round(count * weight) for count, weight in shares)
+
+
+def _shuffled(position: int, *, source: records.PersonSource, seed: int, shares: Shares) -> Person:
+    epoch, offset = divmod(position, visits(shares))
+    return source[int(_order(shares, seed, epoch)[offset])]
 
 
 @functools.lru_cache(maxsize=4)  # threads and batches may extend into the next epoch
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order of an epoch. For small data sets, grain's own shuffle would dominate the loading time."""
-    return np.random.default_rng([seed, epoch]).permutation(count)
+def _order(shares: Shares, seed: int, epoch: int) -> np.ndarray:
+    """Returns the rows of an epoch. For small data sets, grain's own shuffle would dominate the loading time.
+
+    The fraction of a weight is for other people in each epoch.
+    """
+    rng, start, rows = np.random.default_rng([seed, epoch]), 0, []
+    for count, weight in shares:
+        group, times = np.arange(start, start + count), int(weight)
+        rest = round(count * weight) - count * times
+        rows += [group] * times + ([rng.choice(group, rest, replace=False)] if rest else [])
+        start += count
+    return rng.permutation(np.concatenate(rows))
 
 
 def _with_draw(

@@ -3,7 +3,8 @@
 The root of ``coco`` has COCO's layout: ``annotations/person_keypoints_<split>.json`` (for splits of a test server,
 ``image_info_<split>.json``, photos without ground truth), and photos in ``images/<split>/``, ``<split>/`` or zip
 files of that name. The root of ``mpii`` has the authors' layout: ``annot/<split>.json``, ``annot/gt_<split>.mat``
-(ground truth for PCKh), and photos in ``images/`` or ``images.zip``.
+(ground truth for PCKh), and photos in ``images/`` or ``images.zip``. Other data sets are found by name in the
+layouts of `datasets.catalog`: ``python -m hrnet_jax.prepare crowdpose --root DIR --out DIR``.
 
 A split is written into a hidden directory and renamed when complete, so an interrupted run leaves no broken split.
 Run the same command again to do the rest.
@@ -17,7 +18,7 @@ import shlex
 from collections.abc import Sequence
 
 from hrnet_jax import console, skeletons
-from hrnet_jax.datasets import decoded, layouts, records, write_records
+from hrnet_jax.datasets import catalog, decoded, layouts, records, write_records
 from hrnet_jax.datasets.annotations import Sources
 from hrnet_jax.doctor import without_photos
 from hrnet_jax.evaluation import caveats
@@ -89,6 +90,27 @@ def prepare_mpii(
     return _prepare(sources, out, skeletons.MPII, force, decode, shlex.join(["hrnet", "doctor", str(root)]))
 
 
+def prepare_published(
+    name: str,
+    root: str | os.PathLike,
+    out: str | os.PathLike,
+    splits: Sequence[str] | None = None,
+    detections: str | os.PathLike | None = None,
+    force: bool = False,
+    decode: bool = False,
+    choices: layouts.Choices = layouts.Choices(),  # noqa: B008  (immutable)
+) -> dict[str, dict]:
+    """Prepares splits of a data set in `catalog.DATA_SETS`, with its own skeleton and metrics.
+
+    Arguments, result and errors are those of `prepare_coco`.
+    """
+    root = _existing(root, "the files of the data set")
+    boxes = pathlib.Path(detections) if detections else None
+    sources = catalog.sources(name, root, splits, boxes, choices)
+    skeleton = skeletons.load(catalog.DATA_SETS[name].skeleton)
+    return _prepare(sources, out, skeleton, force, decode, shlex.join(["hrnet", "doctor", str(out)]))
+
+
 def _existing(root: str | os.PathLike, content: str) -> pathlib.Path:
     path = pathlib.Path(root)
     if path.is_file():
@@ -158,17 +180,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.add_argument("--force", action="store_true", help="rewrite existing splits")
     decoded_help = "also store the decoded photos: much faster loading, much more disk"
     common.add_argument("--decoded", action="store_true", help=decoded_help)
+    data_sets = catalog.DATA_SETS
     formats = parser.add_subparsers(dest="format", required=True)
-    coco = formats.add_parser("coco", parents=[common], help="COCO, or any data set in its layout")
-    coco.add_argument("--detections", help="a detector's JSON file for the evaluation split")
+    files = argparse.ArgumentParser(add_help=False, parents=[common])
+    files.add_argument("--annotations", type=pathlib.Path, help="file of the only split, in any layout")
+    files.add_argument("--photos", type=pathlib.Path, help="folder or zip file of the only split's photos")
+    files.add_argument("--follow-links", action="store_true", help="also to photos outside the root")
+    files.set_defaults(detections=None)
+    coco = formats.add_parser("coco", parents=[files], help="COCO, or any data set in its layout")
     coco.add_argument("--skeleton", help="name, or your own JSON file; default: coco, if the joints' names agree")
-    coco.add_argument("--annotations", type=pathlib.Path, help="file of the only split, in any layout")
-    coco.add_argument("--photos", type=pathlib.Path, help="folder or zip file of the only split's photos")
-    coco.add_argument("--follow-links", action="store_true", help="also to photos outside the root")
     formats.add_parser("mpii", parents=[common], help="MPII, in the authors' layout")
+    named = {name: formats.add_parser(name, parents=[files], help="a published data set") for name in data_sets}
+    for parser_of_one in (coco, *(named[name] for name, data in data_sets.items() if data.by_box)):
+        parser_of_one.add_argument("--detections", help="a detector's JSON file for the evaluation split")
     args = parser.parse_args(arguments)
     if args.format == "mpii":
         prepare_mpii(args.root, args.out, args.splits, args.force, args.decoded)
+    elif args.format in data_sets:
+        choices = layouts.Choices(args.annotations, args.photos, args.follow_links)
+        options = (args.splits, args.detections, args.force, args.decoded, choices)
+        prepare_published(args.format, args.root, args.out, *options)
     else:
         choices = layouts.Choices(args.annotations, args.photos, args.follow_links, args.skeleton)
         skeleton = skeletons.load(args.skeleton or "coco")

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import configuration, console, models
 
-TABLES = ("coco", "mpii")
+TABLES = ("coco", "mpii", "data_sets")
 """Files in ``configs/`` that hold tables of rows."""
 
 LARGE = 384

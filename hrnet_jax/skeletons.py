@@ -1,7 +1,7 @@
 """Skeletons: joint names, mirror pairs, limbs, OKS sigmas and upper body.
 
-Only this module knows the number of joints. A skeleton is chosen by name (``"coco"``, ``"mpii"``) or read from a
-JSON file with the fields of `Skeleton`, where joints are given by name.
+A skeleton is chosen by name (``"coco"``, ``"mpii"`` and others of `skeleton_tables`), or read from a JSON file
+with the fields of `Skeleton`, where joints are given by name.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hrnet_jax import validation
+from hrnet_jax.skeleton_tables import TABLES
 
 _OPTIONAL = "joint_weights"  # the field that a skeleton file may lack
 
@@ -131,72 +132,10 @@ def _from_names(
     return Skeleton(name, tuple(joints), mirrored, connected, tuple(sigmas), upper, weights)
 
 
-def _sides(part: str) -> list[str]:
-    return [f"left_{part}", f"right_{part}"]
+SKELETONS = {name: _from_names(**table) for name, table in TABLES.items()}
+"""Built-in skeletons by name."""
 
-
-def _both_sides(*parts: str) -> list[str]:
-    return [side for part in parts for side in _sides(part)]
-
-
-def _limb(a: str, b: str) -> list[list[str]]:
-    return [[f"{side}_{a}", f"{side}_{b}"] for side in ("left", "right")]
-
-
-def _original_weights(joints: list[str]) -> dict[str, list[float]]:
-    """Returns the weights that the original's `USE_DIFFERENT_JOINTS_WEIGHT` gives joints."""
-    of_part = {"elbow": 1.2, "knee": 1.2, "wrist": 1.5, "ankle": 1.5}
-    return {"original": [of_part.get(joint.rpartition("_")[2], 1.0) for joint in joints]}
-
-
-_COCO_PARTS = ["eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"]
-_COCO_JOINTS = ["nose", *_both_sides(*_COCO_PARTS)]
-
-COCO = _from_names(
-    name="coco",
-    joints=_COCO_JOINTS,
-    flip_pairs=[_sides(part) for part in _COCO_PARTS],
-    limbs=[
-        *_limb("ankle", "knee"), *_limb("knee", "hip"), _sides("hip"), *_limb("hip", "shoulder"),
-        _sides("shoulder"), *_limb("shoulder", "elbow"), *_limb("elbow", "wrist"), _sides("eye"),
-        ["nose", "left_eye"], ["nose", "right_eye"], *_limb("eye", "ear"), *_limb("ear", "shoulder"),
-    ],
-    sigmas=[
-        .026, .025, .025, .035, .035, .079, .079, .072, .072,
-        .062, .062, .107, .107, .087, .087, .089, .089,
-    ],
-    upper_body=["nose", *_both_sides("eye", "ear", "shoulder", "elbow", "wrist")],
-    joint_weights=_original_weights(_COCO_JOINTS),
-)  # fmt: skip
-
-_MPII_JOINTS = [
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
-    "pelvis", "thorax", "upper_neck", "head_top",
-    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
-]  # fmt: skip
-_MPII_PARTS = ["ankle", "knee", "hip", "wrist", "elbow", "shoulder"]
-
-# MPII's metric (PCKh) needs no sigmas, so these are COCO's: for joints of the same name; of hips and shoulders for
-# pelvis and thorax, their midpoints; and of ears for the ends of the head.
-MPII = _from_names(
-    name="mpii",
-    joints=_MPII_JOINTS,
-    flip_pairs=[_sides(part) for part in _MPII_PARTS],
-    limbs=[
-        *_limb("ankle", "knee"), *_limb("knee", "hip"), ["left_hip", "pelvis"], ["right_hip", "pelvis"],
-        ["pelvis", "thorax"], ["thorax", "upper_neck"], ["upper_neck", "head_top"],
-        ["left_shoulder", "thorax"], ["right_shoulder", "thorax"],
-        *_limb("shoulder", "elbow"), *_limb("elbow", "wrist"),
-    ],
-    sigmas=[
-        .089, .087, .107, .107, .087, .089, .107, .079, .035, .035,
-        .062, .072, .079, .079, .072, .062,
-    ],
-    upper_body=["thorax", "upper_neck", "head_top", *_both_sides("wrist", "elbow", "shoulder")],
-    joint_weights=_original_weights(_MPII_JOINTS),
-)  # fmt: skip
-
-SKELETONS = {"coco": COCO, "mpii": MPII}
+COCO, MPII = SKELETONS["coco"], SKELETONS["mpii"]
 
 
 def load(name_or_path: str | os.PathLike) -> Skeleton:

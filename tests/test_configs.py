@@ -44,6 +44,16 @@ COMMON = {  # settings of all published rows (the papers' section 4, and the rel
     "model.remat": False,
 }
 DATA = {
+    "crowdpose": {"skeleton": "crowdpose", "data.train_split": "trainval", "data.val_split": "test"},
+    "aic": {"skeleton": "aic", "data.train_split": "train", "data.val_split": "val"},
+    "coco_aic": {"data.dir": "data/coco", "data.extra": ("data/aic/train",)},
+    "ochuman": {"skeleton": "coco", "data.train_split": "../coco/train2017", "data.val_split": "test"},
+    "humanart": {"data.train_split": "train", "data.extra": ("data/coco/train2017",)},
+    "wholebody": {"skeleton": "coco_wholebody", "data.dir": "data/coco_wholebody", "data.val_split": "val2017"},
+    "halpe26": {"skeleton": "halpe26", "data.train_split": "train", "data.val_split": "val"},
+    "ap10k": {"skeleton": "ap10k", "data.train_split": "train-split1", "data.val_split": "val-split1"},
+    "lsp": {"skeleton": "lsp", "data.val_split": "test", "data.extra": ("data/lspet/train",)},
+    "jhmdb": {"skeleton": "jhmdb", "data.train_split": "train_sub1", "data.val_split": "test_sub1"},
     "coco": {"skeleton": "coco", "data.train_split": "train2017", "data.val_split": "val2017"},
     "mpii": {"skeleton": "mpii", "data.train_split": "train", "data.val_split": "valid"},
 }
@@ -66,6 +76,8 @@ AUGMENTATION = {  # the release's SCALE_FACTOR, ROT_FACTOR and PROB_HALF_BODY
     ("mpii", "hrnet"): (0.25, 30, 0),
     ("mpii", "simple_baseline"): (0.25, 30, 0),
     ("mpii", "hourglass"): (0.25, 30, 0),
+    ("data_sets", "hrnet"): (0.35, 45, 0.3),
+    ("data_sets", "simple_baseline"): (0.3, 40, 0),
 }
 AP = {  # COCO val2017 with the detector's boxes: AP, AP50, AP75, AP of medium and of large people, AR
     "hrnet_w32_256x192_scratch": (0.734, 0.895, 0.807, 0.702, 0.801, 0.789),
@@ -95,6 +107,23 @@ PCKH = {  # MPII, validation split: mean PCKh at 0.5 and, as the release calls i
     "resnet152_384x384": (90.2, 39.4),
     "hourglass8_256x256": (88.1,),
 }
+
+DATA_SETS = {  # mmpose's, and of COCO with AI Challenger Sun et al., table 2
+    "hrnet_w32_256x192_crowdpose": {
+        "AP": 0.675, "AP50": 0.825, "AP75": 0.729, "AP_easy": 0.77, "AP_medium": 0.687, "AP_hard": 0.553
+    },
+    "hrnet_w32_256x192_aic": {"AP": 0.323, "AP50": 0.761, "AP75": 0.218, "AR": 0.366},
+    "hrnet_w48_384x288_coco_aic": {
+        "AP": 0.77, "AP50": 0.927, "AP75": 0.845, "AP_M": 0.734, "AP_L": 0.831, "AR": 0.82
+    },
+    "hrnet_w32_256x192_ochuman": {},
+    "hrnet_w32_256x192_humanart": {"AP": 0.754, "AP50": 0.906, "AP75": 0.812, "AR": 0.783},
+    "hrnet_w32_256x192_wholebody": {"AP": 0.536, "AR": 0.636, "AP_body": 0.678, "AP_foot": 0.543, "AP_face": 0.63},
+    "hrnet_w32_256x192_halpe26": {},
+    "hrnet_w32_256x256_ap10k": {"AP": 0.722, "AP50": 0.935, "AP75": 0.789, "AP_M": 0.557, "AP_L": 0.729},
+    "hrnet_w32_256x256_lsp": {},
+    "resnet50_256x256_jhmdb": {"PCK@0.2": 96.1, "tPCK@0.2": 81.9},
+}  # fmt: skip
 
 FEWEST_LAYERS = {
     "hrnet": {"units": (1, 0, 0), "blocks": 1},
@@ -133,15 +162,15 @@ def test_every_config_builds_its_step(name):
 def published(name: str) -> dict[str, Any]:
     """Returns the settings that decide a row's result, from its name: ``coco:hrnet_w48_384x288``."""
     data, row = name.split(":")
-    architecture, size, *_ = row.removeprefix("hrnet_").split("_")
+    architecture, size, *rest = row.removeprefix("hrnet_").split("_")
     network = {"hr": "hrnet", "re": "simple_baseline", "ho": "hourglass"}[row[:2]]
     number, (height, width) = int(re.sub(r"\D", "", architecture)), map(int, size.split("x"))
     scale, rotation, half_body = AUGMENTATION[data, network]
-    people = 24 if row == "hrnet_w48_384x288" else 32  # on each of four GPUs
+    people = 24 if row.startswith("hrnet_w48_384x288") else 32  # on each of four GPUs
     from_scratch = row.endswith("_scratch") or network not in TRUNKS
     return {
         **COMMON,
-        **DATA[data],
+        **DATA["_".join(rest) if data == "data_sets" else data],
         **NETWORK[network],
         **{"model.name": network, f"model.{SIZES[network]}": number},
         **{"image_size": (height, width), "heatmap.sigma": 3.0 if height == 384 else 2.0},
@@ -177,6 +206,10 @@ def test_the_defaults_are_those_of_the_first_row():
 def test_published_figures(table, metrics, figures):
     expected = {row: dict(zip(metrics, values, strict=False)) for row, values in figures.items()}
     assert {name: dict(row.published) for name, row in rows.load(table).items()} == expected
+
+
+def test_published_figures_of_other_data_sets():
+    assert {name: dict(row.published) for name, row in rows.load("data_sets").items()} == DATA_SETS
 
 
 @pytest.mark.parametrize("file", [*rows.TABLES, "default", "demo", "coco_mini_overfit"])

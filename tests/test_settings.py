@@ -114,6 +114,17 @@ def people_of_the_other_split_are_evaluated(before: Observed, after: Observed) -
     assert after.run.evaluation.digest() == before.run.examples.digest()
 
 
+def people_of_both_splits_are_trained_on(before: Observed, after: Observed) -> None:
+    counts = [len(before.run.examples), len(before.run.evaluation)]
+    assert len(after.run.examples) == sum(counts) == len(set(after.order))
+    assert max(after.order) == sum(counts) - 1
+
+
+def everyone_is_visited_twice_in_an_epoch(before: Observed, after: Observed) -> None:
+    assert len(after.run.examples) == 2 * len(before.run.examples)
+    assert np.bincount(after.order).tolist() == [2] * len(before.run.examples)
+
+
 def targets_are_as_wide(before: Observed, after: Observed) -> None:
     for run in (before, after):
         assert loss_of_targets(run) == pytest.approx(energy(run.config.heatmap.sigma), rel=1e-5)
@@ -612,6 +623,8 @@ TABLE = [
     Row("data.dir", "{moved}", data_are_read_there),
     Row("data.train_split", "val2017", people_of_the_other_split_are_trained_on, (ORDER, CROPS, RATES)),
     Row("data.val_split", "train2017", people_of_the_other_split_are_evaluated),
+    Row("data.extra", ("{other}",), people_of_both_splits_are_trained_on, (ORDER, CROPS, RATES)),
+    Row("data.weights", (2,), everyone_is_visited_twice_in_an_epoch, (ORDER, CROPS, RATES)),
     Row("heatmap.target", "observed:full_targets", targets_are_of_the_user),
     Row("heatmap.sigma", 1.0, targets_are_as_wide),
     Row("heatmap.unbiased", True, fractions_of_a_pixel_count),
@@ -694,7 +707,13 @@ def paths(made_up_records, tmp_path_factory) -> dict[str, str]:
     with contextlib.closing(checkpoint.Checkpoints(folder / "run", run.run.task.describe())) as checkpoints:
         checkpoints.save(run.state, 0)
     names = {"moved": "moved", "without_sides": "without_sides.json", "checkpoint": "run"}
-    return {name: str(folder / file) for name, file in names.items()}
+    return {name: str(folder / file) for name, file in names.items()} | {"other": str(made_up_records / "val2017")}
+
+
+def _filled_in(value: Any, paths: Mapping[str, str]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_filled_in(part, paths) for part in value)
+    return value.format(**paths) if isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")
@@ -703,9 +722,7 @@ def observe(made_up_records, paths) -> Callable[[Mapping[str, Any]], Observed]:
     known: dict[str, Observed] = {}
 
     def observe(changes: Mapping[str, Any]) -> Observed:
-        named = {
-            name: value.format(**paths) if isinstance(value, str) else value for name, value in changes.items()
-        }
+        named = {name: _filled_in(value, paths) for name, value in changes.items()}
         return known.setdefault(
             repr(sorted(named.items())), Observed(observed.make_config(named, made_up_records))
         )

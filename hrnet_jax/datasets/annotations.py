@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Container, Sequence
+from typing import Any
 
 from hrnet_jax import buckets
 from hrnet_jax.datasets import coco, detections, mpii, photo_stores, records
@@ -24,6 +25,8 @@ class Sources:
     detections: pathlib.Path | None = None  # a detector's file (COCO)
     truth: pathlib.Path | None = None  # the MATLAB file for PCKh (MPII)
     is_guess: bool = False  # nobody chose the skeleton (COCO)
+    published: str = ""  # a data set in `catalog`
+    read: Callable[[pathlib.Path], Any] | None = None  # makes COCO's content of another file
 
     @property
     def files(self) -> dict[str, pathlib.Path]:
@@ -65,7 +68,7 @@ def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
 def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     options = {"with_people": sources.with_people, "is_guess": sources.is_guess}
     size_of = functools.partial(photo_stores.read_size, sources.photos)
-    annotations = coco.load(sources.annotations, skeleton, **options, size_of=size_of)
+    annotations = coco.load(sources.annotations, skeleton, sources.read, **options, size_of=size_of)
     people, boxes, reordered = coco.select_people(annotations, skeleton), None, []
     if sources.detections:
         kept, dropped, reordered = detections.load(sources.detections, annotations, skeleton)

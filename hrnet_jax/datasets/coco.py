@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,10 @@ from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.validation import OnError
 
-KEPT = ("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id", "source_id")
+KEPT = (
+    *("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id", "source_id"),
+    "species",
+)
 CATEGORY_KEPT = ("id", "name", "keypoints")
 """Fields of annotations and categories that are validated and kept in the ground truth of a prepared split."""
 
@@ -92,13 +95,15 @@ def no_size(file_name: str) -> tuple[int, int]:
     return 0, 0
 
 
-def load(path: pathlib.Path, skeleton: Skeleton, **options: Any) -> Annotations:
+def load(
+    path: pathlib.Path, skeleton: Skeleton, to_coco: Callable[[pathlib.Path], Any] | None = None, **options: Any
+) -> Annotations:
     """Reads and validates a COCO annotation file such as ``person_keypoints_val2017.json``.
 
-    The options are those of `read`. Raises FileNotFoundError if there is no such file, and
-    ValueError that lists everything wrong with it.
+    `to_coco` reads a file of another form. The options are those of `read`. Raises FileNotFoundError if there is
+    no such file, and ValueError that lists everything wrong with it.
     """
-    content, not_finite = validation.read_json_leniently(path, MAY_BE_NAN)
+    content, not_finite = (to_coco(path), ()) if to_coco else validation.read_json_leniently(path, MAY_BE_NAN)
     errors = validation.ErrorCollector()
     for place in not_finite:
         errors("numbers_not_finite", place, f"{place}, not a finite number: correct it, or leave the entry out")
@@ -277,9 +282,10 @@ def table(entries: Sequence[dict], skeleton: Skeleton) -> records.AnnotatedPeopl
 
 
 def _image(photo: Photo) -> dict[str, Any]:
-    """Returns the entry of a photo, with `source_id` if it has one."""
+    """Returns the entry of a photo, with `source_id` and `crowdIndex` if it has them."""
     fields = "id", "file_name", "width", "height", *["source_id"] * bool(photo.source_id)
-    return {name: getattr(photo, name) for name in fields}
+    index = {} if photo.crowd_index is None else {"crowdIndex": photo.crowd_index}
+    return {name: getattr(photo, name) for name in fields} | index
 
 
 def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:

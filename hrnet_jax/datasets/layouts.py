@@ -37,7 +37,7 @@ class Choices:
 def coco_files(root: pathlib.Path, splits: Sequence[str] | None, choices: Choices) -> dict[str, pathlib.Path]:
     """Returns the annotation file of each split, by default all with people. Raises FileNotFoundError for none."""
     if choices.annotations:
-        file = _given(root, choices.annotations)
+        file = given(root, choices.annotations)
         inside = file.parent.name if file.name == BESIDE_PHOTOS else file.stem
         name = (*(splits or ()), inside.removeprefix(PEOPLE).removeprefix(PHOTOS_ONLY))[0]
         return {name: file}
@@ -75,7 +75,7 @@ def _annotations(root: pathlib.Path, split: str) -> pathlib.Path:
     return next((file for file in [*names, root / split / BESIDE_PHOTOS] if file.is_file()), names[0])
 
 
-def _given(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+def given(root: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
     """Returns a path of the command line, relative to the working directory or to the root."""
     return path if path.exists() or not (root / path).exists() else root / path
 
@@ -117,7 +117,7 @@ def published_detections(root: pathlib.Path, split: str) -> pathlib.Path | None:
 def coco_photos(root: pathlib.Path, split: str, file: pathlib.Path, choices: Choices) -> PhotoStore:
     """Finds the photos of a split. Raises FileNotFoundError if there are none."""
     if choices.photos:
-        return photo_stores.open_store(_given(root, choices.photos), root, choices.follow_links)
+        return photo_stores.open_store(given(root, choices.photos), root, choices.follow_links)
     try:
         return photo_stores.locate(root, photos_name(split, file), choices.follow_links)
     except FileNotFoundError:

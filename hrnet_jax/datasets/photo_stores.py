@@ -19,9 +19,9 @@ AS_SHOWN = ", as its camera's orientation mark turns it: turn the pixels themsel
 class Photo:
     """A photo in an annotation file: id, file name, width and height (0 if unknown).
 
-    `source_id` is its id in the file if that is a numbered text, see `identifiers`. `mark` is the camera's
-    orientation mark in its file (`odd_photos`), if that was read. `is_as_shown`: width and height are of the photo
-    turned so, not as stored.
+    `source_id` is its id in the file if that is a numbered text, see `identifiers`. `crowd_index` is CrowdPose's
+    measure of crowding, from 0 to 1, or None. `mark` is the camera's orientation mark in its file (`odd_photos`), if
+    that was read. `is_as_shown`: width and height are of the photo turned so, not as stored.
     """
 
     id: int
@@ -29,6 +29,7 @@ class Photo:
     width: int = 0
     height: int = 0
     source_id: str = ""
+    crowd_index: float | None = None
     mark: int = odd_photos.UPRIGHT
     is_as_shown: bool = False
 

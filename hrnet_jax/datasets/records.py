@@ -172,7 +172,7 @@ def read_summary(directory: str | os.PathLike) -> dict:
     """
     directory = pathlib.Path(directory)
     command = PREPARE.format(dataset="coco", out=directory.parent, split=directory.name)
-    command += " (for MPII, `mpii` instead of `coco`)"
+    command += " (for another data set, its name instead of `coco`)"
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist: prepare the data with {command}")
     path = directory / "summary.json"
@@ -201,6 +201,7 @@ def _check_summary(summary: dict) -> None:
     for name in ("photos_dropped", "people_dropped", "detections_dropped", "people_missed"):
         for reason in validation.require({"people_missed": {}, **summary}, name, dict, "it"):
             validation.require(summary[name], reason, int, f"`{name}`")
+    validation.require({"published": "", **summary}, "published", str, "it")
     _check_reports(summary)
     unreadable = validation.require(summary, "photos_unreadable", dict, "it")
     validation.require(unreadable, "count", int, "`photos_unreadable`")
@@ -240,6 +241,11 @@ def dataset(summary: dict) -> str:
     return summary.get("dataset", "coco")
 
 
+def published(summary: dict) -> str:
+    """Returns the published data set of a split, a name in `catalog` or `TRUTH`."""
+    return summary.get("published") or dataset(summary)
+
+
 def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Split:
     """Opens a split that `hrnet_jax.prepare` wrote, such as ``data/coco/val2017``, also its decoded photos.
 
@@ -256,7 +262,7 @@ def open_split(directory: str | os.PathLike, *, with_pixels: bool = True) -> Spl
     if missing:
         raise ValueError(
             f"{directory} is incomplete, {', '.join(missing)} is missing: prepare it again with "
-            + PREPARE.format(dataset=dataset(summary), out=directory.parent, split=directory.name) + " --force"
+            + PREPARE.format(dataset=published(summary), out=directory.parent, split=directory.name) + " --force"
         )  # fmt: skip
     photos, skeleton = photo_records.read(directory), skeletons.load(directory / "skeleton.json")
     tables = [_read_people(directory / name, len(photos), skeleton) for name in people_files]

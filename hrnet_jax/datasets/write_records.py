@@ -47,7 +47,7 @@ def prepare(
             " replaced: give another --out, or move it away"
         )
     digests = {name: _digest(path) for name, path in sources.files.items()}
-    summary = None if force else _existing_summary(directory, digests, skeleton)
+    summary = None if force else _existing_summary(directory, sources, digests, skeleton)
     boxes_digest = digests.get("detections")
     if summary and boxes_digest in (None, summary["sources"]["detections"]):
         return summary, False
@@ -80,7 +80,9 @@ def _digest(path: pathlib.Path) -> dict:
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
 
 
-def _existing_summary(directory: pathlib.Path, digests: dict[str, dict], skeleton: Skeleton) -> dict | None:
+def _existing_summary(
+    directory: pathlib.Path, sources: Sources, digests: dict[str, dict], skeleton: Skeleton
+) -> dict | None:
     """Returns the summary of an existing split if it is valid and from the same files, detections aside."""
     try:
         split = records.open_split(directory, with_pixels=False)
@@ -88,6 +90,7 @@ def _existing_summary(directory: pathlib.Path, digests: dict[str, dict], skeleto
         return None
     before = {name: (split.summary["sources"].get(name) or {}).get("sha256") for name in digests}
     same = all(before[name] == digests[name]["sha256"] for name in digests if name != "detections")
+    same &= split.summary.get("published", "") == sources.published
     return split.summary if same and split.skeleton == skeleton else None
 
 
@@ -125,6 +128,7 @@ def _write(
     summary = {
         "format": records.FORMAT,
         "dataset": sources.dataset,
+        "published": sources.published,
         "split": sources.split,
         "photos": len(kept),
         "photos_dropped": _nonzero({"unreadable": len(problems), "without people": unused}),

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from hrnet_jax.datasets import coco, coco_entries
+from hrnet_jax.datasets import catalog, coco, coco_entries
 from hrnet_jax.datasets.annotations import Sources, SplitContent
 from hrnet_jax.doctor import boxes, coco_files, mpii_files, pictures, skeleton_files, splits
 from hrnet_jax.doctor.findings import SEVERITIES, Examination
@@ -33,6 +33,11 @@ def examine(
         with_truth = truth if sources.with_people else None
         part.add(sources.detections, {}, boxes.reordered(content.reordered))
         part.add(sources.detections, *boxes.examine(content.detections[0], content.photos, with_truth))
-    told = [each for each in part.findings if each.severity != "note" or each.kind in coco_entries.ASSUMED]
+    expected = catalog.DATA_SETS[sources.published].expected if sources.published else ()
+    told = [
+        each
+        for each in part.findings
+        if (each.severity != "note" or each.kind in coco_entries.ASSUMED) and each.kind not in expected
+    ]
     ordered = sorted(told, key=lambda each: SEVERITIES.index(each.severity))
     return [dataclasses.asdict(each) | {"examples": list(each.examples)} for each in ordered]

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -17,12 +17,13 @@ METRICS = ap.METRICS
 
 
 class Result(TypedDict):
-    """One person in a COCO result file. `keypoints` holds K times x, y and score."""
+    """One person in a COCO result file. `keypoints` holds K times x, y and score. AP-10K's have a species."""
 
     image_id: int | str  # a text if the annotation file has texts
     category_id: int
     keypoints: list[float]
     score: float
+    species: NotRequired[str]
 
 
 def padded_areas(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -92,10 +93,20 @@ def average_precision(
     """
     if not found:
         return dict.fromkeys(METRICS, 0.0)
+    return ap.metrics(ground_truth.load(annotations), detections(found, annotations, skeleton), skeleton.sigmas)
+
+
+def detections(
+    found: Sequence[Result], annotations: str | os.PathLike, skeleton: Skeleton
+) -> dict[int, matching.Detections]:
+    """Converts results on the photos of an annotation file to arrays by category number.
+
+    Raises ValueError if a result is of another photo or skeleton.
+    """
     truth = ground_truth.load(annotations)
-    detections = by_category(found, skeleton, truth)
-    _check_photos(detections, truth, annotations)
-    return ap.metrics(truth, detections, skeleton.sigmas)
+    converted = by_category(found, skeleton, truth)
+    _check_photos(converted, truth, annotations)
+    return converted
 
 
 def by_category(
@@ -162,10 +173,18 @@ def person_category(annotations: str | os.PathLike) -> int:
 
 def annotated_areas(annotations: str | os.PathLike, annotation_ids: np.ndarray) -> np.ndarray:
     """Returns [N]: these annotations' areas in square pixels. Raises ValueError if one is not in the file."""
-    areas: dict[int, float] = {}
+    return annotated(annotations, annotation_ids, "area")
+
+
+def annotated(annotations: str | os.PathLike, annotation_ids: np.ndarray, name: str) -> np.ndarray:
+    """Returns [N, ...]: a column of `ground_truth.People`, ``area`` or ``box``, of these annotations.
+
+    Raises ValueError if one is not in the file.
+    """
+    values: dict[int, Any] = {}
     for people in ground_truth.load(annotations).people.values():
-        areas |= zip(people.annotation_id.tolist(), people.area.tolist(), strict=True)
-    missing = [number for number in annotation_ids.tolist() if number not in areas]
+        values |= zip(people.annotation_id.tolist(), getattr(people, name).tolist(), strict=True)
+    missing = [number for number in annotation_ids.tolist() if number not in values]
     if missing:
         raise ValueError(f"{annotations} has no annotation {missing[0]}: give the file of the split")
-    return np.array([areas[number] for number in annotation_ids.tolist()], np.float64)
+    return np.array([values[number] for number in annotation_ids.tolist()], np.float64)

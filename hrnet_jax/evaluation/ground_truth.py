@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
@@ -28,6 +29,10 @@ class People:
     def __len__(self) -> int:
         return len(self.photo_id)
 
+    def select(self, rows: np.ndarray) -> Self:
+        """Returns some rows, by a mask or by their numbers."""
+        return dataclasses.replace(self, **{name: column[rows] for name, column in vars(self).items()})
+
 
 @dataclasses.dataclass(frozen=True)
 class GroundTruth:
@@ -37,6 +42,8 @@ class GroundTruth:
     categories: Mapping[int, str]  # names by number, in the order of the file
     people: Mapping[int, People]  # by category number, without annotations of unlisted photos
     texts: Mapping[int | str, str]  # the ids that photos have outside, if these are text
+    crowd_index: Mapping[int, float] = dataclasses.field(default_factory=dict)  # by photo id (CrowdPose)
+    species: Mapping[int, str] = dataclasses.field(default_factory=dict)  # by annotation id (AP-10K)
 
 
 def load(path: str | os.PathLike) -> GroundTruth:
@@ -82,7 +89,10 @@ def parse(content: dict) -> GroundTruth:
     texts: dict[int | str, str] = {
         image["id"]: image["source_id"] for image in content["images"] if "source_id" in image
     }
-    return GroundTruth(photo_ids, names, {number: _table(of) for number, of in by_category.items()}, texts)
+    crowd_index = {image["id"]: float(image["crowdIndex"]) for image in content["images"] if "crowdIndex" in image}
+    species = {entry["id"]: entry["species"] for entry in entries if "species" in entry}
+    tables = {number: _table(of) for number, of in by_category.items()}
+    return GroundTruth(photo_ids, names, tables, texts, crowd_index, species)
 
 
 def _table(entries: list[dict]) -> People:

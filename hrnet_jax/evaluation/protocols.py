@@ -1,4 +1,4 @@
-"""Evaluation protocols: COCO's average precision and MPII's PCKh. All differences between data sets are here."""
+"""Evaluation protocols: average precision, PCKh and PCK. All differences between data sets are here."""
 
 import dataclasses
 import json
@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from hrnet_jax import fields
+from hrnet_jax import fields, skeletons
 from hrnet_jax.datasets import mpii, records
 from hrnet_jax.evaluation import (
     breakdown,
     coco,
+    crowdpose,
     error_analysis,
     error_costs,
     errors,
     examples,
     ground_truth,
     oks,
+    pck,
     pckh,
+    species,
+    wholebody,
 )
 
 
@@ -75,7 +79,7 @@ class Protocol:
 
 def of_split(split: records.Split) -> Protocol:
     """Returns the protocol of a split's data set."""
-    return PROTOCOLS[records.dataset(split.summary)]
+    return PROTOCOLS.get(records.published(split.summary), PROTOCOLS[records.dataset(split.summary)])
 
 
 def find(config: ConfigDict, split: records.Split) -> Protocol:
@@ -200,4 +204,61 @@ MPII = Protocol(
     error_report=_mpii_errors,
     analyse=_analyse_mpii,
 )
-PROTOCOLS = {"coco": COCO, "mpii": MPII}
+
+
+def _average_precision_by(
+    metrics: Callable[[Sequence[coco.Result], pathlib.Path, skeletons.Skeleton], dict[str, float]],
+) -> Callable[[records.Split, Predictions, list[coco.Result]], dict[str, float]]:
+    """Makes the metrics of a protocol from a function of results, annotation file and skeleton."""
+    return lambda split, predictions, results: metrics(results, split.annotations, split.skeleton)
+
+
+def _species_results(split: records.Split, predictions: Predictions, config: ConfigDict) -> list[coco.Result]:
+    """Returns COCO's results of each species alone, with its name."""
+    people, found = predictions.people, []
+    of_people = species.names(split.annotations, people.annotation_id)
+    for name in np.unique(of_people).tolist():
+        rows = of_people == name
+        joints, scores = predictions.joints[rows], predictions.scores[rows]
+        some = Predictions(predictions.source, people.select(rows), joints, scores)
+        found += [{**result, "species": name} for result in _coco_results(split, some, config)]
+    return found
+
+
+def _pck_metrics(split: records.Split, predictions: Predictions, results: Any) -> dict[str, float]:
+    del results
+    boxes = coco.annotated(split.annotations, predictions.people.annotation_id, "box")
+    return pck.metrics(predictions.joints, predictions.people, boxes, split.skeleton)
+
+
+CROWDPOSE = dataclasses.replace(
+    COCO,
+    columns={name: name.replace("_", " ") for name in crowdpose.METRICS if name[-2:] not in ("50", "75")},
+    metrics=_average_precision_by(crowdpose.metrics),
+)
+WHOLEBODY = dataclasses.replace(
+    COCO,
+    columns={name: name.replace("_", " ") for name in wholebody.METRICS if name.startswith("AP_") or name == "AP"},
+    metrics=_average_precision_by(wholebody.metrics),
+)
+AP10K = dataclasses.replace(COCO, results=_species_results, metrics=_average_precision_by(species.metrics))
+
+
+def _pck_protocol(kind: str) -> Protocol:
+    names = [*pck.GROUPS, "Mean"]
+    columns = {f"{kind}@{pck.THRESHOLD}/{name}": name for name in names}
+    return dataclasses.replace(
+        COCO, main_metric=f"{kind}@{pck.THRESHOLD}/Mean", columns=columns, metrics=_pck_metrics
+    )
+
+
+PROTOCOLS = {
+    "coco": COCO,
+    "mpii": MPII,
+    "crowdpose": CROWDPOSE,
+    "coco_wholebody": WHOLEBODY,
+    "ap10k": AP10K,
+    "jhmdb": _pck_protocol("PCK"),
+    "lsp": _pck_protocol("tPCK"),
+}
+"""Protocols by published data set; all others have that of their format, ``coco`` or ``mpii``."""

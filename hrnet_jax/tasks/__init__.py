@@ -50,7 +50,7 @@ class Examples(Data, Protocol):
         """Returns an endless iterator over batches from a step on, with a method ``close``."""
         ...
 
-    def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
         """Returns the ids of examples by their rows, for the report of a non-finite step."""
         ...
 

@@ -5,7 +5,7 @@ import functools
 import math
 import operator
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ from hrnet_jax import (
     training,
     visualize,
 )
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import mixing, records
 from hrnet_jax.evaluation import caveats, evaluate, protocols, report
 from hrnet_jax.fields import Field
 from hrnet_jax.models import layers
@@ -189,9 +189,17 @@ class TopDown:
         )
 
     def examples(self) -> "People":
-        """Opens the split to train on."""
-        split = self._open(self.config.data.train_split, annotated=True)
-        return People(self.config, split, self._policy)
+        """Opens the splits to train on. Prints which joints each has if there are several."""
+        data = self.config.data
+        parts = [self._open(data.train_split, annotated=True), *map(records.open_split, data.extra)]
+        shares, split = mixing.shares(parts, data.weights), parts[0]
+        if data.extra:
+            skeleton = skeletons.load(self.config.skeleton)
+            split = mixing.join(parts, skeleton)
+            distributed.log_once(mixing.describe(parts, shares, skeleton))
+            for note in mixing.notes([*parts, self._open(data.val_split, annotated=False)]):
+                distributed.log_once(f"note: {note}")
+        return People(self.config, split, self._policy, parts, shares)
 
     def evaluation(self, *, trained: bool) -> "PoseEvaluation":
         """Opens the split to evaluate on."""
@@ -233,6 +241,15 @@ class People(Data):
     """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
 
     policy: augment.Policy
+    parts: Sequence[records.Split]  # of which the split is made
+    shares: pipeline.Shares
+
+    def __len__(self) -> int:
+        return pipeline.visits(self.shares)
+
+    def digest(self) -> str:
+        """Returns a digest of all parts."""
+        return mixing.digest(self.parts)
 
     def batches(self, start_step: int) -> Iterator[pipeline.Batch]:
         """Returns an endless iterator over this process's share of the batches."""
@@ -248,12 +265,15 @@ class People(Data):
             process_count=jax.process_count(),
             threads=config.loader.threads,
             workers=config.loader.workers,
+            shares=self.shares,
         )
 
-    def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
-        """Returns annotation and photo ids of people."""
+    def identify(self, rows: np.ndarray) -> dict[str, list]:
+        """Returns annotation and photo ids of people, and the data set of each if there are several."""
         people = self.split.people
         ids = {"annotation_ids": people.annotation_id, "photo_ids": people.photo_id}
+        if len(self.parts) > 1:
+            ids["data_sets"] = np.repeat([*map(mixing.name, self.parts)], [count for count, _ in self.shares])
         return {name: values[rows].tolist() for name, values in ids.items()}
 
     def loading_hint(self) -> str:

@@ -3,12 +3,13 @@ import dataclasses
 import functools
 
 import jax
+import made_data_sets
 import numpy as np
 import pytest
 import reference
 from made_weights import small_config
 
-from hrnet_jax import augment, heatmap, inference, losses, models, pipeline, tasks, training, visualize
+from hrnet_jax import augment, heatmap, inference, losses, models, pipeline, prepare, tasks, training, visualize
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
@@ -145,6 +146,27 @@ def test_examples_are_identified_by_annotation_and_photo(config):
     assert "--decoded" in examples.loading_hint()
     stored = dataclasses.replace(examples.split, decoded=object())  # type: ignore
     assert dataclasses.replace(examples, split=stored).loading_hint() == ""  # type: ignore
+
+
+def test_several_data_sets_are_described_and_identified(config, tmp_path, capsys):
+    made_data_sets.write_crowdpose(tmp_path)
+    prepare.prepare_published("crowdpose", tmp_path, tmp_path / "crowdpose")
+    alone = tasks.build(config).examples()
+    config.data.extra, config.data.weights = (str(tmp_path / "crowdpose" / "test"),), (1, 3)
+    capsys.readouterr()
+    examples = tasks.build(config).examples()
+    told = capsys.readouterr().out
+    assert told.startswith("training on 2 data sets\njoint ")
+    *_, unused, note = told.splitlines()
+    assert unused == "crowdpose/test: not trained on: head_top, neck"
+    assert note.startswith("note: 1 photo ids are in both records/train2017 and crowdpose/test")
+    assert len(examples) == len(alone) + 3 and examples.digest() != alone.digest()
+    last = np.array([0, len(alone)])
+    assert examples.identify(last)["data_sets"] == ["records/train2017", "crowdpose/test"]
+    assert examples.identify(last)["photo_ids"][1] == 7
+    with contextlib.closing(examples.batches(0)) as batches:
+        rows = np.concatenate([next(batches)["index"] for _ in range(-(-len(examples) // config.batch_size))])
+    assert (rows[: len(examples)] == len(alone)).sum() == 3
 
 
 def test_training_is_scored_on_the_boxes_of_the_ground_truth(config, monkeypatch):
