@@ -22,7 +22,7 @@ TABLES = ("coco", "mpii")
 LARGE = 384
 """Image height from which the release draws larger Gaussians."""
 
-LARGE_KERNELS = (23, 17, 13, 9)
+LARGE_KERNELS = tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
 """Heatmap pixels of the kernels that blur CPN's targets from this height on."""
 
 

@@ -22,7 +22,7 @@ UNITS = [
         "sharding",
     ),
     "state_hash",
-    *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
+    *("skeletons", "geometry", "augment", "datasets", "pipeline", "cpn_codec", "heatmap", "losses", "optimizer", "models"),
     *(
         "configuration",
         "training",

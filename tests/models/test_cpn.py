@@ -3,7 +3,7 @@
 import functools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from hrnet_jax import configuration, losses, models, optimizer, training
 from hrnet_jax.compare import measured, problem
-from hrnet_jax.models import cpn, layers, simple_baseline
+from hrnet_jax.models import cpn, layers
 from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 
@@ -154,14 +154,9 @@ def test_hidden_joints_are_silent_at_every_level_and_unlabelled_ones_do_not_coun
 
 
 @pytest.fixture
-def narrow(monkeypatch) -> Iterator[cpn.CPN]:
+def narrow(narrow_cpn) -> cpn.CPN:
     """A CPN of a ResNet with few blocks and channels."""
-    monkeypatch.setitem(simple_baseline.BLOCKS, 50, (1, 1, 1, 1))
-    monkeypatch.setattr(simple_baseline, "STEM", 2)
-    monkeypatch.setattr(cpn, "FEATURES", 4)
-    models._shapes.cache_clear()
-    yield cpn.CPN(5)
-    models._shapes.cache_clear()
+    return cpn.CPN(5)
 
 
 def drawn(model, size=(64, 32)) -> tuple[dict, jax.Array]:

@@ -235,7 +235,7 @@ def test_build_follows_the_configuration():
     with pytest.raises(ValueError, match=r"`model.depth` \(=34\) must be one of 50, 101, 152"):
         models.build_torch(config)
     config.model.name = "vit"
-    with pytest.raises(ValueError, match=r"'vit'.*hrnet, simple_baseline, hourglass"):
+    with pytest.raises(ValueError, match=r"'vit'.*hrnet, simple_baseline, hourglass, cpn"):
         models.build_torch(config)
 
 
