@@ -47,6 +47,7 @@ HOST = {
     "checks an argument or a type": [
         "heatmap.find_decoder",
         "models.layers.check_image_size",
+        "models.layers.for_each",
         "models.batch_norm.at_least_float32",
     ],
     "builds, describes or counts a network": [
@@ -60,8 +61,6 @@ HOST = {
         "models.shapes",
         "models.multiple",
         "models.network.count_parts",
-        "models.network.each",
-        "models.network.of_prediction",
         "models.simple_baseline.check_depth",
         "models.simple_baseline.infer",
         "models.cpn.make_targets",

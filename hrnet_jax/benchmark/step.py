@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import models, skeletons
 from hrnet_jax.benchmark import plain, race, workload
-from hrnet_jax.models import layers, network
+from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
 
 EAGER, CHANNELS_LAST = "PyTorch, eager", "PyTorch, channels last"
@@ -96,7 +96,7 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
         with autocast:
             predictions = forward(image)
         count = len(predictions)
-        labels = zip(network.each(targets, count), network.each(weights, count), strict=True)
+        labels = zip(layers.for_each(targets, count), layers.for_each(weights, count), strict=True)
         pairs = zip(predictions, labels, strict=True)
         errors = [(heatmaps.float() - target) * weight[:, :, None, None] for heatmaps, (target, weight) in pairs]
         loss = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()

@@ -49,7 +49,7 @@ class Batch:
 
     def labels(self) -> dict[str, np.ndarray]:
         """Returns targets and weights for a file: `targets`, or `targets.0` and so on of several."""
-        return {name: leaf for name, leaf in self._named("targets") + self._named("weights")}
+        return dict(self._named("targets") + self._named("weights"))
 
     def with_labels(self, arrays: Mapping[str, np.ndarray]) -> "Batch":
         """Returns the batch with the targets and weights that `labels` wrote to a file."""

@@ -12,7 +12,7 @@ from hrnet_jax import models
 from hrnet_jax.compare import jax_runner
 from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
-from hrnet_jax.models import network, torch_models
+from hrnet_jax.models import layers, torch_models
 from hrnet_jax.torch_interop import loading
 
 LOSSES: dict[str, Callable[[ConfigDict, torch.Tensor], torch.Tensor]] = {
@@ -126,8 +126,8 @@ def _image(setup: Setup, precision: str) -> torch.Tensor:
 def _loss(setup: Setup, predictions: Sequence[torch.Tensor], precision: str) -> torch.Tensor:
     """Returns the configuration's loss (see `top_down.make_heatmap_loss`) of heatmaps ``[B, K, h, w]``."""
     batch, config, count = setup.batch, setup.config, len(predictions)
-    terms = models.find(config.model.name).each_term(config.loss, count)
-    labels = zip(network.each(batch.targets, count), network.each(batch.weights, count), strict=True)
+    terms = models.find(config.model.name).terms(config.loss) or [(config.loss, 1.0)] * count
+    labels = zip(layers.for_each(batch.targets, count), layers.for_each(batch.weights, count), strict=True)
     found = []
     for heatmaps, (name, factor), (targets, weights) in zip(predictions, terms, labels, strict=True):
         targets = _tensor(targets.transpose(0, 3, 1, 2), precision)

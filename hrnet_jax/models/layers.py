@@ -233,3 +233,8 @@ def apply_in_training(
     applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
     heatmaps, updates = applied
     return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
+
+
+def for_each(arrays: Any, count: int) -> Sequence[Any]:
+    """Returns targets or weights for each of so many heatmaps: a tuple has them, another value serves all."""
+    return arrays if isinstance(arrays, tuple) else [arrays] * count

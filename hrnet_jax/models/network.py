@@ -62,7 +62,7 @@ class Network:
       targets: makes the function that renders its targets from a configuration. None for those that
         ``heatmap.target`` names, the same for all of its heatmaps.
       terms: (``loss`` of the configuration) -> how training compares each of its heatmaps with the targets, the
-        prediction last. None for that loss of all, added.
+        prediction last. Empty for that loss of all, added.
       torch_model: builds its PyTorch counterpart from ``num_joints`` and the fields of `infer`. None if there is
         none. A method ``predictions`` returns all heatmaps that training compares, as `layers.apply_in_training`.
       multiple: (fields that weights depend on) -> the number that divides the sides of its images.
@@ -86,7 +86,7 @@ class Network:
     infer: Callable[[Mapping[str, np.ndarray]], dict[str, Any]] = lambda tensors: {}
     labels: tuple[str, ...] = LABELS
     targets: Callable[[ConfigDict], Targets] | None = None
-    terms: Callable[[str], Terms] | None = None
+    terms: Callable[[str], Terms] = lambda loss: ()
     torch_model: Callable[..., Any] | None = None
     multiple: Callable[[Mapping[str, Any]], int] = lambda sizes: layers.MULTIPLE
     joint_layers: tuple[str, ...] = ("final_layer.",)
@@ -103,21 +103,6 @@ class Network:
         """Returns the kernel of a layer that predicts heatmaps, ``[K, in, 1, 1]``; None if tensors have none."""
         kernel = tensors.get(f"{self.joint_layers[0]}weight")
         return None if kernel is None or kernel.ndim != 4 else kernel
-
-
-    def each_term(self, loss: str, count: int) -> Terms:
-        """Returns `terms` for the loss of a configuration and a number of heatmaps."""
-        return self.terms(loss) if self.terms else [(loss, 1.0)] * count
-
-
-def each(arrays: Any, count: int) -> Sequence[Any]:
-    """Returns targets or weights for each of so many heatmaps, see `Targets`."""
-    return arrays if isinstance(arrays, tuple) else [arrays] * count
-
-
-def of_prediction(arrays: Any) -> Any:
-    """Returns the targets or weights of the network's prediction."""
-    return each(arrays, 1)[-1]
 
 
 def count_parts(names: Mapping[str, Any], pattern: str) -> int:

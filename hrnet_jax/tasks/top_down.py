@@ -98,7 +98,7 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     It is the sum over all heatmaps of `layers.apply_in_training`, of the terms that their network names.
     """
     check_hardest_joints(config)
-    each_term = models.find(config.model.name).each_term
+    terms = models.find(config.model.name).terms(config.loss)
     functions = {name: _find_loss(name, config) for name in {"mse", config.loss}}
 
     def mean_loss(name, heatmaps, targets, weights):
@@ -116,10 +116,10 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
         predictions, batch_stats = layers.apply_in_training(model, variables, image)
         count = len(predictions)
         parts = zip(
-            each_term(config.loss, count),
+            terms or [(config.loss, 1.0)] * count,
             predictions,
-            network.each(targets, count),
-            network.each(weights, count),
+            layers.for_each(targets, count),
+            layers.for_each(weights, count),
             strict=True,
         )
         found = [factor * mean_loss(name, *arrays) for (name, factor), *arrays in parts]
@@ -190,7 +190,7 @@ class TopDown:
         image = layers.normalize(batch["image"], self.config.model.colors, dtype)
         targets, weights = self._targets(*(batch[name] for name in self._labels))
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
-        expected = network.of_prediction(targets).astype(heatmaps.dtype)
+        expected = layers.for_each(targets, 1)[-1].astype(heatmaps.dtype)
         return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
@@ -225,7 +225,7 @@ class TopDown:
             found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
             stride = image.shape[1] / heatmaps.shape[1]
             targets, _ = self._targets(*(labels[name] for name in self._labels))
-            return found * stride, scores, heatmaps, network.of_prediction(targets)
+            return found * stride, scores, heatmaps, layers.for_each(targets, 1)[-1]
 
         return look
 

@@ -60,6 +60,7 @@ def test_other_networks_and_losses_are_equal_in_float64(settings):
     check_equal(make(**settings), torch_runner.measure(make(**settings), "float64", STEPS))
 
 
+@pytest.mark.long
 def test_a_network_with_targets_for_each_level_is_equal_in_float64(narrow_cpn):
     config = small_config(name="cpn")
     config.update(loss="ohkm", hardest_joints=5)

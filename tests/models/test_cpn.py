@@ -114,6 +114,7 @@ def assert_rows_equal(found: Mapping[str, np.ndarray], names: np.ndarray, rows: 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.weight_decay")  # as the reference
 @pytest.mark.parametrize("tag", NETWORKS)
 def test_losses_gradients_and_steps_equal_the_reference(shared, tag):
     numbers = read(shared, tag)

@@ -6,6 +6,7 @@ import pytest
 from made_weights import BASELINE, COCO, CPN, MPII, TINY, described
 
 from hrnet_jax import convert
+from hrnet_jax.compare import measured, problem
 from hrnet_jax.models import cpn
 from hrnet_jax.torch_interop import loading, selection
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
@@ -34,10 +35,29 @@ def test_the_pytorch_network_has_the_references_names_in_their_order(shared, tor
     assert [(name, tuple(x.shape)) for name, x in tensors.items()] == [(n, x.shape) for n, x in arrays.items()]
 
 
-@pytest.mark.parametrize("prefix", ["module.", "model.module.", ""])
-def test_a_file_of_public_code_and_back(narrow_cpn, torch, tmp_path, prefix):
+@pytest.mark.parametrize(("file", "projection"), FILES.items())
+def test_the_pytorch_network_predicts_as_the_reference(shared, torch, file, projection):
+    from hrnet_jax.models import torch_models
+
+    with torch.device("meta"):
+        network = torch_models.CPN(len(COCO), projection=projection).double()
+    network = network.to_empty(device="cpu").eval()
+    drawn = {name: problem.draw_tensor(name, tuple(x.shape)) for name, x in network.named_parameters()}
+    drawn |= {name: problem.draw_tensor(name, tuple(x.shape)) for name, x in network.named_buffers() if x.ndim}
+    network.load_state_dict(made_weights.as_torch(torch, drawn), strict=False)
+    images = np.ascontiguousarray(problem.draw_images(file, (2, 3, 128, 96)).transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        *of_levels, refined = (x.numpy() for x in network.predictions(torch.from_numpy(images)))
+    with np.load(shared / f"conformance/cpn/net_{file}.npz") as numbers:
+        assert measured.deviation(refined, numbers["refine"]) < 1e-9
+        if "global" in numbers:
+            for ours, expected in zip(of_levels, numbers["global"], strict=True):
+                assert measured.deviation(ours, expected) < 1e-9
+
+
+def test_a_file_of_public_code_and_back(narrow_cpn, torch, tmp_path):
     arrays = made_weights.tensors(PUBLIC)
-    content = {"state_dict": made_weights.as_torch(torch, arrays, prefix), "optimizer": {}, "epoch": 32}
+    content = {"state_dict": made_weights.as_torch(torch, arrays, "module."), "optimizer": {}, "epoch": 32}
     torch.save(content, tmp_path / "CPN256x192.pth.tar")
     report = convert.convert(tmp_path / "CPN256x192.pth.tar", tmp_path / "ours")
     assert "loaded into CPN ResNet-50 (17 joints, reads RGB)" in str(report)
@@ -52,7 +72,9 @@ def test_a_prefix_of_a_resnet_alone_is_taken_off():
     arrays = {"resnet.conv1.weight": np.zeros((2, 3, 7, 7)), "resnet.bn1.weight": np.zeros(2)}
     assert selection.select(arrays, lambda _: True).tensors.keys() == {"conv1.weight", "bn1.weight"}
     of_cpn = arrays | {"global_net.laterals.0.0.weight": np.zeros((2, 8, 1, 1))}
-    assert selection.select(of_cpn, lambda _: True).tensors.keys() == of_cpn.keys()
+    for prefix in ("", "module.", "net.module."):
+        prefixed = {f"{prefix}{name}": x for name, x in of_cpn.items()}
+        assert selection.select(prefixed, lambda _: True).tensors.keys() == of_cpn.keys()
 
 
 @pytest.mark.parametrize(
