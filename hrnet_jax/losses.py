@@ -31,12 +31,10 @@ def mse(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Arra
     return 0.5 * jnp.square(error).mean((1, 2))
 
 
-def ohkm(
-    heatmaps: jax.Array, targets: jax.Array, weights: jax.Array, hardest: int = HARDEST_JOINTS
-) -> jax.Array:
+def ohkm(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array, hardest: int = HARDEST_JOINTS) -> jax.Array:
     """Keeps `mse` for the `hardest` joints of each person, those with the largest errors; 0 for the others.
 
-    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018). For the other arguments see `mse`.
+    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018). Other arguments are as for `mse`.
 
     Returns:
       ``[B, K]`` errors times ``K / hardest``, so that their mean is the mean over the hardest joints.

@@ -68,7 +68,7 @@ def hourglass(stacks: int, image_size: tuple[int, int]) -> dict[str, Any]:
 
 
 def cpn(depth: int, image_size: tuple[int, int], *, ohkm: bool = True) -> dict[str, Any]:
-    """Returns the changes of a CPN row: the training of HRNet, with hard keypoints mined in RefineNet if `ohkm`."""
+    """Returns the changes of a CPN row: HRNet's training, with hard keypoints mined in RefineNet if `ohkm`."""
     weights, loss = f"weights/resnet{depth}_imagenet.pth", "ohkm" if ohkm else "mse"
     network = {"model.name": "cpn", "model.depth": depth, "init_from": weights}
     kernels = {"model.kernels": LARGE_KERNELS} if image_size[0] >= LARGE else {}

@@ -33,7 +33,7 @@ _FIRST, _PROJECTION = "global_net.laterals.0.0.weight", "refine_net.cascade.0.0.
 
 
 def enlarge(x: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Resizes ``[B, H, W, C]`` to another height and width, bilinear, so that the corner pixels stay the corners."""
+    """Resizes ``[B, H, W, C]`` to a height and width, bilinear, so that the corner pixels stay the corners."""
     for axis, equation in ((1, "bhwc,ih->biwc"), (2, "bhwc,jw->bhjc")):
         if x.shape[axis] != size[axis - 1]:
             matrix = jnp.asarray(_corner_aligned(x.shape[axis], size[axis - 1]), x.dtype)
@@ -126,8 +126,8 @@ class CPN(nn.Module):
 def make_targets(config: ConfigDict) -> network.Targets:
     """Returns the function that renders the targets of all levels.
 
-    GlobalNet's levels have a target for every joint, narrower from level to level: an empty one for joints that are
-    hidden or not labelled. RefineNet's is the narrowest, and joints without a label do not count.
+    GlobalNet's levels have a target for every joint, narrower from level to level: an empty one for joints that
+    are hidden or not labelled. RefineNet's is the narrowest, and joints without a label do not count.
 
     Raises:
       ValueError: ``model.kernels`` are not four odd numbers.
@@ -164,7 +164,9 @@ def _infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _from_classifier(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Gives the tensors of a ResNet without deconvolutions their names here."""
-    is_classifier = simple_baseline.infer(tensors) and not any(name.startswith("deconv_layers.") for name in tensors)
+    is_classifier = simple_baseline.infer(tensors) and not any(
+        name.startswith("deconv_layers.") for name in tensors
+    )
     return {f"resnet.{name}": x for name, x in tensors.items()} if is_classifier else dict(tensors)
 
 
@@ -180,7 +182,9 @@ NETWORK = network.Network(
     | {
         "depth": Field(50, "Of the ResNet: 50, 101 or 152.", network=True),
         "projection": Field(False, "True: the form of GengDavid's checkpoints, with 0.4 M more.", network=True),
-        "kernels": Field(KERNELS, "Heatmap pixels of the targets' blur, coarse to fine; 23, 17, 13, 9 at 384x288."),
+        "kernels": Field(
+            KERNELS, "Heatmap pixels of the targets' blur, coarse to fine; 23, 17, 13, 9 at 384x288."
+        ),
         "original_targets": Field(
             False, "True: targets 255 high and rounded down as in public code, for eval.decoder=cpn."
         ),
@@ -201,6 +205,8 @@ NETWORK = network.Network(
     from_classifier=_from_classifier,
     caveat="images are normalized by ImageNet's mean and deviation here; GengDavid's code takes a mean off and"
     " divides by 255 only, and its heatmaps are 255 high and for the decoder `cpn`: fine-tune weights of it",
-    order=("resnet", "global_net", "refine_net", "laterals", "upsamples", "predict", "cascade", "final_predict")
-    + network.ORDER,
+    order=(
+        *("resnet", "global_net", "refine_net", "laterals", "upsamples", "predict", "cascade", "final_predict"),
+        *network.ORDER,
+    ),
 )

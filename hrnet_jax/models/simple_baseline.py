@@ -79,7 +79,7 @@ def resnet(
 ) -> list[jax.Array]:
     """Applies the stem and four stages of a ResNet within a network, whose names get a prefix.
 
-    Returns the features of each stage, the finest first: ``[B, H / 4, W / 4, 256]`` to ``[B, H / 32, W / 32, 2048]``.
+    Returns the features of each stage, finest first: ``[B, H / 4, W / 4, 256]`` to ``[B, H / 32, W / 32, 2048]``.
     """
     x = Conv(STEM, 7, stride=2, dtype=dtype, name=f"{prefix}conv1")(image)
     x = relu(BatchNorm(norm, name=f"{prefix}bn1")(x, train))

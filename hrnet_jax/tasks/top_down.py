@@ -37,6 +37,7 @@ from hrnet_jax.models import layers, network
 MOST_PARTS = 32
 """Largest accumulation that is tried when a step does not fit into memory."""
 
+
 def make_target_fn(config: ConfigDict) -> network.Targets:
     """Returns the function that renders target heatmaps from the labels of a batch. Raises ValueError."""
     of_network = models.find(config.model.name).targets
@@ -55,7 +56,7 @@ def make_target_fn(config: ConfigDict) -> network.Targets:
 
 
 def _make_common_target(config: ConfigDict) -> network.Targets:
-    """Returns the function that renders the targets that the configuration names, for all heatmaps of a network."""
+    """Returns the function that renders the targets that a configuration names, for all heatmaps of a network."""
     height, width = config.image_size
     render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
 
@@ -83,8 +84,8 @@ def _check_unused(config: ConfigDict) -> None:
     for name, value in config.heatmap.items():
         if value != (default := configuration.RUN[f"heatmap.{name}"].default):
             raise ValueError(
-                f"`heatmap.{name}` (={value!r}) has no effect on {models.title(config.model)}, whose targets are its"
-                f" own: leave it at {default!r}, and see the fields of `model`"
+                f"`heatmap.{name}` (={value!r}) has no effect on {models.title(config.model)}, whose targets are"
+                f" its own: leave it at {default!r}, and see the fields of `model`"
             )
 
 
@@ -149,9 +150,7 @@ class TopDown:
 
     metrics: tuple[str, ...] = ("loss", "pck")
 
-    def __init__(
-        self, config: ConfigDict, model: nn.Module | None = None, targets: network.Targets | None = None
-    ):
+    def __init__(self, config: ConfigDict, model: nn.Module | None = None, targets: network.Targets | None = None):
         """Builds network and targets, unless others are given, which get `network.LABELS`.
 
         Raises ValueError for a wrong field.

@@ -198,7 +198,9 @@ def test_half_precision_keeps_heatmaps_and_statistics_in_float32_and_remat_chang
     assert models.count_multiply_adds(narrow, (64, 32)) == models.count_multiply_adds(again, (64, 32))
 
 
-@pytest.mark.parametrize(("size", "new"), [((3, 2), (6, 4)), ((4, 3), (32, 24)), ((1, 1), (2, 2)), ((5, 4), (5, 4))])
+@pytest.mark.parametrize(
+    ("size", "new"), [((3, 2), (6, 4)), ((4, 3), (32, 24)), ((1, 1), (2, 2)), ((5, 4), (5, 4))]
+)
 def test_corners_stay_corners_when_features_are_enlarged(torch, size, new):
     with jax.enable_x64(True):
         x = np.random.default_rng(0).standard_normal((2, *size, 3))

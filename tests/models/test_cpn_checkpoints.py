@@ -99,9 +99,7 @@ def test_training_starts_from_an_image_classifier(narrow_cpn):
     trunk = {name.removeprefix("resnet."): x for name, x in whole.items() if name.startswith("resnet.")}
     classifier = {"fc.weight": np.zeros((10, 64), np.float32), "fc.bias": np.zeros(10, np.float32)}
     weights = Weights("resnet50.pth", trunk | classifier, {})
-    variables, report = loading.initialize(
-        made_weights.fresh(CPN), weights, CPN, allow_missing=cpn.NETWORK.heads
-    )
+    variables, report = loading.initialize(made_weights.fresh(CPN), weights, CPN, allow_missing=cpn.NETWORK.heads)
     assert "the trunk of an image classifier under a new head" in str(report)
     assert {name.split(".")[0] for name in report.initialised} == {"global_net", "refine_net"}
     found = loading.to_pytorch(variables)
