@@ -48,7 +48,11 @@ def make_loss(predict: Predict, batch_stats: Any) -> Loss:
 
 
 def make_training_loss(model: nn.Module) -> training.Loss:
-    """Returns the loss of a training step, with the statistics of the batch."""
+    """Returns the loss of a training step, with the statistics of the batch.
+
+    It compares the network's prediction alone, with a Gaussian. A run also compares an Hourglass's earlier stacks,
+    and a CPN's levels with targets of their own.
+    """
 
     def loss(params, batch_stats, batch):
         image = layers.normalize(batch["image"], model.colors, model.dtype)  # pyright: ignore

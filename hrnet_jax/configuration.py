@@ -62,8 +62,9 @@ RUN = {
     "average_decay": Field(0.0, "Of a moving average of the weights, per step; 0 for none."),
     "skip_not_finite": Field(0, "Non-finite steps to skip before the run stops.", minimum=0, resumable=True),
     "loss": Field(
-        "mse", '"mse", "ohkm" for the 8 hardest joints of each person, or `module:name` of your own.', code=True
+        "mse", '"mse", "ohkm" for the hardest joints of each person, or `module:name` of your own.', code=True
     ),
+    "hardest_joints": Field(8, "Joints of each person that ohkm keeps.", minimum=1),
     "joint_weights": Field((), 'Of the loss: () for 1, ("original",) or numbers.', items=(int, float, str)),
     "eval.batch_size": Field(128, "People, over all devices.", minimum=1, resumable=True),
     "eval.averaged": Field(False, "Evaluate the moving average of the weights.", resumable=True),
@@ -71,7 +72,7 @@ RUN = {
     "eval.flip_test": Field(True, "Average with the heatmaps of the mirrored image.", resumable=True),
     "eval.flip_shift": Field(1.0, "Heatmap pixels to shift them by: 1 originally, 0.75 is exact.", resumable=True),
     "eval.decoder": Field(
-        "quarter", '"argmax", "quarter" (the original), "dark" or `module:name`.', resumable=True, code=True
+        "quarter", '"argmax", "quarter" (the original), "dark", "cpn" or `module:name`.', resumable=True, code=True
     ),
     "eval.nms_threshold": Field(0.9, "OKS above which a prediction is a duplicate.", resumable=True),
     "eval.soft_nms": Field(False, "Lower the scores of duplicates instead of removing them.", resumable=True),
@@ -115,7 +116,7 @@ def _of_network(network: str, of_model: Mapping[str, Field]) -> dict[str, Field]
 
 
 def default(network: str = "hrnet") -> ConfigDict:
-    """Returns the default configuration of a network: HRNet-W32, SimpleBaseline ResNet-50 or 8-stack Hourglass."""
+    """Returns the default configuration: HRNet-W32, SimpleBaseline or CPN ResNet-50, or 8-stack Hourglass."""
     return build(fields(network))
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hrnet_jax import fields
+from hrnet_jax import cpn_codec, fields
 
 DARK_KERNEL = 11
 """Side in pixels of the Gaussian kernel that smooths heatmaps before DARK decoding, as chosen by its authors."""
@@ -179,6 +179,7 @@ DECODERS: dict[str, Decoder] = {
     "argmax": _decode_argmax,
     "quarter": _decode_quarter,
     "dark": _decode_dark,
+    "cpn": cpn_codec.decode,
 }
 
 
@@ -193,11 +194,11 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
     Args:
       heatmaps: ``[B, h, w, K]``.
       method: ``"argmax"`` for the peak, ``"quarter"`` for the original's shift of a quarter pixel towards the
-        higher neighbour, ``"dark"`` for DARK (Zhang et al., CVPR 2020). ``"dark"`` works best with `unbiased`
-        targets. ``module:name`` is a `Decoder` of your own.
+        higher neighbour, ``"dark"`` for DARK (Zhang et al., CVPR 2020), ``"cpn"`` for `cpn_codec.decode`.
+        ``"dark"`` works best with `unbiased` targets. ``module:name`` is a `Decoder` of your own.
 
     Returns:
-      ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores, the maximum of each heatmap.
+      ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores, the maximum of each heatmap except for ``"cpn"``.
 
     Raises:
       ValueError: the method is unknown.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 HARDEST_JOINTS = 8
-"""Joints per person in `ohkm`."""
+"""Joints per person in `ohkm`, if no other number is given."""
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """(heatmaps ``[B, h, w, K]``, targets ``[B, h, w, K]``, weights ``[B, K]``) -> ``[B, K]``."""
@@ -31,19 +31,23 @@ def mse(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Arra
     return 0.5 * jnp.square(error).mean((1, 2))
 
 
-def ohkm(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
-    """Keeps `mse` for the `HARDEST_JOINTS` joints of each person with the largest errors; 0 for the others.
+def ohkm(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array, hardest: int = HARDEST_JOINTS) -> jax.Array:
+    """Keeps `mse` for the `hardest` joints of each person, those with the largest errors; 0 for the others.
 
-    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018). For the arguments see `mse`.
+    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018). Other arguments are as for `mse`.
 
     Returns:
-      ``[B, K]`` errors times ``K / HARDEST_JOINTS``, so that their mean is the mean over the hardest joints.
+      ``[B, K]`` errors times ``K / hardest``, so that their mean is the mean over the hardest joints.
+
+    Raises:
+      ValueError: there are fewer joints.
     """
     errors = mse(heatmaps, targets, weights)
     joints = errors.shape[1]
-    count = min(HARDEST_JOINTS, joints)
-    hardest = jax.nn.one_hot(jax.lax.top_k(errors, count)[1], joints, dtype=errors.dtype).sum(1)
-    return errors * hardest * (joints / count)
+    if not 1 <= hardest <= joints:
+        raise ValueError(f"`hardest` (={hardest}) must be from 1 to the number of joints, {joints}")
+    kept = jax.nn.one_hot(jax.lax.top_k(errors, hardest)[1], joints, dtype=errors.dtype).sum(1)
+    return errors * kept * (joints / hardest)
 
 
 LOSSES: dict[str, Loss] = {"mse": mse, "ohkm": ohkm}

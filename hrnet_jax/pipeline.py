@@ -6,6 +6,8 @@ A batch is a dictionary of numpy arrays. B is the process's share of the batch s
 image      [B, H, W, 3] uint8   the crop, RGB
 joints     [B, K, 2] float32    (x, y) in crop pixels; undefined for unlabelled joints
 visible    [B, K] float32       1 for labelled joints, 0 for others
+seen       [B, K] float32       1 for labelled joints that are not hidden, if the split has its flags
+                                (see `datasets.flags`), else 0
 crop       [B, 2, 3] float32    map from pixels of the photo on disk to crop pixels; includes the
                                 mirroring of a mirrored photo
 index      [B] int32            row in the table of people
@@ -228,7 +230,8 @@ def _crop(
     return {
         "image": geometry.warp(photo, matrix, image_size, mirrored=view.flip),
         "joints": joints.astype(np.float32),
-        "visible": view.visible.astype(np.float32),
+        "visible": (view.visible > 0).astype(np.float32),
+        "seen": (view.visible >= records.SEEN).astype(np.float32),
         "crop": from_photo.astype(np.float32),
         "index": np.array(person["index"], np.int32),
         "valid": np.array(person["valid"], np.float32),

@@ -22,6 +22,9 @@ TABLES = ("coco", "mpii", "data_sets")
 LARGE = 384
 """Image height from which the release draws larger Gaussians."""
 
+LARGE_KERNELS = tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
+"""Heatmap pixels of the kernels that blur CPN's targets from this height on."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -62,6 +65,14 @@ def simple_baseline(depth: int, image_size: tuple[int, int]) -> dict[str, Any]:
 def hourglass(stacks: int, image_size: tuple[int, int]) -> dict[str, Any]:
     """Returns the changes of a row of the stacked Hourglass: the training of HRNet, from scratch."""
     return _at_size(image_size) | {"model.name": "hourglass", "model.stacks": stacks}
+
+
+def cpn(depth: int, image_size: tuple[int, int], *, ohkm: bool = True) -> dict[str, Any]:
+    """Returns the changes of a CPN row: HRNet's training, with hard keypoints mined in RefineNet if `ohkm`."""
+    weights, loss = f"weights/resnet{depth}_imagenet.pth", "ohkm" if ohkm else "mse"
+    network = {"model.name": "cpn", "model.depth": depth, "init_from": weights}
+    kernels = {"model.kernels": LARGE_KERNELS} if image_size[0] >= LARGE else {}
+    return {"image_size": image_size, "loss": loss} | network | kernels
 
 
 def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ HOURGLASS = {
     **{"name": "hourglass", "stacks": 2, "features": 8, "depth": 2, "stem_features": [4, 8, 6]},
     **{"residual_before_head": True, "colors": "RGB", "joints": COCO},
 }
+CPN = {"name": "cpn", "depth": 50, "projection": False, "colors": "RGB", "joints": COCO}
 BASELINE = {"name": "simple_baseline", "depth": 50, "colors": "BGR", "joints": COCO}
 
 PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
@@ -30,7 +31,7 @@ PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
 
 
 def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
-    """Returns the configuration of a tiny HRNet with these fields, of a tiny Hourglass, or of a SimpleBaseline."""
+    """Returns the configuration of a tiny HRNet with these fields, of a tiny Hourglass, or of another network."""
     config = default.get_config()
     config.image_size, config.model = image_size, default.get_config(name).model
     if name == "hrnet":

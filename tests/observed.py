@@ -52,6 +52,7 @@ TINY_NETWORKS = {
         "model.norm_group_size": 0,
     },
     "simple_baseline": {},
+    "cpn": {"model.norm_group_size": 0},
     "hourglass": {
         "model.stacks": 1,
         "model.features": 4,

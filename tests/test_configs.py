@@ -12,7 +12,7 @@ from hrnet_jax import augment, configuration, models, optimizer, rows, sharding,
 from hrnet_jax.run import setup
 
 NAMES = [f"{table}:{row}" for table in rows.TABLES for row in rows.load(table)]
-NAMES += ["default", "default:simple_baseline", "default:hourglass", "demo", "coco_mini_overfit"]
+NAMES += ["default", "default:simple_baseline", "default:hourglass", "default:cpn", "demo", "coco_mini_overfit"]
 
 ROWS = [name for name in NAMES if name.startswith(rows.TABLES) and ":" in name]
 
@@ -68,11 +68,16 @@ NETWORK = {
         **{"model.residual_before_head": True, "model.colors": "RGB"},
         **{"epochs": 210, "learning_rate_drops": (170, 200)},
     },
+    "cpn": {
+        **{"model.projection": False, "model.original_targets": False, "model.colors": "RGB", "hardest_joints": 8},
+        **{"epochs": 210, "learning_rate_drops": (170, 200)},
+    },
 }
 AUGMENTATION = {  # the release's SCALE_FACTOR, ROT_FACTOR and PROB_HALF_BODY
     ("coco", "hrnet"): (0.35, 45, 0.3),
     ("coco", "simple_baseline"): (0.3, 40, 0),
     ("coco", "hourglass"): (0.35, 45, 0.3),
+    ("coco", "cpn"): (0.35, 45, 0.3),
     ("mpii", "hrnet"): (0.25, 30, 0),
     ("mpii", "simple_baseline"): (0.25, 30, 0),
     ("mpii", "hourglass"): (0.25, 30, 0),
@@ -94,6 +99,14 @@ AP = {  # COCO val2017 with the detector's boxes: AP, AP50, AP75, AP of medium a
     "hourglass2_256x192": (0.665,),
     "hourglass8_256x192": (0.669,),
     "hourglass8_256x256": (0.671,),
+    "cpn_resnet50_256x192": (0.686,),
+    "cpn_ohkm_resnet50_256x192": (0.694,),
+    "cpn_ohkm_resnet101_256x192": (),
+    "cpn_ohkm_resnet152_256x192": (),
+    "cpn_resnet50_384x288": (0.706,),
+    "cpn_ohkm_resnet50_384x288": (0.716,),
+    "cpn_ohkm_resnet101_384x288": (0.729,),
+    "cpn_ohkm_resnet152_384x288": (),
 }
 PCKH = {  # MPII, validation split: mean PCKh at 0.5 and, as the release calls it, at 0.1
     "hrnet_w32_256x256_scratch": (),
@@ -129,10 +142,11 @@ FEWEST_LAYERS = {
     "hrnet": {"units": (1, 0, 0), "blocks": 1},
     "simple_baseline": {"depth": 50},
     "hourglass": {"stacks": 2, "depth": 1},
+    "cpn": {"depth": 50},
 }
-SIZES = {"hrnet": "width", "simple_baseline": "depth", "hourglass": "stacks"}
+SIZES = {"hrnet": "width", "simple_baseline": "depth", "hourglass": "stacks", "cpn": "depth"}
 """The field that the number in a row's name stands for."""
-TRUNKS = {"hrnet": "hrnet_w", "simple_baseline": "resnet"}
+TRUNKS = {"hrnet": "hrnet_w", "simple_baseline": "resnet", "cpn": "resnet"}
 """Networks that start from ImageNet weights, and the names of these."""
 
 
@@ -162,8 +176,8 @@ def test_every_config_builds_its_step(name):
 def published(name: str) -> dict[str, Any]:
     """Returns the settings that decide a row's result, from its name: ``coco:hrnet_w48_384x288``."""
     data, row = name.split(":")
-    architecture, size, *rest = row.removeprefix("hrnet_").split("_")
-    network = {"hr": "hrnet", "re": "simple_baseline", "ho": "hourglass"}[row[:2]]
+    architecture, size, *rest = re.sub("^(hrnet|cpn)_(ohkm_)?", "", row).split("_")
+    network = {"hr": "hrnet", "re": "simple_baseline", "ho": "hourglass", "cp": "cpn"}[row[:2]]
     number, (height, width) = int(re.sub(r"\D", "", architecture)), map(int, size.split("x"))
     scale, rotation, half_body = AUGMENTATION[data, network]
     people = 24 if row.startswith("hrnet_w48_384x288") else 32  # on each of four GPUs
@@ -173,7 +187,9 @@ def published(name: str) -> dict[str, Any]:
         **DATA["_".join(rest) if data == "data_sets" else data],
         **NETWORK[network],
         **{"model.name": network, f"model.{SIZES[network]}": number},
-        **{"image_size": (height, width), "heatmap.sigma": 3.0 if height == 384 else 2.0},
+        **{"image_size": (height, width), "heatmap.sigma": 3.0 if height == 384 and network != "cpn" else 2.0},
+        **({"model.kernels": (23, 17, 13, 9) if height == 384 else (15, 11, 9, 7)} if network == "cpn" else {}),
+        "loss": "ohkm" if "ohkm" in row else "mse",
         **{"augment.scale": scale, "augment.rotation": rotation, "augment.half_body": half_body},
         **{"batch_size": 4 * people, "model.norm_group_size": people},
         "init_from": "" if from_scratch else f"weights/{TRUNKS[network]}{number}_imagenet.pth",

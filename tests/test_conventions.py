@@ -29,6 +29,7 @@ UNITS = [
         "augment",
         "datasets",
         "pipeline",
+        "cpn_codec",
         "heatmap",
         "losses",
         "optimizer",

@@ -218,7 +218,7 @@ def convert_as_installed(directory: pathlib.Path, *arguments) -> str:
 def test_two_of_its_runs_are_compared_with_its_configuration(third_network, tmp_path):
     flags, workdir = third_network
     compare = ["-m", "hrnet_jax.compare", f"--workdir={workdir}", f"--against={workdir}", f"--out={tmp_path}"]
-    assert "is none of hrnet, simple_baseline, hourglass" in finish(*compare, status=2)
+    assert "is none of hrnet, simple_baseline, hourglass, cpn" in finish(*compare, status=2)
     assert "the same, bit for bit" in finish(*compare, flags[0])
 
 
@@ -242,7 +242,7 @@ def test_it_is_converted_and_its_average_is_a_choice(third_network, directory, t
 
 
 def test_it_is_not_replayed_since_files_name_no_code(third_network):
-    assert "is none of hrnet, simple_baseline, hourglass" in finish(
+    assert "is none of hrnet, simple_baseline, hourglass, cpn" in finish(
         "train.py", f"--replay={third_network[1]}", status=2
     )
 

@@ -36,6 +36,29 @@ def test_ohkm_is_the_mean_of_the_largest_errors():
     np.testing.assert_allclose(losses.ohkm(heatmaps, targets, np.ones((1, 10), np.float32)).mean(), expected)
 
 
+def test_ohkm_keeps_as_many_joints_as_given():
+    random = np.random.default_rng(1)
+    heatmaps, targets = random.standard_normal((2, 3, 4, 4, 6)).astype(np.float32)
+    weights = np.ones((3, 6), np.float32)
+    errors = np.sort(losses.mse(heatmaps, targets, weights), axis=1)
+    for hardest in (1, 4, 6):
+        kept = losses.ohkm(heatmaps, targets, weights, hardest)
+        np.testing.assert_allclose(np.mean(kept, 1), errors[:, -hardest:].mean(1), rtol=1e-6)
+    for hardest in (0, 7):
+        with pytest.raises(ValueError, match=rf"`hardest` \(={hardest}\) must be from 1 to .* joints, 6"):
+            losses.ohkm(heatmaps, targets, weights, hardest)
+
+
+def test_the_hardest_joints_are_cpns(shared):
+    """The reference's OHKM of given losses: the hardest joints' sum, by their number, averaged over people."""
+    with np.load(shared / "conformance/cpn/codec.npz") as numbers:
+        per_joint, top8, top17 = (numbers[f"ohkm/{name}"] for name in ("per_joint", "top8", "top17"))
+    heatmaps = np.sqrt(2 * per_joint)[:, None, None].astype(np.float32)
+    arguments = heatmaps, np.zeros_like(heatmaps), np.ones(per_joint.shape, np.float32)
+    np.testing.assert_allclose(losses.ohkm(*arguments).mean(), top8, rtol=1e-6)
+    np.testing.assert_allclose(losses.ohkm(*arguments, 17).mean(), top17, rtol=1e-6)
+
+
 def test_half_the_squared_error_is_averaged_over_joints_of_weight_zero_too():
     heatmaps, targets = np.full((1, 4, 4, 2), 3.0, np.float32), np.zeros((1, 4, 4, 2), np.float32)
     np.testing.assert_allclose(losses.mse(heatmaps, targets, np.ones((1, 2), np.float32)), [[4.5, 4.5]])

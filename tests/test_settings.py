@@ -24,8 +24,10 @@ from ml_collections import ConfigDict
 from observed import Observed
 
 from hrnet_jax import checkpoint, configuration, heatmap, models, rows, skeletons, training
+from hrnet_jax.models import cpn, simple_baseline
 from hrnet_jax.optimizer import OPTIMIZERS, SCHEDULES
 from hrnet_jax.run import non_finite, progress, setup
+from hrnet_jax.tasks import top_down
 
 pytestmark = pytest.mark.filterwarnings("ignore:.weight_decay")  # costs accuracy, which this does not measure
 
@@ -400,6 +402,14 @@ def joints_are_whole_pixels(before: Observed, after: Observed) -> None:
     assert np.abs(before.decoded - after.decoded).max() < 1.1  # a quarter of a heatmap pixel
 
 
+def joints_are_a_quarter_from_the_middle_of_a_pixel(before: Observed, after: Observed) -> None:
+    pixels = after.decoded / 4 - 0.5
+    distance = np.linalg.norm(pixels - np.rint(pixels), axis=-1)
+    assert np.mean(np.abs(distance - 0.25) < 1e-2) > 0.8 and distance.max() < 0.26
+    scores = after.truth.scores
+    assert np.abs(scores - 0.5).max() < 0.1 and not close(scores, before.truth.scores)
+
+
 def more_people_are_duplicates(before: Observed, after: Observed) -> None:
     assert len(before.detected.results) == len(before.detected.people) > len(after.detected.results)
     for run in (before, after):
@@ -530,6 +540,39 @@ def no_block_follows_the_hourglass(before: Observed, after: Observed) -> None:
     assert before.shapes.keys() - after.shapes.keys() == {"features.0.0"}
 
 
+def every_block_has_a_projection(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        blocks = [name for name in run.shapes if name.startswith("refine_net.cascade")]
+        assert len(blocks) == 6 and "downsample" in run.shapes["refine_net.final_predict.0"]
+        assert all(("downsample" in run.shapes[name]) == run.config.model.projection for name in blocks)
+
+
+def targets_of(run: Observed) -> list[np.ndarray]:
+    """The targets of all levels of joints in a corner of crop pixel 34, 34."""
+    joints, ones = jnp.full((1, JOINTS, 2), 34.9, jnp.float32), jnp.ones((1, JOINTS), jnp.float32)
+    return [np.asarray(x)[0, :, :, 0] for x in top_down.make_target_fn(run.config)(joints, ones, ones)[0]]
+
+
+def targets_are_blurred_by_these_kernels(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        widths = [int((x > 0).any(0).sum()) for x in targets_of(run)]
+        kernels = run.config.model.kernels
+        assert widths == [min(side, HEATMAP) for side in (*kernels, kernels[-1])]
+
+
+def targets_are_as_in_public_code(before: Observed, after: Observed) -> None:
+    for run, height, pixel in ((before, 1, 9), (after, 255, 8)):
+        for target in targets_of(run):
+            assert target.max() == pytest.approx(height)
+            assert np.unravel_index(target.argmax(), target.shape) == (pixel, pixel)
+
+
+def fewer_joints_count(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        count, labelled = run.config.hardest_joints, 4
+        assert close(loss_of_targets(run, visible=labelled), energy() * min(labelled, count) / count, 1e-4)
+
+
 def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
     straight = batch()
     reverse = straight | {"image": straight["image"][..., ::-1]}
@@ -613,7 +656,7 @@ class Row:
 
 
 HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
-HOURGLASS = {"model.name": "hourglass"}
+HOURGLASS, CPN = {"model.name": "hourglass"}, {"model.name": "cpn"}
 
 TABLE = [
     Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,), HRNET),
@@ -657,6 +700,7 @@ TABLE = [
     Row("average_decay", 0.5, an_average_follows_the_weights),
     Row("skip_not_finite", 1, as_many_steps_are_skipped),
     Row("loss", "ohkm", the_hardest_joints_count),
+    Row("hardest_joints", 2, fewer_joints_count, (), {"loss": "ohkm"}),
     Row("joint_weights", (3.0, *[1.0] * (JOINTS - 1)), joints_weigh),
     Row("joint_weights", ("original",), joints_weigh),
     Row("eval.averaged", True, the_average_is_evaluated, (), {"average_decay": 0.5}),
@@ -666,6 +710,7 @@ TABLE = [
     Row("eval.flip_shift", 0.25, mirrored_heatmaps_are_shifted),
     Row("eval.decoder", "dark", joints_are_fractions_of_a_pixel),
     Row("eval.decoder", "argmax", joints_are_whole_pixels),
+    Row("eval.decoder", "cpn", joints_are_a_quarter_from_the_middle_of_a_pixel),
     Row("eval.nms_threshold", 0.05, more_people_are_duplicates),
     Row("eval.soft_nms", True, duplicates_are_kept, (), {"eval.nms_threshold": 0.05}),
     Row("eval.joint_score_threshold", 2.0, other_joints_make_a_score),
@@ -686,6 +731,9 @@ TABLE = [
     Row("model.depth", 2, the_resolution_is_halved_twice, (WEIGHTS,), HOURGLASS),
     Row("model.stem_features", (2, 6, 4), the_first_three_parts_have_the_channels, (WEIGHTS,), HOURGLASS),
     Row("model.residual_before_head", False, no_block_follows_the_hourglass, (WEIGHTS,), HOURGLASS),
+    Row("model.projection", True, every_block_has_a_projection, (WEIGHTS,), CPN),
+    Row("model.kernels", (9, 7, 5, 3), targets_are_blurred_by_these_kernels, (), CPN),
+    Row("model.original_targets", True, targets_are_as_in_public_code, (), CPN),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),
@@ -695,6 +743,17 @@ TABLE = [
 
 FIELDS = {leaf: field for network in models.NETWORKS for leaf, field in configuration.fields(network).items()}
 SEED_OF_CHECKPOINT = 7
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow_resnets() -> Iterator[None]:
+    """Few channels: these tests do not run ResNets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simple_baseline, "STEM", 4)
+        patch.setattr(cpn, "FEATURES", 8)
+        models._shapes.cache_clear()
+        yield
+    models._shapes.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ import pytest
 from flax import linen as nn
 from jax import test_util
 
-from hrnet_jax import geometry, heatmap, inference, losses, optimizer, sharding, training
+from hrnet_jax import cpn_codec, geometry, heatmap, inference, losses, optimizer, sharding, training
 from hrnet_jax.compare import problem
-from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -47,6 +47,7 @@ HOST = {
     "checks an argument or a type": [
         "heatmap.find_decoder",
         "models.layers.check_image_size",
+        "models.layers.for_each",
         "models.batch_norm.at_least_float32",
     ],
     "builds, describes or counts a network": [
@@ -60,6 +61,9 @@ HOST = {
         "models.shapes",
         "models.multiple",
         "models.network.count_parts",
+        "models.simple_baseline.check_depth",
+        "models.simple_baseline.infer",
+        "models.cpn.make_targets",
         "models.count_parameters",
         "models.count_multiply_adds",
     ],
@@ -67,6 +71,8 @@ HOST = {
     "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
     "compiles a step": ["training.lower_step"],
     "keeps an array of a module": ["models.layers.keep_heatmaps"],
+    "applies layers within a network": ["models.simple_baseline.resnet"],
+    "computes constants of a compiled function": ["cpn_codec.kernel", "cpn_codec.blur_matrix"],
     "loops over batches of a table": ["inference.predict"],
 }
 """Functions that no transformation applies to, by reason."""
@@ -85,9 +91,9 @@ HOST_MODULES = {
 MODULES = {
     name: f"hrnet_jax/{name.replace('.', '/')}.py"
     for name in (
-        *("geometry", "augment", "heatmap", "losses", "optimizer", "training", "inference"),
+        *("geometry", "augment", "cpn_codec", "heatmap", "losses", "optimizer", "training", "inference"),
         *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.hourglass"),
-        "models.network",
+        *("models.network", "models.cpn"),
     )
 } | {"models": "hrnet_jax/models/__init__.py"}
 
@@ -326,6 +332,13 @@ CASES: Mapping[str, Callable[[], Case]] = {
         hourglass.Hourglass(1, 4, dtype=DOUBLE), 2, 4, 4, 4, train=True, large=True
     ),
     "models.hourglass.StackedHourglass": lambda: module(two_stacks(), 1, 8, 8, 3, train=False, large=True),
+    "models.cpn.enlarge": lambda: Case(functools.partial(cpn.enlarge, size=(6, 8)), (draw(2, 3, 2, 2),)),
+    "models.cpn.CPN": lambda: module(cpn.CPN(3, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True),
+    "cpn_codec.render": lambda: Case(
+        functools.partial(cpn_codec.render, image_size=(48, 40), heatmap_size=(12, 10), side=7),
+        (np.random.default_rng(0).uniform(5, 35, (2, 3, 2)), np.ones((2, 3))),
+    ),
+    "cpn_codec.decode": lambda: Case(cpn_codec.decode, (blobs(),)),
     "models.layers.apply_in_training": lambda: in_training(two_stacks(), 2, 16, 16, 3),
     "models.simple_baseline.SimpleBaseline": lambda: module(
         simple_baseline.SimpleBaseline(3, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
@@ -347,9 +360,10 @@ def two_branches(x: jax.Array) -> list[jax.Array]:
 
 
 @pytest.fixture(autouse=True)
-def double_precision(monkeypatch):
+def double_precision(monkeypatch, request):
     """Float64, and a ResNet of two blocks with few channels and a deconvolution."""
-    monkeypatch.setitem(simple_baseline.BLOCKS, 50, (1, 1, 0, 0))
+    monkeypatch.setitem(simple_baseline.BLOCKS, 50, (1, 1, 1, 1) if "CPN" in request.node.name else (1, 1, 0, 0))
+    monkeypatch.setattr(cpn, "FEATURES", 4)
     monkeypatch.setattr(simple_baseline, "DECONVOLUTIONS", 1)
     monkeypatch.setattr(simple_baseline, "STEM", 2)
     monkeypatch.setattr(simple_baseline, "DECONVOLUTION_FEATURES", 4)

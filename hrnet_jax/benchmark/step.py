@@ -64,16 +64,17 @@ def pytorch_contenders(config: ConfigDict, *, train: bool, modes: Sequence[str])
 def _place(config: ConfigDict, layout: Any) -> tuple[Any, list[Any], Any]:
     """Returns the network, its inputs and the autocast context, on PyTorch's device.
 
-    The inputs are the normalised image, targets and weights, channels first.
+    The inputs are the normalised image, targets and weights, channels first, the last two as in `network.Targets`.
     """
     import torch  # pyright: ignore[reportMissingImports]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = models.build_torch(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     batch = {name: jnp.asarray(x) for name, x in workload.made_up_batch(config, config.batch_size).items()}
-    targets, weights = top_down.make_target_fn(config)(batch["joints"], batch["visible"])
-    maps = [np.moveaxis(np.asarray(x), 3, 1) for x in (layers.normalize(batch["image"]), targets)]
-    image, targets, weights = (torch.from_numpy(np.array(x)).to(device) for x in (*maps, weights))
+    labels = (batch[name] for name in models.find(config.model.name).labels)
+    targets, weights = top_down.make_target_fn(config)(*labels)
+    maps = jax.tree.map(lambda x: np.moveaxis(np.asarray(x), 3, 1), (layers.normalize(batch["image"]), targets))
+    image, targets, weights = jax.tree.map(lambda x: torch.from_numpy(np.array(x)).to(device), (*maps, weights))
     autocast = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
     return net, [image.to(memory_format=layout), targets, weights], autocast
 
@@ -94,7 +95,10 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
         mark_step()
         with autocast:
             predictions = forward(image)
-        errors = [(heatmaps.float() - targets) * weights[:, :, None, None] for heatmaps in predictions]
+        count = len(predictions)
+        labels = zip(layers.for_each(targets, count), layers.for_each(weights, count), strict=True)
+        pairs = zip(predictions, labels, strict=True)
+        errors = [(heatmaps.float() - target) * weight[:, :, None, None] for heatmaps, (target, weight) in pairs]
         loss = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

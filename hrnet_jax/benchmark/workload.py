@@ -23,7 +23,8 @@ def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
     return {
         "image": random.integers(0, 256, (size, height, width, 3), np.uint8),
         "joints": joints.astype(np.float32),
-        "visible": (random.random(joints.shape[:2]) < 0.8).astype(np.float32),
+        "visible": (visible := random.random(joints.shape[:2]) < 0.8).astype(np.float32),
+        "seen": (visible & (random.random(joints.shape[:2]) < 0.8)).astype(np.float32),
         "crop": np.tile(np.eye(2, 3, dtype=np.float32), (size, 1, 1)),
     }
 

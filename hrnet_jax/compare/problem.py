@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import pathlib
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from hrnet_jax import augment, models, pipeline, skeletons
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import flags, records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
@@ -25,7 +26,8 @@ from hrnet_jax.torch_interop import loading
 PEOPLE = 2
 
 Labels = tuple[np.ndarray, np.ndarray] | None
-"""Joints [B, K, 2] in crop pixels and visibility [B, K]; None for random ones."""
+"""Joints [B, K, 2] in crop pixels and flags [B, K]: 0, or 1 for labelled joints, 2 for those also seen. None for
+random ones."""
 
 PERTURBATION = 1e-14
 """Relative size: a few dozen float64 rounding errors, about as many as add up within a layer."""
@@ -36,13 +38,32 @@ class Batch:
     """A training batch as the networks see it, in float64.
 
     Normalised images [B, H, W, 3], target heatmaps [B, H / 4, W / 4, K], weights of the joints in the loss [B, K],
-    and a description for the report.
+    and a description for the report. Targets and weights are tuples for networks with several, see
+    `network.Targets`.
     """
 
     image: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
+    targets: Any
+    weights: Any
     title: str
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """Returns targets and weights for a file: `targets`, or `targets.0` and so on of several."""
+        return dict(self._named("targets") + self._named("weights"))
+
+    def with_labels(self, arrays: Mapping[str, np.ndarray]) -> "Batch":
+        """Returns the batch with the targets and weights that `labels` wrote to a file."""
+        found = {
+            part: jax.tree.unflatten(
+                jax.tree.structure(getattr(self, part)), [arrays[name] for name, _ in self._named(part)]
+            )
+            for part in ("targets", "weights")
+        }
+        return dataclasses.replace(self, **found)
+
+    def _named(self, part: str) -> list[tuple[str, np.ndarray]]:
+        value = getattr(self, part)
+        return [(f"{part}.{i}", x) for i, x in enumerate(value)] if isinstance(value, tuple) else [(part, value)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,21 +139,23 @@ def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels = None) -> Batch:
-    """Draws images of noise with joints in and around the crop. One joint in five is not labelled."""
+    """Draws images of noise with joints in and around the crop. One joint in five is not labelled, one hidden."""
     height, width = config.image_size
     random, count = _generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
-    joints, visible = labels or (
+    joints, marks = labels or (
         random.uniform(-0.1, 1.1, (people, count, 2)) * (width, height),
-        (random.uniform(size=(people, count)) < 0.8).astype(float),
+        (random.uniform(size=(people, count)) < 0.8) * np.where(random.uniform(size=(people, count)) < 0.75, 2, 1),
     )
     people = len(joints)
     image = draw_images(tag(config), (people, 3, height, width), seed)
-    return Batch(image, *_targets(config, joints, visible), title=f"{people} images of noise, seed {seed}")
+    labelled = {"joints": joints, "visible": marks > 0, "seen": marks > 1}
+    return Batch(image, *_targets(config, labelled), title=f"{people} images of noise, seed {seed}")
 
 
 def data_batch(config: ConfigDict, people: int) -> Batch:
     """Returns the first augmented training batch of the configuration's data."""
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
+    split = flags.with_flags(split) if "seen" in models.find(config.model.name).labels else split
     evaluate.check_skeleton(split, config)
     size, policy = tuple(config.image_size), augment.Policy(**config.augment)
     batches = pipeline.train_batches(
@@ -142,19 +165,20 @@ def data_batch(config: ConfigDict, people: int) -> Batch:
         batch = next(batches)
     with jax.default_device(jax.devices("cpu")[0]):  # the same on every machine
         image = np.asarray(layers.normalize(jax.numpy.asarray(batch["image"]), config.model.colors), np.float64)
-    targets = _targets(config, batch["joints"], batch["visible"])
+    targets = _targets(config, batch)
     return Batch(image, *targets, title=f"the first {people} people of {config.data.dir}/{split.name}, augmented")
 
 
-def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> list[np.ndarray]:
-    """Returns targets and weights, drawn in float32 as in training."""
-    labels = (jax.numpy.asarray(array, np.float32) for array in (joints, visible))
-    drawn = top_down.make_target_fn(config)(*labels)
-    return [np.asarray(array, np.float64) for array in drawn]
+def _targets(config: ConfigDict, labels: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+    """Returns targets and weights of the labels of a batch by name, drawn in float32 as in training."""
+    names = models.find(config.model.name).labels
+    drawn = top_down.make_target_fn(config)(*(jax.numpy.asarray(labels[name], np.float32) for name in names))
+    return jax.tree.map(lambda array: np.asarray(array, np.float64), drawn)
 
 
 def _check(config: ConfigDict, people: int, height: int, width: int) -> None:
     """Raises ValueError if PyTorch on one device cannot compute the same."""
+    top_down.check_hardest_joints(config)
     group = config.model.norm_group_size
     if group and people > group:
         raise ValueError(
@@ -175,7 +199,7 @@ OPTIMIZER = ("optimizer", "momentum", "nesterov", "weight_decay", "gradient_clip
 def summarize(setup: Setup) -> dict[str, Any]:
     """Returns settings and array norms by which any machine can recognise the setup."""
     config, batch = setup.config, setup.batch
-    arrays = [batch.image, batch.targets, batch.weights, *jax.tree.leaves(setup.variables)]
+    arrays = jax.tree.leaves([batch.image, batch.targets, batch.weights, setup.variables])
     return {
         "network": models.describe(config),
         "image_size": list(config.image_size),

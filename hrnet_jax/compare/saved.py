@@ -37,8 +37,7 @@ def write_ours(path: str | os.PathLike, setup: Setup, precision: str, steps: int
 def _write(
     path: str | os.PathLike, setup: Setup, measurement: Measurement, floors: NoiseFloors, about: Mapping[str, Any]
 ) -> None:
-    labels = {"targets": setup.batch.targets, "weights": setup.batch.weights}
-    measured.save(path, measurement, floors, {**problem.summarize(setup), **about}, labels)
+    measured.save(path, measurement, floors, {**problem.summarize(setup), **about}, setup.batch.labels())
 
 
 def program(setup: Setup) -> dict[str, Any]:
@@ -88,8 +87,7 @@ def read(path: str | os.PathLike, make: MakeSetup, steps: int | None) -> tuple[S
     if about:
         setup = make()
         _check_same(path, about, reference, setup)
-        labels = {"targets": arrays["targets"], "weights": arrays["weights"]}
-        setup = dataclasses.replace(setup, batch=dataclasses.replace(setup.batch, **labels))
+        setup = dataclasses.replace(setup, batch=setup.batch.with_labels(arrays))
     else:  # the authors' own numbers come with joints
         setup = make(labels=(arrays["train/joints"], arrays["train/vis"]))
         _check_authors(path, reference, setup)

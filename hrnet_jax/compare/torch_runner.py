@@ -1,23 +1,23 @@
 """Measurement of a network in PyTorch, the counterpart of `jax_runner`."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from ml_collections import ConfigDict
 
-from hrnet_jax import losses, models
+from hrnet_jax import models
 from hrnet_jax.compare import jax_runner
 from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
-from hrnet_jax.models import torch_models
+from hrnet_jax.models import layers, torch_models
 from hrnet_jax.torch_interop import loading
 
-LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "mse": torch.Tensor.mean,
-    "ohkm": lambda errors: errors.topk(min(losses.HARDEST_JOINTS, errors.shape[1]), dim=1).values.mean(),
+LOSSES: dict[str, Callable[[ConfigDict, torch.Tensor], torch.Tensor]] = {
+    "mse": lambda config, errors: errors.mean(),
+    "ohkm": lambda config, errors: errors.topk(config.hardest_joints, dim=1).values.mean(),
 }
 """The losses that have a counterpart, as functions of the squared errors ``[B, K]``."""
 
@@ -123,13 +123,17 @@ def _image(setup: Setup, precision: str) -> torch.Tensor:
     return _tensor(setup.batch.image.transpose(0, 3, 1, 2), precision)
 
 
-def _loss(setup: Setup, heatmaps: torch.Tensor, precision: str) -> torch.Tensor:
-    """Returns the configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
-    targets, weights = setup.batch.targets.transpose(0, 3, 1, 2), setup.batch.weights[:, :, None, None]
-    targets, weights = (_tensor(array, precision) for array in (targets, weights))
-    return LOSSES[setup.config.loss](
-        0.5 * ((heatmaps.to(targets.dtype) - targets) * weights).square().mean((2, 3))
-    )
+def _loss(setup: Setup, predictions: Sequence[torch.Tensor], precision: str) -> torch.Tensor:
+    """Returns the configuration's loss (see `top_down.make_heatmap_loss`) of heatmaps ``[B, K, h, w]``."""
+    batch, config, count = setup.batch, setup.config, len(predictions)
+    terms = models.find(config.model.name).terms(config.loss) or [(config.loss, 1.0)] * count
+    labels = zip(layers.for_each(batch.targets, count), layers.for_each(batch.weights, count), strict=True)
+    found = []
+    for heatmaps, (name, factor), (targets, weights) in zip(predictions, terms, labels, strict=True):
+        targets = _tensor(targets.transpose(0, 3, 1, 2), precision)
+        error = (heatmaps.to(targets.dtype) - targets) * _tensor(weights[:, :, None, None], precision)
+        found.append(factor * LOSSES[name](config, 0.5 * error.square().mean((2, 3))))
+    return torch.stack(found).sum()
 
 
 def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float], list[Arrays]]:
@@ -140,7 +144,7 @@ def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float
     for _ in range(steps):
         with _autocast(precision):
             predictions = torch_models.predictions(net)(image)
-        loss = torch.stack([_loss(setup, heatmaps, precision) for heatmaps in predictions]).sum()
+        loss = _loss(setup, predictions, precision)
         optimizer.zero_grad()
         loss.backward()
         first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}

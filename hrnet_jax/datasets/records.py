@@ -45,6 +45,7 @@ class People:
         square of centre and scale for MPII. As in the detector's file for detections.
       joints: [N, K, 2] float64 photo pixels; 0 for detections.
       visible: [N, K] float64, 1 for labelled joints, occluded or not, else 0; 1 for detections as in the original.
+        `flags.with_flags` makes it `HIDDEN` or `SEEN` for labelled joints.
       score: [N] float64, the detector's; 1 for ground truth.
     """
 

@@ -12,13 +12,14 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import fields, skeletons
-from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
 from hrnet_jax.models.network import Network
 
 NETWORKS = {
     "hrnet": hrnet.NETWORK,
     "simple_baseline": simple_baseline.NETWORK,
     "hourglass": hourglass.NETWORK,
+    "cpn": cpn.NETWORK,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

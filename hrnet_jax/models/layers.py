@@ -185,26 +185,30 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Residual block of 1x1, 3x3 and 1x1 convolutions (He et al., CVPR 2016) with ``4 * features`` outputs."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions (He et al., CVPR 2016), with `expansion` times the features.
+
+    The shortcut has a convolution where shapes differ, or always if `projection`.
+    """
 
     features: int
     stride: int = 1
     norm: Norm = Norm()
     dtype: jnp.dtype = jnp.float32
+    expansion: int = 4
+    projection: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, 4 * features]``."""
+        """Maps ``[B, H, W, C]`` to ``[B, H / stride, W / stride, expansion * features]``."""
+        outputs = self.expansion * self.features
         y = Conv(self.features, 1, dtype=self.dtype, name="conv1")(x)
         y = relu(BatchNorm(self.norm, name="bn1")(y, train))
         y = Conv(self.features, 3, self.stride, dtype=self.dtype, name="conv2")(y)
         y = relu(BatchNorm(self.norm, name="bn2")(y, train))
-        y = Conv(4 * self.features, 1, dtype=self.dtype, name="conv3")(y)
+        y = Conv(outputs, 1, dtype=self.dtype, name="conv3")(y)
         y = BatchNorm(self.norm, name="bn3")(y, train)
-        if y.shape != x.shape:
-            shortcut = ConvNorm(
-                4 * self.features, 1, self.stride, norm=self.norm, dtype=self.dtype, name="downsample"
-            )
+        if self.projection or y.shape != x.shape:
+            shortcut = ConvNorm(outputs, 1, self.stride, norm=self.norm, dtype=self.dtype, name="downsample")
             x = shortcut(x, train)
         return relu(x + y)
 
@@ -229,3 +233,8 @@ def apply_in_training(
     applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
     heatmaps, updates = applied
     return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
+
+
+def for_each(arrays: Any, count: int) -> Sequence[Any]:
+    """Returns targets or weights for each of so many heatmaps: a tuple has them, another value serves all."""
+    return arrays if isinstance(arrays, tuple) else [arrays] * count

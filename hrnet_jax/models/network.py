@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from hrnet_jax.fields import Field
 from hrnet_jax.models import layers
@@ -32,6 +33,19 @@ ORDER = (
 """Parts of names in the order of the release's state dicts."""
 
 
+LABELS = ("joints", "visible")
+"""The arrays of a batch that target heatmaps are made of; see `pipeline`. Some networks also need ``"seen"``."""
+
+Targets = Callable[..., tuple[Any, Any]]
+"""The arrays of `Network.labels` -> target heatmaps ``[B, h, w, K]`` and the weights of the joints ``[B, K]``.
+
+Each is an array for all heatmaps that training compares, or a tuple with one for each of them.
+"""
+
+Terms = Sequence[tuple[str, float]]
+"""Name and factor of a loss, for each of the heatmaps that training compares."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
     """A network that configurations can name.
@@ -44,6 +58,11 @@ class Network:
       title: its usual name, with fields in braces: ``"HRNet-W{width}"``.
       tag: a short name for reference numbers, with fields in braces: ``"hrnet_w{width}"``.
       infer: (tensors by PyTorch's names) -> the fields that tensors reveal. Empty for other networks' tensors.
+      labels: names of the arrays of a batch that its targets are made of.
+      targets: makes the function that renders its targets from a configuration. None for those that
+        ``heatmap.target`` names, the same for all of its heatmaps.
+      terms: (``loss`` of the configuration) -> how training compares each of its heatmaps with the targets, the
+        prediction last. Empty for that loss of all, added.
       torch_model: builds its PyTorch counterpart from ``num_joints`` and the fields of `infer`. None if there is
         none. A method ``predictions`` returns all heatmaps that training compares, as `layers.apply_in_training`.
       multiple: (fields that weights depend on) -> the number that divides the sides of its images.
@@ -51,6 +70,7 @@ class Network:
         predicts heatmaps.
       heads: prefixes of the names of layers that weights trained for another task lack.
       unused: patterns of the names of tensors that related networks have in addition, by reason.
+      from_classifier: gives the tensors of an image classifier that is its trunk its own names, and leaves others.
       rename: gives tensors with the names of other code its own, and leaves those of other networks as they are.
       caveat: what to tell of weights that do not describe themselves, since other code saved them.
       dead: (tensors) -> zeros for what the authors' code has in addition, without effect.
@@ -64,11 +84,15 @@ class Network:
     title: str
     tag: str
     infer: Callable[[Mapping[str, np.ndarray]], dict[str, Any]] = lambda tensors: {}
+    labels: tuple[str, ...] = LABELS
+    targets: Callable[[ConfigDict], Targets] | None = None
+    terms: Callable[[str], Terms] = lambda loss: ()
     torch_model: Callable[..., Any] | None = None
     multiple: Callable[[Mapping[str, Any]], int] = lambda sizes: layers.MULTIPLE
     joint_layers: tuple[str, ...] = ("final_layer.",)
     heads: tuple[str, ...] = ("final_layer.",)
     unused: Mapping[str, re.Pattern] = dataclasses.field(default_factory=dict)
+    from_classifier: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: tensors
     rename: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: tensors
     dead: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] = lambda tensors: {}
     caveat: str = ""

@@ -48,8 +48,7 @@ class SimpleBaseline(nn.Module):
     def __post_init__(self) -> None:
         """Raises ValueError for a depth that is not in `BLOCKS`."""
         super().__post_init__()
-        if self.depth not in BLOCKS:
-            raise ValueError(f"`model.depth` (={self.depth}) must be one of {', '.join(map(str, BLOCKS))}")
+        check_depth(self.depth)
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
@@ -59,7 +58,8 @@ class SimpleBaseline(nn.Module):
           ValueError: a side of the image is not a multiple of 32.
         """
         layers.check_image_size(image.shape[1:3])
-        x = self._resnet(image, train)
+        options = {"norm": self.norm, "dtype": self.dtype, "remat": self.remat}
+        x = resnet(image, train, self.depth, **options)[-1]
         for i in range(DECONVOLUTIONS):
             # Numbered as in PyTorch's ``Sequential`` of convolution, normalisation and ReLU.
             x = ConvTranspose(DECONVOLUTION_FEATURES, dtype=self.dtype, name=f"deconv_layers.{3 * i}")(x)
@@ -67,23 +67,37 @@ class SimpleBaseline(nn.Module):
         dtype = at_least_float32(self.dtype)
         return Conv(self.num_joints, 1, use_bias=True, dtype=dtype, name="final_layer")(x)
 
-    def _resnet(self, image: jax.Array, train: bool) -> jax.Array:
-        """Applies the stem and four stages: ``[B, H / 32, W / 32, 2048]``."""
-        x = Conv(STEM, 7, stride=2, dtype=self.dtype, name="conv1")(image)
-        x = relu(BatchNorm(self.norm, name="bn1")(x, train))
-        # Pads both sides equally, as PyTorch does and "SAME" does not.
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore
-        block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
-        for stage, blocks in enumerate(BLOCKS[self.depth]):
-            for i in range(blocks):
-                stride = 2 if stage > 0 and i == 0 else 1
-                name = f"layer{stage + 1}.{i}"
-                x = block_class(STEM * 2**stage, stride, self.norm, self.dtype, name=name)(x, train)
-        return x
+
+def check_depth(depth: int) -> None:
+    """Raises ValueError for a depth that is not in `BLOCKS`."""
+    if depth not in BLOCKS:
+        raise ValueError(f"`model.depth` (={depth}) must be one of {', '.join(map(str, BLOCKS))}")
 
 
-def _infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    patterns = (rf"layer{stage}\.(\d+)\.conv3\." for stage in (1, 2, 3, 4))
+def resnet(
+    image: jax.Array, train: bool, depth: int, *, norm: Norm, dtype: jnp.dtype, remat: bool, prefix: str = ""
+) -> list[jax.Array]:
+    """Applies the stem and four stages of a ResNet within a network, whose names get a prefix.
+
+    Returns the features of each stage, finest first: ``[B, H / 4, W / 4, 256]`` to ``[B, H / 32, W / 32, 2048]``.
+    """
+    x = Conv(STEM, 7, stride=2, dtype=dtype, name=f"{prefix}conv1")(image)
+    x = relu(BatchNorm(norm, name=f"{prefix}bn1")(x, train))
+    # Pads both sides equally, as PyTorch does and "SAME" does not.
+    x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # pyright: ignore
+    block_class, stages = nn.remat(Bottleneck, static_argnums=(2,)) if remat else Bottleneck, []
+    for stage, blocks in enumerate(BLOCKS[depth]):
+        for i in range(blocks):
+            stride = 2 if stage > 0 and i == 0 else 1
+            name = f"{prefix}layer{stage + 1}.{i}"
+            x = block_class(STEM * 2**stage, stride, norm, dtype, name=name)(x, train)
+        stages.append(x)
+    return stages
+
+
+def infer(tensors: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Any]:
+    """Returns the depth of the ResNet whose tensors have names with a prefix; empty if there is none."""
+    patterns = (rf"{re.escape(prefix)}layer{stage}\.(\d+)\.conv3\." for stage in (1, 2, 3, 4))
     blocks = tuple(network.count_parts(tensors, pattern) for pattern in patterns)
     return next(({"depth": depth} for depth, expected in BLOCKS.items() if blocks == expected), {})
 
@@ -103,7 +117,7 @@ NETWORK = network.Network(
     },
     title="SimpleBaseline ResNet-{depth}",
     tag="resnet{depth}",
-    infer=_infer,
+    infer=infer,
     torch_model=_torch_model,
     heads=("final_layer.", "deconv_layers."),
     unused={network.CLASSIFIER: re.compile(r"fc\b")},

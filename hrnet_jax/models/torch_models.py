@@ -11,7 +11,7 @@ import collections
 import functools
 from collections.abc import Callable, Sequence
 
-from hrnet_jax.models import simple_baseline
+from hrnet_jax.models import cpn, simple_baseline
 
 try:
     import torch  # pyright: ignore[reportMissingImports]
@@ -57,19 +57,19 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Residual block 1x1, 3x3, 1x1 with ``4 * features`` output channels (He et al. 2016)."""
+    """Residual block 1x1, 3x3, 1x1 with `expansion` times the features as output channels (He et al. 2016)."""
 
-    def __init__(self, inputs: int, features: int, stride: int = 1):
+    def __init__(self, inputs: int, features: int, stride: int = 1, expansion: int = 4, projection: bool = False):
         super().__init__()
-        outputs = 4 * features
+        outputs = expansion * features
         self.conv1, self.bn1 = _conv(inputs, features, 1), _norm(features)
         self.conv2, self.bn2 = _conv(features, features, 3, stride), _norm(features)
         self.conv3, self.bn3 = _conv(features, outputs, 1), _norm(outputs)
-        same = inputs == outputs and stride == 1
+        same = inputs == outputs and stride == 1 and not projection
         self.downsample = nn.Identity() if same else _conv_norm(inputs, outputs, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps ``[B, inputs, H, W]`` to ``[B, 4 * features, H / stride, W / stride]``."""
+        """Maps ``[B, inputs, H, W]`` to ``[B, expansion * features, H / stride, W / stride]``."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
         return functional.relu(self.downsample(x) + self.bn3(self.conv3(y)))
@@ -173,10 +173,10 @@ class HRNet(nn.Module):
         return self.final_layer(branches[0])
 
 
-class SimpleBaseline(nn.Module):
-    """PyTorch counterpart of `hrnet_jax.models.simple_baseline.SimpleBaseline`; `depth` is 50, 101 or 152."""
+class ResNet(nn.Module):
+    """ResNet without its classifier (He et al., CVPR 2016); `depth` is 50, 101 or 152."""
 
-    def __init__(self, num_joints: int, depth: int = 50):
+    def __init__(self, depth: int):
         super().__init__()
         if depth not in simple_baseline.BLOCKS:
             depths = ", ".join(map(str, simple_baseline.BLOCKS))
@@ -187,7 +187,22 @@ class SimpleBaseline(nn.Module):
         self.layer2 = _bottlenecks(4 * stem, 2 * stem, counts[1], stride=2)
         self.layer3 = _bottlenecks(8 * stem, 4 * stem, counts[2], stride=2)
         self.layer4 = _bottlenecks(16 * stem, 8 * stem, counts[3], stride=2)
-        features = simple_baseline.DECONVOLUTION_FEATURES
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Maps normalised images to the features of four stages, finest first; 32 divides H and W."""
+        x = functional.relu(self.bn1(self.conv1(image)))
+        stages = [functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)]
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            stages.append(layer(stages[-1]))
+        return stages[1:]
+
+
+class SimpleBaseline(ResNet):
+    """PyTorch counterpart of `hrnet_jax.models.simple_baseline.SimpleBaseline`; `depth` is 50, 101 or 152."""
+
+    def __init__(self, num_joints: int, depth: int = 50):
+        super().__init__(depth)
+        stem, features = simple_baseline.STEM, simple_baseline.DECONVOLUTION_FEATURES
         inputs = [32 * stem] + [features] * (simple_baseline.DECONVOLUTIONS - 1)
         self.deconv_layers = nn.Sequential(*(layer for count in inputs for layer in _deconv(count, features)))
         self.final_layer = _conv(features, num_joints, 1, bias=True)
@@ -195,16 +210,96 @@ class SimpleBaseline(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps normalised images ``[B, 3, H, W]`` to heatmaps ``[B, K, H / 4, W / 4]``; 32 divides H and W."""
-        x = functional.relu(self.bn1(self.conv1(image)))
-        x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.final_layer(self.deconv_layers(x))
+        return self.final_layer(self.deconv_layers(super().forward(image)[-1]))
 
 
 def _deconv(inputs: int, outputs: int) -> list[nn.Module]:
     """Returns layers that double the resolution."""
     deconv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
     return [deconv, _norm(outputs), nn.ReLU()]
+
+
+def _enlarge(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Resizes ``[B, C, H, W]`` so that the corner pixels stay the corners."""
+    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+class GlobalNet(nn.Module):
+    """The first part of `CPN`: features and heatmaps of every level."""
+
+    def __init__(self, channels: Sequence[int], num_joints: int):
+        super().__init__()
+        features = cpn.FEATURES
+        self.laterals = nn.ModuleList(_conv_norm(count, features, 1, relu=True) for count in channels)
+        self.upsamples = nn.ModuleList(
+            nn.Sequential(nn.Identity(), _conv(features, features, 1), _norm(features)) for _ in channels[1:]
+        )
+        self.predict = nn.ModuleList(
+            nn.Sequential(
+                *_conv_norm(features, features, 1, relu=True),
+                *(_conv(features, num_joints), nn.Identity(), _norm(num_joints)),
+            )
+            for _ in channels
+        )
+
+    def forward(self, stages: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Maps the features of a ResNet's stages, finest first, to features and heatmaps, coarsest first."""
+        features: list[torch.Tensor] = []
+        for i, (stage, lateral) in enumerate(zip(reversed(stages), self.laterals, strict=True)):
+            x = lateral(stage)
+            if features:
+                x = x + self.upsamples[i - 1](_enlarge(features[-1], x.shape[2:]))
+            features.append(x)
+        return features, [self._heatmaps(i, x, stages[0].shape[2:]) for i, x in enumerate(features)]
+
+    def _heatmaps(self, i: int, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        *layers, norm = self.predict[i]
+        for layer in layers:
+            x = layer(x)
+        return norm(_enlarge(x, size))
+
+
+class RefineNet(nn.Module):
+    """The second part of `CPN`."""
+
+    def __init__(self, levels: int, num_joints: int, projection: bool):
+        super().__init__()
+        features = cpn.FEATURES
+
+        def block(inputs: int) -> Bottleneck:
+            return Bottleneck(inputs, features // 2, expansion=2, projection=projection)
+
+        counts = range(levels - 1, -1, -1)
+        self.cascade = nn.ModuleList(nn.Sequential(*(block(features) for _ in range(n))) for n in counts)
+        head = _conv(features, num_joints), _norm(num_joints)
+        self.final_predict = nn.Sequential(block(levels * features), *head)
+
+    def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Maps the features of all levels, coarsest first, to heatmaps."""
+        refined = [blocks(x) for blocks, x in zip(self.cascade, features, strict=True)]
+        enlarged = [_enlarge(x, features[-1].shape[2:]) for x in refined]
+        return self.final_predict(torch.cat(enlarged, dim=1))
+
+
+class CPN(nn.Module):
+    """PyTorch counterpart of `hrnet_jax.models.cpn.CPN`."""
+
+    def __init__(self, num_joints: int, depth: int = 50, projection: bool = False):
+        super().__init__()
+        channels = [32 * simple_baseline.STEM // 2**level for level in range(cpn.LEVELS)]
+        self.resnet = ResNet(depth)
+        self.global_net = GlobalNet(channels, num_joints)
+        self.refine_net = RefineNet(cpn.LEVELS, num_joints, projection)
+        self.apply(_initialize)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Maps normalised images ``[B, 3, H, W]`` to RefineNet's heatmaps ``[B, K, H / 4, W / 4]``."""
+        return self.predictions(image)[-1]
+
+    def predictions(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Maps normalised images to the heatmaps of GlobalNet's levels, coarsest first, and of RefineNet."""
+        features, heatmaps = self.global_net(self.resnet(image))
+        return [*heatmaps, self.refine_net(features)]
 
 
 def _named(**modules: nn.Module) -> nn.Sequential:

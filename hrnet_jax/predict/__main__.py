@@ -50,7 +50,7 @@ def define_flags() -> None:
     flags.DEFINE_string("skeleton", "", "Name or JSON file of the joints, if the checkpoint does not tell them.")
     flags.DEFINE_string("colors", "", "RGB or BGR, if the checkpoint does not tell it.")
     flags.DEFINE_string("network", "", "`module:name` of a network outside this package.")
-    flags.DEFINE_string("decoder", "", "argmax, quarter or dark. Default: as in training.")
+    flags.DEFINE_string("decoder", "", "argmax, quarter, dark or cpn. Default: as in training.")
     flags.DEFINE_boolean("flip_test", None, "Average with the mirrored image. Default: as in training.")
     flags.DEFINE_boolean("averaged", False, "Use the moving average of a run's weights.")
     flags.DEFINE_string("dtype", "float32", "Precision of the activations: float32 or bfloat16.")

@@ -29,23 +29,36 @@ from hrnet_jax import (
     training,
     visualize,
 )
-from hrnet_jax.datasets import mixing, records
+from hrnet_jax.datasets import flags, mixing, records
 from hrnet_jax.evaluation import caveats, evaluate, protocols, report
 from hrnet_jax.fields import Field
-from hrnet_jax.models import layers
+from hrnet_jax.models import layers, network
 
 MOST_PARTS = 32
 """Largest accumulation that is tried when a step does not fit into memory."""
 
-TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-"""(joints, visible) -> (target heatmaps, weights)."""
+
+def make_target_fn(config: ConfigDict) -> network.Targets:
+    """Returns the function that renders target heatmaps from the labels of a batch. Raises ValueError."""
+    of_network = models.find(config.model.name).targets
+    if of_network:
+        _check_unused(config)
+    render = of_network(config) if of_network else _make_common_target(config)
+    factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
+
+    def targets(*labels: jax.Array) -> tuple[Any, Any]:
+        heatmaps, weights = render(*labels)
+        if config.joint_weights:
+            weights = jax.tree.map(lambda x: x * factors.astype(x.dtype)[None], weights)
+        return heatmaps, weights
+
+    return targets
 
 
-def make_target_fn(config: ConfigDict) -> TargetFn:
-    """Returns the function that renders target heatmaps from the joints of a batch. Raises ValueError."""
+def _make_common_target(config: ConfigDict) -> network.Targets:
+    """Returns the function that renders the targets that a configuration names, for all heatmaps of a network."""
     height, width = config.image_size
     render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
-    factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
 
     def targets(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
         heatmaps, weights = render(
@@ -61,9 +74,19 @@ def make_target_fn(config: ConfigDict) -> TargetFn:
                 f"`heatmap.target` (={config.heatmap.target!r}) must return targets and a weight for each person"
                 f" and joint, {visible.shape}, but returned weights of {weights.shape}"
             )
-        return heatmaps, (weights * factors.astype(weights.dtype)[None]) if config.joint_weights else weights
+        return heatmaps, weights
 
     return targets
+
+
+def _check_unused(config: ConfigDict) -> None:
+    """Raises ValueError if a field of targets is set that a network with targets of its own does not read."""
+    for name, value in config.heatmap.items():
+        if value != (default := configuration.RUN[f"heatmap.{name}"].default):
+            raise ValueError(
+                f"`heatmap.{name}` (={value!r}) has no effect on {models.title(config.model)}, whose targets are"
+                f" its own: leave it at {default!r}, and see the fields of `model`"
+            )
 
 
 HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
@@ -73,16 +96,18 @@ HeatmapLoss = Callable[..., tuple[jax.Array, tuple[Any, jax.Array]]]
 def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     """Returns the loss of normalized images against target heatmaps. Raises ValueError if it is unknown.
 
-    It is the sum over all heatmaps of `layers.apply_in_training`.
+    It is the sum over all heatmaps of `layers.apply_in_training`, of the terms that their network names.
     """
-    loss_function = fields.find("loss", config.loss, losses.LOSSES)
+    check_hardest_joints(config)
+    terms = models.find(config.model.name).terms(config.loss)
+    functions = {name: _find_loss(name, config) for name in {"mse", config.loss}}
 
-    def mean_loss(heatmaps, targets, weights):
+    def mean_loss(name, heatmaps, targets, weights):
         targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
-        losses_of_joints = loss_function(heatmaps, targets, weights)
+        losses_of_joints = functions[name](heatmaps, targets, weights)
         if losses_of_joints.shape != weights.shape:
             raise ValueError(
-                f"`loss` (={config.loss!r}) must return a loss for each person and joint, {weights.shape},"
+                f"`loss` (={name!r}) must return a loss for each person and joint, {weights.shape},"
                 f" but returned {losses_of_joints.shape}"
             )
         return losses_of_joints.mean()
@@ -90,10 +115,34 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     def loss(params, batch_stats, image, targets, weights):
         variables = {"params": params, "batch_stats": batch_stats}
         predictions, batch_stats = layers.apply_in_training(model, variables, image)
-        found = [mean_loss(heatmaps, targets, weights) for heatmaps in predictions]
+        count = len(predictions)
+        parts = zip(
+            terms or [(config.loss, 1.0)] * count,
+            predictions,
+            layers.for_each(targets, count),
+            layers.for_each(weights, count),
+            strict=True,
+        )
+        found = [factor * mean_loss(name, *arrays) for (name, factor), *arrays in parts]
         return functools.reduce(operator.add, found), (batch_stats, predictions[-1])
 
     return loss
+
+
+def check_hardest_joints(config: ConfigDict) -> None:
+    """Raises ValueError if the configuration's loss keeps more joints than there are."""
+    joints = skeletons.load(config.skeleton).num_joints
+    if config.loss == "ohkm" and config.hardest_joints > joints:
+        raise ValueError(
+            f"`hardest_joints` (={config.hardest_joints}) is more than the {joints} joints of `skeleton`"
+            f" (={config.skeleton!r}): give at most {joints}"
+        )
+
+
+def _find_loss(name: str, config: ConfigDict) -> losses.Loss:
+    """Returns a loss by its name, see `losses.LOSSES`. Raises ValueError if it is unknown."""
+    found = fields.find("loss", name, losses.LOSSES)
+    return functools.partial(found, hardest=config.hardest_joints) if found is losses.ohkm else found
 
 
 class TopDown:
@@ -101,9 +150,13 @@ class TopDown:
 
     metrics: tuple[str, ...] = ("loss", "pck")
 
-    def __init__(self, config: ConfigDict, model: nn.Module | None = None, targets: TargetFn | None = None):
-        """Builds network and targets, unless others are given. Raises ValueError for a wrong field."""
+    def __init__(self, config: ConfigDict, model: nn.Module | None = None, targets: network.Targets | None = None):
+        """Builds network and targets, unless others are given, which get `network.LABELS`.
+
+        Raises ValueError for a wrong field.
+        """
         heatmap.find_decoder(config.eval.decoder)
+        self._labels = network.LABELS if targets else models.find(config.model.name).labels
         self._policy = augment.Policy(**config.augment)
         self.config, self.model = config, model or models.build(config)
         self._loss, self._targets = make_heatmap_loss(config, self.model), targets or make_target_fn(config)
@@ -116,11 +169,9 @@ class TopDown:
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Returns the inputs of a training step; see `pipeline`."""
         size, joints = self.config.batch_size, skeletons.load(self.config.skeleton).num_joints
-        return {
-            "image": jax.ShapeDtypeStruct((size, *self.config.image_size, 3), jnp.uint8),
-            "joints": jax.ShapeDtypeStruct((size, joints, 2), jnp.float32),
-            "visible": jax.ShapeDtypeStruct((size, joints), jnp.float32),
-        }
+        image = jax.ShapeDtypeStruct((size, *self.config.image_size, 3), jnp.uint8)
+        shapes = {name: (size, joints, 2) if name == "joints" else (size, joints) for name in self._labels}
+        return {"image": image} | {name: jax.ShapeDtypeStruct(x, jnp.float32) for name, x in shapes.items()}
 
     def shapes(self) -> dict[str, Any]:
         """Returns the shapes of the variables."""
@@ -136,9 +187,10 @@ class TopDown:
         """Normalizes images, renders targets and compares. The metric ``pck`` is the share of joints found."""
         dtype: jnp.dtype = self.model.dtype  # pyright: ignore[reportAttributeAccessIssue]
         image = layers.normalize(batch["image"], self.config.model.colors, dtype)
-        targets, weights = self._targets(batch["joints"], batch["visible"])
+        targets, weights = self._targets(*(batch[name] for name in self._labels))
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
-        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))})
+        expected = layers.for_each(targets, 1)[-1].astype(heatmaps.dtype)
+        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
         """Yields recomputed activations first, then smaller parts of a batch.
@@ -167,11 +219,12 @@ class TopDown:
     @functools.cached_property
     def _look(self) -> Callable:
         @jax.jit
-        def look(variables, image, joints, visible):
+        def look(variables, image, **labels):
             heatmaps = inference.predict_heatmaps(self.model, variables, image, flip_order=None, shift=0.0)
             found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
             stride = image.shape[1] / heatmaps.shape[1]
-            return found * stride, scores, heatmaps, self._targets(joints, visible)[0]
+            targets, _ = self._targets(*(labels[name] for name in self._labels))
+            return found * stride, scores, heatmaps, layers.for_each(targets, 1)[-1]
 
         return look
 
@@ -192,6 +245,8 @@ class TopDown:
         """Opens the splits to train on. Prints which joints each has if there are several."""
         data = self.config.data
         parts = [self._open(data.train_split, annotated=True), *map(records.open_split, data.extra)]
+        if "seen" in self._labels:
+            parts = [flags.with_flags(part) for part in parts]
         shares, split = mixing.shares(parts, data.weights), parts[0]
         if data.extra:
             skeleton = skeletons.load(self.config.skeleton)

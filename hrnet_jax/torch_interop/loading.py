@@ -155,6 +155,8 @@ def initialize(
       ValueError: the weights are of another network or order of colours; or a tensor is missing, has another
         shape, is not finite, or is unknown.
     """
+    tensors = models.find(description["name"]).from_classifier(weights.tensors)
+    weights = dataclasses.replace(weights, tensors=dict(tensors))
     report = _compare(to_pytorch(variables), weights, description)
     if allow_missing != ALL:
         _check_network(weights, description)

@@ -17,6 +17,7 @@ _MMPOSE = re.compile(r"^(backbone|keypoint_head|head)\.")
 _FIRST = re.compile(
     r"((?:(?!layer\d|stage\d|transition\d|\d+\.)[^.]+\.)*?)(?:(?:backbone\.)?conv1|pre\.0\.conv)\.weight"
 )
+_RESNET, _OF_CPN = "resnet.", "global_net.laterals.0.0.weight"
 _AVERAGE = re.compile(r"(^|[._])(ema|average|averaged|avg|shadow|swa|teacher)([._]|$)")
 _DEPTH = 2  # of nested dictionaries
 
@@ -88,7 +89,14 @@ def _state_dicts(
 
 def _prefixes(names: Mapping[str, Any]) -> list[str]:
     """Returns the prefixes of the networks among the names of tensors, by their first convolutions."""
-    return list(dict.fromkeys(found[1] for name in names if (found := _FIRST.fullmatch(name))))
+    found = (match[1] for name in names if (match := _FIRST.fullmatch(name)))
+    return list(dict.fromkeys(_without_resnet(prefix, names) for prefix in found))
+
+
+def _without_resnet(prefix: str, names: Mapping[str, Any]) -> str:
+    """Takes off the end of a prefix if it is the name of a network's part, as in CPN."""
+    outer = prefix.removesuffix(_RESNET)
+    return outer if f"{outer}{_OF_CPN}" in names else prefix
 
 
 def _choose(candidates: list[str], averaged: bool, usual: Sequence[str] = ()) -> tuple[str, list[str]]:

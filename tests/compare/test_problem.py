@@ -88,3 +88,19 @@ def test_weights_are_loaded_from_a_checkpoint_or_drawn(config, tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b.astype(np.float64)), found, variables)
     drawn, title = problem.load_weights(config, "", seed=2)
     assert "seed 2" in title and drawn["params"].keys() == found["params"].keys()
+
+
+def test_targets_of_several_levels_are_kept_in_a_file(narrow_cpn):
+    config = small_config(name="cpn")
+    batch = problem.random_batch(config, 2)
+    assert len(batch.targets) == len(batch.weights) == 5
+    labels = batch.labels()
+    assert list(labels)[:2] == ["targets.0", "targets.1"] and len(labels) == 10
+    moved = {name: array + 1 for name, array in labels.items()}
+    found = batch.with_labels(moved)
+    for part in ("targets", "weights"):
+        for ours, expected in zip(getattr(found, part), getattr(batch, part), strict=True):
+            np.testing.assert_array_equal(ours, expected + 1)
+    np.testing.assert_array_equal(found.image, batch.image)
+    some_hidden = [x.max((1, 2)) > 0 for x in (batch.targets[0], batch.targets[-1])]
+    assert (some_hidden[0] < some_hidden[1]).any() and not (some_hidden[0] > some_hidden[1]).any()

@@ -60,6 +60,15 @@ def test_other_networks_and_losses_are_equal_in_float64(settings):
     check_equal(make(**settings), torch_runner.measure(make(**settings), "float64", STEPS))
 
 
+@pytest.mark.long
+def test_a_network_with_targets_for_each_level_is_equal_in_float64(narrow_cpn):
+    config = small_config(name="cpn")
+    config.update(loss="ohkm", hardest_joints=5)
+    setup = problem.make_setup(config, people=4)
+    assert len(setup.batch.targets) == 5
+    check_equal(setup, torch_runner.measure(setup, "float64", STEPS))
+
+
 def check_equal(setup, expected):
     perturbed = torch_runner.measure(problem.perturb(setup), "float64", STEPS)
     noise = laboratory.estimate_noise_floor(perturbed, expected)

@@ -58,6 +58,11 @@ def test_every_network_becomes_onnx(network, tmp_path, monkeypatch, description)
     np.testing.assert_allclose(program.call(images[:1]), found[:1], atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.usefixtures("onnx", "narrow_cpn")
+def test_cpn_becomes_onnx(network, tmp_path, monkeypatch):
+    test_every_network_becomes_onnx(network, tmp_path, monkeypatch, made_weights.CPN)
+
+
 def test_stablehlo_comes_with_its_description(network, tmp_path):
     (note,) = write.write(network, tmp_path / "x.stablehlo")
     assert "deviates from the network by" in note and "on 3 images and on one" in note

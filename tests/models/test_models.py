@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from configs import default
 from hrnet_jax import models
-from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
 
 pytestmark = pytest.mark.usefixtures("optimized")
 
@@ -35,6 +35,11 @@ PUBLISHED = [
     (hourglass.StackedHourglass(17), (256, 192), 25_437_960, 19.178),
     (hourglass.StackedHourglass(17, residual_before_head=False), (256, 256), 23_721_736, 19.070),
     (hourglass.StackedHourglass(16, stem_features=(64, 128, 256)), (256, 256), 25_594_624, 26.165),
+    (cpn.CPN(17), (256, 192), 27_010_538, 6.734),
+    (cpn.CPN(17), (384, 288), 27_010_538, 15.152),
+    (cpn.CPN(17, projection=True), (256, 192), 27_406_826, 6.813),
+    (cpn.CPN(17, depth=101), (256, 192), 46_002_666, 10.121),
+    (cpn.CPN(17, depth=101, projection=True), (256, 192), 46_398_954, 10.200),
 ]
 
 

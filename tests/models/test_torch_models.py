@@ -26,6 +26,13 @@ NETWORKS = {
 SMALL = {"width": 8, "units": (1, 2, 2)}
 
 
+@pytest.fixture
+def narrow(request):
+    """Makes a CPN small; the configuration of other networks does."""
+    if request.node.callspec.params["name"] == "cpn":
+        request.getfixturevalue("narrow_cpn")
+
+
 def seed_weights(network: torch.nn.Module) -> torch.nn.Module:
     """Loads the reference's weights into a network and returns it."""
     tensors = {
@@ -149,6 +156,7 @@ def test_training_in_float64(shared, name):
             assert_rows_near(rows(network.state_dict(), names), expected["train/after2"], 1e-8)
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", models.NETWORKS)
 @pytest.mark.parametrize("train", [False, True])
 def test_every_module_returns_the_same_as_in_flax(name, train):
@@ -177,6 +185,7 @@ def as_list(output) -> list:
     return list(output) if isinstance(output, list | tuple) else [output]
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", models.NETWORKS)
 def test_other_layouts_and_precisions_and_the_compiler(name):
     network = seed_weights(models.build_torch(small_config((64, 96), name, **SMALL))).eval()
@@ -193,6 +202,7 @@ def test_other_layouts_and_precisions_and_the_compiler(name):
     assert_near(half.float(), plain, 5e-2)
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", models.NETWORKS)
 def test_hooked_outputs_are_not_changed_in_place(name):
     network = seed_weights(models.build_torch(small_config((64, 96), name, **SMALL))).eval()
@@ -235,7 +245,7 @@ def test_build_follows_the_configuration():
     with pytest.raises(ValueError, match=r"`model.depth` \(=34\) must be one of 50, 101, 152"):
         models.build_torch(config)
     config.model.name = "vit"
-    with pytest.raises(ValueError, match=r"'vit'.*hrnet, simple_baseline, hourglass"):
+    with pytest.raises(ValueError, match=r"'vit'.*hrnet, simple_baseline, hourglass, cpn"):
         models.build_torch(config)
 
 
