@@ -519,6 +519,18 @@ def no_block_follows_the_hourglass(before: Observed, after: Observed) -> None:
     assert before.shapes.keys() - after.shapes.keys() == {"features.0.0"}
 
 
+def every_unit_exchanges_by_1x1_convolutions(before: Observed, after: Observed) -> None:
+    assert "fuse_layers.1.0" not in before.shapes["stage2.0"]
+    assert after.shapes["stage2.0"]["fuse_layers.1.0"]["0"]["weight"][:2] == (1, 1)
+
+
+def two_resolutions_have_heatmaps(before: Observed, after: Observed) -> None:
+    for run, heads in ((before, (0, 1, 2, 3)), (after, (0, 2))):
+        assert {name for name in run.shapes if "final" in name} == {f"final_layer.{head}" for head in heads}
+        fused = {name.split(".")[1] for name in run.shapes["stage4.0"] if "fuse" in name}
+        assert fused == set(map(str, heads))
+
+
 def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
     straight = batch()
     reverse = straight | {"image": straight["image"][..., ::-1]}
@@ -603,6 +615,7 @@ class Row:
 
 HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
 HOURGLASS = {"model.name": "hourglass"}
+ABLATION, RESOLUTIONS = {"model.name": "hrnet_ablation"}, {"model.name": "hrnet_resolutions"}
 
 TABLE = [
     Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,), HRNET),
@@ -673,6 +686,8 @@ TABLE = [
     Row("model.depth", 2, the_resolution_is_halved_twice, (WEIGHTS,), HOURGLASS),
     Row("model.stem_features", (2, 6, 4), the_first_three_parts_have_the_channels, (WEIGHTS,), HOURGLASS),
     Row("model.residual_before_head", False, no_block_follows_the_hourglass, (WEIGHTS,), HOURGLASS),
+    Row("model.variant", "bilinear", every_unit_exchanges_by_1x1_convolutions, (WEIGHTS,), ABLATION),
+    Row("model.heads", (0, 2), two_resolutions_have_heatmaps, (WEIGHTS,), RESOLUTIONS),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),

@@ -72,8 +72,12 @@ def _place(config: ConfigDict, layout: Any) -> tuple[Any, list[Any], Any]:
     net = models.build_torch(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     batch = {name: jnp.asarray(x) for name, x in workload.made_up_batch(config, config.batch_size).items()}
     targets, weights = top_down.make_target_fn(config)(batch["joints"], batch["visible"])
-    maps = [np.moveaxis(np.asarray(x), 3, 1) for x in (layers.normalize(batch["image"]), targets)]
-    image, targets, weights = (torch.from_numpy(np.array(x)).to(device) for x in (*maps, weights))
+    arrays = layers.normalize(batch["image"]), targets, weights
+
+    def place(x: Any) -> Any:
+        return torch.from_numpy(np.array(jnp.moveaxis(x, 3, 1) if x.ndim == 4 else x)).to(device)
+
+    image, targets, weights = jax.tree.map(place, arrays)
     autocast = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
     return net, [image.to(memory_format=layout), targets, weights], autocast
 
@@ -94,7 +98,8 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
         mark_step()
         with autocast:
             predictions = forward(image)
-        errors = [(heatmaps.float() - targets) * weights[:, :, None, None] for heatmaps in predictions]
+        compared = zip(predictions, *(layers.for_each(predictions, x) for x in (targets, weights)), strict=True)
+        errors = [(heatmaps.float() - target) * weight[:, :, None, None] for heatmaps, target, weight in compared]
         loss = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -36,12 +36,12 @@ class Batch:
     """A training batch as the networks see it, in float64.
 
     Normalised images [B, H, W, 3], target heatmaps [B, H / 4, W / 4, K], weights of the joints in the loss [B, K],
-    and a description for the report.
+    and a description for the report. Targets and weights are tuples if heatmaps of several strides are compared.
     """
 
     image: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
+    targets: Any
+    weights: Any
     title: str
 
 
@@ -72,7 +72,8 @@ def make_setup(
     return Setup(config, variables, title, batch)
 
 
-def _generator(text: str, seed: int) -> np.random.RandomState:
+def generator(text: str, seed: int = 0) -> np.random.RandomState:
+    """Returns the generator of what has a name, the same on every machine."""
     text = f"hrnet/{text}" + (f"/{seed}" if seed else "")
     return np.random.RandomState(zlib.crc32(text.encode()) & 0xFFFFFFFF)
 
@@ -82,7 +83,7 @@ def draw_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
     The values resemble trained ones, so activations keep their scale through the network.
     """
-    random, part = _generator(name, seed), name.rsplit(".", 1)[-1]
+    random, part = generator(name, seed), name.rsplit(".", 1)[-1]
     if part in ("running_mean", "bias"):
         return 0.1 * random.standard_normal(shape)
     if part == "running_var":
@@ -114,13 +115,13 @@ def tag(config: ConfigDict) -> str:
 
 def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Draws normalised float64 images ``[B, H, W, 3]`` for a shape ``(B, 3, H, W)`` in PyTorch's layout."""
-    return _generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
+    return generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
 
 
 def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels = None) -> Batch:
     """Draws images of noise with joints in and around the crop. One joint in five is not labelled."""
     height, width = config.image_size
-    random, count = _generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
+    random, count = generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
     joints, visible = labels or (
         random.uniform(-0.1, 1.1, (people, count, 2)) * (width, height),
         (random.uniform(size=(people, count)) < 0.8).astype(float),
@@ -146,11 +147,11 @@ def data_batch(config: ConfigDict, people: int) -> Batch:
     return Batch(image, *targets, title=f"the first {people} people of {config.data.dir}/{split.name}, augmented")
 
 
-def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> list[np.ndarray]:
+def _targets(config: ConfigDict, joints: np.ndarray, visible: np.ndarray) -> tuple[Any, Any]:
     """Returns targets and weights, drawn in float32 as in training."""
     labels = (jax.numpy.asarray(array, np.float32) for array in (joints, visible))
     drawn = top_down.make_target_fn(config)(*labels)
-    return [np.asarray(array, np.float64) for array in drawn]
+    return jax.tree.map(lambda array: np.asarray(array, np.float64), drawn)
 
 
 def _check(config: ConfigDict, people: int, height: int, width: int) -> None:
@@ -175,7 +176,7 @@ OPTIMIZER = ("optimizer", "momentum", "nesterov", "weight_decay", "gradient_clip
 def summarize(setup: Setup) -> dict[str, Any]:
     """Returns settings and array norms by which any machine can recognise the setup."""
     config, batch = setup.config, setup.batch
-    arrays = [batch.image, batch.targets, batch.weights, *jax.tree.leaves(setup.variables)]
+    arrays = jax.tree.leaves([batch.image, batch.targets, batch.weights, setup.variables])
     return {
         "network": models.describe(config),
         "image_size": list(config.image_size),

@@ -16,6 +16,9 @@ from hrnet_jax.compare.problem import Setup
 from hrnet_jax.run import manifest
 from hrnet_jax.torch_interop import loading
 
+LABELS = ("targets", "weights")
+"""Fields of a batch that a file holds."""
+
 PRECISION, PROGRAM = "precision", "program"
 """Entries of the summary of our own numbers. PyTorch's have neither."""
 
@@ -37,8 +40,19 @@ def write_ours(path: str | os.PathLike, setup: Setup, precision: str, steps: int
 def _write(
     path: str | os.PathLike, setup: Setup, measurement: Measurement, floors: NoiseFloors, about: Mapping[str, Any]
 ) -> None:
-    labels = {"targets": setup.batch.targets, "weights": setup.batch.weights}
+    labels = {name: array for label in LABELS for name, array in _named(label, getattr(setup.batch, label))}
     measured.save(path, measurement, floors, {**problem.summarize(setup), **about}, labels)
+
+
+def _named(label: str, value: Any) -> list[tuple[str, np.ndarray]]:
+    """Returns an array, or those of a tuple, with their names in a file."""
+    return [(f"{label}/{i}", x) for i, x in enumerate(value)] if isinstance(value, tuple) else [(label, value)]
+
+
+def _label(arrays: Mapping[str, np.ndarray], label: str) -> Any:
+    """Returns what `_named` named."""
+    several = tuple(array for name, array in arrays.items() if name.startswith(f"{label}/"))
+    return several or arrays[label]
 
 
 def program(setup: Setup) -> dict[str, Any]:
@@ -88,7 +102,7 @@ def read(path: str | os.PathLike, make: MakeSetup, steps: int | None) -> tuple[S
     if about:
         setup = make()
         _check_same(path, about, reference, setup)
-        labels = {"targets": arrays["targets"], "weights": arrays["weights"]}
+        labels = {label: _label(arrays, label) for label in LABELS}
         setup = dataclasses.replace(setup, batch=dataclasses.replace(setup.batch, **labels))
     else:  # the authors' own numbers come with joints
         setup = make(labels=(arrays["train/joints"], arrays["train/vis"]))

@@ -1,7 +1,7 @@
 """Measurement of a network in PyTorch, the counterpart of `jax_runner`."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hrnet_jax import losses, models
 from hrnet_jax.compare import jax_runner
 from hrnet_jax.compare.measured import HEATMAPS, Arrays, Measurement
 from hrnet_jax.compare.problem import Setup
-from hrnet_jax.models import torch_models
+from hrnet_jax.models import layers, torch_models
 from hrnet_jax.torch_interop import loading
 
 LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -123,10 +123,18 @@ def _image(setup: Setup, precision: str) -> torch.Tensor:
     return _tensor(setup.batch.image.transpose(0, 3, 1, 2), precision)
 
 
-def _loss(setup: Setup, heatmaps: torch.Tensor, precision: str) -> torch.Tensor:
-    """Returns the configuration's loss (see `losses`) of heatmaps ``[B, K, h, w]``."""
-    targets, weights = setup.batch.targets.transpose(0, 3, 1, 2), setup.batch.weights[:, :, None, None]
-    targets, weights = (_tensor(array, precision) for array in (targets, weights))
+def _loss(setup: Setup, predictions: Sequence[torch.Tensor], precision: str) -> torch.Tensor:
+    """Returns the configuration's loss (see `losses`), the sum over all heatmaps ``[B, K, h, w]``."""
+    each = (layers.for_each(predictions, x) for x in (setup.batch.targets, setup.batch.weights))
+    losses_of_each = [_mean_loss(setup, *compared, precision) for compared in zip(predictions, *each, strict=True)]
+    return torch.stack(losses_of_each).sum()
+
+
+def _mean_loss(
+    setup: Setup, heatmaps: torch.Tensor, targets: np.ndarray, weights: np.ndarray, precision: str
+) -> torch.Tensor:
+    of_joints = (targets.transpose(0, 3, 1, 2), weights[:, :, None, None])
+    targets, weights = (_tensor(array, precision) for array in of_joints)
     return LOSSES[setup.config.loss](
         0.5 * ((heatmaps.to(targets.dtype) - targets) * weights).square().mean((2, 3))
     )
@@ -140,7 +148,7 @@ def _train(setup: Setup, precision: str, steps: int) -> tuple[Arrays, list[float
     for _ in range(steps):
         with _autocast(precision):
             predictions = torch_models.predictions(net)(image)
-        loss = torch.stack([_loss(setup, heatmaps, precision) for heatmaps in predictions]).sum()
+        loss = _loss(setup, predictions, precision)
         optimizer.zero_grad()
         loss.backward()
         first = first or {name: _array(p.grad) for name, p in net.named_parameters() if p.grad is not None}

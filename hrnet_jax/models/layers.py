@@ -229,3 +229,13 @@ def apply_in_training(
     applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
     heatmaps, updates = applied
     return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
+
+
+def for_each(heatmaps: Sequence[jax.Array], targets: Any) -> tuple:
+    """Returns targets, or weights, for each array of heatmaps: a tuple as it is, an array for all of them."""
+    return targets if isinstance(targets, tuple) else (targets,) * len(heatmaps)
+
+
+def of_prediction(targets: Any) -> Any:
+    """Returns the targets of a network's prediction, the last of a tuple for each array of heatmaps."""
+    return targets[-1] if isinstance(targets, tuple) else targets

@@ -37,8 +37,12 @@ from hrnet_jax.models import layers
 MOST_PARTS = 32
 """Largest accumulation that is tried when a step does not fit into memory."""
 
-TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-"""(joints, visible) -> (target heatmaps, weights)."""
+TargetFn = Callable[[jax.Array, jax.Array], tuple[Any, Any]]
+"""(joints, visible) -> (target heatmaps, weights).
+
+Both are arrays for all heatmaps that training compares, or if these have several strides (see `Network.strides`),
+tuples of an array for each.
+"""
 
 
 def make_target_fn(config: ConfigDict) -> TargetFn:
@@ -46,13 +50,14 @@ def make_target_fn(config: ConfigDict) -> TargetFn:
     height, width = config.image_size
     render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
     factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
+    strides = models.strides(models.architecture(config))
 
-    def targets(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def at_stride(stride: int, joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
         heatmaps, weights = render(
             joints,
             visible,
             image_size=(height, width),
-            heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
+            heatmap_size=(height // stride, width // stride),
             sigma=config.heatmap.sigma,
             unbiased=config.heatmap.unbiased,
         )
@@ -62,6 +67,10 @@ def make_target_fn(config: ConfigDict) -> TargetFn:
                 f" and joint, {visible.shape}, but returned weights of {weights.shape}"
             )
         return heatmaps, (weights * factors.astype(weights.dtype)[None]) if config.joint_weights else weights
+
+    def targets(joints: jax.Array, visible: jax.Array) -> tuple[Any, Any]:
+        first, *others = (at_stride(stride, joints, visible) for stride in strides)
+        return tuple(zip(first, *others, strict=True)) if others else first  # pyright: ignore[reportReturnType]
 
     return targets
 
@@ -90,7 +99,8 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     def loss(params, batch_stats, image, targets, weights):
         variables = {"params": params, "batch_stats": batch_stats}
         predictions, batch_stats = layers.apply_in_training(model, variables, image)
-        found = [mean_loss(heatmaps, targets, weights) for heatmaps in predictions]
+        each = (layers.for_each(predictions, x) for x in (targets, weights))
+        found = [mean_loss(*compared) for compared in zip(predictions, *each, strict=True)]
         return functools.reduce(operator.add, found), (batch_stats, predictions[-1])
 
     return loss
@@ -138,7 +148,8 @@ class TopDown:
         image = layers.normalize(batch["image"], self.config.model.colors, dtype)
         targets, weights = self._targets(batch["joints"], batch["visible"])
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
-        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))})
+        expected = layers.of_prediction(targets).astype(heatmaps.dtype)
+        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
         """Yields recomputed activations first, then smaller parts of a batch.
@@ -171,7 +182,7 @@ class TopDown:
             heatmaps = inference.predict_heatmaps(self.model, variables, image, flip_order=None, shift=0.0)
             found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
             stride = image.shape[1] / heatmaps.shape[1]
-            return found * stride, scores, heatmaps, self._targets(joints, visible)[0]
+            return found * stride, scores, heatmaps, layers.of_prediction(self._targets(joints, visible)[0])
 
         return look
 
@@ -303,8 +314,16 @@ class PoseEvaluation(Data):
         return evaluate.metrics(found)
 
     def predict(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> list[evaluate.Outcome]:
-        """Predicts everyone, for every source of boxes."""
-        return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
+        """Predicts everyone, for every source of boxes, and if that is scored with all heatmaps of the network."""
+        alternatives = models.find(self.config.model.name).alternatives(self.model) if self.is_scored else {}
+        steps = {head: evaluate.build_step(model, self.config) for head, model in alternatives.items()}
+        return [
+            outcome
+            for head, step in {"": self._step, **steps}.items()
+            for outcome in evaluate.evaluate(
+                step, variables, self.split, self.config, place, head=head, progress=progress
+            )
+        ]
 
     def write(
         self,
