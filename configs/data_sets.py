@@ -54,9 +54,9 @@ ROWS = {
         AP=0.722, AP50=0.935, AP75=0.789, AP_M=0.557, AP_L=0.729),
     "hrnet_w32_256x256_lsp": _row(
         W32_SQUARE, _data("lsp", "lsp", "train", "test", "data/lspet/train"), "none"),
-    "resnet50_256x256_jhmdb": _row(
-        rows.simple_baseline(50, (256, 256)), _data("jhmdb", "jhmdb", "train_sub1", "test_sub1"),
-        **{"PCK@0.2": 96.1, "tPCK@0.2": 81.9}),
+    "resnet50_256x256_jhmdb": rows.Row(
+        rows.simple_baseline(50, (256, 256)) | _data("jhmdb", "jhmdb", "train_sub1", "test_sub1"),
+        {"PCK@0.2": 96.1, "tPCK@0.2": 81.9}, MMPOSE),
 }
 # fmt: on
 

@@ -1,6 +1,6 @@
 """The default configuration of a network; hrnet_jax/configuration.py documents every field.
 
-    python train.py --config configs/default.py[:simple_baseline|:hourglass|:cpn] --workdir runs/default
+    python train.py --config configs/default.py[:simple_baseline|:hourglass|:cpn|...] --workdir runs/default
 
 It trains from scratch on COCO: HRNet-W32 at 256x192, SimpleBaseline or CPN ResNet-50, or an 8-stack Hourglass.
 """

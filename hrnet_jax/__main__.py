@@ -8,6 +8,7 @@ import hrnet_jax
 COMMANDS = {
     "predict": "find poses in photos and videos",
     "rows": "list the published rows with their configurations",
+    "figures": "draw figures 5 and 6 of the paper from published points and runs",
     "prepare": "turn annotations and photos into records to train on",
     "doctor": "find what is wrong with a data set, a prepared split or a run",
     "convert": "convert checkpoints between PyTorch and JAX",

@@ -38,7 +38,7 @@ class Chip:
 
 
 _MORE_ON_CHIP = {"xla_tpu_scoped_vmem_limit_kib": 32768, "xla_tpu_input_conv_multi_users": True}
-"""What an operation may keep on the chip, twice the default; what convolutions read is computed in each of them."""
+"""An operation may keep more on the chip; what convolutions read is computed in each of them (docs/tpu.md)."""
 
 CHIPS = {
     "TPU v4": Chip(
@@ -82,7 +82,7 @@ def lanes_hint(kind: str, people: int) -> str:
 
 
 @functools.cache
-def compiler_options(device: jax.Device) -> dict[str, Any]:
+def compiler_options(device: Any) -> dict[str, Any]:
     """Returns the options of XLA to compile with for a device, as ``jax.jit(compiler_options=...)`` takes them.
 
     The device may be only described. If its compiler does not know an option, it is said, and there are none.

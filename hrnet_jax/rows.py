@@ -7,23 +7,28 @@ lists all rows of the tables in ``configs/`` with parameters, multiply-adds, the
 
 import argparse
 import dataclasses
+import functools
 import importlib.util
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import configuration, console, models
 
-TABLES = ("coco", "mpii", "data_sets")
+TABLES = ("coco", "ablations", "mpii", "data_sets")
 """Files in ``configs/`` that hold tables of rows."""
 
-LARGE = 384
-"""Image height from which the release draws larger Gaussians."""
+SIGMA, HEIGHT = 2.0, 256
+"""Heatmap pixels at an image height. The release has 2 at 256 and 3 at 384; between and below, sigma is scaled."""
 
-LARGE_KERNELS = tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
-"""Heatmap pixels of the kernels that blur CPN's targets from this height on."""
+TRACED = (256, 256)
+"""Image size at which networks are counted."""
+
+LARGE, LARGE_KERNELS = 384, (23, 17, 13, 9)
+"""Image height from which the targets of CPN are wider, and heatmap pixels of the kernels that blur them there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,17 @@ def hrnet(width: int, image_size: tuple[int, int], *, pretrained: bool = True) -
     return _at_size(image_size) | {"model.name": "hrnet", "model.width": width, "init_from": weights}
 
 
+def ablation(width: int, image_size: tuple[int, int], variant: str) -> dict[str, Any]:
+    """Returns the changes of a row of a variant of HRNet, from scratch; see `hrnet_jax.models.ablation`."""
+    network = {"model.name": "hrnet_ablation", "model.variant": variant}
+    return hrnet(width, image_size, pretrained=False) | network
+
+
+def resolutions(width: int, image_size: tuple[int, int], heads: tuple[int, ...]) -> dict[str, Any]:
+    """Returns the changes of a row of HRNet with these heads; see `hrnet_jax.models.resolutions`."""
+    return hrnet(width, image_size) | {"model.name": "hrnet_resolutions", "model.heads": heads}
+
+
 def simple_baseline(depth: int, image_size: tuple[int, int]) -> dict[str, Any]:
     """Returns the changes of a SimpleBaseline row (Xiao et al. 2018, section 4.1)."""
     weights = f"weights/resnet{depth}_imagenet.pth"
@@ -76,7 +92,7 @@ def cpn(depth: int, image_size: tuple[int, int], *, ohkm: bool = True) -> dict[s
 
 
 def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:
-    return {"image_size": image_size, "heatmap.sigma": 3.0 if image_size[0] >= LARGE else 2.0}
+    return {"image_size": image_size, "heatmap.sigma": SIGMA * image_size[0] / HEIGHT}
 
 
 def select(rows: Mapping[str, Row], name: str) -> ConfigDict:
@@ -106,23 +122,31 @@ def load(table: str) -> dict[str, Row]:
     return module.ROWS
 
 
+@functools.cache
+def counts(model: nn.Module) -> tuple[int, float, float]:
+    """Returns parameters, and multiply-adds per pixel of the image: as published, and those that are done.
+
+    They are the same per pixel at every size; tracing a network takes seconds. See `models.count_multiply_adds`.
+    """
+    both = (models.count_multiply_adds(model, TRACED, done=done) for done in (False, True))
+    counted, done = (count / (TRACED[0] * TRACED[1]) for count in both)
+    return models.count_parameters(model, TRACED), counted, done
+
+
 def listing() -> Iterator[tuple[str, str, str, str, str]]:
     """Yields the cells of the list: config, network, parameters, multiply-adds, published figure."""
-    counts: dict[Any, tuple[int, float]] = {}  # parameters, and multiply-adds per pixel of the image
     for table in TABLES:
         for name, row in load(table).items():
             config = row.config()
-            model, (height, width) = models.build(config), config.image_size
-            if model not in counts:
-                multiply_adds = models.count_multiply_adds(model, (height, width)) / (height * width)
-                counts[model] = models.count_parameters(model, (height, width)), multiply_adds
-            parameters, multiply_adds = counts[model]
+            parameters, *per_pixel = counts(models.build(config))
+            height, width = config.image_size
+            counted, done = (f"{count * height * width / 1024**3:.2f} G" for count in per_pixel)
             figures = [f"{metric} {value}" for metric, value in row.published.items()]
             yield (
                 f"configs/{table}.py:{name}",
                 models.title(config.model),
                 f"{parameters / 1e6:.1f} M",
-                f"{multiply_adds * height * width / 1024**3:.2f} G",
+                counted if done == counted else f"{counted}, {done} done",
                 (figures or ["none"])[0],
             )
 

@@ -31,10 +31,10 @@ PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
 
 
 def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
-    """Returns the configuration of a tiny HRNet with these fields, of a tiny Hourglass, or of another network."""
+    """Returns the configuration of a tiny HRNet or variant with these fields, an Hourglass, or another network."""
     config = default.get_config()
     config.image_size, config.model = image_size, default.get_config(name).model
-    if name == "hrnet":
+    if name.startswith("hrnet"):
         config.model.update({"width": 4, "stem": 4, "units": (1, 1, 1), "blocks": 1} | fields)
     if name == "hourglass":
         sizes = {field: HOURGLASS[field] for field in ("stacks", "features", "depth")}

@@ -42,17 +42,18 @@ TINY = {
     "checkpoint_every": 5,
     "picture_every": 4,
 }
+TINY_HRNET = {
+    "model.width": 4,
+    "model.stem": 4,
+    "model.units": (1, 1, 1),
+    "model.blocks": 1,
+    "model.norm_group_size": 0,
+}
 TINY_NETWORKS = {
     "observed:NETWORK": {"model.norm_group_size": 0},
-    "hrnet": {
-        "model.width": 4,
-        "model.stem": 4,
-        "model.units": (1, 1, 1),
-        "model.blocks": 1,
-        "model.norm_group_size": 0,
-    },
     "simple_baseline": {},
     "cpn": {"model.norm_group_size": 0},
+    **{name: TINY_HRNET for name in ("hrnet", "hrnet_ablation", "hrnet_resolutions")},
     "hourglass": {
         "model.stacks": 1,
         "model.features": 4,

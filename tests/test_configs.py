@@ -12,9 +12,18 @@ from hrnet_jax import augment, configuration, models, optimizer, rows, sharding,
 from hrnet_jax.run import setup
 
 NAMES = [f"{table}:{row}" for table in rows.TABLES for row in rows.load(table)]
-NAMES += ["default", "default:simple_baseline", "default:hourglass", "default:cpn", "demo", "coco_mini_overfit"]
+NAMES += [
+    "default",
+    "default:simple_baseline",
+    "default:hourglass",
+    "default:cpn",
+    "default:hrnet_ablation",
+    "default:hrnet_resolutions",
+    "demo",
+    "coco_mini_overfit",
+]
 
-ROWS = [name for name in NAMES if name.startswith(rows.TABLES) and ":" in name]
+ROWS = [name for name in NAMES if name.startswith(("coco:", "mpii:", "data_sets:"))]
 
 PARAMETERS = {  # width: trainable parameters with COCO's 17 joints
     32: 28_536_113,
@@ -143,6 +152,8 @@ FEWEST_LAYERS = {
     "simple_baseline": {"depth": 50},
     "hourglass": {"stacks": 2, "depth": 1},
     "cpn": {"depth": 50},
+    "hrnet_ablation": {"units": (1, 0, 1), "blocks": 1},
+    "hrnet_resolutions": {"units": (1, 0, 1), "blocks": 1},
 }
 SIZES = {"hrnet": "width", "simple_baseline": "depth", "hourglass": "stacks", "cpn": "depth"}
 """The field that the number in a row's name stands for."""
@@ -203,6 +214,49 @@ def test_published_rows(name):
     assert {field: found[field] for field in expected} == expected
     if name.startswith("coco:hrnet"):
         assert models.count_parameters(models.build(config), config.image_size) == PARAMETERS[config.model.width]
+
+
+ABLATIONS = {  # the field that differs from HRNet's row, and what is published: table 6, its text, and figure 5
+    "final_exchange_w32_256x192": ("variant", "final_exchange", {"AP": 0.708}),
+    "across_stages_w32_256x192": ("variant", "across_stages", {"AP": 0.719}),
+    "four_branches_w32_256x192": ("variant", "four_branches", {"AP": 0.725}),
+    "bilinear_w32_256x192": ("variant", "bilinear", {"AP": 0.726}),
+    "product_w32_256x192": ("variant", "product", {"AP": 0.547}),
+    "heads_w32_256x192": ("heads", (0, 1, 2, 3), {"AP": 0.744, "AP_2x": 0.689, "AP_4x": 0.55}),
+    "head_2x_w32_256x192": ("heads", (1,), {"AP": 0.689}),
+    "head_4x_w32_256x192": ("heads", (2,), {"AP": 0.55}),
+    "head_8x_w32_256x192": ("heads", (3,), {}),
+    "heads_w48_256x192": ("heads", (0, 1, 2, 3), {"AP": 0.751, "AP_2x": 0.696, "AP_4x": 0.554}),
+    "head_2x_w48_256x192": ("heads", (1,), {"AP": 0.696}),
+    "head_4x_w48_256x192": ("heads", (2,), {"AP": 0.554}),
+    "head_8x_w48_256x192": ("heads", (3,), {}),
+}
+SIGMAS = {"128x96": 1.0, "192x128": 1.5, "320x224": 2.5, "352x256": 2.75}  # 2 at a height of 256
+
+
+def differing(name: str, other: str) -> dict[str, Any]:
+    """Returns the fields of a configuration that are not those of another one."""
+    fields, others = (configuration.flatten(load(each).to_dict()) for each in (name, other))
+    return {field: value for field, value in fields.items() if field not in others or others[field] != value}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_differ_from_hrnet_in_one_field(name):
+    field, value, figures = ABLATIONS[name]
+    width = name.split("_")[-2]
+    row = f"coco:hrnet_{width}_256x192" + "_scratch" * (field == "variant")
+    network = {"variant": "hrnet_ablation", "heads": "hrnet_resolutions"}[field]
+    assert differing(f"ablations:{name}", row) == {"model.name": network, f"model.{field}": value}
+    assert rows.load("ablations")[name].published == figures
+
+
+@pytest.mark.parametrize("size", SIGMAS)
+@pytest.mark.parametrize("network", ["hrnet_w32", "resnet50"])
+def test_figure_6_scales_the_gaussians_with_the_height(network, size):
+    changed = {"image_size": tuple(map(int, size.split("x"))), "heatmap.sigma": SIGMAS[size]}
+    assert differing(f"ablations:{network}_{size}", f"coco:{network}_256x192") == changed
+    assert not rows.load("ablations")[f"{network}_{size}"].published
+    assert len(rows.load("ablations")) == len(ABLATIONS) + 2 * len(SIGMAS)
 
 
 def test_the_defaults_are_those_of_the_first_row():

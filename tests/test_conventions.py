@@ -46,7 +46,7 @@ UNITS = [
         "tracking",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "doctor", "prepare", "convert", "export", "predict", "posetrack"),
+    *("torch_interop", "run", "rows", "figures", "doctor", "prepare", "convert", "export", "predict", "posetrack"),
     *("compare", "benchmark"),
 ]
 """The modules and folders of the package; each imports only those before it."""

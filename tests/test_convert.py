@@ -107,7 +107,7 @@ def test_mistakes_leave_no_files(tiny, tmp_path, capsys):
         (
             {"layer1.0.conv1.weight": np.ones(3)},
             [],
-            "is not a complete network of hrnet, simple_baseline, hourglass, cpn, but one with layer1",
+            f"is not a complete network of {', '.join(models.NETWORKS)}, but one with layer1",
         ),
     ):
         assert message in fail(capsys, made_weights.file(tiny, content), *options)

@@ -11,6 +11,7 @@ from hrnet_jax import __main__ as command
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+TORCH_MODELS = ("models.torch_models", "models.torch_variants")
 IMPORT_ALL = """
 import importlib, sys, threading
 import jax, grain, ml_collections.config_flags, tensorflow_datasets, orbax.checkpoint
@@ -30,7 +31,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_importing_any_module_defines_no_flag_changes_no_setting_and_starts_no_thread():
     modules = [info.name for info in pkgutil.walk_packages(hrnet_jax.__path__, "hrnet_jax.")]
-    needs_torch = {"hrnet_jax.compare.torch_runner", "hrnet_jax.models.torch_models"}
+    needs_torch = {f"hrnet_jax.{name}" for name in ("compare.torch_runner", *TORCH_MODELS)}
     assert len(modules) > 100 and needs_torch <= set(modules)
     done = run("-c", IMPORT_ALL, *sorted(set(modules) - needs_torch))
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ def test_an_unknown_row_is_refused_by_name():
 
 def test_published_figures_belong_to_their_rows():
     coco, mpii = rows.load("coco"), rows.load("mpii")
+    assert rows.load("ablations")["across_stages_w32_256x192"].published == {"AP": 0.719}
     assert (
         coco["hrnet_w32_256x192"].published["AP"] == 0.744 and coco["hrnet_w48_384x288"].published["AP"] == 0.763
     )

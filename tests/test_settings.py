@@ -573,6 +573,18 @@ def fewer_joints_count(before: Observed, after: Observed) -> None:
         assert close(loss_of_targets(run, visible=labelled), energy() * min(labelled, count) / count, 1e-4)
 
 
+def every_unit_exchanges_by_1x1_convolutions(before: Observed, after: Observed) -> None:
+    assert "fuse_layers.1.0" not in before.shapes["stage2.0"]
+    assert after.shapes["stage2.0"]["fuse_layers.1.0"]["0"]["weight"][:2] == (1, 1)
+
+
+def two_resolutions_have_heatmaps(before: Observed, after: Observed) -> None:
+    for run, heads in ((before, (0, 1, 2, 3)), (after, (0, 2))):
+        assert {name for name in run.shapes if "final" in name} == {f"final_layer.{head}" for head in heads}
+        fused = {name.split(".")[1] for name in run.shapes["stage4.0"] if "fuse" in name}
+        assert fused == set(map(str, heads))
+
+
 def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
     straight = batch()
     reverse = straight | {"image": straight["image"][..., ::-1]}
@@ -657,6 +669,7 @@ class Row:
 
 HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
 HOURGLASS, CPN = {"model.name": "hourglass"}, {"model.name": "cpn"}
+ABLATION, RESOLUTIONS = {"model.name": "hrnet_ablation"}, {"model.name": "hrnet_resolutions"}
 
 TABLE = [
     Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,), HRNET),
@@ -734,6 +747,8 @@ TABLE = [
     Row("model.projection", True, every_block_has_a_projection, (WEIGHTS,), CPN),
     Row("model.kernels", (9, 7, 5, 3), targets_are_blurred_by_these_kernels, (), CPN),
     Row("model.original_targets", True, targets_are_as_in_public_code, (), CPN),
+    Row("model.variant", "bilinear", every_unit_exchanges_by_1x1_convolutions, (WEIGHTS,), ABLATION),
+    Row("model.heads", (0, 2), two_resolutions_have_heatmaps, (WEIGHTS,), RESOLUTIONS),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),

@@ -22,7 +22,7 @@ from jax import test_util
 
 from hrnet_jax import cpn_codec, geometry, heatmap, inference, losses, optimizer, sharding, training
 from hrnet_jax.compare import problem
-from hrnet_jax.models import batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -60,6 +60,7 @@ HOST = {
         "models.title",
         "models.shapes",
         "models.multiple",
+        "models.strides",
         "models.network.count_parts",
         "models.simple_baseline.check_depth",
         "models.simple_baseline.infer",
@@ -73,6 +74,7 @@ HOST = {
     "keeps an array of a module": ["models.layers.keep_heatmaps"],
     "applies layers within a network": ["models.simple_baseline.resnet"],
     "computes constants of a compiled function": ["cpn_codec.kernel", "cpn_codec.blur_matrix"],
+    "selects arrays": ["models.layers.for_each", "models.layers.of_prediction"],
     "loops over batches of a table": ["inference.predict"],
 }
 """Functions that no transformation applies to, by reason."""
@@ -84,6 +86,7 @@ HOST_MODULES = {
     "checkpoint": "writes and reads files",
     "visualize": "draws with OpenCV",
     "models.torch_models": "PyTorch",
+    "models.torch_variants": "PyTorch",
     "models.hourglass_names": "names of tensors",
 }
 """Modules of the spine without numerics for the device."""
@@ -93,7 +96,7 @@ MODULES = {
     for name in (
         *("geometry", "augment", "cpn_codec", "heatmap", "losses", "optimizer", "training", "inference"),
         *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.hourglass"),
-        *("models.network", "models.cpn"),
+        *("models.ablation", "models.resolutions", "models.network", "models.cpn"),
     )
 } | {"models": "hrnet_jax/models/__init__.py"}
 
@@ -322,11 +325,15 @@ CASES: Mapping[str, Callable[[], Case]] = {
         batch_norm.BatchNorm(batch_norm.Norm(group_size=2)), 4, 3, 2, 3, train=True
     ),
     "models.hrnet.ExchangeUnit": lambda: module(
-        hrnet.ExchangeUnit(2, 1, 2, dtype=DOUBLE), 2, 8, 8, 6, train=True, argument=two_branches, large=True
+        hrnet.ExchangeUnit(2, 1, range(2), dtype=DOUBLE), 2, 8, 8, 6, train=True, argument=two_branches, large=True
     ),
     "models.hrnet.HRNet": lambda: module(
         hrnet.HRNet(3, 2, 2, (0, 0, 1), 1, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
     ),
+    "models.hrnet.ExchangeUnit (bilinear)": lambda: module(
+        ablation.BilinearUnit(2, 1, (1,), dtype=DOUBLE), 2, 4, 4, 6, train=True, argument=two_branches, large=True
+    ),
+    "models.ablation.shrink": lambda: Case(functools.partial(ablation.shrink, factor=2), (draw(2, 4, 6, 3),)),
     "models.hourglass.Residual": lambda: module(hourglass.Residual(4, dtype=DOUBLE), 2, 4, 4, 3, train=True),
     "models.hourglass.Hourglass": lambda: module(
         hourglass.Hourglass(1, 4, dtype=DOUBLE), 2, 4, 4, 4, train=True, large=True

@@ -93,7 +93,8 @@ def make_setup(
     return Setup(config, variables, title, batch)
 
 
-def _generator(text: str, seed: int) -> np.random.RandomState:
+def generator(text: str, seed: int = 0) -> np.random.RandomState:
+    """Returns the generator of what has a name, the same on every machine."""
     text = f"hrnet/{text}" + (f"/{seed}" if seed else "")
     return np.random.RandomState(zlib.crc32(text.encode()) & 0xFFFFFFFF)
 
@@ -103,7 +104,7 @@ def draw_tensor(name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
     The values resemble trained ones, so activations keep their scale through the network.
     """
-    random, part = _generator(name, seed), name.rsplit(".", 1)[-1]
+    random, part = generator(name, seed), name.rsplit(".", 1)[-1]
     if part in ("running_mean", "bias"):
         return 0.1 * random.standard_normal(shape)
     if part == "running_var":
@@ -135,13 +136,13 @@ def tag(config: ConfigDict) -> str:
 
 def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Draws normalised float64 images ``[B, H, W, 3]`` for a shape ``(B, 3, H, W)`` in PyTorch's layout."""
-    return _generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
+    return generator(f"input/{tag}", seed).standard_normal(shape).transpose(0, 2, 3, 1)
 
 
 def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels = None) -> Batch:
     """Draws images of noise with joints in and around the crop. One joint in five is not labelled, one hidden."""
     height, width = config.image_size
-    random, count = _generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
+    random, count = generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
     joints, marks = labels or (
         random.uniform(-0.1, 1.1, (people, count, 2)) * (width, height),
         (random.uniform(size=(people, count)) < 0.8) * np.where(random.uniform(size=(people, count)) < 0.75, 2, 1),

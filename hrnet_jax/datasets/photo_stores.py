@@ -20,8 +20,8 @@ class Photo:
     """A photo in an annotation file: id, file name, width and height (0 if unknown).
 
     `source_id` is its id in the file if that is a numbered text, see `identifiers`. `crowd_index` is CrowdPose's
-    measure of crowding, from 0 to 1, or None. `mark` is the camera's orientation mark in its file (`odd_photos`), if
-    that was read. `is_as_shown`: width and height are of the photo turned so, not as stored.
+    measure of crowding, from 0 to 1, or None. `mark` is the camera's orientation mark in its file (`odd_photos`),
+    if that was read. `is_as_shown`: width and height are of the photo turned so, not as stored.
     """
 
     id: int

@@ -53,8 +53,8 @@ def prepare(
         return summary, False
     content = annotations.read(sources, skeleton)
     if summary and content.detections and _has_photos(summary, directory, content.detections[0]):
-        content = _with_marks(content, summary.get("photos_marked", []))
-        summary = summary | {"findings": examine(content, summary.get("photos_odd", {}))}
+        marked = _with_marks(content, summary.get("photos_marked", []))
+        summary = summary | {"findings": examine(marked, summary.get("photos_odd", {}))}
         return _add_detections(summary, directory, content.detections, boxes_digest), True
     with replacing(directory) as partial:
         summary = _write(partial, sources, content, skeleton, digests, examine)

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, styled by the classes of ``page.html``. Text scales with the figure."""
+"""Charts as inline SVG, styled by the classes of ``page.html``, or as files. Text scales with the figure."""
 
 import dataclasses
 import html
@@ -8,6 +8,14 @@ from collections.abc import Mapping, Sequence
 WIDTH, HEIGHT = 400, 270
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40
 LABELS, ROW = 104, 19  # width of the labels and height of a row in charts by joint
+
+COLORS = ("#1f62c4", "#b3520b", "#2c9c8f", "#a05ab5", "#c8452f", "#8a6d00", "#56606a", "#009e73")
+STYLE = """
+text { font: 11.5px system-ui, sans-serif; fill: #56606a; } .name { fill: #1b2127; } .grid { stroke: #e2e6ea; }
+.end { text-anchor: end; } .middle { text-anchor: middle; } .line { fill: none; stroke-width: 2; }
+.line.published { stroke-dasharray: 5 4; } .dot { stroke-width: 1.5; } .dot.published { fill: #fff; }
+"""
+"""Of files of their own, beside the colours of lines: classes ``color0``, ``color1`` and so on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,37 @@ def lines(series: Sequence[Line], x: Axis, y: Axis, alt: str, diagonal: bool = F
                 f'<circle class="dot {line.style}" cx="{a:.1f}" cy="{b:.1f}" r="3.5">{_title(title)}</circle>'
             )
     return _svg(WIDTH, HEIGHT, parts, alt)
+
+
+def ticks(values: Sequence[float], most: int = 7) -> list[float]:
+    """Returns round numbers around values, at most so many and two more, evenly spaced."""
+    low, high = min(values), max(values)
+    least = max(high - low, 1e-3) / most
+    power = 10.0 ** math.floor(math.log10(least))
+    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= least)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+
+
+def standalone(panels: Sequence[str], series: Sequence[Line]) -> str:
+    """Returns the text of an SVG file with charts side by side, above the legend of the lines in them."""
+    parts = [
+        panel.replace("<svg ", f'<svg x="{WIDTH * i}" y="0" width="{WIDTH}" height="{HEIGHT}" ', 1)
+        for i, panel in enumerate(panels)
+    ]
+    for i, line in enumerate(series):
+        y = HEIGHT + 8 + ROW * (i + 0.5)
+        parts.append(f'<polyline class="line {line.style}" points="{LEFT},{y} {LEFT + 28},{y}"/>')
+        parts.append(f'<text x="{LEFT + 36}" y="{y + 4}">{html.escape(line.label)}</text>')
+    colors = "".join(
+        f".color{i} {{ stroke: {color}; }} .dot.color{i}:not(.published) {{ fill: {color}; }}\n"
+        for i, color in enumerate(COLORS)
+    )
+    width, height = WIDTH * len(panels), HEIGHT + 16 + ROW * len(series)
+    size = f'width="{2 * width}" height="{2 * height}" viewBox="0 0 {width} {height}"'
+    paper = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    content = f"<style>{STYLE}{colors}</style>{paper}{''.join(parts)}"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{content}</svg>\n'
 
 
 def _axes(x: Axis, y: Axis) -> str:

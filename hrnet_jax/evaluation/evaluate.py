@@ -80,12 +80,15 @@ def evaluate(
     place: Callable[[pipeline.Batch], Mapping[str, jax.Array]],
     *,
     sources: Collection[str] = (GT_BOXES, DETECTOR_BOXES),
+    head: str = "",
     progress: bool = False,
 ) -> list[Outcome]:
     """Predicts the joints in all boxes of a split and computes the metrics of each source.
 
     `step` is from `build_step`. `place` puts a batch on the devices, where the network's `variables` are. The
     configuration provides ``image_size``, ``eval``, ``loader`` and ``skeleton``. Missing `sources` are skipped.
+    `head` is the name of the network's heatmaps, unless they are its own prediction (see `Network.alternatives`);
+    it is added to the source.
     Raises ValueError if the split has none of them, or another skeleton than the network.
     """
     check_skeleton(split, config)
@@ -94,6 +97,7 @@ def evaluate(
         raise ValueError(f"split {split.name!r} has no {' or '.join(sources)}; it has {set(box_sources(split))}")
     outcomes = []
     for source, people in tables.items():
+        source = f"{source}_{head}" if head else source
         joints, scores = _predict(step, variables, split, people, config, place, source if progress else None)
         outcomes.append(_outcome(split, protocols.Predictions(source, people, joints, scores), config))
     return outcomes

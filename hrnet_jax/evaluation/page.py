@@ -121,7 +121,8 @@ def _costs(report: Report) -> Iterator[str]:
 
 
 def _source(name: str) -> str:
-    return SOURCES.get(name, words(name))
+    boxes = next((source for source in SOURCES if name.startswith(source)), "")
+    return SOURCES[boxes] + name.removeprefix(boxes).replace("_", ", ") if boxes else words(name)
 
 
 def _sections(report: Report) -> Iterator[str]:

@@ -38,10 +38,11 @@ def write(
     """Writes all files and prints the tables and the names of the files.
 
     `facts` about the network stand on the page, which compares with the run `against`, if there is one. `look`
-    computes the heatmaps of the people to look at.
+    computes the heatmaps of the people to look at. Heatmaps beside the network's own prediction have metrics only.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    written = [protocol.write(outcome, directory) for outcome in outcomes]
+    predictions = [outcome for outcome in outcomes if outcome.source in page.SOURCES]
+    written = [protocol.write(outcome, directory) for outcome in predictions]
     if metrics := evaluate.metrics(outcomes):
         if (truth := caveats.truth_of_split(split)) and truth.causes:
             metrics[f"{split.name}/truth/{truth.metric}"] = truth.score
@@ -50,7 +51,7 @@ def write(
         said = [f"{protocol.main_metric} {caveat}" for caveat in caveats.of_split(split)]
         print("".join(f"  {sentence}\n" for sentence in said), end="")
         facts = {**facts, **({"Note": "; ".join(said)} if said else {})}
-    for outcome in outcomes:
+    for outcome in predictions:
         if outcome.source == evaluate.GT_BOXES and outcome.people.visible.any():
             written += _write_errors(outcome, split, protocol.error_report(split, outcome), directory)
     if metrics:
@@ -58,16 +59,16 @@ def write(
     print("\n" + "\n".join(map(str, written)))
 
 
-def read_run(path: buckets.Path, split: str) -> OtherRun:
+def read_run(path: buckets.Path, split: str, option: str = "--against") -> OtherRun:
     """Reads the metrics of another run, from its directory or that of its evaluation.
 
-    Raises ValueError if it was not evaluated on the split.
+    Raises ValueError, which names the `option` that gave the path, if it was not evaluated on the split.
     """
     files = [file for file in (path / "eval" / METRICS, path / METRICS) if file.is_file()]
     metrics = _parse(files[0]) if files else {}
     if not any(name.startswith(f"{split}/") for name in metrics):
         found = f"{files[0]} has no metrics of {split!r}" if files else f"it has no {METRICS}"
-        raise ValueError(f"`--against` (={path}): {found}; evaluate that run with eval.py first")
+        raise ValueError(f"`{option}` (={path}): {found}; evaluate that run with eval.py first")
     return OtherRun(str(path), metrics)
 
 
@@ -90,7 +91,8 @@ def _save_metrics(metrics: Mapping[str, Any], directory: pathlib.Path) -> pathli
 def _write_page(outcomes, split, protocol, directory, facts, look, against) -> pathlib.Path:
     """Analyses every source of boxes, adds the numbers to the metrics and writes ``report.html``."""
     metrics, pictures = evaluate.metrics(outcomes), {}
-    for outcome in outcomes if protocol.analyse else ():
+    analysed = [outcome for outcome in outcomes if protocol.analyse and outcome.source in page.SOURCES]
+    for outcome in analysed:
         analysis = protocol.analyse(split, outcome)
         metrics |= page.flatten(analysis.numbers, f"{split.name}/{outcome.source}/{page.ANALYSIS}")
         pictures[outcome.source] = gallery.draw(analysis.examples, split, outcome, look)

@@ -12,7 +12,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import fields, skeletons
-from hrnet_jax.models import batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, resolutions, simple_baseline
 from hrnet_jax.models.network import Network
 
 NETWORKS = {
@@ -20,6 +20,8 @@ NETWORKS = {
     "simple_baseline": simple_baseline.NETWORK,
     "hourglass": hourglass.NETWORK,
     "cpn": cpn.NETWORK,
+    "hrnet_ablation": ablation.NETWORK,
+    "hrnet_resolutions": resolutions.NETWORK,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -84,6 +86,11 @@ def multiple(architecture: Mapping[str, Any]) -> int:
     return find(str(architecture["name"])).multiple(architecture)
 
 
+def strides(architecture: Mapping[str, Any]) -> list[int]:
+    """Returns the strides of a network's heatmaps from the result of `architecture`; see `Network.strides`."""
+    return list(find(str(architecture["name"])).strides(architecture))
+
+
 def describe(config: ConfigDict) -> dict[str, Any]:
     """Returns the network of a configuration as a checkpoint describes it: its `architecture` and its joints."""
     joints = skeletons.load(config.skeleton).joints
@@ -109,24 +116,31 @@ def _shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:
 
 def count_parameters(model: nn.Module, image_size: tuple[int, int]) -> int:
     """Returns the number of trainable parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes(model, image_size)["params"]))
+    return _counts(model, tuple(image_size))[0]
 
 
-def count_multiply_adds(model: nn.Module, image_size: tuple[int, int]) -> int:
+def count_multiply_adds(model: nn.Module, image_size: tuple[int, int], *, done: bool = False) -> int:
     """Returns the multiply-adds of all convolutions for one image, as counted in the paper.
 
     Counts every weight once per output pixel. For transposed convolutions of stride 2 this is four times the work
-    that is done. The paper's "GFLOPs" are this number divided by ``1024 ** 3``.
+    that is `done`. The paper's "GFLOPs" are this number divided by ``1024 ** 3``.
     """
-    counts = []
+    return _counts(model, tuple(image_size))[2 if done else 1]
+
+
+@functools.lru_cache(maxsize=8)
+def _counts(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, int]:
+    """Returns parameters, multiply-adds as counted in the paper, and those that are done, from one trace."""
+    counted, done = [], []
 
     def count(call, args, kwargs, context):
         result = call(*args, **kwargs)
         if isinstance(context.module, layers.Conv | layers.ConvTranspose) and context.method_name == "__call__":
-            counts.append(context.module.variables["params"]["weight"].size * result.shape[1] * result.shape[2])
+            counted.append(context.module.variables["params"]["weight"].size * result.shape[1] * result.shape[2])
+            done.append(counted[-1] // (4 if isinstance(context.module, layers.ConvTranspose) else 1))
         return result
 
-    variables, image = shapes(model, image_size), jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
     with nn.intercept_methods(count):
-        jax.eval_shape(model.apply, variables, image)
-    return sum(counts)
+        variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"])), sum(counted), sum(done)

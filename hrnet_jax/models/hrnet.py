@@ -34,22 +34,24 @@ class ExchangeUnit(nn.Module):
     Attributes:
       width: channels of the finest branch.
       blocks: residual blocks per branch.
-      outputs: number of branches with an output, counted from the finest.
+      outputs: the branches that have an output.
       norm: settings of batch normalisation.
       dtype: precision of the activations.
     """
 
     width: int
     blocks: int
-    outputs: int
+    outputs: Sequence[int]
     norm: Norm = Norm()
     dtype: jnp.dtype = jnp.float32
 
+    combine = staticmethod(operator.add)  # of two branches
+
     @nn.compact
     def __call__(self, branches: Sequence[jax.Array], train: bool) -> list[jax.Array]:
-        """Maps one array per branch, finest first, to the first `outputs` branches in the same shapes."""
+        """Maps one array per branch, finest first, to the branches of `outputs` in the same shapes."""
         branches = [self._branch(i, x, train) for i, x in enumerate(branches)]
-        return [relu(self._fuse(i, branches, train)) for i in range(self.outputs)]
+        return [relu(self._fuse(i, branches, train)) for i in self.outputs]
 
     def _branch(self, i: int, x: jax.Array, train: bool) -> jax.Array:
         for block in range(self.blocks):
@@ -63,8 +65,8 @@ class ExchangeUnit(nn.Module):
         Coarser branches are summed on the way up, so that each step enlarges one array by two.
         """
         mapped = [self._map(j, i, x, train) for j, x in enumerate(branches)]
-        finest = functools.reduce(operator.add, mapped[: i + 1])
-        return functools.reduce(lambda coarse, fine: fine + double(coarse), [*mapped[:i:-1], finest])
+        finest = functools.reduce(self.combine, mapped[: i + 1])
+        return functools.reduce(lambda coarse, fine: self.combine(fine, double(coarse)), [*mapped[:i:-1], finest])
 
     def _map(self, source: int, target: int, x: jax.Array, train: bool) -> jax.Array:
         """Maps branch `source` to the channels of branch `target`, and to its resolution if that is coarser."""
@@ -156,11 +158,15 @@ class HRNet(nn.Module):
         start = ConvNorm(self.width * 2**new, stride=2, name=f"{name}.{new}.0", **options)
         return [*kept, start(branches[-1], train)]
 
+    def unit(self, stage: int, i: int, branches: int) -> tuple[type[ExchangeUnit], Sequence[int]]:
+        """Returns class and outputs of an exchange unit. Subclasses may have others."""
+        last = stage == 4 and i == self.units[-1] - 1
+        return ExchangeUnit, range(self.head_branches if last else branches)
+
     def _stage(self, stage: int, units: int, branches: list[jax.Array], train: bool) -> list[jax.Array]:
-        unit_class = nn.remat(ExchangeUnit, static_argnums=(2,)) if self.remat else ExchangeUnit
         for i in range(units):
-            last = stage == 4 and i == units - 1
-            outputs = self.head_branches if last else len(branches)
+            unit_class, outputs = self.unit(stage, i, len(branches))
+            unit_class = nn.remat(unit_class, static_argnums=(2,)) if self.remat else unit_class
             unit = unit_class(self.width, self.blocks, outputs, self.norm, self.dtype, name=f"stage{stage}.{i}")
             branches = unit(branches, train)
         return branches

@@ -238,3 +238,8 @@ def apply_in_training(
 def for_each(arrays: Any, count: int) -> Sequence[Any]:
     """Returns targets or weights for each of so many heatmaps: a tuple has them, another value serves all."""
     return arrays if isinstance(arrays, tuple) else [arrays] * count
+
+
+def of_prediction(arrays: Any) -> Any:
+    """Returns the targets or weights of a network's prediction, the last of a tuple."""
+    return for_each(arrays, 1)[-1]

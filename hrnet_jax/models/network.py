@@ -51,7 +51,8 @@ class Network:
     """A network that configurations can name.
 
     Attributes:
-      module: its class. It maps normalized images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``. Its
+      module: its class. It maps normalized images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``, or of
+        another stride, see `strides`. Its
         attributes are ``num_joints``, ``norm``, ``dtype``, ``remat`` and the `fields` that weights depend on. If
         training compares other heatmaps with the targets, too, it keeps them with `layers.keep_heatmaps`.
       fields: its fields below ``config.model``, `FIELDS` among them.
@@ -66,8 +67,12 @@ class Network:
       torch_model: builds its PyTorch counterpart from ``num_joints`` and the fields of `infer`. None if there is
         none. A method ``predictions`` returns all heatmaps that training compares, as `layers.apply_in_training`.
       multiple: (fields that weights depend on) -> the number that divides the sides of its images.
-      joint_layers: prefixes of the names of layers with a channel for each joint. The first is one layer that
-        predicts heatmaps.
+      strides: (fields that weights depend on) -> image pixels per heatmap pixel: one number for all heatmaps that
+        training compares, or one for each in the order of `layers.apply_in_training`.
+      alternatives: (network) -> the networks with the same weights that predict other heatmaps, by name. They are
+        evaluated, too.
+      joint_layers: prefixes of the names of layers with a channel for each joint. The first that there is, is one
+        layer that predicts heatmaps.
       heads: prefixes of the names of layers that weights trained for another task lack.
       unused: patterns of the names of tensors that related networks have in addition, by reason.
       from_classifier: gives the tensors of an image classifier that is its trunk its own names, and leaves others.
@@ -89,6 +94,8 @@ class Network:
     terms: Callable[[str], Terms] = lambda loss: ()
     torch_model: Callable[..., Any] | None = None
     multiple: Callable[[Mapping[str, Any]], int] = lambda sizes: layers.MULTIPLE
+    strides: Callable[[Mapping[str, Any]], Sequence[int]] = lambda sizes: [layers.STRIDE]
+    alternatives: Callable[[nn.Module], Mapping[str, nn.Module]] = lambda model: {}
     joint_layers: tuple[str, ...] = ("final_layer.",)
     heads: tuple[str, ...] = ("final_layer.",)
     unused: Mapping[str, re.Pattern] = dataclasses.field(default_factory=dict)
@@ -101,8 +108,8 @@ class Network:
 
     def head(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Returns the kernel of a layer that predicts heatmaps, ``[K, in, 1, 1]``; None if tensors have none."""
-        kernel = tensors.get(f"{self.joint_layers[0]}weight")
-        return None if kernel is None or kernel.ndim != 4 else kernel
+        kernels = (tensors.get(f"{layer}weight") for layer in self.joint_layers)
+        return next((kernel for kernel in kernels if kernel is not None and kernel.ndim == 4), None)
 
 
 def count_parts(names: Mapping[str, Any], pattern: str) -> int:

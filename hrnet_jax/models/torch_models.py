@@ -21,7 +21,8 @@ except ModuleNotFoundError as error:
     raise ImportError(f"`{__name__}` needs PyTorch: pip install torch", name="torch") from error
 
 
-def _conv(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """Builds a convolution that pads half the kernel on every side."""
     return nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=bias)
 
 
@@ -29,12 +30,15 @@ def _norm(features: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(features, eps=1e-5, momentum=0.1)
 
 
-def _conv_norm(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False) -> nn.Module:
+def conv_norm(
+    inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False
+) -> nn.Sequential:
+    """Builds a convolution, batch normalisation and optionally ReLU."""
     activation = [nn.ReLU()] if relu else []
-    return nn.Sequential(_conv(inputs, outputs, kernel_size, stride), _norm(outputs), *activation)
+    return nn.Sequential(conv(inputs, outputs, kernel_size, stride), _norm(outputs), *activation)
 
 
-def _initialize(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Initialises convolutions as the original: weights from N(0, 0.001), biases zero."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.001)
@@ -47,8 +51,8 @@ class BasicBlock(nn.Module):
 
     def __init__(self, features: int):
         super().__init__()
-        self.conv1, self.bn1 = _conv(features, features), _norm(features)
-        self.conv2, self.bn2 = _conv(features, features), _norm(features)
+        self.conv1, self.bn1 = conv(features, features), _norm(features)
+        self.conv2, self.bn2 = conv(features, features), _norm(features)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, features, H, W]`` to the same shape."""
@@ -62,11 +66,11 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, features: int, stride: int = 1, expansion: int = 4, projection: bool = False):
         super().__init__()
         outputs = expansion * features
-        self.conv1, self.bn1 = _conv(inputs, features, 1), _norm(features)
-        self.conv2, self.bn2 = _conv(features, features, 3, stride), _norm(features)
-        self.conv3, self.bn3 = _conv(features, outputs, 1), _norm(outputs)
+        self.conv1, self.bn1 = conv(inputs, features, 1), _norm(features)
+        self.conv2, self.bn2 = conv(features, features, 3, stride), _norm(features)
+        self.conv3, self.bn3 = conv(features, outputs, 1), _norm(outputs)
         same = inputs == outputs and stride == 1 and not projection
-        self.downsample = nn.Identity() if same else _conv_norm(inputs, outputs, 1, stride)
+        self.downsample = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, inputs, H, W]`` to ``[B, expansion * features, H / stride, W / stride]``."""
@@ -80,24 +84,10 @@ def _bottlenecks(inputs: int, features: int, count: int, stride: int = 1) -> nn.
     return nn.Sequential(first, *(Bottleneck(4 * features, features) for _ in range(count - 1)))
 
 
-class ExchangeUnit(nn.Module):
-    """Parallel branches of residual blocks, and the fusion of all branches into the `outputs` finest ones."""
-
-    def __init__(self, width: int, branches: int, blocks: int, outputs: int):
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width * 2**i) for _ in range(blocks))) for i in range(branches)
-        )
-        self.fuse_layers = nn.ModuleList(Fusion(width, branches, target) for target in range(outputs))
-
-    def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Maps one array per branch (finest first) to `outputs` arrays of the same shapes."""
-        branches = [blocks(x) for blocks, x in zip(self.branches, branches, strict=True)]
-        return [functional.relu(fusion(branches)) for fusion in self.fuse_layers]
-
-
 class Fusion(nn.ModuleList):
     """Sum of all branches with the channels and the resolution of branch `target`."""
+
+    combine = staticmethod(torch.add)
 
     def __init__(self, width: int, branches: int, target: int):
         super().__init__(_resampler(width, source, target) for source in range(branches))
@@ -105,11 +95,32 @@ class Fusion(nn.ModuleList):
 
     def forward(self, branches: Sequence[torch.Tensor]) -> torch.Tensor:
         """Maps one array per branch (finest first) to an array with the shape of branch `target`."""
-        terms = [layer(x) for layer, x in zip(self, branches, strict=True)]
-        for source in range(self.target + 1, len(terms)):
-            times = 2 ** (source - self.target)
-            terms[source] = functional.interpolate(terms[source], scale_factor=times, mode="nearest")
-        return functools.reduce(torch.add, terms)
+        terms = [self.resize(i, layer(x)) for i, (layer, x) in enumerate(zip(self, branches, strict=True))]
+        return functools.reduce(self.combine, terms)
+
+    def resize(self, source: int, x: torch.Tensor) -> torch.Tensor:
+        """Brings the term of branch `source` to the resolution of the sum."""
+        if source <= self.target:
+            return x
+        return functional.interpolate(x, scale_factor=2 ** (source - self.target), mode="nearest")
+
+
+class ExchangeUnit(nn.Module):
+    """Parallel branches of residual blocks, and the fusion of all branches into those of `outputs`."""
+
+    def __init__(
+        self, width: int, branches: int, blocks: int, outputs: Sequence[int], fusion: type[Fusion] = Fusion
+    ):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width * 2**i) for _ in range(blocks))) for i in range(branches)
+        )
+        self.fuse_layers = nn.ModuleDict({str(target): fusion(width, branches, target) for target in outputs})
+
+    def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Maps one array per branch (finest first) to those of `outputs`, of the same shapes."""
+        branches = [blocks(x) for blocks, x in zip(self.branches, branches, strict=True)]
+        return [functional.relu(fusion(branches)) for fusion in self.fuse_layers.values()]
 
 
 def _resampler(width: int, source: int, target: int) -> nn.Module:
@@ -118,9 +129,9 @@ def _resampler(width: int, source: int, target: int) -> nn.Module:
     if source == target:
         return nn.Identity()
     if source > target:
-        return _conv_norm(inputs, outputs, 1)
-    halvings = [_conv_norm(inputs, inputs, stride=2, relu=True) for _ in range(target - source - 1)]
-    return nn.Sequential(*halvings, _conv_norm(inputs, outputs, stride=2))
+        return conv_norm(inputs, outputs, 1)
+    halvings = [conv_norm(inputs, inputs, stride=2, relu=True) for _ in range(target - source - 1)]
+    return nn.Sequential(*halvings, conv_norm(inputs, outputs, stride=2))
 
 
 class Transition(nn.ModuleList):
@@ -128,8 +139,8 @@ class Transition(nn.ModuleList):
 
     def __init__(self, inputs: Sequence[int], width: int):
         pairs = [(features, width * 2**i) for i, features in enumerate(inputs)]
-        kept = [nn.Identity() if old == new else _conv_norm(old, new, relu=True) for old, new in pairs]
-        start = _conv_norm(inputs[-1], width * 2 ** len(inputs), stride=2, relu=True)
+        kept = [nn.Identity() if old == new else conv_norm(old, new, relu=True) for old, new in pairs]
+        start = conv_norm(inputs[-1], width * 2 ** len(inputs), stride=2, relu=True)
         super().__init__([*kept, nn.Sequential(start)])
 
     def forward(self, branches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -143,34 +154,48 @@ def predictions(network: nn.Module) -> Callable[[torch.Tensor], list[torch.Tenso
 
 
 class HRNet(nn.Module):
-    """PyTorch counterpart of `hrnet_jax.models.hrnet.HRNet`."""
+    """PyTorch counterpart of `hrnet_jax.models.hrnet.HRNet`.
 
-    def __init__(self, num_joints: int, width=32, stem=64, units: Sequence[int] = (1, 4, 3), blocks=4):
+    `outputs` are the branches with an output in the last unit, and `fusion` is the kind of all exchanges.
+    """
+
+    def __init__(
+        self,
+        num_joints: int,
+        width=32,
+        stem=64,
+        units: Sequence[int] = (1, 4, 3),
+        blocks=4,
+        outputs: Sequence[int] = (0,),  # only the finest branch of the last unit is used
+        fusion: type[Fusion] = Fusion,
+    ):
         super().__init__()
 
-        def stage(branches: int, outputs: Sequence[int]) -> nn.Sequential:
-            return nn.Sequential(*(ExchangeUnit(width, branches, blocks, count) for count in outputs))
+        def stage(branches: int, count: int, last: Sequence[int]) -> nn.Sequential:
+            kept = [*[range(branches)] * (count - 1), last][:count]
+            return nn.Sequential(*(ExchangeUnit(width, branches, blocks, each, fusion) for each in kept))
 
         channels = [width * 2**i for i in range(4)]
-        self.conv1, self.bn1 = _conv(3, stem, stride=2), _norm(stem)
-        self.conv2, self.bn2 = _conv(stem, stem, stride=2), _norm(stem)
+        self.conv1, self.bn1 = conv(3, stem, stride=2), _norm(stem)
+        self.conv2, self.bn2 = conv(stem, stem, stride=2), _norm(stem)
         self.layer1 = _bottlenecks(stem, stem, 4)
-        self.transition1, self.stage2 = Transition([4 * stem], width), stage(2, [2] * units[0])
-        self.transition2, self.stage3 = Transition(channels[:2], width), stage(3, [3] * units[1])
-        # only the finest branch of the last unit is used
-        outputs = [1 if unit == units[2] - 1 else 4 for unit in range(units[2])]
-        self.transition3, self.stage4 = Transition(channels[:3], width), stage(4, outputs)
-        self.final_layer = _conv(width, num_joints, 1, bias=True)
-        self.apply(_initialize)
+        self.transition1, self.stage2 = Transition([4 * stem], width), stage(2, units[0], range(2))
+        self.transition2, self.stage3 = Transition(channels[:2], width), stage(3, units[1], range(3))
+        self.transition3, self.stage4 = Transition(channels[:3], width), stage(4, units[2], outputs)
+        self.final_layer = conv(width, num_joints, 1, bias=True)
+        self.apply(initialize)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps normalised images ``[B, 3, H, W]`` to heatmaps ``[B, K, H / 4, W / 4]``; 32 divides H and W."""
+        return self.final_layer(self.features(image)[0])
+
+    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Maps normalised images to the branches that the last unit has as outputs."""
         x = functional.relu(self.bn1(self.conv1(image)))
         x = functional.relu(self.bn2(self.conv2(x)))
         branches = self.stage2(self.transition1([self.layer1(x)]))
         branches = self.stage3(self.transition2(branches))
-        branches = self.stage4(self.transition3(branches))
-        return self.final_layer(branches[0])
+        return self.stage4(self.transition3(branches))
 
 
 class ResNet(nn.Module):
@@ -182,7 +207,7 @@ class ResNet(nn.Module):
             depths = ", ".join(map(str, simple_baseline.BLOCKS))
             raise ValueError(f"`model.depth` (={depth}) must be one of {depths}")
         counts, stem = simple_baseline.BLOCKS[depth], simple_baseline.STEM
-        self.conv1, self.bn1 = _conv(3, stem, 7, stride=2), _norm(stem)
+        self.conv1, self.bn1 = conv(3, stem, 7, stride=2), _norm(stem)
         self.layer1 = _bottlenecks(stem, stem, counts[0])
         self.layer2 = _bottlenecks(4 * stem, 2 * stem, counts[1], stride=2)
         self.layer3 = _bottlenecks(8 * stem, 4 * stem, counts[2], stride=2)
@@ -205,8 +230,8 @@ class SimpleBaseline(ResNet):
         stem, features = simple_baseline.STEM, simple_baseline.DECONVOLUTION_FEATURES
         inputs = [32 * stem] + [features] * (simple_baseline.DECONVOLUTIONS - 1)
         self.deconv_layers = nn.Sequential(*(layer for count in inputs for layer in _deconv(count, features)))
-        self.final_layer = _conv(features, num_joints, 1, bias=True)
-        self.apply(_initialize)
+        self.final_layer = conv(features, num_joints, 1, bias=True)
+        self.apply(initialize)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps normalised images ``[B, 3, H, W]`` to heatmaps ``[B, K, H / 4, W / 4]``; 32 divides H and W."""
@@ -230,14 +255,14 @@ class GlobalNet(nn.Module):
     def __init__(self, channels: Sequence[int], num_joints: int):
         super().__init__()
         features = cpn.FEATURES
-        self.laterals = nn.ModuleList(_conv_norm(count, features, 1, relu=True) for count in channels)
+        self.laterals = nn.ModuleList(conv_norm(count, features, 1, relu=True) for count in channels)
         self.upsamples = nn.ModuleList(
-            nn.Sequential(nn.Identity(), _conv(features, features, 1), _norm(features)) for _ in channels[1:]
+            nn.Sequential(nn.Identity(), conv(features, features, 1), _norm(features)) for _ in channels[1:]
         )
         self.predict = nn.ModuleList(
             nn.Sequential(
-                *_conv_norm(features, features, 1, relu=True),
-                *(_conv(features, num_joints), nn.Identity(), _norm(num_joints)),
+                *conv_norm(features, features, 1, relu=True),
+                *(conv(features, num_joints), nn.Identity(), _norm(num_joints)),
             )
             for _ in channels
         )
@@ -253,7 +278,7 @@ class GlobalNet(nn.Module):
         return features, [self._heatmaps(i, x, stages[0].shape[2:]) for i, x in enumerate(features)]
 
     def _heatmaps(self, i: int, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        *layers, norm = self.predict[i]
+        *layers, norm = self.predict[i].children()
         for layer in layers:
             x = layer(x)
         return norm(_enlarge(x, size))
@@ -271,7 +296,7 @@ class RefineNet(nn.Module):
 
         counts = range(levels - 1, -1, -1)
         self.cascade = nn.ModuleList(nn.Sequential(*(block(features) for _ in range(n))) for n in counts)
-        head = _conv(features, num_joints), _norm(num_joints)
+        head = conv(features, num_joints), _norm(num_joints)
         self.final_predict = nn.Sequential(block(levels * features), *head)
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -290,7 +315,7 @@ class CPN(nn.Module):
         self.resnet = ResNet(depth)
         self.global_net = GlobalNet(channels, num_joints)
         self.refine_net = RefineNet(cpn.LEVELS, num_joints, projection)
-        self.apply(_initialize)
+        self.apply(initialize)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps normalised images ``[B, 3, H, W]`` to RefineNet's heatmaps ``[B, K, H / 4, W / 4]``."""
@@ -307,7 +332,7 @@ def _named(**modules: nn.Module) -> nn.Sequential:
 
 
 def _conv1x1(inputs: int, outputs: int) -> nn.Conv2d:
-    return _conv(inputs, outputs, 1, bias=True)
+    return conv(inputs, outputs, 1, bias=True)
 
 
 class Residual(nn.Module):
@@ -317,7 +342,7 @@ class Residual(nn.Module):
         super().__init__()
         half = outputs // 2
         self.bn1, self.conv1 = _norm(inputs), _named(conv=_conv1x1(inputs, half))
-        self.bn2, self.conv2 = _norm(half), _named(conv=_conv(half, half, bias=True))
+        self.bn2, self.conv2 = _norm(half), _named(conv=conv(half, half, bias=True))
         self.bn3, self.conv3 = _norm(half), _named(conv=_conv1x1(half, outputs))
         self.skip_layer = nn.Identity() if inputs == outputs else _named(conv=_conv1x1(inputs, outputs))
 
@@ -357,7 +382,7 @@ class StackedHourglass(nn.Module):
     ):
         super().__init__()
         first, second, third = stem_features
-        stem = _named(conv=_conv(3, first, 7, stride=2, bias=True), bn=_norm(first), relu=nn.ReLU())
+        stem = _named(conv=conv(3, first, 7, stride=2, bias=True), bn=_norm(first), relu=nn.ReLU())
         blocks = Residual(second, third), Residual(third, features)
         self.pre = nn.Sequential(stem, Residual(first, second), nn.MaxPool2d(2), *blocks)
         self.hgs = nn.ModuleList(nn.Sequential(Hourglass(depth, features)) for _ in range(stacks))
@@ -375,7 +400,7 @@ class StackedHourglass(nn.Module):
         self.features = nn.ModuleList(head() for _ in range(stacks))
         self.outs = nn.ModuleList(_named(conv=_conv1x1(features, num_joints)) for _ in range(stacks))
         self.merge_features, self.merge_preds = merge(features), merge(num_joints)
-        self.apply(_initialize)
+        self.apply(initialize)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps normalised images ``[B, 3, H, W]`` to the heatmaps of the last stack, ``[B, K, H / 4, W / 4]``."""

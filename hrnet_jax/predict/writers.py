@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from hrnet_jax import buckets, visualize
-from hrnet_jax.models import layers
 from hrnet_jax.predict.items import Result
 from hrnet_jax.predict.poses import Poses
 
@@ -33,7 +32,8 @@ def write_heatmaps(result: Result, path: pathlib.Path, joint_score: float) -> No
     """Writes the heatmaps of each person over the crop, ``PHOTO/0.png`` and so on."""
     del joint_score
     for i, heatmaps in enumerate(() if result.heatmaps is None else result.heatmaps):
-        _write(path / f"{i}.png", _encode_png(visualize.draw_heatmap(result.crops[i], heatmaps, layers.STRIDE)))
+        stride = len(result.crops[i]) / len(heatmaps)
+        _write(path / f"{i}.png", _encode_png(visualize.draw_heatmap(result.crops[i], heatmaps, stride)))
 
 
 def write_openpose(result: Result, path: pathlib.Path, joint_score: float) -> None:

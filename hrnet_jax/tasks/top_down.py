@@ -59,13 +59,14 @@ def _make_common_target(config: ConfigDict) -> network.Targets:
     """Returns the function that renders the targets that a configuration names, for all heatmaps of a network."""
     height, width = config.image_size
     render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
+    strides = models.strides(models.architecture(config))
 
-    def targets(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def at_stride(stride: int, joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
         heatmaps, weights = render(
             joints,
             visible,
             image_size=(height, width),
-            heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
+            heatmap_size=(height // stride, width // stride),
             sigma=config.heatmap.sigma,
             unbiased=config.heatmap.unbiased,
         )
@@ -75,6 +76,10 @@ def _make_common_target(config: ConfigDict) -> network.Targets:
                 f" and joint, {visible.shape}, but returned weights of {weights.shape}"
             )
         return heatmaps, weights
+
+    def targets(joints: jax.Array, visible: jax.Array) -> tuple[Any, Any]:
+        first, *others = (at_stride(stride, joints, visible) for stride in strides)
+        return tuple(zip(first, *others, strict=True)) if others else first  # pyright: ignore[reportReturnType]
 
     return targets
 
@@ -142,7 +147,7 @@ def check_hardest_joints(config: ConfigDict) -> None:
 def _find_loss(name: str, config: ConfigDict) -> losses.Loss:
     """Returns a loss by its name, see `losses.LOSSES`. Raises ValueError if it is unknown."""
     found = fields.find("loss", name, losses.LOSSES)
-    return functools.partial(found, hardest=config.hardest_joints) if found is losses.ohkm else found
+    return functools.partial(losses.ohkm, hardest=config.hardest_joints) if found is losses.ohkm else found
 
 
 class TopDown:
@@ -189,7 +194,7 @@ class TopDown:
         image = layers.normalize(batch["image"], self.config.model.colors, dtype)
         targets, weights = self._targets(*(batch[name] for name in self._labels))
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
-        expected = layers.for_each(targets, 1)[-1].astype(heatmaps.dtype)
+        expected = layers.of_prediction(targets).astype(heatmaps.dtype)
         return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
@@ -224,7 +229,7 @@ class TopDown:
             found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
             stride = image.shape[1] / heatmaps.shape[1]
             targets, _ = self._targets(*(labels[name] for name in self._labels))
-            return found * stride, scores, heatmaps, layers.for_each(targets, 1)[-1]
+            return found * stride, scores, heatmaps, layers.of_prediction(targets)
 
         return look
 
@@ -378,8 +383,16 @@ class PoseEvaluation(Data):
         return evaluate.metrics(found)
 
     def predict(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> list[evaluate.Outcome]:
-        """Predicts everyone, for every source of boxes."""
-        return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
+        """Predicts everyone, for every source of boxes, and if that is scored with all heatmaps of the network."""
+        alternatives = models.find(self.config.model.name).alternatives(self.model) if self.is_scored else {}
+        steps = {head: evaluate.build_step(model, self.config) for head, model in alternatives.items()}
+        return [
+            outcome
+            for head, step in {"": self._step, **steps}.items()
+            for outcome in evaluate.evaluate(
+                step, variables, self.split, self.config, place, head=head, progress=progress
+            )
+        ]
 
     def write(
         self,

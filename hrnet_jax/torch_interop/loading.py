@@ -111,10 +111,11 @@ def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def infer(tensors: Mapping[str, np.ndarray], names: Iterable[str] = models.NETWORKS) -> dict[str, Any]:
     """Infers name and sizes of a network from its tensors, as in `models.describe`; empty if it is unknown.
 
-    `names` are the networks to consider, the likeliest first.
+    `names` are the networks to consider, the likeliest first. If several fit, the tensors are of the one of which
+    they reveal most fields: HRNet's variants have its fields and one more.
     """
-    found = ((name, models.find(name).infer(tensors)) for name in names)
-    return next(({"name": name, **sizes} for name, sizes in found if sizes), {})
+    found = [{"name": name, **sizes} for name in names if (sizes := models.find(name).infer(tensors))]
+    return max(found, key=len, default={})
 
 
 def build(description: Mapping[str, Any], **options: Any) -> nn.Module:
@@ -229,10 +230,10 @@ def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
 
 
 def _assumed_joints(weights: Weights, description: Mapping[str, Any], unusable: Mapping[str, str]) -> list[str]:
-    """Returns a note if the head is loaded and the weights do not name their joints."""
+    """Returns a note if the heads are loaded and the weights do not name their joints."""
     joints = list(description.get("joints", ()))
-    head = f"{models.find(description['name']).joint_layers[0]}weight"
-    if not joints or "joints" in weights.description or head in unusable:
+    joint_layers = models.find(description["name"]).joint_layers
+    if not joints or "joints" in weights.description or any(n.startswith(joint_layers) for n in unusable):
         return []
     named = next((name for name, known in skeletons.SKELETONS.items() if list(known.joints) == joints), "")
     text = (

@@ -53,6 +53,7 @@ def test_networks_are_equal_in_float64(measured_once):
         {"joints": "mpii", "people": 3, "seed": 4},
         {"name": "simple_baseline"},
         {"name": "hourglass", "people": 4},
+        {"name": "hrnet_resolutions", "people": 3},
         {"loss": "ohkm", "seed": 1},
     ],
 )

@@ -75,6 +75,12 @@ def test_every_process_predicts_its_own_share(made_up_records, config, monkeypat
     assert (asked["process_index"], asked["process_count"], asked["batch_size"]) == (1, 3, 5)
 
 
+def test_the_name_of_a_head_is_added_to_the_boxes(made_up_records, config):
+    split = records.open_split(made_up_records / "val2017")
+    (outcome,) = evaluate.evaluate(predict_center, {}, split, config, place, sources=["gt_boxes"], head="4x")
+    assert outcome.source == "gt_boxes_4x" and "val2017/gt_boxes_4x/AP" in outcome.metrics
+
+
 def predict_center(variables, image, crop):
     """Predicts every joint at the center of the crop, in photo pixels."""
     del variables, image

@@ -50,6 +50,19 @@ def test_metrics_of_other_splits_stay(split, tmp_path, capsys):
     assert "0.750" in capsys.readouterr().out
 
 
+def test_heatmaps_beside_the_prediction_have_metrics_only(split, tmp_path, capsys):
+    nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
+    outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
+    other = dataclasses.replace(outcome, source="gt_boxes_2x", metrics={"val2017/gt_boxes_2x/AP": 0.5})
+    report.write([outcome, other], split, protocols.COCO, tmp_path, {}, look)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found == {"val2017/gt_boxes/AP": 0.75, "val2017/gt_boxes_2x/AP": 0.5}
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"metrics.json", "report.html", "results_val2017_gt_boxes.json"}
+    assert "val2017/gt_boxes_2x" in capsys.readouterr().out
+    assert "0.500 on ground-truth boxes, 2x" in (tmp_path / "report.html").read_text()
+
+
 def test_truth_and_prediction_are_drawn_alike(split):
     row = int(np.argmax(split.people.visible.sum(axis=1)))
     people = dataclasses.replace(split.people, visible=np.ones_like(split.people.visible))

@@ -156,11 +156,27 @@ def test_training_in_float64(shared, name):
             assert_rows_near(rows(network.state_dict(), names), expected["train/after2"], 1e-8)
 
 
+OTHERS = [  # variants other than the default of their network
+    ("hrnet_ablation", {"variant": "across_stages"}),
+    ("hrnet_ablation", {"variant": "four_branches"}),
+    ("hrnet_ablation", {"variant": "bilinear"}),
+    ("hrnet_ablation", {"variant": "product"}),
+    ("hrnet_resolutions", {"heads": (1, 3)}),
+]
+
+
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("name", models.NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        *((name, {}) for name in models.NETWORKS),
+        *(pytest.param(*other, marks=pytest.mark.long) for other in OTHERS),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("train", [False, True])
-def test_every_module_returns_the_same_as_in_flax(name, train):
-    config, images = small_config((64, 96), name, **SMALL), small_images()
+def test_every_module_returns_the_same_as_in_flax(name, fields, train):
+    config, images = small_config((64, 96), name, **SMALL, **fields), small_images()
     config.model.norm_group_size = 0
     network = seed_weights(models.build_torch(config).double()).train(train)
     with jax.enable_x64(True):
