@@ -27,7 +27,7 @@ SIGMA, HEIGHT = 2.0, 256
 TRACED = (256, 256)
 """Image size at which networks are counted."""
 
-LARGE, LARGE_KERNELS = 384, (23, 17, 13, 9)
+LARGE, LARGE_KERNELS = 384, tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
 """Image height from which the targets of CPN are wider, and heatmap pixels of the kernels that blur them there."""
 
 
