@@ -112,12 +112,12 @@ def find(
     if reading != Reading():
         fits = Fits(people.select(valid), skeleton, size[valid], marks[valid], squares=squares)
         fit, base = fits(reading), fits(Reading())
-        fitting = (fit > MISFIT) | ((share == SHARES[-1]) & people.labelled[valid].any(axis=1))
-        is_better = (fit > base) & (base < FITTING)
-        rows[valid] = is_better | (fitting & (_weights(fit - base, share) > 0.5))
-        if rows.sum() >= max(LEAST, EXPLAINED * np.count_nonzero(base < MISFIT)):
+        likely = ((fit > MISFIT) | (share == SHARES[-1])) & (_weights(fit - base, share) > 0.5)
+        if likely.sum() >= max(LEAST, EXPLAINED * np.count_nonzero(base < MISFIT)):
+            tells = (fit > MISFIT) | people.labelled[valid].any(axis=1)
+            rows[valid] = (likely & tells) | ((fit > base) & (base < FITTING))
             return reading, rows
-    return Reading(), rows & False
+    return Reading(), rows
 
 
 def choose(

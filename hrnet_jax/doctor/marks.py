@@ -54,7 +54,12 @@ def examine(
     Returns all photos, those that are annotated as shown with `is_as_shown` and the size as shown, others without,
     and the findings. `squares`: boxes are MPII's, made from centre and scale.
     """
-    marked = {number: photo for number, photo in photos.items() if photo.mark != UPRIGHT and photo.width}
+    with_people = {*people.photo_id.tolist()} or photos.keys()
+    marked = {
+        number: photo
+        for number, photo in photos.items()
+        if photo.mark != UPRIGHT and photo.width and (photo.is_as_shown or number in with_people)
+    }
     ratios = _ratios(people, skeleton, marked, squares=squares) if marked else {}
     names: dict[tuple[str, bool], list[str]] = collections.defaultdict(list)
     meant = dict(photos)

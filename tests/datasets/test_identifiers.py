@@ -49,6 +49,13 @@ def test_only_the_listed_ids_are_known_among_texts():
             numbering.number({"image_id": value}, "image_id", "it")
 
 
+@pytest.mark.parametrize("value", [True, None, 1.5])
+def test_values_of_other_types_are_not_the_texts_that_look_like_them(value):
+    numbering = identifiers.Numbering(entries("a", str(value)))
+    with pytest.raises(ValueError, match=r"^it"):
+        numbering.number({"image_id": value}, "image_id", "it")
+
+
 def with_texts() -> dict:
     content = made_coco.content()
     for image in content["images"]:

@@ -151,6 +151,16 @@ def test_two_programs_annotated_photos_in_two_ways(made_up):
     assert 0.8 * len(photos) < as_shown.count + stored.count <= len(photos)
 
 
+def test_a_mark_does_no_harm_on_photos_without_people(made_up):
+    people, _ = made(made_up)
+    empty = Photo(10**6, "empty.jpg", 40, 30, mark=6)
+    assert findings(people, {empty.id: empty}) == []
+    (finding,) = findings(people.select(people.photo_id < 0), {empty.id: empty})  # those of a test server
+    assert finding.severity == "warning"
+    (finding,) = findings(people, {empty.id: dataclasses.replace(empty, is_as_shown=True)})  # refused by `prepare`
+    assert finding.severity == "error"
+
+
 def write(root, made_up, mark, *, annotated, sized):
     """Writes a data set whose photos have a mark, with pixels as stored."""
     file = f"annotations/person_keypoints_{made_damage.SPLIT}.json"
