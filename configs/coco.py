@@ -8,12 +8,13 @@ scratch. Their figures are those of Chen et al., who did not publish how they tr
 HRNet. The paper's table 1 repeats the figure of eight stacks with 25.1 M parameters, which no known code has, and
 14.3 G multiply-adds, those of Newell's network of June 2016 (`model.residual_before_head=False`).
 
-CPNs start from ImageNet weights and train as HRNet, on the crops and boxes of the other rows, so that rows compare
-networks. Their authors train for 24 million crops with a learning rate of 5e-4 (Adam) that is halved every 3.6
-million, weight decay 1e-5 and other augmentation. Paper and table 1 give 6.20 G multiply-adds for what counts 6.73 G
-here; part of that is the stride in the first instead of the second convolution of blocks. To decode as their code
-does: `--config.model.original_targets=True --config.eval.decoder=cpn --config.eval.flip_shift=0
---config.eval.joint_score_threshold=0 --config.eval.nms_threshold=1`, the first of them when training.
+CPNs start from ImageNet weights and train as HRNet, on the crops and boxes of the other rows, so that rows
+compare networks. Their authors train for 24 million crops with a learning rate of 5e-4 (Adam) that is halved
+every 3.6 million, weight decay 1e-5 and other augmentation. Paper and table 1 give 6.20 G multiply-adds for what
+counts 6.73 G here: in part, since the stride is in the first instead of the second convolution of their blocks.
+To decode as their code does: `--config.model.original_targets=True --config.eval.decoder=cpn
+--config.eval.flip_shift=0 --config.eval.joint_score_threshold=0 --config.eval.nms_threshold=1`, the first of them
+when training.
 """
 
 from typing import Any

@@ -198,7 +198,7 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
         ``"dark"`` works best with `unbiased` targets. ``module:name`` is a `Decoder` of your own.
 
     Returns:
-      ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores, the maximum of each heatmap except for ``"cpn"``.
+      ``[B, K, 2]`` joints in heatmap pixels and ``[B, K]`` scores, maxima of the heatmaps except for ``"cpn"``.
 
     Raises:
       ValueError: the method is unknown.

@@ -34,7 +34,7 @@ def mse(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Arra
 def ohkm(heatmaps: jax.Array, targets: jax.Array, weights: jax.Array, hardest: int = HARDEST_JOINTS) -> jax.Array:
     """Keeps `mse` for the `hardest` joints of each person, those with the largest errors; 0 for the others.
 
-    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018). Other arguments are as for `mse`.
+    Online hard keypoint mining (Chen et al., Cascaded Pyramid Network, CVPR 2018). Others are arguments of `mse`.
 
     Returns:
       ``[B, K]`` errors times ``K / hardest``, so that their mean is the mean over the hardest joints.

@@ -29,7 +29,9 @@ def _norm(features: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(features, eps=1e-5, momentum=0.1)
 
 
-def _conv_norm(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False) -> nn.Module:
+def _conv_norm(
+    inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1, relu: bool = False
+) -> nn.Sequential:
     activation = [nn.ReLU()] if relu else []
     return nn.Sequential(_conv(inputs, outputs, kernel_size, stride), _norm(outputs), *activation)
 
@@ -253,7 +255,7 @@ class GlobalNet(nn.Module):
         return features, [self._heatmaps(i, x, stages[0].shape[2:]) for i, x in enumerate(features)]
 
     def _heatmaps(self, i: int, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        *layers, norm = self.predict[i]
+        *layers, norm = self.predict[i].children()
         for layer in layers:
             x = layer(x)
         return norm(_enlarge(x, size))

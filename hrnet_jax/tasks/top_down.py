@@ -142,7 +142,7 @@ def check_hardest_joints(config: ConfigDict) -> None:
 def _find_loss(name: str, config: ConfigDict) -> losses.Loss:
     """Returns a loss by its name, see `losses.LOSSES`. Raises ValueError if it is unknown."""
     found = fields.find("loss", name, losses.LOSSES)
-    return functools.partial(found, hardest=config.hardest_joints) if found is losses.ohkm else found
+    return functools.partial(losses.ohkm, hardest=config.hardest_joints) if found is losses.ohkm else found
 
 
 class TopDown:
