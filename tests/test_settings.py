@@ -405,9 +405,8 @@ def joints_are_whole_pixels(before: Observed, after: Observed) -> None:
 def joints_are_a_quarter_from_the_middle_of_a_pixel(before: Observed, after: Observed) -> None:
     pixels = after.decoded / 4 - 0.5
     distance = np.linalg.norm(pixels - np.rint(pixels), axis=-1)
-    assert np.mean(np.abs(distance - 0.25) < 1e-2) > 0.8 and distance.max() < 0.26
-    scores = after.truth.scores
-    assert np.abs(scores - 0.5).max() < 0.1 and not close(scores, before.truth.scores)
+    assert np.mean(np.abs(distance - 0.25) < 1e-2) > 0.2 and distance.max() < 0.26  # less at the border
+    assert np.abs(after.truth.scores - 0.5).max() < 2 * np.abs(before.heatmaps()).max() / 255
 
 
 def more_people_are_duplicates(before: Observed, after: Observed) -> None:
@@ -547,22 +546,21 @@ def every_block_has_a_projection(before: Observed, after: Observed) -> None:
         assert all(("downsample" in run.shapes[name]) == run.config.model.projection for name in blocks)
 
 
-def targets_of(run: Observed) -> list[np.ndarray]:
-    """The targets of all levels of joints in a corner of crop pixel 34, 34."""
-    joints, ones = jnp.full((1, JOINTS, 2), 34.9, jnp.float32), jnp.ones((1, JOINTS), jnp.float32)
+def targets_of(run: Observed, at: float) -> list[np.ndarray]:
+    """The targets of all levels for a joint at a crop pixel."""
+    joints, ones = jnp.full((1, JOINTS, 2), at, jnp.float32), jnp.ones((1, JOINTS), jnp.float32)
     return [np.asarray(x)[0, :, :, 0] for x in top_down.make_target_fn(run.config)(joints, ones, ones)[0]]
 
 
 def targets_are_blurred_by_these_kernels(before: Observed, after: Observed) -> None:
     for run in (before, after):
-        widths = [int((x > 0).any(0).sum()) for x in targets_of(run)]
-        kernels = run.config.model.kernels
-        assert widths == [min(side, HEATMAP) for side in (*kernels, kernels[-1])]
+        widths = [int((x > 0).any(0).sum()) for x in targets_of(run, at=32.0)]
+        assert widths == [*run.config.model.kernels, run.config.model.kernels[-1]]
 
 
 def targets_are_as_in_public_code(before: Observed, after: Observed) -> None:
     for run, height, pixel in ((before, 1, 9), (after, 255, 8)):
-        for target in targets_of(run):
+        for target in targets_of(run, at=34.9):
             assert target.max() == pytest.approx(height)
             assert np.unravel_index(target.argmax(), target.shape) == (pixel, pixel)
 
