@@ -25,7 +25,7 @@ MOST_COMPARED = 100  # photos of equal ids, compared by name
 class Joined(Sequence):
     """Sequences one after the other."""
 
-    def __init__(self, parts: Sequence[Sequence]):
+    def __init__(self, parts: Sequence[Any]):
         self._parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
