@@ -23,7 +23,9 @@ def _data(skeleton: str, directory: str, train: str, val: str, *extra: str) -> d
     return {"skeleton": skeleton, **splits, "data.extra": extra}
 
 
-def _row(changes: dict[str, Any], data: dict[str, Any], source: str = MMPOSE, **figures: float) -> rows.Row:
+def _row(
+    changes: dict[str, Any], data: dict[str, Any], figures: dict[str, float], source: str = MMPOSE
+) -> rows.Row:
     return rows.Row(changes | data, figures, source)
 
 
@@ -33,30 +35,31 @@ W32, W32_SQUARE = rows.hrnet(32, (256, 192)), rows.hrnet(32, (256, 256))
 ROWS = {
     "hrnet_w32_256x192_crowdpose": _row(
         W32, _data("crowdpose", "crowdpose", "trainval", "test"),
-        AP=0.675, AP50=0.825, AP75=0.729, AP_easy=0.770, AP_medium=0.687, AP_hard=0.553),
+        {"AP": 0.675, "AP50": 0.825, "AP75": 0.729, "AP_easy": 0.770, "AP_medium": 0.687, "AP_hard": 0.553}),
     "hrnet_w32_256x192_aic": _row(
-        W32, _data("aic", "aic", "train", "val"), AP=0.323, AP50=0.761, AP75=0.218, AR=0.366),
+        W32, _data("aic", "aic", "train", "val"), {"AP": 0.323, "AP50": 0.761, "AP75": 0.218, "AR": 0.366}),
     "hrnet_w48_384x288_coco_aic": _row(
         rows.hrnet(48, (384, 288)) | {"batch_size": 96, "model.norm_group_size": 24},
         _data("coco", "coco", "train2017", "val2017", "data/aic/train"),
-        "Sun et al. 2019, table 2", AP=0.770, AP50=0.927, AP75=0.845, AP_M=0.734, AP_L=0.831, AR=0.820),
+        {"AP": 0.770, "AP50": 0.927, "AP75": 0.845, "AP_M": 0.734, "AP_L": 0.831, "AR": 0.820},
+        "Sun et al. 2019, table 2"),
     "hrnet_w32_256x192_ochuman": _row(
-        W32, _data("coco", "ochuman", "../coco/train2017", "test"), "none"),
+        W32, _data("coco", "ochuman", "../coco/train2017", "test"), {}, "none"),
     "hrnet_w32_256x192_humanart": _row(
         W32, _data("coco", "humanart", "train", "val", "data/coco/train2017"),
-        AP=0.754, AP50=0.906, AP75=0.812, AR=0.783),
+        {"AP": 0.754, "AP50": 0.906, "AP75": 0.812, "AR": 0.783}),
     "hrnet_w32_256x192_wholebody": _row(
         W32, _data("coco_wholebody", "coco_wholebody", "train2017", "val2017"),
-        AP=0.536, AR=0.636, AP_body=0.678, AP_foot=0.543, AP_face=0.630),
-    "hrnet_w32_256x192_halpe26": _row(W32, _data("halpe26", "halpe26", "train", "val"), "none"),
+        {"AP": 0.536, "AR": 0.636, "AP_body": 0.678, "AP_foot": 0.543, "AP_face": 0.630}),
+    "hrnet_w32_256x192_halpe26": _row(W32, _data("halpe26", "halpe26", "train", "val"), {}, "none"),
     "hrnet_w32_256x256_ap10k": _row(
         W32_SQUARE, _data("ap10k", "ap10k", "train-split1", "val-split1"),
-        AP=0.722, AP50=0.935, AP75=0.789, AP_M=0.557, AP_L=0.729),
+        {"AP": 0.722, "AP50": 0.935, "AP75": 0.789, "AP_M": 0.557, "AP_L": 0.729}),
     "hrnet_w32_256x256_lsp": _row(
-        W32_SQUARE, _data("lsp", "lsp", "train", "test", "data/lspet/train"), "none"),
-    "resnet50_256x256_jhmdb": rows.Row(
-        rows.simple_baseline(50, (256, 256)) | _data("jhmdb", "jhmdb", "train_sub1", "test_sub1"),
-        {"PCK@0.2": 96.1, "tPCK@0.2": 81.9}, MMPOSE),
+        W32_SQUARE, _data("lsp", "lsp", "train", "test", "data/lspet/train"), {}, "none"),
+    "resnet50_256x256_jhmdb": _row(
+        rows.simple_baseline(50, (256, 256)), _data("jhmdb", "jhmdb", "train_sub1", "test_sub1"),
+        {"PCK@0.2": 96.1, "tPCK@0.2": 81.9}),
 }
 # fmt: on
 
