@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import configuration, console, models
+from hrnet_jax import codecs, configuration, console, models
 
 TABLES = ("coco", "mpii")
 """Files in ``configs/`` that hold tables of rows."""
@@ -44,10 +44,13 @@ class Row:
         return config
 
 
-def hrnet(width: int, image_size: tuple[int, int], *, pretrained: bool = True) -> dict[str, Any]:
-    """Returns the changes of an HRNet row; it starts from ImageNet weights if `pretrained`."""
+def hrnet(
+    width: int, image_size: tuple[int, int], *, pretrained: bool = True, codec: str = codecs.ORIGINAL
+) -> dict[str, Any]:
+    """Returns the changes of an HRNet row with a codec; it starts from ImageNet weights if `pretrained`."""
     weights = f"weights/hrnet_w{width}_imagenet.pth" if pretrained else ""
-    return _at_size(image_size) | {"model.name": "hrnet", "model.width": width, "init_from": weights}
+    changes = {"model.name": "hrnet", "model.width": width, "init_from": weights}
+    return _at_size(image_size) | changes | ({} if codec == codecs.ORIGINAL else {"codec": codec})
 
 
 def simple_baseline(depth: int, image_size: tuple[int, int]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ UNITS = [
         "sharding",
     ),
     "state_hash",
-    *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "optimizer", "models"),
+    *("skeletons", "geometry", "augment", "datasets", "pipeline", "heatmap", "losses", "udp", "codecs", "views"),
+    *("optimizer", "models"),
     *(
         "configuration",
         "training",

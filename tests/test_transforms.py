@@ -272,8 +272,10 @@ CASES: Mapping[str, Callable[[], Case]] = {
         for method in heatmap.DECODERS
     },
     "heatmap.to_photo": lambda: Case(heatmap.to_photo, (draw(2, 5, 2), draw(2, 2, 3)), smooth=(0,)),
-    "heatmap.decode_in_photo": lambda: Case(
-        lambda x, matrix: heatmap.decode_in_photo(x, matrix, 4.0, "quarter"), (blobs(), draw(2, 2, 3)), smooth=()
+    "codecs.decode_in_photo": lambda: Case(
+        lambda x, matrix: codecs.decode_in_photo(x, matrix, (32, 24), decoder="quarter"),
+        (blobs(), draw(2, 2, 3)),
+        smooth=(),
     ),
     "heatmap.flip": lambda: Case(lambda x: heatmap.flip(x, np.array([0, 2, 1]), 0.3), (blobs(),)),
     "heatmap.pck": lambda: Case(heatmap.pck, (blobs(), blobs(1)), smooth=()),

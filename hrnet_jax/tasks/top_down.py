@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import (
     augment,
+    codecs,
     configuration,
     distributed,
     fields,
@@ -44,7 +45,8 @@ TargetFn = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 def make_target_fn(config: ConfigDict) -> TargetFn:
     """Returns the function that renders target heatmaps from the joints of a batch. Raises ValueError."""
     height, width = config.image_size
-    render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
+    of_fields = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
+    render = codecs.find(config.codec).render or functools.partial(of_fields, unbiased=config.heatmap.unbiased)
     factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
 
     def targets(joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -54,7 +56,6 @@ def make_target_fn(config: ConfigDict) -> TargetFn:
             image_size=(height, width),
             heatmap_size=(height // layers.STRIDE, width // layers.STRIDE),
             sigma=config.heatmap.sigma,
-            unbiased=config.heatmap.unbiased,
         )
         if weights.shape != visible.shape:
             raise ValueError(
@@ -75,7 +76,7 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
 
     It is the sum over all heatmaps of `layers.apply_in_training`.
     """
-    loss_function = fields.find("loss", config.loss, losses.LOSSES)
+    loss_function = codecs.find(config.codec).loss or fields.find("loss", config.loss, losses.LOSSES)
 
     def mean_loss(heatmaps, targets, weights):
         targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
@@ -96,6 +97,17 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     return loss
 
 
+def check_codec(config: ConfigDict) -> None:
+    """Raises ValueError if the codec is unknown, or a field that it decides has another value than the default."""
+    given = configuration.flatten(config.to_dict())
+    for name in codecs.find(config.codec).decides:
+        if given[name] != configuration.RUN[name].default:
+            raise ValueError(
+                f"`{name}` (={given[name]!r}) contradicts `codec` (={config.codec!r}), which decides it: leave it"
+                f" out, or set `codec` to {codecs.ORIGINAL!r}"
+            )
+
+
 class TopDown:
     """See `hrnet_jax.tasks.Task`."""
 
@@ -103,7 +115,9 @@ class TopDown:
 
     def __init__(self, config: ConfigDict, model: nn.Module | None = None, targets: TargetFn | None = None):
         """Builds network and targets, unless others are given. Raises ValueError for a wrong field."""
+        check_codec(config)
         heatmap.find_decoder(config.eval.decoder)
+        evaluate.heatmap_options(config)
         self._policy = augment.Policy(**config.augment)
         self.config, self.model = config, model or models.build(config)
         self._loss, self._targets = make_heatmap_loss(config, self.model), targets or make_target_fn(config)
@@ -138,7 +152,9 @@ class TopDown:
         image = layers.normalize(batch["image"], self.config.model.colors, dtype)
         targets, weights = self._targets(batch["joints"], batch["visible"])
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
-        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype))})
+        codec = codecs.find(self.config.codec)
+        find = heatmap.peaks if codec.decoder is None or codec.maps == 1 else codec.decoder
+        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype), decoder=find)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
         """Yields recomputed activations first, then smaller parts of a batch.
@@ -168,10 +184,14 @@ class TopDown:
     def _look(self) -> Callable:
         @jax.jit
         def look(variables, image, joints, visible):
-            heatmaps = inference.predict_heatmaps(self.model, variables, image, flip_order=None, shift=0.0)
-            found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
-            stride = image.shape[1] / heatmaps.shape[1]
-            return found * stride, scores, heatmaps, self._targets(joints, visible)[0]
+            name, codec = self.config.codec, codecs.find(self.config.codec)
+            heatmaps = inference.predict_heatmaps(
+                self.model, variables, image, flip_order=None, shift=0.0, codec=name
+            )
+            found, scores = codec.decode(heatmaps, self.config.eval.decoder)
+            stride = codec.stride(image.shape[1:3], heatmaps.shape[1:3]).astype(found.dtype)[None, None]
+            shown = (maps[..., :: codec.maps] for maps in (heatmaps, self._targets(joints, visible)[0]))
+            return found * stride, scores, *shown
 
         return look
 
@@ -248,6 +268,7 @@ class People(Data):
             process_count=jax.process_count(),
             threads=config.loader.threads,
             workers=config.loader.workers,
+            by_corners=codecs.find(config.codec).by_corners,
         )
 
     def identify(self, rows: np.ndarray) -> dict[str, list[int]]:
@@ -302,29 +323,38 @@ class PoseEvaluation(Data):
         found = evaluate.evaluate(self._step, variables, self.split, self.config, place, sources=sources)
         return evaluate.metrics(found)
 
-    def predict(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> list[evaluate.Outcome]:
+    def predict(self, variables: Any, place: Callable, progress: bool) -> list[evaluate.Outcome]:
         """Predicts everyone, for every source of boxes."""
         return evaluate.evaluate(self._step, variables, self.split, self.config, place, progress=progress)
 
     def write(
         self,
         predictions: list[evaluate.Outcome],
-        variables: Mapping[str, Any],
+        variables: Any,
         directory: pathlib.Path,
         against: report.OtherRun | None,
     ) -> None:
         """Writes metrics, result files, errors of joints, pictures and the page; prints tables and files."""
         look = functools.partial(evaluate.look, self.model, variables, self.split, self.config)
-        report.write(predictions, self.split, self._protocol, directory, self._facts(directory), look, against)
+        members = len(variables) if isinstance(variables, tuple) else 1
+        facts = self._facts(directory, members)
+        report.write(predictions, self.split, self._protocol, directory, facts, look, against)
 
-    def _facts(self, directory: pathlib.Path) -> dict[str, str]:
+    def _facts(self, directory: pathlib.Path, members: int) -> dict[str, str]:
         """Returns what the page says of the network and the data."""
         config, (height, width) = self.config, self.config.image_size
         flip_test = "with" if config.eval.flip_test else "without"
+        ensemble = f", mean of {members} checkpoints" if members > 1 else ""
+        codec = codecs.find(config.codec)
+        how = f"decoder {config.eval.decoder}" if codec.decoder is None else f"codec {config.codec}"
+        if (scales := tuple(config.eval.scales)) != (1.0,):
+            how += f", scales {', '.join(map(str, scales))}"
+        if (rotations := tuple(config.eval.rotations)) != (0.0,):
+            how += f", rotations {', '.join(map(str, rotations))}"
         boxes = self.summary().replace("gt_boxes", "ground-truth boxes").replace("_", " ")
         return {
-            "Network": f"{models.title(config.model)}, {height}x{width}",
-            "Prediction": f"decoder {config.eval.decoder}, {flip_test} flip test",
+            "Network": f"{models.title(config.model)}, {height}x{width}{ensemble}",
+            "Prediction": f"{how}, {flip_test} flip test",
             "Data": f"{len(self.split.photos):,} photos, {boxes}",
             "Directory": str(directory),
         }
