@@ -96,7 +96,7 @@ CODECS = {
 
 def find(name: str) -> Codec:
     """Returns a codec by its name in `CODECS`, or as ``module:name``. Raises ValueError if there is none."""
-    return fields.find("codec", name, CODECS)
+    return CODECS.get(name) or fields.find("codec", name, CODECS)
 
 
 def decode_in_photo(

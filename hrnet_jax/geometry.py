@@ -72,7 +72,8 @@ def crop_to_photo(
     Lengths are measured between the centres of pixels, so a crop of W pixels is W - 1 long. The scale's height
     counts as well as its width: pixels of a crop that is not square are not quite square in the photo.
 
-    Arguments are those of `photo_to_crop`. Returns ``[2, 3]`` float64.
+    Arguments are those of `photo_to_crop`, but positive rotations turn the photo clockwise, as the authors' code
+    does. Returns ``[2, 3]`` float64.
     """
     extent = np.asarray(scale) * PIXELS_PER_SCALE  # in the scale's own precision
     angle = np.pi * rotation / 180

@@ -103,8 +103,8 @@ def eval_batches(
 
     `people` is ``split.people`` or ``split.detections``, and `views` are those of `views.make`. The last batch is
     padded with copies of the last person with `valid` 0. All batches therefore have the same size and all
-    processes take the same number of steps. Other arguments and errors are those of `train_batches`. Close the iterator with
-    ``close()``.
+    processes take the same number of steps. Other arguments and errors are those of `train_batches`. Close the
+    iterator with ``close()``.
     """
     local_size = _local_batch_size(batch_size, process_count)
     source = _source(split, people)

@@ -23,7 +23,7 @@ def make(scales: Sequence[float], rotations: Sequence[float]) -> tuple[augment.D
 
     Args:
       scales: sizes of the person in the view relative to the crop, 1 among them.
-      rotations: degrees that the photo is turned counter-clockwise, 0 among them.
+      rotations: degrees, 0 among them; see `geometry.photo_to_crop`.
 
     Raises:
       ValueError: 1 or 0 is missing, a number occurs twice or is not finite, or a scale is not positive.

@@ -20,7 +20,7 @@ import pytest
 from flax import linen as nn
 from jax import test_util
 
-from hrnet_jax import geometry, heatmap, inference, losses, optimizer, sharding, training
+from hrnet_jax import codecs, geometry, heatmap, inference, losses, optimizer, sharding, training, udp
 from hrnet_jax.compare import problem
 from hrnet_jax.models import batch_norm, hourglass, hrnet, layers, simple_baseline
 
@@ -115,6 +115,12 @@ def blobs(seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     middle, pixels = rng.uniform(3, 7, (2, 1, 1, 3, 2)), np.stack(np.mgrid[:12, :10], -1)[None, :, :, None]
     return np.exp(-np.square(pixels - middle).sum(-1) / 4.5) + rng.uniform(0.05, 0.1, (2, 12, 10, 3))
+
+
+def udp_targets(function: Callable) -> Case:
+    options = {"image_size": (48, 40), "heatmap_size": (12, 10), "sigma": 1.5}
+    joints = np.random.default_rng(0).uniform(5, 35, (2, 3, 2))
+    return Case(functools.partial(function, **options), (joints, np.ones((2, 3))))
 
 
 def render(unbiased: bool) -> Case:
@@ -273,10 +279,15 @@ CASES: Mapping[str, Callable[[], Case]] = {
     },
     "heatmap.to_photo": lambda: Case(heatmap.to_photo, (draw(2, 5, 2), draw(2, 2, 3)), smooth=(0,)),
     "codecs.decode_in_photo": lambda: Case(
-        lambda x, matrix: codecs.decode_in_photo(x, matrix, (32, 24), decoder="quarter"),
+        lambda x, matrix: codecs.decode_in_photo(x, matrix, (48, 40), decoder="quarter"),
         (blobs(), draw(2, 2, 3)),
         smooth=(),
     ),
+    "udp.render": lambda: udp_targets(udp.render),
+    "udp.render_offsets": lambda: udp_targets(udp.render_offsets),
+    "udp.offset_loss": lambda: Case(udp.offset_loss, (blobs(), blobs(1), draw(2, 1)), smooth=(0,)),
+    "udp.decode": lambda: Case(udp.decode, (blobs(),)),
+    "udp.decode_offsets": lambda: Case(udp.decode_offsets, (blobs(),)),
     "heatmap.flip": lambda: Case(lambda x: heatmap.flip(x, np.array([0, 2, 1]), 0.3), (blobs(),)),
     "heatmap.pck": lambda: Case(heatmap.pck, (blobs(), blobs(1)), smooth=()),
     "losses.mse": lambda: compared(losses.mse),

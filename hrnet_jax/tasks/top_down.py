@@ -118,7 +118,8 @@ class TopDown:
         check_codec(config)
         heatmap.find_decoder(config.eval.decoder)
         evaluate.heatmap_options(config)
-        self._policy = augment.Policy(**config.augment)
+        self._policy, codec = augment.Policy(**config.augment), codecs.find(config.codec)
+        self._find = heatmap.peaks if codec.decoder is None or codec.maps == 1 else codec.decoder
         self.config, self.model = config, model or models.build(config)
         self._loss, self._targets = make_heatmap_loss(config, self.model), targets or make_target_fn(config)
 
@@ -152,9 +153,8 @@ class TopDown:
         image = layers.normalize(batch["image"], self.config.model.colors, dtype)
         targets, weights = self._targets(batch["joints"], batch["visible"])
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
-        codec = codecs.find(self.config.codec)
-        find = heatmap.peaks if codec.decoder is None or codec.maps == 1 else codec.decoder
-        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, targets.astype(heatmaps.dtype), decoder=find)})
+        pck = heatmap.pck(heatmaps, targets.astype(heatmaps.dtype), decoder=self._find)
+        return loss, (batch_stats, {"pck": pck})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
         """Yields recomputed activations first, then smaller parts of a batch.
