@@ -9,7 +9,7 @@ Shape letters: ``B`` batch, ``K`` joints, ``H, W`` image, ``h, w`` heatmap (a qu
 ``load`` makes a ``Predictor``, which returns the ``Poses`` in a photo.
 
 Coordinates are ``(x, y)`` with pixel centres at whole numbers, in one of three units: photo pixels (the
-original picture), crop pixels (the box cut out for the network), heatmap pixels (crop pixels / 4, but see ``udp``).
+original picture), crop pixels (the box cut out for the network), heatmap pixels (crop pixels / 4; not in `udp`).
 Sizes are ``(height, width)``; arrays of pixels are ``[..., height, width, channels]``.
 """
 
