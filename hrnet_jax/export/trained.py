@@ -17,7 +17,8 @@ from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.torch_interop import loading, state_dict
 
 _FIELDS = {"image_size": "image_size", "flip_test": "eval.flip_test", "flip_shift": "eval.flip_shift",
-           "decoder": "eval.decoder", "codec": "codec", "averaged": "eval.averaged"}  # fmt: skip
+           "decoder": "eval.decoder", "codec": "codec", "averaged": "eval.averaged",
+           "scales": "eval.scales", "rotations": "eval.rotations"}  # fmt: skip
 """Name of a setting -> the field of a run's configuration that it is from."""
 
 _SIZE = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
@@ -104,6 +105,7 @@ def load(
     model = loading.build(description)
     as_evaluated = run is not None and checkpoint_files.find(source) == checkpoint_files.find(run)
     as_evaluated &= all(known.get(name) == value for name, value in (chosen | {"averaged": averaged}).items())
+    as_evaluated &= len(known.get("scales", [1])) == len(known.get("rotations", [0])) == 1  # one view, as here
     return Trained(weights.source, description, model, variables, settings, tensors, run, as_evaluated, report)
 
 
