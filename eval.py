@@ -1,6 +1,7 @@
 """Evaluates a network: a run directory or a checkpoint in; metrics, errors and pictures out.
 
     python eval.py --config configs/coco.py:hrnet_w32_256x192 --workdir runs/w32
+    python eval.py --config configs/coco.py:hrnet_w32_256x192 --checkpoint runs/a --checkpoint runs/b --out both
 
 evaluates the split ``config.data.val_split`` on ground-truth boxes and, if the split has them, on a detector's
 boxes: AP for COCO, PCKh for MPII. Another split: ``--config.data.val_split=test-dev2017``. The output directory,
@@ -12,6 +13,9 @@ boxes: AP for COCO, PCKh for MPII. Another split: ``--config.data.val_split=test
     results_SPLIT_BOXES.json  COCO result files; for a split without annotations under the server's own name
     SPLIT/pred.mat            predictions for MPII's server
     pictures/                 the best and the worst people
+
+Several checkpoints are an ensemble, whose heatmaps are averaged. ``--config.eval.scales=0.9,1.0,1.1`` and
+``--config.eval.rotations=-15.0,0.0,15.0`` average those of several crops of each person.
 """
 
 import pathlib
@@ -29,7 +33,9 @@ from hrnet_jax.torch_interop import loading, state_dict
 distributed.define_flags()
 CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration the network was trained with.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A run directory; its best checkpoint is evaluated.")
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A checkpoint, instead of a run directory.")
+CHECKPOINT = flags.DEFINE_multi_string(
+    "checkpoint", None, "A checkpoint, instead of a run directory. Repeated: an ensemble."
+)
 AGAINST = flags.DEFINE_string("against", None, "Another evaluated run, to compare with in the report.")
 OUT = flags.DEFINE_string("out", None, "Output directory. Default: `eval` in the run directory.")
 flags.mark_flag_as_required("config")
@@ -39,17 +45,20 @@ flags.mark_flags_as_mutual_exclusive(["workdir", "checkpoint"], required=True)
 def main() -> None:
     """Runs the command line."""
     distributed.initialize()
-    source = buckets.path(WORKDIR.value or CHECKPOINT.value or "")
-    out, task = output_directory(source), tasks.build(CONFIG.value)  # pyright: ignore[reportArgumentType]
+    sources = [buckets.path(source) for source in CHECKPOINT.value or [WORKDIR.value or ""]]
+    out, task = output_directory(sources[0]), tasks.build(CONFIG.value)  # pyright: ignore[reportArgumentType]
     evaluation = task.evaluation(trained=False)
-    if WORKDIR.value and (source / "config.json").is_file():
-        directory.check(source, CONFIG.value, lambda field: field.network)  # pyright: ignore[reportArgumentType]
-    found = source if state_dict.is_torch_file(source) else checkpoint_files.find(source)
+    for source in sources:
+        if (WORKDIR.value or len(sources) > 1) and (source / "config.json").is_file():
+            directory.check(source, CONFIG.value, lambda field: field.network)  # pyright: ignore
+    found = [source if state_dict.is_torch_file(source) else checkpoint_files.find(source) for source in sources]
     against = report.read_run(buckets.path(AGAINST.value), evaluation.name) if AGAINST.value else None
-    distributed.log_once(f"{found}\n-> {evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices")
+    what = f"{evaluation.name}: {evaluation.summary()}, on {jax.device_count()} devices"
+    distributed.log_once("\n".join([*map(str, found), f"-> {what}"]))
     mesh = sharding.make_mesh()
     sharding.check_batch_size("eval.batch_size", CONFIG.value.eval.batch_size, 1, mesh)  # pyright: ignore
-    variables = restore(task, found)
+    members = tuple(restore(task, source) for source in found)
+    variables = members if len(members) > 1 else members[0]  # pyright: ignore[reportGeneralTypeIssues]
     predictions = evaluation.predict(
         sharding.place_state(variables, mesh),
         lambda batch: sharding.place_batch(batch, mesh),

@@ -21,6 +21,11 @@ RUN = {
     "image_size": Field(
         (256, 192), "Crop pixels (height, width), multiples of 32; of 64 for Hourglass.", network=True
     ),
+    "codec": Field(
+        "original",
+        '"original", "dark", "udp", "udp_offset", "udp_offset_v1" or `module:name` (docs/codecs.md).',
+        code=True,
+    ),
     "data.dir": Field("data/coco", "Output directory of `prepare`.", resumable=True),
     "data.train_split": Field("train2017", "Split to train on."),
     "data.val_split": Field("val2017", "Split to evaluate on."),
@@ -71,6 +76,10 @@ RUN = {
     "eval.protocol": Field("", "`module:name` of your own. Empty: the data set's.", resumable=True, code=True),
     "eval.flip_test": Field(True, "Average with the heatmaps of the mirrored image.", resumable=True),
     "eval.flip_shift": Field(1.0, "Heatmap pixels to shift them by: 1 originally, 0.75 is exact.", resumable=True),
+    "eval.scales": Field(
+        (1.0,), "Sizes of the person in crops whose heatmaps are averaged.", resumable=True, items=(int, float)
+    ),
+    "eval.rotations": Field((0.0,), "Likewise, degrees.", resumable=True, items=(int, float)),
     "eval.decoder": Field(
         "quarter", '"argmax", "quarter" (the original), "dark", "cpn" or `module:name`.', resumable=True, code=True
     ),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import buckets, checkpoint_files, console, models, skeletons, training
+from hrnet_jax import buckets, checkpoint_files, codecs, console, models, skeletons, training
 from hrnet_jax.models import layers
 from hrnet_jax.torch_interop import loading, state_dict
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
@@ -35,6 +35,7 @@ def convert(
     network="",
     skeleton="",
     colors="",
+    codec="",
     partial=False,
     averaged=False,
 ) -> loading.Report:
@@ -47,6 +48,7 @@ def convert(
       network: name of the network, needed for one outside this package; see `models.find`.
       skeleton: name or file of the joints; the default is COCO's or MPII's by their number.
       colors: colour order of the network's input. The default is that of the weights, or else the network's.
+      codec: that the network was trained with, a key of `codecs.CODECS`; the default is that of the weights.
       partial: load the tensors that fit and initialise the others as for training.
       averaged: read the moving average of the weights, of a run or in a file.
 
@@ -59,7 +61,7 @@ def convert(
         buckets.absolute(target)  # refuses paths that cannot hold arrays
     weights = loading.read(source, averaged)
     description, variables, report = load(
-        weights, network=network, skeleton=skeleton, colors=colors, partial=partial
+        weights, network=network, skeleton=skeleton, colors=colors, codec=codec, partial=partial
     )
     if state_dict.is_torch_file(target):
         tensors = complete_state_dict(models.find(description["name"]), variables, weights, report)
@@ -72,13 +74,14 @@ def convert(
 
 
 def load(
-    weights: Weights, *, network="", skeleton="", colors="", partial=False
+    weights: Weights, *, network="", skeleton="", colors="", codec="", partial=False
 ) -> tuple[dict[str, Any], dict[str, Any], loading.Report]:
     """Loads weights into the network that they are of, with the options of `convert`.
 
     Returns the description of the network as `models.describe`, its variables, and the report, with a note for
     each property that neither weights nor options tell. Raises ValueError, see `convert`.
     """
+    weights = _with_codec(weights, codec)
     description, assumed = _describe(weights, network, skeleton, colors)
     if not partial and "joints" not in weights.description:
         _check_complete(weights.source, description)
@@ -88,6 +91,20 @@ def load(
     named = dataclasses.replace(weights, description={"joints": description["joints"]} | weights.description)
     variables, report = loading.initialize(variables, named, description, allow_missing=allow_missing)
     return description, variables, dataclasses.replace(report, notes=(*report.notes, *assumed))
+
+
+def _with_codec(weights: Weights, codec: str) -> Weights:
+    """Returns weights that name a codec. Raises ValueError if it is unknown, or weights name another one."""
+    if not codec:
+        return weights
+    known = weights.description.get("codec", codec)
+    if codec not in codecs.CODECS or known != codec:
+        possible = (
+            f"{known}, that of {weights.source!r}" if known != codec else f"one of {', '.join(codecs.CODECS)}"
+        )
+        raise ValueError(f"--codec (={codec}) must be {possible}")
+    named = {"codec": codec} if codecs.CODECS[codec].by_corners else {}
+    return dataclasses.replace(weights, description=weights.description | named)
 
 
 def complete_state_dict(
@@ -141,6 +158,7 @@ def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tup
 def _joints(weights: Weights, network: models.Network, skeleton: str) -> list[str]:
     """Returns the names of the network's joints."""
     known, head = weights.description.get("joints"), network.head(weights.tensors)
+    maps = codecs.CODECS[weights.description.get("codec", codecs.ORIGINAL)].maps
     if skeleton:
         return list(skeletons.load(skeleton).joints)
     if known:
@@ -150,12 +168,13 @@ def _joints(weights: Weights, network: models.Network, skeleton: str) -> list[st
             f"{weights.source!r} has no head for joints: to start training from it, give it to train.py as"
             " --config.init_from; to convert it anyway, give --partial and --skeleton"
         )
-    if len(head) not in _SKELETONS:
+    if len(head) % maps or len(head) // maps not in _SKELETONS:
         counts = " or ".join(f"{count} ({name})" for count, name in _SKELETONS.items())
         raise ValueError(
-            f"{weights.source!r} finds {len(head)} joints, not {counts}: name them with --skeleton FILE"
+            f"{weights.source!r} finds {len(head)} joints, not {counts}: name them with --skeleton FILE, or the"
+            " --codec if joints have several heatmaps"
         )
-    return list(skeletons.load(_SKELETONS[len(head)]).joints)
+    return list(skeletons.load(_SKELETONS[len(head) // maps]).joints)
 
 
 def _check_complete(source: str, description: Mapping[str, Any]) -> None:
@@ -196,12 +215,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
+    parser.add_argument("--codec", default="", choices=codecs.CODECS, help="that the network was trained with")
     parser.add_argument("--partial", action="store_true", help="load the tensors that fit, initialise the others")
     parser.add_argument("--averaged", action="store_true", help="read the moving average of the weights")
     args = parser.parse_args(arguments)
     if args.network:
         sys.path.append(os.getcwd())
-    options = {name: getattr(args, name) for name in ("network", "skeleton", "colors", "partial", "averaged")}
+    options = {
+        name: getattr(args, name) for name in ("network", "skeleton", "colors", "codec", "partial", "averaged")
+    }
     print(f"{args.source} -> {args.target}\n{convert(args.source, args.target, **options)}")
 
 

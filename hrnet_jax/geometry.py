@@ -64,6 +64,24 @@ def photo_to_crop(
     return cv2.getAffineTransform(source, target)
 
 
+def crop_to_photo(
+    center: np.ndarray, scale: np.ndarray, rotation: float, image_size: tuple[int, int]
+) -> np.ndarray:
+    """Computes the map of the crop's corner pixels to the corners of the box (UDP, Huang et al., CVPR 2020).
+
+    Lengths are measured between the centres of pixels, so a crop of W pixels is W - 1 long. The scale's height
+    counts as well as its width: pixels of a crop that is not square are not quite square in the photo.
+
+    Arguments are those of `photo_to_crop`, but positive rotations turn the photo clockwise, as the authors' code
+    does. Returns ``[2, 3]`` float64.
+    """
+    extent = np.asarray(scale) * PIXELS_PER_SCALE  # in the scale's own precision
+    angle = np.pi * rotation / 180
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    linear = turn * (extent / (np.array(image_size[::-1]) - 1.0))
+    return np.hstack([linear, (center - turn @ extent / 2)[:, None]])
+
+
 def _corner_points(middle: np.ndarray, up: np.ndarray) -> np.ndarray:
     """Returns ``[3, 2]`` float32: the middle, the point at `up` from it, and the third corner of the square."""
     above, middle = (middle + up).astype(np.float32), middle.astype(np.float32)
@@ -123,24 +141,61 @@ def warp(
     return cv2.warpAffine(photo, matrix, image_size[::-1], flags=cv2.INTER_LINEAR)
 
 
-def crop(
-    photo: np.ndarray, box: np.ndarray, image_size: tuple[int, int], precision: type[np.floating] = np.float32
+def extract(
+    photo: np.ndarray,
+    center: np.ndarray,
+    scale: np.ndarray,
+    rotation: float,
+    image_size: tuple[int, int],
+    *,
+    mirrored: bool = False,
+    by_corners: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Extracts the crop around a box, not augmented: the pixels that `pipeline` gives the network.
+    """Extracts a crop by `photo_to_crop`, or by `crop_to_photo` if `by_corners`; see there for the arguments.
+
+    Returns:
+      The crop ``[H, W, 3]`` uint8, and the map ``[2, 3]`` float64 from the photo, mirrored if `mirrored`, to crop
+      pixels.
+    """
+    if not by_corners:
+        matrix = photo_to_crop(center, scale, rotation, image_size)
+        return warp(photo, matrix, image_size, mirrored=mirrored), matrix
+    to_photo = crop_to_photo(center, scale, rotation, image_size)
+    matrix = invert(to_photo)
+    photo = _mirrored(photo, matrix, image_size) if mirrored else photo
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    # Pixels are sampled by a matrix of float32, as in the authors' code, and joints mapped by one of float64.
+    return cv2.warpAffine(photo, to_photo.astype(np.float32), image_size[::-1], flags=flags), matrix
+
+
+def crop(
+    photo: np.ndarray,
+    box: np.ndarray,
+    image_size: tuple[int, int],
+    precision: type[np.floating] = np.float32,
+    *,
+    scale_factor: float = 1.0,
+    rotation: float = 0.0,
+    by_corners: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Extracts the crop around a box: the pixels that `pipeline` gives the network in an evaluation.
 
     Args:
       photo: ``[height, width, 3]`` uint8.
       box: ``[4]`` x, y, width, height in photo pixels.
       image_size: (height, width) of the crop.
       precision: of centre and scale.
+      scale_factor: of the size of the crop in the photo.
+      rotation: degrees, see `photo_to_crop`.
+      by_corners: see `extract`.
 
     Returns:
       The crop ``[H, W, 3]`` uint8, and the map ``[2, 3]`` float64 from photo to crop pixels.
     """
     height, width = image_size
     center, scale = box_to_center_scale(box, width / height, precision)
-    matrix = photo_to_crop(center, scale, 0.0, image_size)
-    return warp(photo, matrix, image_size), matrix
+    scale = scale * scale.dtype.type(scale_factor)
+    return extract(photo, center, scale, rotation, image_size, by_corners=by_corners)
 
 
 def _mirrored(photo: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

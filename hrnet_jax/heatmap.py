@@ -1,7 +1,7 @@
 """Encoding of joints as heatmaps, and decoding of heatmaps to joints, on the device.
 
 Heatmaps are ``[B, h, w, K]`` float32. Heatmap pixel ``(x, y)`` is crop pixel ``(4 x, 4 y)``. Pixel centres are at
-integers in both, as in the original.
+integers in both, as in the original. `udp` differs.
 """
 
 from collections.abc import Callable
@@ -45,22 +45,30 @@ def render(
     """
     stride = np.divide(image_size, heatmap_size)[::-1].astype(joints.dtype)
     center = joints / stride[None, None]
-    radius = 3 * sigma
     mean = center if unbiased else jnp.trunc(center + 0.5)
-    size = jnp.asarray(heatmap_size[::-1], joints.dtype)[None, None]
-    inside = (jnp.trunc(mean - radius) < size) & (jnp.trunc(mean + radius + 1) >= 0)
-    weights = jnp.where(inside.all(-1), visible, 0)
-
-    x, y = (
-        jnp.arange(side, dtype=joints.dtype)[None, :, None] - mean[:, None, :, axis]
-        for axis, side in ((0, heatmap_size[1]), (1, heatmap_size[0]))
-    )
+    weights = jnp.where(touches(mean, 3 * sigma, heatmap_size), visible, 0)
+    x, y = offsets(mean, heatmap_size)
     gaussian = _gaussian(x, y, sigma) if unbiased else _rounded_gaussian(x, y, sigma)
     return jnp.where((weights > 0.5)[:, None, None], gaussian, 0), weights
 
 
 TARGETS: dict[str, Callable[..., tuple[jax.Array, jax.Array]]] = {"gaussian": render}
 """Target heatmaps by name: functions with the arguments and results of `render`."""
+
+
+def touches(center: jax.Array, radius: float, heatmap_size: tuple[int, int]) -> jax.Array:
+    """Returns whether the squares around centres ``[B, K, 2]`` touch the heatmap, as the original decides it."""
+    size = jnp.asarray(heatmap_size[::-1], center.dtype)[None, None]
+    return ((jnp.trunc(center - radius) < size) & (jnp.trunc(center + radius + 1) >= 0)).all(-1)
+
+
+def offsets(center: jax.Array, heatmap_size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+    """Returns the offsets of columns ``[B, w, K]`` and rows ``[B, h, K]`` from centres ``[B, K, 2]``."""
+    x, y = (
+        jnp.arange(side, dtype=center.dtype)[None, :, None] - center[:, None, :, axis]
+        for axis, side in ((0, heatmap_size[1]), (1, heatmap_size[0]))
+    )
+    return x, y
 
 
 def _gaussian(x: jax.Array, y: jax.Array, sigma: float) -> jax.Array:
@@ -102,7 +110,7 @@ def peaks(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where((score > 0)[..., None], pixel, 0), score
 
 
-def _values(heatmaps: jax.Array, pixel: jax.Array, dx: int, dy: int) -> jax.Array:
+def values(heatmaps: jax.Array, pixel: jax.Array, dx: int, dy: int) -> jax.Array:
     """Returns ``[B, K]`` values at an offset from ``[B, K, 2]`` pixels, clamped to the heatmap."""
     batch, height, width, joints = heatmaps.shape
     x = jnp.clip(pixel[..., 0].astype(jnp.int32) + dx, 0, width - 1)
@@ -127,8 +135,8 @@ def _decode_quarter(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
     pixel, score = peaks(heatmaps)
     slope = jnp.stack(
         [
-            _values(heatmaps, pixel, 1, 0) - _values(heatmaps, pixel, -1, 0),
-            _values(heatmaps, pixel, 0, 1) - _values(heatmaps, pixel, 0, -1),
+            values(heatmaps, pixel, 1, 0) - values(heatmaps, pixel, -1, 0),
+            values(heatmaps, pixel, 0, 1) - values(heatmaps, pixel, 0, -1),
         ],
         -1,
     )
@@ -152,24 +160,29 @@ def _smooth(heatmaps: jax.Array) -> jax.Array:
     return blurred * (peak / jnp.where(blurred_peak > 0, blurred_peak, 1))
 
 
-def _decode_dark(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
+def decode_dark(heatmaps: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Takes a Newton step from the peak on the logarithm of the smoothed heatmap (DARK, equation 9)."""
     pixel, score = peaks(heatmaps)
     log = jnp.log(jnp.maximum(_smooth(heatmaps), 1e-10))
 
     def at(dx: int, dy: int) -> jax.Array:
-        return _values(log, pixel, dx, dy)
+        return values(log, pixel, dx, dy)
 
     dx, dy = 0.5 * (at(1, 0) - at(-1, 0)), 0.5 * (at(0, 1) - at(0, -1))
     dxx = 0.25 * (at(2, 0) - 2 * at(0, 0) + at(-2, 0))
     dyy = 0.25 * (at(0, 2) - 2 * at(0, 0) + at(0, -2))
     dxy = 0.25 * (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1))
-    determinant = dxx * dyy - dxy * dxy
-    usable = _strictly_inside(pixel, heatmaps.shape[1:3], 1) & (determinant != 0) & (score > 0)
+    usable = _strictly_inside(pixel, heatmaps.shape[1:3], 1) & (score > 0)
     usable &= (pixel < jnp.asarray(heatmaps.shape[2:0:-1], pixel.dtype)[None, None] - 2).all(-1)
-    safe = jnp.where(usable, determinant, 1)
+    return pixel + jnp.where(usable[..., None], newton_step(dx, dy, dxx, dyy, dxy), 0), score
+
+
+def newton_step(dx: jax.Array, dy: jax.Array, dxx: jax.Array, dyy: jax.Array, dxy: jax.Array) -> jax.Array:
+    """Returns the steps ``[B, K, 2]`` to the extremum of paraboloids; 0 if there is none."""
+    determinant = dxx * dyy - dxy * dxy
+    safe = jnp.where(determinant != 0, determinant, 1)
     step = -jnp.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], -1) / safe[..., None]
-    return pixel + jnp.where(usable[..., None], step, 0), score
+    return jnp.where((determinant != 0)[..., None], step, 0)
 
 
 Decoder = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
@@ -178,7 +191,7 @@ Decoder = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 DECODERS: dict[str, Decoder] = {
     "argmax": _decode_argmax,
     "quarter": _decode_quarter,
-    "dark": _decode_dark,
+    "dark": decode_dark,
     "cpn": cpn_codec.decode,
 }
 
@@ -204,24 +217,6 @@ def decode(heatmaps: jax.Array, method: str = "quarter") -> tuple[jax.Array, jax
       ValueError: the method is unknown.
     """
     return find_decoder(method)(heatmaps)
-
-
-def decode_in_photo(
-    heatmaps: jax.Array, photo_to_crop: jax.Array, stride: float, method: str
-) -> tuple[jax.Array, jax.Array]:
-    """Decodes heatmaps to joints in photo pixels.
-
-    Args:
-      heatmaps: ``[B, h, w, K]``.
-      photo_to_crop: ``[B, 2, 3]`` map from photo to crop pixels.
-      stride: crop pixels per heatmap pixel.
-      method: as for `decode`.
-
-    Returns:
-      ``[B, K, 2]`` joints and ``[B, K]`` scores.
-    """
-    joints, scores = decode(heatmaps, method)
-    return to_photo(joints * stride, photo_to_crop), scores
 
 
 def to_photo(points: jax.Array, photo_to_crop: jax.Array) -> jax.Array:
@@ -254,7 +249,7 @@ def flip(heatmaps: jax.Array, flip_order: np.ndarray, shift: float) -> jax.Array
     return (1 - shift) * mirrored + shift * shifted
 
 
-def pck(heatmaps: jax.Array, targets: jax.Array, threshold: float = 0.5) -> jax.Array:
+def pck(heatmaps: jax.Array, targets: jax.Array, threshold: float = 0.5, *, decoder: Decoder = peaks) -> jax.Array:
     """Percentage of correct keypoints: the original's accuracy during training.
 
     A prediction is correct if its peak is closer to the target's peak than `threshold` times a tenth of the
@@ -265,12 +260,13 @@ def pck(heatmaps: jax.Array, targets: jax.Array, threshold: float = 0.5) -> jax.
       heatmaps: ``[B, h, w, K]`` predictions.
       targets: ``[B, h, w, K]``.
       threshold: largest distance.
+      decoder: finds the joints, by their peaks if they have a heatmap each.
 
     Returns:
       Scalar in 0..1, the mean over joints of each joint's fraction of correct predictions.
     """
-    predicted, _ = peaks(heatmaps)
-    expected, _ = peaks(targets)
+    predicted, _ = decoder(heatmaps)
+    expected, _ = decoder(targets)
     tenth = jnp.asarray(heatmaps.shape[1:3], heatmaps.dtype)[None, None] / 10
     correct = jnp.linalg.norm((predicted - expected) / tenth, axis=-1) < threshold
     included = (expected > 1).all(-1)

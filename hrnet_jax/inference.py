@@ -5,7 +5,8 @@ runs it over a table of people.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,8 @@ import numpy as np
 from flax import linen as nn
 from jax.experimental import multihost_utils
 
-from hrnet_jax import devices, heatmap
+from hrnet_jax import augment, codecs, devices
+from hrnet_jax import views as views_of_person
 from hrnet_jax.models import layers
 
 PredictStep = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[jax.Array, jax.Array]]
@@ -23,15 +25,42 @@ PredictStep = Callable[[Any, jax.typing.ArrayLike, jax.typing.ArrayLike], tuple[
 _OUTPUTS = ("joints", "scores")
 
 
+Variables = Mapping[str, Any]
+"""``params`` and ``batch_stats`` of a network."""
+
+
 def predict_heatmaps(
-    model: nn.Module,
-    variables: Mapping[str, Any],
+    model: nn.Module | Sequence[nn.Module],
+    variables: Variables | Sequence[Variables],
     image: jax.Array,
     *,
     flip_order: np.ndarray | None,
     shift: float,
+    codec: str = codecs.ORIGINAL,
+    views: Sequence[augment.Draw] = (),
 ) -> jax.Array:
     """Predicts heatmaps ``[B, h, w, K]`` from uint8 images ``[B, H, W, 3]``. Arguments as for `predict_step`."""
+    members = [variables] if isinstance(variables, Mapping) else list(variables)
+    models = [model] * len(members) if isinstance(model, nn.Module) else model
+    found, images = codecs.find(codec), image.reshape(-1, *image.shape[-3:])
+    options = {"flip_order": flip_order, "shift": shift, "codec": found}
+    predicted = [_predict_one(*member, images, **options) for member in zip(models, members, strict=True)]
+    heatmaps = predicted[0] if len(predicted) == 1 else functools.reduce(operator.add, predicted) / len(predicted)
+    if not views:
+        return heatmaps
+    return views_of_person.average(heatmaps.reshape(*image.shape[:2], *heatmaps.shape[1:]), views, found)
+
+
+def _predict_one(
+    model: nn.Module,
+    variables: Variables,
+    image: jax.Array,
+    *,
+    flip_order: np.ndarray | None,
+    shift: float,
+    codec: codecs.Codec,
+) -> jax.Array:
+    """Predicts the heatmaps of images ``[B, H, W, 3]`` with one network."""
     normal = layers.normalize(image, model.colors, model.dtype)  # pyright: ignore[reportAttributeAccessIssue]
     if flip_order is None:
         return model.apply(variables, normal, train=False)  # pyright: ignore[reportReturnType]
@@ -40,41 +69,50 @@ def predict_heatmaps(
     both = jnp.stack([normal, normal[:, :, ::-1]], axis=1)
     heatmaps = model.apply(variables, both.reshape(-1, *normal.shape[1:]), train=False)
     heatmaps = heatmaps.reshape(image.shape[0], 2, *heatmaps.shape[1:])  # pyright: ignore
-    return (heatmaps[:, 0] + heatmap.flip(heatmaps[:, 1], flip_order, shift)) * 0.5
+    return (heatmaps[:, 0] + codec.flip(heatmaps[:, 1], flip_order, shift)) * 0.5
 
 
 def predict_step(
-    model: nn.Module,
-    variables: Mapping[str, Any],
+    model: nn.Module | Sequence[nn.Module],
+    variables: Variables | Sequence[Variables],
     image: jax.Array,
     photo_to_crop: jax.Array,
     *,
     flip_order: np.ndarray | None,
     shift: float,
     decoder: str,
+    codec: str = codecs.ORIGINAL,
+    views: Sequence[augment.Draw] = (),
 ) -> tuple[jax.Array, jax.Array]:
     """Predicts the joints of a batch of people.
 
     Args:
-      model: network from normalised images to heatmaps.
-      variables: ``params`` and ``batch_stats`` of the network.
-      image: ``[B, H, W, 3]`` uint8 RGB crops.
+      model: network from normalised images to heatmaps. For an ensemble of different networks, one for each of
+        its variables.
+      variables: ``params`` and ``batch_stats`` of the network. For an ensemble a sequence of these: the heatmaps
+        are averaged.
+      image: ``[B, H, W, 3]`` uint8 RGB crops, or ``[B, V, H, W, 3]`` with views.
       photo_to_crop: ``[B, 2, 3]`` map from photo to crop pixels.
       flip_order: ``[K]`` index of the mirror joint of each joint, for the flip test: averages the heatmaps of the
         image and of the mirrored image, mapped back. None for no flip test.
       shift: of the mirrored image's heatmaps, see `heatmap.flip`.
       decoder: a key of `heatmap.DECODERS`.
+      codec: a key of `codecs.CODECS`. All but the first have a decoder of their own, and most a flip without
+        shift, whatever `decoder` and `shift` are.
+      views: of the images, from `views.make`. Their heatmaps are averaged.
 
     Returns:
       ``[B, K, 2]`` joints in photo pixels and ``[B, K]`` scores, the maximum of each heatmap.
     """
-    heatmaps = predict_heatmaps(model, variables, image, flip_order=flip_order, shift=shift)
-    return heatmap.decode_in_photo(heatmaps, photo_to_crop, image.shape[1] / heatmaps.shape[1], decoder)
+    heatmaps = predict_heatmaps(
+        model, variables, image, flip_order=flip_order, shift=shift, codec=codec, views=views
+    )
+    return codecs.decode_in_photo(heatmaps, photo_to_crop, image.shape[-3:-1], decoder=decoder, codec=codec)
 
 
-def compile_step(model: nn.Module, *, flip_order: np.ndarray | None, shift: float, decoder: str) -> PredictStep:
-    """Returns `predict_step` compiled for a network."""
-    step = functools.partial(predict_step, model, flip_order=flip_order, shift=shift, decoder=decoder)
+def compile_step(model: nn.Module | Sequence[nn.Module], **options: Any) -> PredictStep:
+    """Returns `predict_step` compiled for a network, with its options."""
+    step = functools.partial(predict_step, model, **options)
     return jax.jit(step, compiler_options=devices.compiler_options(jax.local_devices()[0]))
 
 

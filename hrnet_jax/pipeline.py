@@ -3,7 +3,7 @@
 A batch is a dictionary of numpy arrays. B is the process's share of the batch size, K the number of joints:
 
 =========  ===================  ==================================================================
-image      [B, H, W, 3] uint8   the crop, RGB
+image      [B, H, W, 3] uint8   the crop, RGB; with V views ``[B, V, H, W, 3]``
 joints     [B, K, 2] float32    (x, y) in crop pixels; undefined for unlabelled joints
 visible    [B, K] float32       1 for labelled joints, 0 for others
 seen       [B, K] float32       1 for labelled joints that are not hidden, if the split has its flags
@@ -25,7 +25,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -58,6 +58,7 @@ def train_batches(
     threads: int = 2,
     workers: int = 0,
     shares: Shares = (),
+    by_corners: bool = False,
 ) -> grain.DatasetIterator[Batch]:
     """Returns an infinite iterator over training batches. Each epoch visits all people once in a new order.
 
@@ -75,6 +76,7 @@ def train_batches(
       threads: loader threads per worker, each with a batch of its own. 0 loads on demand.
       workers: loader processes, for hosts with more cores than threads can use.
       shares: of an epoch; by default everyone once.
+      by_corners: how crops lie in the photo, see `geometry.extract`.
 
     Raises:
       ValueError: there are no people, or `batch_size` is not a multiple of `process_count`. While iterating: a
@@ -85,7 +87,7 @@ def train_batches(
     shuffled = functools.partial(_shuffled, source=source, seed=seed, shares=shares or ((len(source), 1.0),))
     draw = functools.partial(_with_draw, policy=policy, skeleton=split.skeleton)
     dataset = grain.MapDataset.range(sys.maxsize).seed(seed).map(shuffled)
-    dataset = dataset.random_map(draw).map(cutter(split, image_size))
+    dataset = dataset.random_map(draw).map(cutter(split, image_size, by_corners))
     # Infinite data has no remainder, but without this option grain rounds its length up beyond 64 bits.
     dataset = dataset.batch(local_size, drop_remainder=True)[process_index::process_count][start_step:]
     return iter(_prefetched(dataset, threads, workers))
@@ -100,18 +102,21 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 2,
+    by_corners: bool = False,
+    views: Sequence[augment.Draw] = (),
 ) -> grain.DatasetIterator[Batch]:
     """Returns an iterator over batches with every person exactly once, in the table's order and not augmented.
 
-    `people` is ``split.people`` or ``split.detections``. The last batch is padded with copies of the last person
-    with `valid` 0. All batches therefore have the same size and all processes take the same number of steps.
-    Other arguments and errors are those of `train_batches`. Close the iterator with ``close()``.
+    `people` is ``split.people`` or ``split.detections``, and `views` are those of `views.make`. The last batch is
+    padded with copies of the last person with `valid` 0. All batches therefore have the same size and all
+    processes take the same number of steps. Other arguments and errors are those of `train_batches`. Close the
+    iterator with ``close()``.
     """
     local_size = _local_batch_size(batch_size, process_count)
     source = _source(split, people)
     num_rows = steps_per_epoch(len(source), batch_size) * batch_size
     read = functools.partial(_person_or_padding, source=source)
-    dataset = grain.MapDataset.range(num_rows).map(read).map(cutter(split, image_size))
+    dataset = grain.MapDataset.range(num_rows).map(read).map(cutter(split, image_size, by_corners, views))
     dataset = dataset.batch(local_size)[process_index::process_count]
     return iter(_prefetched(dataset, threads, workers=0))
 
@@ -204,14 +209,33 @@ def _person_or_padding(row: int, *, source: records.PersonSource) -> Person:
     return source[min(row, last)] | {"draw": augment.Draw(), "valid": row <= last}
 
 
-def cutter(split: records.Split, image_size: tuple[int, int]) -> Callable[[Person], Batch]:
-    """Returns a picklable function that extracts the crop of a person."""
+def cutter(
+    split: records.Split,
+    image_size: tuple[int, int],
+    by_corners: bool = False,
+    views: Sequence[augment.Draw] = (),
+) -> Callable[[Person], Batch]:
+    """Returns a picklable function that extracts the crop of a person, or all `views` of it."""
     precision = records.PRECISION[records.dataset(split.summary)]
-    return functools.partial(_crop, skeleton=split.skeleton, image_size=image_size, precision=precision)
+    cut = functools.partial(
+        _crop, skeleton=split.skeleton, image_size=image_size, precision=precision, by_corners=by_corners
+    )
+    return functools.partial(_crop_views, cut=cut, views=tuple(views)) if views else cut
+
+
+def _crop_views(person: Person, *, cut: Callable[[Person], Batch], views: Sequence[augment.Draw]) -> Batch:
+    """Returns one row of a batch: that of the first view, with the images of all."""
+    rows = [cut(person | {"draw": view}) for view in views]
+    return rows[0] | {"image": np.stack([row["image"] for row in rows])}
 
 
 def _crop(
-    person: Person, *, skeleton: Skeleton, image_size: tuple[int, int], precision: type[np.floating]
+    person: Person,
+    *,
+    skeleton: Skeleton,
+    image_size: tuple[int, int],
+    precision: type[np.floating],
+    by_corners: bool,
 ) -> Batch:
     """Returns one row of a batch."""
     height, width = image_size
@@ -223,12 +247,13 @@ def _crop(
         skeleton=skeleton,
         precision=precision,
     )
-    matrix = geometry.photo_to_crop(view.center, view.scale, view.rotation, image_size)
+    where = view.center, view.scale, view.rotation, image_size
+    image, matrix = geometry.extract(photo, *where, mirrored=view.flip, by_corners=by_corners)
     from_photo = geometry.compose(geometry.mirror(photo.shape[1]), matrix) if view.flip else matrix
     labelled = view.visible[:, None] > 0  # the original does not map the others
     joints = np.where(labelled, geometry.apply(matrix, view.joints), view.joints)
     return {
-        "image": geometry.warp(photo, matrix, image_size, mirrored=view.flip),
+        "image": image,
         "joints": joints.astype(np.float32),
         "visible": (view.visible > 0).astype(np.float32),
         "seen": (view.visible >= records.SEEN).astype(np.float32),

@@ -16,7 +16,7 @@ from typing import Any
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import configuration, console, models
+from hrnet_jax import codecs, configuration, console, models
 
 TABLES = ("coco", "ablations", "mpii", "data_sets")
 """Files in ``configs/`` that hold tables of rows."""
@@ -52,10 +52,13 @@ class Row:
         return config
 
 
-def hrnet(width: int, image_size: tuple[int, int], *, pretrained: bool = True) -> dict[str, Any]:
-    """Returns the changes of an HRNet row; it starts from ImageNet weights if `pretrained`."""
+def hrnet(
+    width: int, image_size: tuple[int, int], *, pretrained: bool = True, codec: str = codecs.ORIGINAL
+) -> dict[str, Any]:
+    """Returns the changes of an HRNet row with a codec; it starts from ImageNet weights if `pretrained`."""
     weights = f"weights/hrnet_w{width}_imagenet.pth" if pretrained else ""
-    return _at_size(image_size) | {"model.name": "hrnet", "model.width": width, "init_from": weights}
+    changes = {"model.name": "hrnet", "model.width": width, "init_from": weights}
+    return _at_size(image_size) | changes | ({} if codec == codecs.ORIGINAL else {"codec": codec})
 
 
 def ablation(width: int, image_size: tuple[int, int], variant: str) -> dict[str, Any]:

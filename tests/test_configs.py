@@ -105,6 +105,15 @@ AP = {  # COCO val2017 with the detector's boxes: AP, AP50, AP75, AP of medium a
     "resnet50_384x288": (0.722, 0.893, 0.789, 0.681, 0.797, 0.776),
     "resnet101_384x288": (0.736, 0.896, 0.803, 0.699, 0.811, 0.791),
     "resnet152_384x288": (0.743, 0.896, 0.811, 0.705, 0.816, 0.797),
+    "hrnet_w32_256x192_udp": (0.762, 0.907, 0.829),
+    "hrnet_w48_256x192_udp": (0.768, 0.908, 0.833),
+    "hrnet_w32_384x288_udp": (0.768, 0.909, 0.832),
+    "hrnet_w48_384x288_udp": (0.773, 0.911, 0.836),
+    "hrnet_w32_256x192_udp_offset": (0.768, 0.919, 0.837, 0.731, 0.833, 0.816),
+    "hrnet_w32_256x192_udp_offset_v1": (0.772, 0.916, 0.842, 0.737, 0.837, 0.825),
+    "hrnet_w48_256x192_udp_offset": (0.772, 0.918, 0.837, 0.738, 0.837, 0.820),
+    "hrnet_w32_384x288_udp_offset": (0.778, 0.917, 0.845, 0.742, 0.843, 0.824),
+    "hrnet_w48_384x288_udp_offset": (0.778, 0.920, 0.843, 0.742, 0.845, 0.825),
     "hourglass2_256x192": (0.665,),
     "hourglass8_256x192": (0.669,),
     "hourglass8_256x256": (0.671,),
@@ -203,6 +212,7 @@ def published(name: str) -> dict[str, Any]:
         "loss": "ohkm" if "ohkm" in row else "mse",
         **{"augment.scale": scale, "augment.rotation": rotation, "augment.half_body": half_body},
         **{"batch_size": 4 * people, "model.norm_group_size": people},
+        "codec": row[row.index("udp") :] if "udp" in row else "original",
         "init_from": "" if from_scratch else f"weights/{TRUNKS[network]}{number}_imagenet.pth",
     }
 
@@ -212,7 +222,7 @@ def test_published_rows(name):
     config = load(name)
     found, expected = configuration.flatten(config.to_dict()), published(name)
     assert {field: found[field] for field in expected} == expected
-    if name.startswith("coco:hrnet"):
+    if name.startswith("coco:hrnet") and "offset" not in name:
         assert models.count_parameters(models.build(config), config.image_size) == PARAMETERS[config.model.width]
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrnet_jax import cpn_codec, heatmap
+from hrnet_jax import codecs, cpn_codec, heatmap
 
 KERNELS = {"256x192": (15, 11, 9, 7), "384x288": (23, 17, 13, 9)}
 
@@ -57,7 +57,9 @@ def test_decoding_is_the_references(numbers, precision):
         corners = numbers["decode/crop_box"]
         scale = np.array([4.0 * x for x in heatmaps.shape[2:0:-1]]) / (corners[:, 2:] - corners[:, :2])
         matrix = scale[:, :, None] * np.dstack([np.tile(np.eye(2), (2, 1, 1)), -corners[:, :2, None]])
-        joints, scores = heatmap.decode_in_photo(heatmaps, jnp.asarray(matrix.astype(precision)), 4, "cpn")
+        size = [4 * side for side in heatmaps.shape[1:3]]
+        matrix = jnp.asarray(matrix.astype(precision))
+        joints, scores = codecs.decode_in_photo(heatmaps, matrix, size, decoder="cpn")
     np.testing.assert_allclose(joints, numbers["decode/preds"], atol=1e-6 if precision == "float64" else 1e-3)
     np.testing.assert_allclose(scores, numbers["decode/joint_scores"], rtol=1e-6)
 

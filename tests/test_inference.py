@@ -180,3 +180,24 @@ def test_devices_share_a_batch_without_communication(decoder):
     for shared, alone in zip(program(variables, *split), step(decoder)(VARIABLES, images, matrices), strict=True):
         assert shared.sharding.is_equivalent_to(rows, shared.ndim)
         np.testing.assert_allclose(shared, alone, rtol=1e-5, atol=1e-3)
+
+
+def test_an_ensemble_predicts_the_mean_of_its_members():
+    images, matrices = jnp.asarray(crops(2)), jnp.asarray(maps(2))
+    options = {"flip_order": FLIP_ORDER, "shift": 1.0}
+    members = [{"params": {"weight": jnp.float32(weight)}} for weight in (1.0, 3.0, 0.5)]
+    alone = [inference.predict_heatmaps(Pooled(), member, images, **options) for member in members]
+    for model in (Pooled(), [Pooled()] * 3):
+        together = inference.predict_heatmaps(model, members, images, **options)
+        np.testing.assert_allclose(together, np.mean(alone, 0), rtol=1e-5)
+    _, scores = inference.predict_step(Pooled(), members, images, matrices, decoder="argmax", **options)
+    np.testing.assert_allclose(scores, np.mean(alone, 0).max((1, 2)), rtol=1e-5)
+
+
+def test_an_ensemble_of_different_networks_reads_the_colors_of_each():
+    images, options = jnp.asarray(crops(2)), {"flip_order": None, "shift": 0.0}
+    networks = [Pooled(colors="RGB"), Pooled(colors="BGR")]
+    alone = [inference.predict_heatmaps(network, VARIABLES, images, **options) for network in networks]
+    together = inference.predict_heatmaps(networks, [VARIABLES] * 2, images, **options)
+    assert not np.allclose(*alone)
+    np.testing.assert_allclose(together, np.mean(alone, 0), rtol=1e-5)

@@ -23,7 +23,18 @@ import pytest
 from ml_collections import ConfigDict
 from observed import Observed
 
-from hrnet_jax import checkpoint, configuration, heatmap, models, rows, skeletons, training
+from hrnet_jax import (
+    checkpoint,
+    codecs,
+    configuration,
+    geometry,
+    heatmap,
+    models,
+    rows,
+    skeletons,
+    training,
+    views,
+)
 from hrnet_jax.models import cpn, simple_baseline
 from hrnet_jax.optimizer import OPTIMIZERS, SCHEDULES
 from hrnet_jax.run import non_finite, progress, setup
@@ -421,6 +432,35 @@ def duplicates_are_kept(before: Observed, after: Observed) -> None:
     assert len(before.detected.results) < len(after.detected.results) == len(after.detected.people)
 
 
+def several_crops_are_averaged(before: Observed, after: Observed) -> None:
+    batch, chosen = after.first_evaluated(), views.make(after.config.eval.scales, after.config.eval.rotations)
+    images, count = batch["image"], int(batch["valid"].sum())
+    np.testing.assert_array_equal(images[:, 0], before.first_evaluated()["image"])
+    assert images.shape[1] == len(chosen) == 2
+    crops = images.reshape(-1, *images.shape[2:])
+    plain, mirrored = (
+        observed._apply(after.run.task.model, after.lively, crops[:, :, ::step])  # pyright: ignore
+        for step in (1, -1)
+    )
+    both = (plain + heatmap.flip(mirrored, skeletons.COCO.flip_order, 1.0)) / 2
+    expected = views.average(both.reshape(*images.shape[:2], *both.shape[1:]), chosen, codecs.find("original"))
+    assert close(after.truth.scores[:count], expected.max((1, 2))[:count])
+    assert not close(before.truth.scores, after.truth.scores, 1e-3)
+
+
+def corners_are_corners(before: Observed, after: Observed) -> None:
+    """Of box, crop and heatmap, in which a mirrored image's heatmaps need no shift."""
+    for run, last in ((before, 64), (after, 63)):
+        crops, boxes = run.first_evaluated()["crop"].astype(float), run.run.evaluation.split.people.box
+        for crop, box in zip(crops, boxes, strict=False):
+            center, scale = geometry.box_to_center_scale(box, 1.0)
+            corners = center + np.array([[-0.5], [0.5]]) * scale * geometry.PIXELS_PER_SCALE
+            np.testing.assert_allclose(geometry.apply(crop, corners), [[0, 0], [last, last]], atol=1e-2)
+    assert loss_of_targets(after, at=33.0) == pytest.approx(energy(center=33 * 15 / 63), rel=1e-2)
+    assert close(before.truth.scores, flipped(before).max((1, 2)))
+    assert close(after.truth.scores, flipped(after, shift=0.0).max((1, 2)))
+
+
 def other_joints_make_a_score(before: Observed, after: Observed) -> None:
     for run in (before, after):
         counted = run.truth.scores * (run.truth.scores > run.config.eval.joint_score_threshold)
@@ -722,6 +762,9 @@ TABLE = [
     Row("eval.decoder", "dark", joints_are_fractions_of_a_pixel),
     Row("eval.decoder", "argmax", joints_are_whole_pixels),
     Row("eval.decoder", "cpn", joints_are_a_quarter_from_the_middle_of_a_pixel),
+    Row("eval.scales", (1.0, 0.8), several_crops_are_averaged),
+    Row("eval.rotations", (0.0, 20.0), several_crops_are_averaged),
+    Row("codec", "udp", corners_are_corners, (CROPS,)),
     Row("eval.nms_threshold", 0.05, more_people_are_duplicates),
     Row("eval.soft_nms", True, duplicates_are_kept, (), {"eval.nms_threshold": 0.05}),
     Row("eval.joint_score_threshold", 2.0, other_joints_make_a_score),

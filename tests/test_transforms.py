@@ -20,7 +20,19 @@ import pytest
 from flax import linen as nn
 from jax import test_util
 
-from hrnet_jax import cpn_codec, geometry, heatmap, inference, losses, optimizer, sharding, training
+from hrnet_jax import (
+    codecs,
+    cpn_codec,
+    geometry,
+    heatmap,
+    inference,
+    losses,
+    optimizer,
+    sharding,
+    training,
+    udp,
+    views,
+)
 from hrnet_jax.compare import problem
 from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
 
@@ -37,6 +49,11 @@ HOST = {
         "geometry.clip_box",
         "geometry.warp",
         "geometry.crop",
+        "geometry.crop_to_photo",
+        "geometry.extract",
+        "udp.stride",
+        "views.make",
+        "views.to_view",
     ],
     "draws or applies the augmentation of one person in a loader thread": [
         "augment.sample",
@@ -46,8 +63,8 @@ HOST = {
     ],
     "checks an argument or a type": [
         "heatmap.find_decoder",
+        "codecs.find",
         "models.layers.check_image_size",
-        "models.layers.for_each",
         "models.batch_norm.at_least_float32",
     ],
     "builds, describes or counts a network": [
@@ -55,6 +72,7 @@ HOST = {
         "models.build",
         "models.build_torch",
         "models.create",
+        "models.count_heatmaps",
         "models.architecture",
         "models.describe",
         "models.title",
@@ -94,7 +112,8 @@ HOST_MODULES = {
 MODULES = {
     name: f"hrnet_jax/{name.replace('.', '/')}.py"
     for name in (
-        *("geometry", "augment", "cpn_codec", "heatmap", "losses", "optimizer", "training", "inference"),
+        *("geometry", "augment", "cpn_codec", "heatmap", "losses", "udp", "codecs", "views"),
+        *("optimizer", "training", "inference"),
         *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.hourglass"),
         *("models.ablation", "models.resolutions", "models.network", "models.cpn"),
     )
@@ -124,6 +143,15 @@ def blobs(seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     middle, pixels = rng.uniform(3, 7, (2, 1, 1, 3, 2)), np.stack(np.mgrid[:12, :10], -1)[None, :, :, None]
     return np.exp(-np.square(pixels - middle).sum(-1) / 4.5) + rng.uniform(0.05, 0.1, (2, 12, 10, 3))
+
+
+TURNED = views.make((1.0, 0.9), (0.0,))
+
+
+def udp_targets(function: Callable) -> Case:
+    options = {"image_size": (48, 40), "heatmap_size": (12, 10), "sigma": 1.5}
+    joints = np.random.default_rng(0).uniform(5, 35, (2, 3, 2))
+    return Case(functools.partial(function, **options), (joints, np.ones((2, 3))))
 
 
 def render(unbiased: bool) -> Case:
@@ -281,9 +309,26 @@ CASES: Mapping[str, Callable[[], Case]] = {
         for method in heatmap.DECODERS
     },
     "heatmap.to_photo": lambda: Case(heatmap.to_photo, (draw(2, 5, 2), draw(2, 2, 3)), smooth=(0,)),
-    "heatmap.decode_in_photo": lambda: Case(
-        lambda x, matrix: heatmap.decode_in_photo(x, matrix, 4.0, "quarter"), (blobs(), draw(2, 2, 3)), smooth=()
+    "codecs.decode_in_photo": lambda: Case(
+        lambda x, matrix: codecs.decode_in_photo(x, matrix, (48, 40), decoder="quarter"),
+        (blobs(), draw(2, 2, 3)),
+        smooth=(),
     ),
+    "heatmap.touches": lambda: Case(lambda x: heatmap.touches(x, 2.0, (8, 6)), (draw(2, 3, 2),), smooth=()),
+    "heatmap.offsets": lambda: Case(lambda x: heatmap.offsets(x, (8, 6)), (draw(2, 3, 2),)),
+    "heatmap.values": lambda: Case(lambda x: heatmap.values(x, np.full((2, 3, 2), 9.0), 1, 0), (blobs(),)),
+    "heatmap.newton_step": lambda: Case(heatmap.newton_step, tuple(draw(2, 3, seed=i) for i in range(5))),
+    "heatmap.decode_dark": lambda: Case(heatmap.decode_dark, (blobs(),)),
+    "udp.turn": lambda: Case(lambda x: udp.turn(x, np.array([[0.6, -0.8], [0.8, 0.6]])), (blobs(),)),
+    "views.average": lambda: Case(
+        lambda x: views.average(x[:, None] * np.ones((1, 2, 1, 1, 1)), TURNED, codecs.CODECS["udp_offset"]),
+        (blobs(),),
+    ),
+    "udp.render": lambda: udp_targets(udp.render),
+    "udp.render_offsets": lambda: udp_targets(udp.render_offsets),
+    "udp.offset_loss": lambda: Case(udp.offset_loss, (blobs(), blobs(1), draw(2, 1)), smooth=(0,)),
+    "udp.decode": lambda: Case(udp.decode, (blobs(),)),
+    "udp.decode_offsets": lambda: Case(udp.decode_offsets, (blobs(),)),
     "heatmap.flip": lambda: Case(lambda x: heatmap.flip(x, np.array([0, 2, 1]), 0.3), (blobs(),)),
     "heatmap.pck": lambda: Case(heatmap.pck, (blobs(), blobs(1)), smooth=()),
     "losses.mse": lambda: compared(losses.mse),

@@ -17,8 +17,9 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from hrnet_jax import devices, inference, models, rows, sharding, skeletons, tasks
+from hrnet_jax import devices, inference, models, rows, sharding, tasks
 from hrnet_jax.benchmark import programs, scale, workload
+from hrnet_jax.evaluation import evaluate
 from hrnet_jax.run import memory, setup
 
 FIRST_LINE = "estimates of the TPU compiler, not measurements: nothing ran on a TPU"
@@ -103,16 +104,11 @@ def _bytes_of_state(config: ConfigDict, mesh: Mesh) -> int:
 
 
 def _lower_prediction(config: ConfigDict, mesh: Mesh) -> jax.stages.Lowered:
-    model, size = models.build(config), config.eval.batch_size
-    step = functools.partial(
-        inference.predict_step,
-        model,
-        flip_order=skeletons.load(config.skeleton).flip_order if config.eval.flip_test else None,
-        shift=config.eval.flip_shift,
-        decoder=config.eval.decoder,
-    )
+    model, size, settings = models.build(config), config.eval.batch_size, evaluate.heatmap_options(config)
+    seen = (len(settings["views"]),) if settings["views"] else ()
+    step = functools.partial(inference.predict_step, model, decoder=config.eval.decoder, **settings)
     everywhere, split = sharding.replicated(mesh), sharding.by_person(mesh)
-    image = jax.ShapeDtypeStruct((size, *config.image_size, 3), jnp.uint8)
+    image = jax.ShapeDtypeStruct((size, *seen, *config.image_size, 3), jnp.uint8)
     crop = jax.ShapeDtypeStruct((size, 2, 3), jnp.float32)
     variables = models.shapes(model, tuple(config.image_size))
     options = devices.compiler_options(mesh.local_devices[0])

@@ -16,7 +16,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, models, pipeline, skeletons
+from hrnet_jax import augment, codecs, models, pipeline, skeletons
 from hrnet_jax.datasets import flags, records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
@@ -160,7 +160,13 @@ def data_batch(config: ConfigDict, people: int) -> Batch:
     evaluate.check_skeleton(split, config)
     size, policy = tuple(config.image_size), augment.Policy(**config.augment)
     batches = pipeline.train_batches(
-        split, image_size=size, batch_size=people, seed=config.seed, policy=policy, threads=0
+        split,
+        image_size=size,
+        batch_size=people,
+        seed=config.seed,
+        policy=policy,
+        threads=0,
+        by_corners=codecs.find(config.codec).by_corners,
     )
     with contextlib.closing(batches):
         batch = next(batches)
@@ -180,6 +186,10 @@ def _targets(config: ConfigDict, labels: Mapping[str, np.ndarray]) -> tuple[Any,
 def _check(config: ConfigDict, people: int, height: int, width: int) -> None:
     """Raises ValueError if PyTorch on one device cannot compute the same."""
     top_down.check_hardest_joints(config)
+    if codecs.find(config.codec).loss is not None:
+        raise ValueError(
+            f"`codec` (={config.codec!r}) has a loss without a counterpart in PyTorch: give --config.codec=udp"
+        )
     group = config.model.norm_group_size
     if group and people > group:
         raise ValueError(

@@ -16,7 +16,7 @@ import tqdm
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import inference, pipeline, skeletons
+from hrnet_jax import codecs, inference, pipeline, skeletons, views
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import protocols
 from hrnet_jax.evaluation.protocols import Outcome
@@ -27,12 +27,27 @@ GT_BOXES, DETECTOR_BOXES = "gt_boxes", "detector_boxes"
 
 def build_step(model: nn.Module, config: ConfigDict) -> inference.PredictStep:
     """Returns the compiled prediction step for ``config.eval``."""
-    return inference.compile_step(model, decoder=config.eval.decoder, **_flip_test(config))
+    return inference.compile_step(model, decoder=config.eval.decoder, **heatmap_options(config))
 
 
-def _flip_test(config: ConfigDict) -> dict[str, Any]:
-    flip_order = skeletons.load(config.skeleton).flip_order if config.eval.flip_test else None
-    return {"flip_order": flip_order, "shift": config.eval.flip_shift}
+def heatmap_options(config: ConfigDict) -> dict[str, Any]:
+    """Returns the options of `inference.predict_heatmaps` for a configuration. Raises ValueError."""
+    return {
+        "flip_order": skeletons.load(config.skeleton).flip_order if config.eval.flip_test else None,
+        "shift": config.eval.flip_shift,
+        "codec": config.codec,
+        "views": views.make(config.eval.scales, config.eval.rotations),
+    }
+
+
+def _crop_options(config: ConfigDict) -> dict[str, Any]:
+    """Returns the options of `pipeline.eval_batches` for a configuration."""
+    return {
+        "image_size": tuple(config.image_size),
+        "threads": config.loader.threads,
+        "by_corners": codecs.find(config.codec).by_corners,
+        "views": views.make(config.eval.scales, config.eval.rotations),
+    }
 
 
 def look(
@@ -44,21 +59,19 @@ def look(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the crop of each person ``[H, W, 3]`` and the heatmaps that `build_step` decodes ``[h, w, K]``.
 
+    Of a joint with several heatmaps, it is the first.
+
     `variables` are on the host or on one device, which computes alone.
     """
-    predict = jax.jit(functools.partial(inference.predict_heatmaps, model, **_flip_test(config)))
-    batches = pipeline.eval_batches(
-        split,
-        people,
-        image_size=tuple(config.image_size),
-        batch_size=LOOKED_AT_ONCE,
-        threads=config.loader.threads,
-    )
+    predict = jax.jit(functools.partial(inference.predict_heatmaps, model, **heatmap_options(config)))
+    batches = pipeline.eval_batches(split, people, batch_size=LOOKED_AT_ONCE, **_crop_options(config))
+    maps = codecs.find(config.codec).maps
     with contextlib.closing(batches):
         for batch in batches:
-            heatmaps = np.asarray(predict(variables, batch["image"]), np.float32)
+            heatmaps = np.asarray(predict(variables, batch["image"]), np.float32)[..., ::maps]
+            crops = batch["image"] if batch["image"].ndim == 4 else batch["image"][:, 0]
             for row in np.flatnonzero(batch["valid"]):
-                yield batch["image"][row], heatmaps[row]
+                yield crops[row], heatmaps[row]
 
 
 def box_sources(split: records.Split) -> dict[str, records.People]:
@@ -118,11 +131,10 @@ def _predict(step, variables, split, people, config, place, title) -> tuple[np.n
     batches = pipeline.eval_batches(
         split,
         people,
-        image_size=tuple(config.image_size),
         batch_size=config.eval.batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        threads=config.loader.threads,
+        **_crop_options(config),
     )
     steps = -(-len(people.box) // config.eval.batch_size)
     with contextlib.closing(batches):

@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from hrnet_jax import console, heatmap
+from hrnet_jax import codecs, console, heatmap
 from hrnet_jax.export import trained, write
 from hrnet_jax.export.description import HEATMAPS, JOINTS
 from hrnet_jax.models import layers
@@ -43,13 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--network", default="", help="`module:name` of a network outside this package")
     parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
+    parser.add_argument("--codec", default="", choices=codecs.CODECS, help="that the network was trained with")
     parser.add_argument("--averaged", action="store_true", help="export the moving average of a run's weights")
     args = parser.parse_args(arguments)
     if args.network:
         sys.path.append(os.getcwd())  # as `hrnet convert` does
     output = JOINTS if args.joints else HEATMAPS
     write.check_target(args.target, output)
-    options = {name: getattr(args, name) for name in ("image_size", "decoder", "network", "skeleton", "colors")}
+    names = ("image_size", "decoder", "network", "skeleton", "colors", "codec")
+    options = {name: getattr(args, name) for name in names}
     flip_test = False if args.no_flip_test else None
     network = trained.load(args.source, **options, flip_test=flip_test, averaged=args.averaged)
     print(f"{args.source} -> {args.target}\n{network.report}", flush=True)

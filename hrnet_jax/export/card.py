@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hrnet_jax
-from hrnet_jax import configuration, models, validation
+from hrnet_jax import codecs, configuration, models, validation
 from hrnet_jax.export.trained import Trained
 from hrnet_jax.run import manifest
 from hrnet_jax.torch_interop import state_dict
@@ -40,6 +40,7 @@ def _head(trained: Trained) -> str:
     height, width = settings.image_size
     parameters = models.count_parameters(trained.model, settings.image_size)
     test = "with" if settings.flip_test else "without"
+    heatmaps = codecs.CODECS[settings.codec].maps * settings.skeleton.num_joints
     return f"""---
 license: unknown  # fill in: the licence of these weights
 library_name: hrnet_jax
@@ -51,8 +52,8 @@ tags: [human-pose-estimation, jax, safetensors]
 
 Finds the joints of one person in a crop. {parameters:,} parameters. Reads crops of {height}x{width} pixels
 (height x width), {trained.network["colors"]}, normalized by ImageNet's mean and standard deviation. Predicts
-{settings.skeleton.num_joints} heatmaps at a quarter of that resolution: {", ".join(settings.skeleton.joints)}.
-Decoding: {settings.decoder}, {test} flip test."""
+{heatmaps} heatmaps at a quarter of that resolution: {", ".join(settings.skeleton.joints)}.
+Decoding: {settings.reading}, {test} flip test."""
 
 
 def _use(trained: Trained, file: str) -> str:

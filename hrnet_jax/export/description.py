@@ -4,7 +4,7 @@ It is one JSON object with the fields of `models.describe` and of `Settings`:
 
     {"name": "hrnet", "width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4, "colors": "RGB",
      "joints": ["nose", ...], "skeleton": {"name": "coco", "joints": ["nose", ...], ...},
-     "image_size": [256, 192], "flip_test": true, "flip_shift": 1.0, "decoder": "quarter"}
+     "image_size": [256, 192], "flip_test": true, "flip_shift": 1.0, "decoder": "quarter", "codec": "original"}
 
 A program, ``.onnx`` or ``.stablehlo``, also has ``"output"``: ``"heatmaps"`` or ``"joints"``. The skeleton is the
 content of a skeleton file, see `skeletons.load`. Flax is not imported, so that programs start quickly.
@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import heatmap, skeletons, validation
+from hrnet_jax import codecs, heatmap, skeletons, validation
 from hrnet_jax.skeletons import Skeleton
 
 HEATMAPS, JOINTS = "heatmaps", "joints"
 """Outputs of programs: ``image`` to heatmaps, or ``image, photo_to_crop`` to joints and scores."""
 
 _SKELETON, _SIZE, _FLIP, _SHIFT, _DECODER = "skeleton", "image_size", "flip_test", "flip_shift", "decoder"
+_CODEC = "codec"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Settings:
       flip_test: whether to average with the heatmaps of the mirrored image.
       flip_shift: of the mirrored image's heatmaps, see `heatmap.flip`.
       decoder: a key of `heatmap.DECODERS`.
+      codec: a key of `codecs.CODECS`; all but the first have a decoder of their own.
     """
 
     skeleton: Skeleton
@@ -42,6 +44,18 @@ class Settings:
     flip_test: bool = True
     flip_shift: float = 1.0
     decoder: str = "quarter"
+    codec: str = codecs.ORIGINAL
+
+    @property
+    def reading(self) -> str:
+        """The name of what finds the joints in heatmaps, in words."""
+        decides = codecs.CODECS[self.codec].decoder is not None
+        return f"codec {self.codec}" if decides else f"{self.decoder} decoder"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `inference.predict_heatmaps`."""
+        return {"flip_order": self.flip_order, "shift": self.flip_shift, "codec": self.codec}
 
     @property
     def flip_order(self) -> np.ndarray | None:
@@ -72,5 +86,13 @@ def from_json(content: Mapping[str, Any], where: str) -> Settings:
         raise ValueError(
             f"{where}: `{_DECODER}` (={decoder!r:.100}) is none of {', '.join(heatmap.DECODERS)}: choose one"
         )
+    codec = validation.require({_CODEC: codecs.ORIGINAL, **content}, _CODEC, str, where)
+    if codec not in codecs.CODECS:
+        raise ValueError(f"{where}: `{_CODEC}` (={codec!r:.100}) is none of {', '.join(codecs.CODECS)}")
+    if codecs.CODECS[codec].decoder is not None and decoder != Settings.decoder:
+        raise ValueError(
+            f"{where}: `{_DECODER}` (={decoder!r}) contradicts `{_CODEC}` (={codec!r}), which has its own:"
+            " leave it out"
+        )
     skeleton = skeletons.from_json(validation.require(content, _SKELETON, dict, where), f"{where}: `{_SKELETON}`")
-    return Settings(skeleton, (int(size[0]), int(size[1])), flip, float(shift), decoder)
+    return Settings(skeleton, (int(size[0]), int(size[1])), flip, float(shift), decoder, codec)

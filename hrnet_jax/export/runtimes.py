@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrnet_jax import heatmap, validation
+from hrnet_jax import codecs, validation
 from hrnet_jax.export import description, stablehlo
 from hrnet_jax.export.description import HEATMAPS, JOINTS, Settings
 from hrnet_jax.export.to_onnx import file
@@ -46,23 +46,24 @@ class Program:
         """Returns a prediction step with the file's settings, for `inference.predict` and others that take one."""
         if self.output == JOINTS:
             return lambda variables, image, photo_to_crop: self.call(image, photo_to_crop)
-        settings = self.settings
-        order, decoder = settings.flip_order, settings.decoder
-        finish = jax.jit(functools.partial(_finish, order=order, shift=settings.flip_shift, decoder=decoder))
+        settings, order = self.settings, self.settings.flip_order
+        finish = jax.jit(functools.partial(_finish, settings=settings))
 
         def step(variables: Any, image: jax.typing.ArrayLike, photo_to_crop: jax.typing.ArrayLike):
             image = np.asarray(image)
             mirrored = None if order is None else self.call(np.ascontiguousarray(image[:, :, ::-1]))
-            return finish(self.call(image), mirrored, photo_to_crop, image.shape[1])
+            return finish(self.call(image), mirrored, photo_to_crop)
 
         return step
 
 
-def _finish(heatmaps, mirrored, photo_to_crop, height, *, order, shift, decoder) -> tuple[jax.Array, jax.Array]:
+def _finish(heatmaps, mirrored, photo_to_crop, *, settings: Settings) -> tuple[jax.Array, jax.Array]:
     """Averages with the heatmaps of the mirrored image, if any, and decodes, as `inference.predict_step`."""
     if mirrored is not None:
-        heatmaps = (heatmaps + heatmap.flip(mirrored, order, shift)) * 0.5
-    return heatmap.decode_in_photo(heatmaps, photo_to_crop, height / heatmaps.shape[1], decoder)
+        codec = codecs.CODECS[settings.codec]
+        heatmaps = (heatmaps + codec.flip(mirrored, settings.skeleton.flip_order, settings.flip_shift)) * 0.5
+    reading = {"decoder": settings.decoder, "codec": settings.codec}
+    return codecs.decode_in_photo(heatmaps, photo_to_crop, settings.image_size, **reading)
 
 
 def open_program(path: str | os.PathLike) -> Program:

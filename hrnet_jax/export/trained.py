@@ -9,7 +9,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from hrnet_jax import buckets, checkpoint_files, configuration, convert, models, skeletons
+from hrnet_jax import buckets, checkpoint_files, codecs, configuration, convert, models, skeletons
 from hrnet_jax.export.description import Settings, from_json
 from hrnet_jax.models import layers
 from hrnet_jax.run import directory
@@ -17,7 +17,8 @@ from hrnet_jax.skeletons import Skeleton
 from hrnet_jax.torch_interop import loading, state_dict
 
 _FIELDS = {"image_size": "image_size", "flip_test": "eval.flip_test", "flip_shift": "eval.flip_shift",
-           "decoder": "eval.decoder", "averaged": "eval.averaged"}  # fmt: skip
+           "decoder": "eval.decoder", "codec": "codec", "averaged": "eval.averaged",
+           "scales": "eval.scales", "rotations": "eval.rotations"}  # fmt: skip
 """Name of a setting -> the field of a run's configuration that it is from."""
 
 _SIZE = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
@@ -63,6 +64,7 @@ def load(
     network: str = "",
     skeleton: str = "",
     colors: str = "",
+    codec: str = "",
     averaged: bool = False,
 ) -> Trained:
     """Opens a run directory, a checkpoint, a PyTorch or a ``.safetensors`` file.
@@ -75,6 +77,7 @@ def load(
       network: name of a network outside this package.
       skeleton: name or file of the joints.
       colors: colour order of the network's input.
+      codec: a key of `codecs.CODECS`. The default is that of the run or of the file's description.
       averaged: read the moving average of a run's weights.
 
     Raises:
@@ -82,12 +85,16 @@ def load(
       ValueError: the source is unreadable or of an unknown network, or the image size is not known.
     """
     weights = loading.read(source, averaged)
-    description, variables, report = convert.load(weights, network=network, skeleton=skeleton, colors=colors)
+    description, variables, report = convert.load(
+        weights, network=network, skeleton=skeleton, colors=colors, codec=codec
+    )
     run = None if state_dict.is_torch_file(source) else _run_of(buckets.path(source))
     known = _of_run(run) if run else weights.metadata
-    given = {"image_size": image_size and list(image_size), "flip_test": flip_test, "decoder": decoder or None}
+    given = {"image_size": image_size and list(image_size), "flip_test": flip_test}
+    given |= {"decoder": decoder or None, "codec": codec or None}
     chosen = {name: value for name, value in given.items() if value is not None}
-    fields = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter", **known, **chosen}
+    usual = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter"}
+    fields = usual | {"codec": description.get("codec", codecs.ORIGINAL), **known, **chosen}
     if "image_size" not in fields:
         fields["image_size"], note = _size_in_name(weights.source)
         report = dataclasses.replace(report, notes=(*report.notes, note))
@@ -98,6 +105,7 @@ def load(
     model = loading.build(description)
     as_evaluated = run is not None and checkpoint_files.find(source) == checkpoint_files.find(run)
     as_evaluated &= all(known.get(name) == value for name, value in (chosen | {"averaged": averaged}).items())
+    as_evaluated &= len(known.get("scales", [1])) == len(known.get("rotations", [0])) == 1  # one view, as here
     return Trained(weights.source, description, model, variables, settings, tensors, run, as_evaluated, report)
 
 

@@ -95,8 +95,8 @@ def _function(trained: Trained, output: str) -> Callable:
     model, variables, settings = trained.model, trained.variables, trained.settings
     if output == HEATMAPS:
         return functools.partial(inference.predict_heatmaps, model, variables, flip_order=None, shift=0.0)
-    options = {"shift": settings.flip_shift, "decoder": settings.decoder}
-    return functools.partial(inference.predict_step, model, variables, flip_order=settings.flip_order, **options)
+    options = settings.options | {"decoder": settings.decoder}
+    return functools.partial(inference.predict_step, model, variables, **options)
 
 
 def _compare_tensors(trained: Trained, path: pathlib.Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import fields, skeletons
+from hrnet_jax import codecs, fields, skeletons
 from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, resolutions, simple_baseline
 from hrnet_jax.models.network import Network
 
@@ -45,11 +45,16 @@ def build(config: ConfigDict) -> nn.Module:
             raise ValueError(f"`model.{name}` (={model[name]!r}) must be one of {', '.join(possible)}")
     return create(
         architecture(config),
-        skeletons.load(config.skeleton).num_joints,
+        count_heatmaps(config),
         norm=batch_norm.Norm(group_size=model.norm_group_size or None, frozen=model.norm_frozen),
         dtype=DTYPES[model.dtype],
         remat=model.remat,
     )
+
+
+def count_heatmaps(config: ConfigDict) -> int:
+    """Returns the number of heatmaps that a network predicts: one or more for each joint, as the codec has."""
+    return skeletons.load(config.skeleton).num_joints * codecs.find(config.codec).maps
 
 
 def create(architecture: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
@@ -71,7 +76,7 @@ def build_torch(config: ConfigDict) -> Any:
     build, _ = find(sizes.pop("name")).torch_model, sizes.pop("colors")
     if build is None:
         raise ValueError(f"`model.name` (={config.model.name!r}) has no counterpart in PyTorch to compare with")
-    return build(skeletons.load(config.skeleton).num_joints, **sizes)
+    return build(count_heatmaps(config), **sizes)
 
 
 def architecture(config: ConfigDict) -> dict[str, Any]:
@@ -92,9 +97,13 @@ def strides(architecture: Mapping[str, Any]) -> list[int]:
 
 
 def describe(config: ConfigDict) -> dict[str, Any]:
-    """Returns the network of a configuration as a checkpoint describes it: its `architecture` and its joints."""
-    joints = skeletons.load(config.skeleton).joints
-    return json.loads(json.dumps({**architecture(config), "joints": joints}))
+    """Returns the network of a configuration as a checkpoint describes it: its `architecture` and its joints.
+
+    Where heatmaps do not lie in crops as in the original, the codec is named, too.
+    """
+    joints, by_corners = skeletons.load(config.skeleton).joints, codecs.find(config.codec).by_corners
+    codec = {"codec": config.codec} if by_corners else {}
+    return json.loads(json.dumps({**architecture(config), "joints": joints, **codec}))
 
 
 def title(architecture: Mapping[str, Any]) -> str:

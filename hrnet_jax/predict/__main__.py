@@ -29,7 +29,11 @@ _PHOTOS, _VIDEOS = ("pictures", "json", "html"), ("json", "html", VIDEO)
 
 def define_flags() -> None:
     """Defines the command line."""
-    flags.DEFINE_string("checkpoint", None, "A run, a checkpoint, a .pth or .safetensors file, or a program.")
+    flags.DEFINE_multi_string(
+        "checkpoint",
+        None,
+        "A run, a checkpoint, a .pth or .safetensors file, or a program. Repeated: an ensemble.",
+    )
     flags.DEFINE_string("out", None, "Folder of the results.")
     flags.DEFINE_string("boxes", boxes.WHOLE, "People: `whole` photos, FILE.json, or a person detector FILE.onnx.")
     flags.DEFINE_list("write", None, f"Some of {', '.join(OUTPUTS)}. Default: {', '.join(_PHOTOS)}; or video.")
@@ -49,9 +53,14 @@ def define_flags() -> None:
     flags.DEFINE_string("image_size", None, "HEIGHTxWIDTH of the crops, if the checkpoint does not tell it.")
     flags.DEFINE_string("skeleton", "", "Name or JSON file of the joints, if the checkpoint does not tell them.")
     flags.DEFINE_string("colors", "", "RGB or BGR, if the checkpoint does not tell it.")
+    flags.DEFINE_string("codec", "", "That the network was trained with, if the checkpoint does not tell it.")
     flags.DEFINE_string("network", "", "`module:name` of a network outside this package.")
     flags.DEFINE_string("decoder", "", "argmax, quarter, dark or cpn. Default: as in training.")
     flags.DEFINE_boolean("flip_test", None, "Average with the mirrored image. Default: as in training.")
+    flags.DEFINE_list(
+        "scales", ["1"], "Sizes of the person in crops whose heatmaps are averaged, such as 0.9,1,1.1."
+    )
+    flags.DEFINE_list("rotations", ["0"], "Likewise, degrees, such as -15,0,15.")
     flags.DEFINE_boolean("averaged", False, "Use the moving average of a run's weights.")
     flags.DEFINE_string("dtype", "float32", "Precision of the activations: float32 or bfloat16.")
 
@@ -73,9 +82,14 @@ def main(names: list[str]) -> int:
         write=given.write or default,
         **{name: getattr(given, name) for name in _JOB},
     )
-    about = {name: getattr(given, name) for name in _DECISIVE}
+    about = {name: getattr(given, name) for name in _DECISIVE} | {"checkpoint": ",".join(given.checkpoint)}
+    about |= {
+        name: getattr(given, name) for name in ("scales", "rotations") if not given[name].using_default_value
+    }
     loaded = {name: getattr(given, name) for name in _LOADED if getattr(given, name) is not None}
-    predictor = opening.load(given.checkpoint, given.boxes, image_size=image_size(given.image_size), **loaded)
+    several = {name: numbers(name, getattr(given, name)) for name in ("scales", "rotations")}
+    size = image_size(given.image_size)
+    predictor = opening.load(given.checkpoint, given.boxes, image_size=size, **several, **loaded)
     print("\n".join(predictor.notes), flush=True)
     return job.run(predictor, found, options, about)
 
@@ -83,13 +97,21 @@ def main(names: list[str]) -> int:
 _JOB = ("joint_score", "every", "detect_every", "resume", "process", "processes", "images")
 _LOADED = (
     *("images", "detector_kind", "box_score", "batch_size", "threads", "max_pixels", "nms_threshold", "dtype"),
-    *("skeleton", "colors", "network", "decoder", "flip_test", "averaged"),
+    *("skeleton", "colors", "codec", "network", "decoder", "flip_test", "averaged"),
 )
 _DECISIVE = (
-    *("checkpoint", "boxes", "box_score", "nms_threshold", "detector_kind", "images", "every", "detect_every"),
-    *("image_size", "skeleton", "colors", "network", "decoder", "flip_test", "averaged", "dtype"),
+    *("boxes", "box_score", "nms_threshold", "detector_kind", "images", "every", "detect_every"),
+    *("image_size", "skeleton", "colors", "codec", "network", "decoder", "flip_test", "averaged", "dtype"),
 )
 """Flags that a resumed run must repeat, since the poses depend on them."""
+
+
+def numbers(name: str, texts: list[str]) -> list[float]:
+    """Parses the numbers of a flag. Raises ValueError for other text."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise ValueError(f"--{name} (={','.join(texts)}) must be numbers with commas between them") from error
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:

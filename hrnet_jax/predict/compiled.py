@@ -1,35 +1,74 @@
 """Networks of this package, compiled by JAX for one or more devices."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hrnet_jax import heatmap, inference, models, sharding
+from hrnet_jax import augment, codecs, inference, models, sharding
+from hrnet_jax.export.description import Settings
 from hrnet_jax.export.trained import Trained
 from hrnet_jax.predict.network import Network, make_network
 from hrnet_jax.torch_interop import loading
 
 
-def compile_network(opened: Trained, mesh: Mesh, dtype: str = "float32") -> Network:
-    """Puts a trained network on the devices of a mesh. It is compiled at its first batch.
+def compile_network(
+    members: Sequence[Trained], mesh: Mesh, dtype: str = "float32", views: Sequence[augment.Draw] = ()
+) -> Network:
+    """Puts trained networks on the devices of a mesh. They are compiled at their first batch, as one program.
 
-    `dtype` is the precision of the activations, a key of `models.DTYPES`. Raises ValueError for another one.
+    Args:
+      members: one network, or those of an ensemble, whose heatmaps are averaged.
+      mesh: of devices.
+      dtype: precision of the activations, a key of `models.DTYPES`.
+      views: of each person, from `views.make`.
+
+    Raises:
+      ValueError: the precision is unknown, or the members do not belong together.
     """
     if dtype not in models.DTYPES:
         raise ValueError(f"`dtype` (={dtype!r}) must be one of {', '.join(models.DTYPES)}")
-    settings, model = opened.settings, loading.build(opened.network, dtype=models.DTYPES[dtype])
-    variables = sharding.place_state(opened.variables, mesh)
+    settings = _common_settings(members)
+    built = [loading.build(member.network, dtype=models.DTYPES[dtype]) for member in members]
+    variables = sharding.place_state([member.variables for member in members], mesh)
 
     @jax.jit
     def predict(variables, image, photo_to_crop):
-        heatmaps = inference.predict_heatmaps(
-            model, variables, image, flip_order=settings.flip_order, shift=settings.flip_shift
-        )
-        stride = image.shape[1] / heatmaps.shape[1]
-        return *heatmap.decode_in_photo(heatmaps, photo_to_crop, stride, settings.decoder), heatmaps
+        heatmaps = inference.predict_heatmaps(built, variables, image, views=views, **settings.options)
+        reading = {"decoder": settings.decoder, "codec": settings.codec}
+        found = codecs.decode_in_photo(heatmaps, photo_to_crop, settings.image_size, **reading)
+        return *found, heatmaps[..., :: codecs.CODECS[settings.codec].maps]
 
     def step(image: np.ndarray, photo_to_crop: np.ndarray) -> tuple[jax.Array, ...]:
         batch = sharding.place_batch({"image": image, "crop": photo_to_crop}, mesh)
         return predict(variables, batch["image"], batch["crop"])
 
-    return make_network(step, settings, has_heatmaps=True)
+    return make_network(step, settings, has_heatmaps=True, views=views)
+
+
+_WAYS_OUT = {"image_size": "--image_size", "decoder": "--decoder", "flip_test": "--flip_test"}
+"""Options that give all members of an ensemble the same setting."""
+
+
+def _common_settings(members: Sequence[Trained]) -> Settings:
+    """Returns the settings of the members of an ensemble. Raises ValueError where they differ."""
+    first, *others = members
+    for other in others:
+        for field in dataclasses.fields(Settings):
+            here, there = (getattr(member.settings, field.name) for member in (first, other))
+            if field.name == "skeleton":
+                here, there = here.joints, there.joints
+            if here != there:
+                raise ValueError(
+                    f"heatmaps of {first.source!r} and {other.source!r} cannot be averaged: `{field.name}` is"
+                    f" {here!r:.200} there and {there!r:.200} here; {_way_out(field.name)}"
+                )
+    return first.settings
+
+
+def _way_out(setting: str) -> str:
+    """Returns what to do where a setting differs."""
+    option = _WAYS_OUT.get(setting)
+    return f"give {option} for all" if option else "leave one of them out"

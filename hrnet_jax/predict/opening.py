@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from hrnet_jax import console, sharding
+from hrnet_jax import augment, console, sharding, views
 from hrnet_jax.export import runtimes
 from hrnet_jax.export.description import JOINTS, Settings, from_json
 from hrnet_jax.predict import photos
@@ -30,8 +30,12 @@ def default_batch_size(mesh: Mesh) -> int:
     return mesh.size * PEOPLE_PER_DEVICE.get(mesh.devices.flat[0].platform, OTHERWISE_PER_DEVICE)
 
 
+Source = str | os.PathLike
+"""Path of a trained network or exported program."""
+
+
 def load(
-    source: str | os.PathLike,
+    source: Source | Sequence[Source],
     boxes: str | os.PathLike | Detector = WHOLE,
     *,
     images: str | os.PathLike | None = None,
@@ -42,6 +46,8 @@ def load(
     max_pixels: int = photos.MAX_PIXELS,
     nms_threshold: float = NMS_THRESHOLD,
     dtype: str = "float32",
+    scales: Sequence[float] = (1.0,),
+    rotations: Sequence[float] = (0.0,),
     devices: Sequence[Any] | None = None,
     **options: Any,
 ) -> Predictor:
@@ -51,7 +57,8 @@ def load(
 
     Args:
       source: a run directory, one of its checkpoints, a PyTorch or ``.safetensors`` file of this project, the
-        authors or mmpose, or an exported program, ``.onnx`` or ``.stablehlo``.
+        authors or mmpose, or an exported program, ``.onnx`` or ``.stablehlo``. Several are an ensemble: their
+        heatmaps are averaged.
       boxes: the people: ``"whole"`` (each photo is one person), a file named ``.json`` or ``.onnx``, or a function
         ``photo -> (boxes [N, 4] x, y, width, height, scores [N])``; see `boxes.open_finder`.
       images: a COCO annotation file that names the photos of `boxes`.
@@ -62,9 +69,11 @@ def load(
       max_pixels: larger photos are refused.
       nms_threshold: OKS above which the lower-scored of two people in a photo is left out; 1 keeps all.
       dtype: of the activations, ``"float32"`` or ``"bfloat16"``.
+      scales: sizes of the person in crops whose heatmaps are averaged, 1 among them; see `views.make`.
+      rotations: likewise, degrees, 0 among them.
       devices: to run on; all of this process by default.
       **options: what the source does not tell, or to predict in another way: `image_size` (height, width),
-        `skeleton`, `colors`, `network`, `flip_test`, `decoder`, `averaged`; see `export.trained.load`.
+        `skeleton`, `colors`, `codec`, `network`, `flip_test`, `decoder`, `averaged`; see `export.trained.load`.
 
     Raises:
       FileNotFoundError: there is no such source, or no file of boxes.
@@ -77,7 +86,8 @@ def load(
     mesh = sharding.make_mesh(devices or jax.local_devices())
     size = batch_size or default_batch_size(mesh)
     sharding.check_batch_size("batch_size", size, 1, mesh)
-    network, notes = _open(source, options, mesh, dtype)
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    network, notes = _open(sources, options, mesh, dtype, views.make(scales, rotations))
     joints = network.skeleton
     find_boxes, about = open_finder(boxes, joints, images=images, kind=detector_kind, box_score=box_score)
     return Predictor(
@@ -91,17 +101,27 @@ def load(
     )
 
 
-def _open(source: str | os.PathLike, options: dict[str, Any], mesh: Mesh, dtype: str) -> tuple[Network, list[str]]:
-    """Opens a network. Returns it and lines about it and what was assumed."""
-    if pathlib.PurePath(source).suffix in (runtimes.ONNX, runtimes.STABLEHLO):
-        return _open_program(source, options, dtype)
+def _open(
+    sources: Sequence[Source], options: dict[str, Any], mesh: Mesh, dtype: str, chosen: Sequence[augment.Draw]
+) -> tuple[Network, list[str]]:
+    """Opens a network or an ensemble. Returns it and lines about it and what was assumed."""
+    programs = [s for s in sources if pathlib.PurePath(s).suffix in (runtimes.ONNX, runtimes.STABLEHLO)]
+    if programs and (chosen or len(sources) > 1):
+        raise ValueError(
+            f"{os.fspath(programs[0])} is an exported program, which predicts alone and one crop of a person: give"
+            " checkpoints for ensembles, scales and rotations"
+        )
+    if programs:
+        return _open_program(sources[0], options, dtype)
     from hrnet_jax import models  # Flax is not needed for programs
     from hrnet_jax.export import trained
     from hrnet_jax.predict import compiled
 
-    opened = trained.load(source, **options)
-    about = _describe(models.title(opened.network), opened.settings, source)
-    return compiled.compile_network(opened, mesh, dtype), [about, *opened.report.notes]
+    members = [trained.load(source, **options) for source in sources]
+    notes = []
+    for source, opened in zip(sources, members, strict=True):
+        notes += [_describe(models.title(opened.network), opened.settings, source), *opened.report.notes]
+    return compiled.compile_network(members, mesh, dtype, chosen), notes
 
 
 def _open_program(source: str | os.PathLike, options: dict[str, Any], dtype: str) -> tuple[Network, list[str]]:
@@ -126,5 +146,5 @@ def _describe(title: str, settings: Settings, source: str | os.PathLike) -> str:
     """Returns a line about a network."""
     joints, (height, width) = settings.skeleton, settings.image_size
     flip_test = f"{'' if settings.flip_test else 'no '}flip test"
-    how = f"{height}x{width}, {settings.decoder} decoder, {flip_test}"
+    how = f"{height}x{width}, {settings.reading}, {flip_test}"
     return f"{title}, {joints.num_joints} joints ({joints.name}), {how}, from {os.fspath(source)}"

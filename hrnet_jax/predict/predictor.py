@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax import geometry
 from hrnet_jax.evaluation import coco, oks
 from hrnet_jax.predict import ahead, boxes, network, photos
 from hrnet_jax.predict.items import Item, Result
@@ -31,7 +30,7 @@ class _Prepared:
     notes: list[str]
     boxes: np.ndarray  # [N, 4] float64
     box_scores: np.ndarray  # [N]
-    crops: np.ndarray  # [N, h, w, 3]
+    crops: np.ndarray  # [N, h, w, 3], or [N, V, h, w, 3] with views
     photo_to_crop: np.ndarray  # [N, 2, 3] float32
 
 
@@ -116,9 +115,9 @@ class Predictor:
             return item.source, error
         pixels = photos.check_array(pixels)
         found = boxes.check(self.find_boxes(item.source, pixels) if item.found is None else item.found)
-        size, precision = self.network.image_size, self.network.precision
-        cut = [geometry.crop(pixels, box, size, precision) for box in found[0]]
-        crops = np.array([image for image, _ in cut], np.uint8).reshape(-1, *size, 3)
+        size, views = self.network.image_size, (len(self.network.views),) * bool(self.network.views)
+        cut = [self.network.crop(pixels, box) for box in found[0]]
+        crops = np.array([image for image, _ in cut], np.uint8).reshape(-1, *views, *size, 3)
         matrices = np.array([matrix for _, matrix in cut], np.float32).reshape(-1, 2, 3)
         return _Prepared(item, pixels, notes, *found, crops, matrices)
 
@@ -180,7 +179,8 @@ class Predictor:
             skeleton=skeleton,
             notes=tuple(photo.notes),
         )
-        return Result(poses, photo.photo, photo.crops[kept], heatmaps)
+        crops = photo.crops[:, 0] if self.network.views else photo.crops
+        return Result(poses, photo.photo, crops[kept], heatmaps)
 
     def _kept(self, photo: _Prepared, joints: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Returns the rows of the people who are no duplicates."""

@@ -26,6 +26,10 @@ Place = Callable[[Batch], Mapping[str, jax.Array]]
 """Puts a batch on the devices."""
 
 
+Variables = Mapping[str, Any] | tuple[Mapping[str, Any], ...]
+"""``params`` and ``batch_stats``, or several of these for an ensemble: ``eval.py`` with several checkpoints."""
+
+
 class Data(Protocol):
     """The examples of a split."""
 
@@ -85,14 +89,14 @@ class Evaluation(Data, Protocol):
         """Evaluates while training. Returns metrics by full name, the `logged_score` among them."""
         ...
 
-    def predict(self, variables: Mapping[str, Any], place: Place, progress: bool) -> Any:
+    def predict(self, variables: Variables, place: Place, progress: bool) -> Any:
         """Predicts everything that ``eval.py`` reports. Collective: all processes must call it."""
         ...
 
     def write(
         self,
         predictions: Any,
-        variables: Mapping[str, Any],
+        variables: Variables,
         directory: pathlib.Path,
         against: report.OtherRun | None,
     ) -> None:

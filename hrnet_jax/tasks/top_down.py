@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import (
     augment,
+    codecs,
     configuration,
     distributed,
     fields,
@@ -58,7 +59,8 @@ def make_target_fn(config: ConfigDict) -> network.Targets:
 def _make_common_target(config: ConfigDict) -> network.Targets:
     """Returns the function that renders the targets that a configuration names, for all heatmaps of a network."""
     height, width = config.image_size
-    render = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
+    of_fields = fields.find("heatmap.target", config.heatmap.target, heatmap.TARGETS)
+    render = codecs.find(config.codec).render or functools.partial(of_fields, unbiased=config.heatmap.unbiased)
     strides = models.strides(models.architecture(config))
 
     def at_stride(stride: int, joints: jax.Array, visible: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +70,6 @@ def _make_common_target(config: ConfigDict) -> network.Targets:
             image_size=(height, width),
             heatmap_size=(height // stride, width // stride),
             sigma=config.heatmap.sigma,
-            unbiased=config.heatmap.unbiased,
         )
         if weights.shape != visible.shape:
             raise ValueError(
@@ -104,8 +105,8 @@ def make_heatmap_loss(config: ConfigDict, model: nn.Module) -> HeatmapLoss:
     It is the sum over all heatmaps of `layers.apply_in_training`, of the terms that their network names.
     """
     check_hardest_joints(config)
-    terms = models.find(config.model.name).terms(config.loss)
-    functions = {name: _find_loss(name, config) for name in {"mse", config.loss}}
+    terms, of_codec = models.find(config.model.name).terms(config.loss), codecs.find(config.codec).loss
+    functions = {name: of_codec or _find_loss(name, config) for name in {"mse", config.loss}}
 
     def mean_loss(name, heatmaps, targets, weights):
         targets, weights = targets.astype(heatmaps.dtype), weights.astype(heatmaps.dtype)
@@ -150,6 +151,22 @@ def _find_loss(name: str, config: ConfigDict) -> losses.Loss:
     return functools.partial(losses.ohkm, hardest=config.hardest_joints) if found is losses.ohkm else found
 
 
+def check_codec(config: ConfigDict) -> None:
+    """Raises ValueError if the codec is unknown or not for the network, or a field that it decides is set."""
+    if config.codec != codecs.ORIGINAL and models.find(config.model.name).targets:
+        raise ValueError(
+            f"`codec` (={config.codec!r}) is not for {models.title(config.model)}, whose targets are its own:"
+            f" leave it at {codecs.ORIGINAL!r}"
+        )
+    given = configuration.flatten(config.to_dict())
+    for name in codecs.find(config.codec).decides:
+        if given[name] != configuration.RUN[name].default:
+            raise ValueError(
+                f"`{name}` (={given[name]!r}) contradicts `codec` (={config.codec!r}), which decides it: leave it"
+                f" out, or set `codec` to {codecs.ORIGINAL!r}"
+            )
+
+
 class TopDown:
     """See `hrnet_jax.tasks.Task`."""
 
@@ -160,9 +177,12 @@ class TopDown:
 
         Raises ValueError for a wrong field.
         """
+        check_codec(config)
         heatmap.find_decoder(config.eval.decoder)
+        evaluate.heatmap_options(config)
         self._labels = network.LABELS if targets else models.find(config.model.name).labels
-        self._policy = augment.Policy(**config.augment)
+        self._policy, codec = augment.Policy(**config.augment), codecs.find(config.codec)
+        self._find = heatmap.peaks if codec.decoder is None or codec.maps == 1 else codec.decoder
         self.config, self.model = config, model or models.build(config)
         self._loss, self._targets = make_heatmap_loss(config, self.model), targets or make_target_fn(config)
 
@@ -195,7 +215,7 @@ class TopDown:
         targets, weights = self._targets(*(batch[name] for name in self._labels))
         loss, (batch_stats, heatmaps) = self._loss(params, batch_stats, image, targets, weights)
         expected = layers.of_prediction(targets).astype(heatmaps.dtype)
-        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected)})
+        return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected, decoder=self._find)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
         """Yields recomputed activations first, then smaller parts of a batch.
@@ -225,11 +245,15 @@ class TopDown:
     def _look(self) -> Callable:
         @jax.jit
         def look(variables, image, **labels):
-            heatmaps = inference.predict_heatmaps(self.model, variables, image, flip_order=None, shift=0.0)
-            found, scores = heatmap.decode(heatmaps, self.config.eval.decoder)
-            stride = image.shape[1] / heatmaps.shape[1]
-            targets, _ = self._targets(*(labels[name] for name in self._labels))
-            return found * stride, scores, heatmaps, layers.of_prediction(targets)
+            name, codec = self.config.codec, codecs.find(self.config.codec)
+            heatmaps = inference.predict_heatmaps(
+                self.model, variables, image, flip_order=None, shift=0.0, codec=name
+            )
+            found, scores = codec.decode(heatmaps, self.config.eval.decoder)
+            stride = codec.stride(image.shape[1:3], heatmaps.shape[1:3]).astype(found.dtype)[None, None]
+            targets = layers.of_prediction(self._targets(*(labels[name] for name in self._labels))[0])
+            shown = (maps[..., :: codec.maps] for maps in (heatmaps, targets))
+            return found * stride, scores, *shown
 
         return look
 
@@ -326,6 +350,7 @@ class People(Data):
             threads=config.loader.threads,
             workers=config.loader.workers,
             shares=self.shares,
+            by_corners=codecs.find(config.codec).by_corners,
         )
 
     def identify(self, rows: np.ndarray) -> dict[str, list]:
@@ -382,7 +407,7 @@ class PoseEvaluation(Data):
         found = evaluate.evaluate(self._step, variables, self.split, self.config, place, sources=sources)
         return evaluate.metrics(found)
 
-    def predict(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> list[evaluate.Outcome]:
+    def predict(self, variables: Any, place: Callable, progress: bool) -> list[evaluate.Outcome]:
         """Predicts everyone, for every source of boxes, and if that is scored with all heatmaps of the network."""
         alternatives = models.find(self.config.model.name).alternatives(self.model) if self.is_scored else {}
         steps = {head: evaluate.build_step(model, self.config) for head, model in alternatives.items()}
@@ -397,22 +422,31 @@ class PoseEvaluation(Data):
     def write(
         self,
         predictions: list[evaluate.Outcome],
-        variables: Mapping[str, Any],
+        variables: Any,
         directory: pathlib.Path,
         against: report.OtherRun | None,
     ) -> None:
         """Writes metrics, result files, errors of joints, pictures and the page; prints tables and files."""
         look = functools.partial(evaluate.look, self.model, variables, self.split, self.config)
-        report.write(predictions, self.split, self._protocol, directory, self._facts(directory), look, against)
+        members = len(variables) if isinstance(variables, tuple) else 1
+        facts = self._facts(directory, members)
+        report.write(predictions, self.split, self._protocol, directory, facts, look, against)
 
-    def _facts(self, directory: pathlib.Path) -> dict[str, str]:
+    def _facts(self, directory: pathlib.Path, members: int) -> dict[str, str]:
         """Returns what the page says of the network and the data."""
         config, (height, width) = self.config, self.config.image_size
         flip_test = "with" if config.eval.flip_test else "without"
+        ensemble = f", mean of {members} checkpoints" if members > 1 else ""
+        codec = codecs.find(config.codec)
+        how = f"decoder {config.eval.decoder}" if codec.decoder is None else f"codec {config.codec}"
+        if (scales := tuple(config.eval.scales)) != (1.0,):
+            how += f", scales {', '.join(map(str, scales))}"
+        if (rotations := tuple(config.eval.rotations)) != (0.0,):
+            how += f", rotations {', '.join(map(str, rotations))}"
         boxes = self.summary().replace("gt_boxes", "ground-truth boxes").replace("_", " ")
         return {
-            "Network": f"{models.title(config.model)}, {height}x{width}",
-            "Prediction": f"decoder {config.eval.decoder}, {flip_test} flip test",
+            "Network": f"{models.title(config.model)}, {height}x{width}{ensemble}",
+            "Prediction": f"{how}, {flip_test} flip test",
             "Data": f"{len(self.split.photos):,} photos, {boxes}",
             "Directory": str(directory),
         }

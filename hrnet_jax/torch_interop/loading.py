@@ -17,7 +17,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from hrnet_jax import checkpoint_files, models, skeletons
+from hrnet_jax import checkpoint_files, codecs, models, skeletons
 from hrnet_jax.models import layers
 from hrnet_jax.models.network import CLASSIFIER
 from hrnet_jax.torch_interop import state_dict
@@ -102,10 +102,12 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
 
 
 def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the valid fields among joints and colours, which the tensors do not reveal."""
-    colors, joints = metadata.get("colors"), metadata.get("joints")
+    """Returns the valid fields among joints, colours and codec, which the tensors do not reveal."""
+    colors, joints, codec = (metadata.get(name) for name in ("colors", "joints", "codec"))
     named = isinstance(joints, list) and all(isinstance(joint, str) for joint in joints)
-    return ({"colors": colors} if colors in layers.COLORS else {}) | ({"joints": joints} if named else {})
+    found = {"colors": colors} if colors in layers.COLORS else {}
+    found |= {"codec": codec} if isinstance(codec, str) and codec in codecs.CODECS else {}
+    return found | ({"joints": joints} if named else {})
 
 
 def infer(tensors: Mapping[str, np.ndarray], names: Iterable[str] = models.NETWORKS) -> dict[str, Any]:
@@ -121,7 +123,9 @@ def infer(tensors: Mapping[str, np.ndarray], names: Iterable[str] = models.NETWO
 def build(description: Mapping[str, Any], **options: Any) -> nn.Module:
     """Builds the network of a description (see `models.describe`); `options` as in `models.create`."""
     sizes = dict(description)
-    return models.create(sizes, len(sizes.pop("joints")), **options)
+    if (codec := sizes.pop("codec", codecs.ORIGINAL)) not in codecs.CODECS:  # a file must not name code to import
+        raise ValueError(f"the network has codec {codec!r:.100}, which is none of {', '.join(codecs.CODECS)}")
+    return models.create(sizes, len(sizes.pop("joints")) * codecs.CODECS[codec].maps, **options)
 
 
 def to_pytorch(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -159,6 +163,8 @@ def initialize(
     tensors = models.find(description["name"]).from_classifier(weights.tensors)
     weights = dataclasses.replace(weights, tensors=dict(tensors))
     report = _compare(to_pytorch(variables), weights, description)
+    if not allow_missing:
+        _check_codec(weights, description)
     if allow_missing != ALL:
         _check_network(weights, description)
         _check_report(weights.source, report, allow_missing)
@@ -201,7 +207,7 @@ def _reason_of_extra(name: str, network: models.Network) -> str:
 @np.errstate(over="ignore")  # numbers too large for the network's precision are reported as not finite
 def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapping[str, Any]) -> dict[str, str]:
     """Returns the reasons why tensors cannot be loaded, by name."""
-    reasons, other_joints = {}, _other_joints(weights, description)
+    reasons, other_joints = {}, _other_joints(own, weights, description)
     joint_layers = models.find(description["name"]).joint_layers
     for name, array in own.items():
         tensor = weights.tensors.get(name)
@@ -218,14 +224,16 @@ def _unusable(own: Mapping[str, np.ndarray], weights: Weights, description: Mapp
     return reasons
 
 
-def _other_joints(weights: Weights, description: Mapping[str, Any]) -> str:
+def _other_joints(own: Mapping[str, np.ndarray], weights: Weights, description: Mapping[str, Any]) -> str:
     """Returns a reason if weights are for other joints; only their number may be known."""
-    here, head = list(description.get("joints", ())), models.find(description["name"]).head(weights.tensors)
-    there = list(weights.description.get("joints", ()))
+    here, there = list(description.get("joints", ())), list(weights.description.get("joints", ()))
+    own_head, head = map(models.find(description["name"]).head, (own, weights.tensors))
     if there and there != here:
         return f"made for {len(there)} other joints ({listed(there)})"
-    if head is None or len(head) == len(here):
+    if head is None or own_head is None or len(head) == len(own_head):
         return ""
+    if len(own_head) != len(here) or head.shape[0] in (codec.maps * len(here) for codec in codecs.CODECS.values()):
+        return f"made for {len(head)} heatmaps, not {len(own_head)}: another codec"
     return f"made for {len(head)} joints, not {len(here)}"
 
 
@@ -257,12 +265,26 @@ def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[
     return reasons
 
 
+def _check_codec(weights: Weights, description: Mapping[str, Any]) -> None:
+    """Raises ValueError if the weights are known to be trained with another codec."""
+    ours = "name" in {**weights.metadata, **weights.description}  # ours name every codec but the usual ones
+    there, here = (
+        weights.description.get("codec", codecs.ORIGINAL if ours else None),
+        description.get("codec", codecs.ORIGINAL),
+    )
+    if there not in (None, here):
+        raise ValueError(
+            f"{weights.source!r} was trained with codec {there!r}, and {here!r} would misread it: give"
+            f" --config.codec={there}"
+        )
+
+
 def _check_network(weights: Weights, description: Mapping[str, Any]) -> None:
     """Raises ValueError if the weights are known to be of another network or order of colours."""
     candidates = dict.fromkeys([description["name"], *models.NETWORKS])
     there = infer(weights.tensors, candidates) | weights.description
     same_kind = there.get("name", description["name"]) == description["name"]
-    names = there.keys() - {"joints"} if same_kind else {"name"}
+    names = there.keys() - {"joints", "codec"} if same_kind else {"name"}
     if different := differences(there, description, names, prefix="model."):
         raise ValueError(
             f"{weights.source!r} is of another network: {'; '.join(different)}; choose the config it was trained"
