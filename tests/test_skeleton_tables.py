@@ -45,6 +45,7 @@ def test_joints_of_one_name_have_cocos_sigmas_where_these_are_taken():
         skeleton = skeletons.load(name)
         pairs = zip(skeleton.joints, skeleton.sigmas, strict=True)
         assert all(coco.get(part_of(joint), sigma) == sigma for joint, sigma in pairs if joint != "hip"), name
+    assert skeletons.load("halpe26").sigmas[-6:] == (0.079,) * 6
     assert dict(zip(skeletons.load("crowdpose").joints, skeletons.load("crowdpose").sigmas, strict=True))[
         "head_top"
     ] == pytest.approx(0.079)
