@@ -93,14 +93,15 @@ def test_what_follows_from_another_reading_is_not_told_beside_it(made_up, tmp_pa
         for entry in content["annotations"]:
             entry["bbox"] = box[entry["id"]]
         root = write_coco(tmp_path / str(number), made_up, content)
-        found = splits_without_photos(root)
+        found = kinds_without_photos(root)
         assert found == [reading.kind], (reading, found)
 
 
-def splits_without_photos(root):
+def kinds_without_photos(root):
     """Returns the kinds of findings in a file, but for notes on what is assumed."""
     path = root / "annotations" / f"person_keypoints_{made_damage.SPLIT}.json"
     read, table, findings = coco_files.read(path, COCO, with_people=True)
+    assert read is not None
     part = findings_of.Examination("val")
     part.add(path, {}, findings)
     meant = splits.examine_annotations(part, path, table, COCO, read.photos, squares=False)
