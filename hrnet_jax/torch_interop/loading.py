@@ -106,7 +106,8 @@ def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
     colors, joints, codec = (metadata.get(name) for name in ("colors", "joints", "codec"))
     named = isinstance(joints, list) and all(isinstance(joint, str) for joint in joints)
     found = {"colors": colors} if colors in layers.COLORS else {}
-    found |= {"codec": codec} if isinstance(codec, str) and codec in codecs.CODECS else {}
+    lies_otherwise = isinstance(codec, str) and codec in codecs.CODECS and codecs.CODECS[codec].by_corners
+    found |= {"codec": codec} if lies_otherwise else {}
     return found | ({"joints": joints} if named else {})
 
 
