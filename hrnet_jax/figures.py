@@ -5,7 +5,7 @@
 RUN is a run directory that ``eval.py`` has evaluated. ``figure5.svg`` has AP by the resolution that heatmaps are
 read from, of the rows ``heads`` and ``head`` of ``configs/ablations.py``. ``figure6.svg`` has AP by image height
 and multiply-adds, of HRNets and SimpleBaselines. Published points are those that the paper states, not those that
-it only draws. Runs of the same network and size are averaged.
+it only draws. Runs of the same network, size and codec are averaged.
 
 The published operations of SimpleBaseline count each deconvolution four times, see `models.count_multiply_adds`.
 Figure 6 therefore has its points twice.
@@ -20,12 +20,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from hrnet_jax import buckets, console, models, rows
+from hrnet_jax import buckets, codecs, console, models, rows
 from hrnet_jax.evaluation import charts, evaluate, report
 from hrnet_jax.run import replay
 
 HEADS, NETWORKS = "hrnet_resolutions", ("hrnet", "simple_baseline")
 PUBLISHED = "published"
+SKELETON = "coco"
 HEIGHTS = (128, 192, 256, 320, 352, 384)  # of figure 6
 COMPARED = ("HRNet-W32", "SimpleBaseline ResNet-50")
 """Networks that figure 6 compares."""
@@ -58,7 +59,7 @@ class Point:
 
 
 def published() -> list[Result]:
-    """Returns the figures of the rows that start from ImageNet weights, as the paper's two figures do."""
+    """Returns the figures of the rows that the paper's two figures have: of its codec, from ImageNet weights."""
     found = []
     for table in TABLES:
         for row in rows.load(table).values():
@@ -66,14 +67,16 @@ def published() -> list[Result]:
             names = {resolution: "AP" if i == 0 else f"AP_{resolution}x" for i, resolution in _resolutions(config)}
             scores = {resolution: row.published.get(name) for resolution, name in names.items()}
             known = {resolution: score for resolution, score in scores.items() if score is not None}
-            if config.init_from and known:
+            if config.init_from and config.codec == codecs.ORIGINAL and known:
                 found.append(Result(config, known))
     return found
 
 
 def read(run: buckets.Path) -> Result:
-    """Reads a run that was evaluated. Raises ValueError if it was not, or not by AP."""
+    """Reads a run that was evaluated. Raises ValueError if it was not, or not by AP of COCO's joints."""
     config = replay.read_config(run)
+    if config.skeleton != SKELETON:
+        raise ValueError(f"{run} is of skeleton {config.skeleton!r}: the figures are of AP of COCO's joints")
     split = config.data.val_split
     metrics = report.read_run(run, split, "RUN").metrics
     for boxes in (evaluate.DETECTOR_BOXES, evaluate.GT_BOXES):
@@ -85,6 +88,11 @@ def read(run: buckets.Path) -> Result:
         if scores:
             return Result(config, scores, boxes)
     raise ValueError(f"{run} has no AP on {split!r}: the figures are of COCO's AP")
+
+
+def _with_codec(name: str, config: ConfigDict) -> str:
+    """Returns the name of a series, which tells the codec unless that is the paper's."""
+    return name if config.codec == codecs.ORIGINAL else f"{name}, codec {config.codec}"
 
 
 def _resolutions(config: ConfigDict) -> list[tuple[int, int]]:
@@ -99,7 +107,7 @@ def by_resolution(results: Iterable[Result]) -> list[Point]:
         model, (height, width) = result.config.model, result.config.image_size
         if model.name == HEADS:
             kind = f", {height}x{width}, heads {'together' if len(model.heads) > 1 else 'apart'}"
-            series = f"HRNet-W{model.width}{kind if result.boxes else ''}"
+            series = _with_codec(f"HRNet-W{model.width}{kind if result.boxes else ''}", result.config)
             points += [Point(series, result.source, x, score) for x, score in result.scores.items()]
     return points
 
@@ -111,7 +119,7 @@ def by_size(results: Iterable[Result]) -> tuple[list[Point], list[Point]]:
         config, title = result.config, models.title(result.config.model)
         if config.model.name not in NETWORKS or not (result.boxes or title in COMPARED):
             continue
-        (score,), size = result.scores.values(), tuple(config.image_size)
+        (score,), size, title = result.scores.values(), tuple(config.image_size), _with_codec(title, config)
         heights.append(Point(title, result.source, size[0], score))
         _, *per_pixel = rows.counts(models.build(config))
         counted, done = (count * size[0] * size[1] / 1024**3 for count in per_pixel)

@@ -64,6 +64,23 @@ def test_heads_of_runs_are_points_together_and_apart(tmp_path):
     }
 
 
+def test_runs_of_another_codec_are_a_series_of_their_own(tmp_path):
+    tiny_udp = tiny(width=4, stem=4)
+    tiny_udp.codec = "udp"
+    scores = {"a": (tiny(width=4, stem=4), 0.25), "b": (tiny_udp, 0.5)}
+    runs = [run(tmp_path / x, of, {"val2017/gt_boxes/AP": ap}) for x, (of, ap) in scores.items()]
+    heights, _ = map(figures.average, figures.by_size(map(figures.read, runs)))
+    boxes = "runs, gt boxes"
+    assert points(heights) == {("HRNet-W4", boxes, 64, 0.25), ("HRNet-W4, codec udp", boxes, 64, 0.5)}
+
+
+def test_a_run_of_other_joints_is_refused(tmp_path):
+    config = tiny()
+    config.skeleton = "crowdpose"
+    with pytest.raises(ValueError, match=r"is of skeleton 'crowdpose': the figures are of AP of COCO's joints"):
+        figures.read(run(tmp_path / "crowdpose", config, {"val2017/gt_boxes/AP": 0.7}))
+
+
 def test_a_run_without_ap_is_refused(tmp_path):
     pckh = run(tmp_path / "mpii", tiny(), {"val2017/gt_boxes/PCKh@0.5/Mean": 80.0})
     with pytest.raises(ValueError, match=r"mpii has no AP on 'val2017'"):
