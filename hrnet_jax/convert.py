@@ -97,13 +97,11 @@ def _with_codec(weights: Weights, codec: str) -> Weights:
     """Returns weights that name a codec. Raises ValueError if it is unknown, or weights name another one."""
     if not codec:
         return weights
-    known = weights.description.get("codec", codec)
-    if codec not in codecs.CODECS or known != codec:
-        possible = (
-            f"{known}, that of {weights.source!r}" if known != codec else f"one of {', '.join(codecs.CODECS)}"
-        )
-        raise ValueError(f"--codec (={codec}) must be {possible}")
+    if codec not in codecs.CODECS:
+        raise ValueError(f"--codec (={codec}) must be one of {', '.join(codecs.CODECS)}")
     named = {"codec": codec} if codecs.CODECS[codec].by_corners else {}
+    if (known := loading.codec_of(weights)) not in (None, named.get("codec", codecs.ORIGINAL)):
+        raise ValueError(f"--codec (={codec}) must be {known}, that of {weights.source!r}")
     return dataclasses.replace(weights, description=weights.description | named)
 
 
@@ -158,7 +156,6 @@ def _describe(weights: Weights, network: str, skeleton: str, colors: str) -> tup
 def _joints(weights: Weights, network: models.Network, skeleton: str) -> list[str]:
     """Returns the names of the network's joints."""
     known, head = weights.description.get("joints"), network.head(weights.tensors)
-    maps = codecs.CODECS[weights.description.get("codec", codecs.ORIGINAL)].maps
     if skeleton:
         return list(skeletons.load(skeleton).joints)
     if known:
@@ -168,11 +165,12 @@ def _joints(weights: Weights, network: models.Network, skeleton: str) -> list[st
             f"{weights.source!r} has no head for joints: to start training from it, give it to train.py as"
             " --config.init_from; to convert it anyway, give --partial and --skeleton"
         )
+    maps = codecs.CODECS[weights.description.get("codec", codecs.ORIGINAL)].maps
     if len(head) % maps or len(head) // maps not in _SKELETONS:
         counts = " or ".join(f"{count} ({name})" for count, name in _SKELETONS.items())
         raise ValueError(
-            f"{weights.source!r} finds {len(head)} joints, not {counts}: name them with --skeleton FILE, or the"
-            " --codec if joints have several heatmaps"
+            f"{weights.source!r} finds {len(head)} joints, not {counts}: name them with --skeleton, a name such as"
+            " crowdpose or a file, or give the --codec if joints have several heatmaps"
         )
     return list(skeletons.load(_SKELETONS[len(head) // maps]).joints)
 
@@ -213,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default="",
         help="`module:name` of a network outside this package; modules of the working directory are found",
     )
-    parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
+    parser.add_argument("--skeleton", default="", help="the joints: a name such as coco, or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--codec", default="", choices=codecs.CODECS, help="that the network was trained with")
     parser.add_argument("--partial", action="store_true", help="load the tensors that fit, initialise the others")

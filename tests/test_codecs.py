@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from hrnet_jax import codecs, configuration, geometry, models
+from hrnet_jax import codecs, configuration, convert, geometry, models
 from hrnet_jax.tasks import top_down
 from hrnet_jax.torch_interop import loading
 from hrnet_jax.torch_interop.state_dict import Weights
@@ -128,3 +128,16 @@ def test_files_do_not_name_codecs_to_import():
     description = models.describe(config(codec="udp")) | {"codec": "os:path"}
     with pytest.raises(ValueError, match="codec 'os:path', which is none of"):
         loading.build(description)
+
+
+@pytest.mark.parametrize(("trained", "given"), [("original", "udp"), ("udp", "udp_offset"), ("udp", "dark")])
+def test_the_codec_of_our_weights_is_not_another(trained, given):
+    weights = Weights("w", {}, models.describe(config(codec=trained)))
+    with pytest.raises(ValueError, match=rf"--codec \(={given}\) must be {trained}, that of 'w'"):
+        convert.load(weights, codec=given)
+
+
+def test_our_weights_of_a_codec_of_the_user_are_not_converted():
+    weights = Weights("w", {}, models.describe(config()) | {"codec": "test_codecs:MINE"})
+    with pytest.raises(ValueError, match=r"codec 'test_codecs:MINE', which is none of .*: use eval.py"):
+        convert.load(weights)

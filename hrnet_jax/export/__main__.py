@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no_flip_test", action="store_true", help="predict without the mirrored image")
     parser.add_argument("--decoder", default="", choices=sorted(heatmap.DECODERS), help="from heatmaps to joints")
     parser.add_argument("--network", default="", help="`module:name` of a network outside this package")
-    parser.add_argument("--skeleton", default="", help="the joints: coco, mpii or a JSON file")
+    parser.add_argument("--skeleton", default="", help="the joints: a name such as coco, or a JSON file")
     parser.add_argument("--colors", default="", choices=layers.COLORS, help="colour order of the network's input")
     parser.add_argument("--codec", default="", choices=codecs.CODECS, help="that the network was trained with")
     parser.add_argument("--averaged", action="store_true", help="export the moving average of a run's weights")

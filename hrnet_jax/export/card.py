@@ -17,7 +17,7 @@ _TRAINING = ("epochs", "batch_size", "accumulation", "optimizer", "learning_rate
              "heatmap.target", "heatmap.sigma", "heatmap.unbiased", "seed", "model.norm_group_size")  # fmt: skip
 """Fields of a run's configuration in its card, besides those that differ from the default."""
 
-_METRIC = re.compile(r"[^/]+/[^/]+/((AP|AR)[^/]*|PCKh[^/]*/Mean)")  # SPLIT/BOXES/METRIC
+_METRIC = re.compile(r"[^/]+/[^/]+/((AP|AR)[^/]*|t?PCKh?@[^/]*/Mean)")  # SPLIT/BOXES/METRIC
 
 _PRIVATE = ("data.dir", "init_from", "skeleton")  # paths of the author's machine
 
@@ -41,6 +41,7 @@ def _head(trained: Trained) -> str:
     parameters = models.count_parameters(trained.model, settings.image_size)
     test = "with" if settings.flip_test else "without"
     heatmaps = codecs.CODECS[settings.codec].maps * settings.skeleton.num_joints
+    stride = models.strides(trained.network)[-1]
     return f"""---
 license: unknown  # fill in: the licence of these weights
 library_name: hrnet_jax
@@ -52,7 +53,7 @@ tags: [human-pose-estimation, jax, safetensors]
 
 Finds the joints of one person in a crop. {parameters:,} parameters. Reads crops of {height}x{width} pixels
 (height x width), {trained.network["colors"]}, normalized by ImageNet's mean and standard deviation. Predicts
-{heatmaps} heatmaps at a quarter of that resolution: {", ".join(settings.skeleton.joints)}.
+{heatmaps} heatmaps of {height // stride}x{width // stride} pixels: {", ".join(settings.skeleton.joints)}.
 Decoding: {settings.reading}, {test} flip test."""
 
 

@@ -125,7 +125,8 @@ def build(description: Mapping[str, Any], **options: Any) -> nn.Module:
     """Builds the network of a description (see `models.describe`); `options` as in `models.create`."""
     sizes = dict(description)
     if (codec := sizes.pop("codec", codecs.ORIGINAL)) not in codecs.CODECS:  # a file must not name code to import
-        raise ValueError(f"the network has codec {codec!r:.100}, which is none of {', '.join(codecs.CODECS)}")
+        known = ", ".join(codecs.CODECS)
+        raise ValueError(f"the network has codec {codec!r:.100}, which is none of {known}: use eval.py for it")
     return models.create(sizes, len(sizes.pop("joints")) * codecs.CODECS[codec].maps, **options)
 
 
@@ -266,13 +267,15 @@ def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[
     return reasons
 
 
+def codec_of(weights: Weights) -> str | None:
+    """Returns the codec of weights, None if they do not tell; `codecs.ORIGINAL` for all that are not by corners."""
+    ours = "name" in {**weights.metadata, **weights.description}  # ours name every codec but the usual ones
+    return weights.description.get("codec", codecs.ORIGINAL if ours else None)
+
+
 def _check_codec(weights: Weights, description: Mapping[str, Any]) -> None:
     """Raises ValueError if the weights are known to be trained with another codec."""
-    ours = "name" in {**weights.metadata, **weights.description}  # ours name every codec but the usual ones
-    there, here = (
-        weights.description.get("codec", codecs.ORIGINAL if ours else None),
-        description.get("codec", codecs.ORIGINAL),
-    )
+    there, here = codec_of(weights), description.get("codec", codecs.ORIGINAL)
     if there not in (None, here):
         raise ValueError(
             f"{weights.source!r} was trained with codec {there!r}, and {here!r} would misread it: give"

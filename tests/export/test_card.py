@@ -34,7 +34,7 @@ def run(tmp_path):
 def test_the_card_of_a_run_has_its_data_and_metrics(network, run):
     text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
     assert text.startswith("---\nlicense: ") and "# HRNet-W4, coco, 64x64" in text
-    for words in ("17 heatmaps", "`train2017`", "`aaaa`", "8 x TPU v5", "`0123abcd`", "2 starts"):
+    for words in ("17 heatmaps of 16x16 pixels", "`train2017`", "`aaaa`", "8 x TPU v5", "`0123abcd`", "2 starts"):
         assert words in text
     assert "| `learning_rate` | 0.5 |" in text and "| `model.width` | 4 |" in text
     assert "Initial weights: `imagenet.pth`" in text and "Fill in the licence" in text
@@ -44,6 +44,13 @@ def test_metrics_name_the_source_of_boxes(network, run):
     text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
     assert "| | val2017/gt_boxes | val2017/detector_boxes |\n|---|---|---|\n| AP | 0.766 | 0.745 |" in text
     assert "| AR | 0.790 | - |" in text and "APm" not in text and "jitter" not in text
+
+
+def test_percentages_of_joints_are_in_the_card(network, run):
+    metrics = {"test/gt_boxes/tPCK@0.2/Mean": 81.9, "test/gt_boxes/tPCK@0.2/Head": 90.0}
+    (run / "eval" / "metrics.json").write_text(json.dumps(metrics | {"test/gt_boxes/PCK@0.2/Mean": 96.1}))
+    text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
+    assert "| tPCK@0.2/Mean | 81.900 |" in text and "| PCK@0.2/Mean | 96.100 |" in text and "Head" not in text
 
 
 def test_the_card_has_no_metrics_of_other_weights_or_settings(network, run):
