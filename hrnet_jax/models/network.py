@@ -52,9 +52,9 @@ class Network:
 
     Attributes:
       module: its class. It maps normalized images ``[B, H, W, 3]`` to heatmaps ``[B, H / 4, W / 4, K]``, or of
-        another stride, see `strides`. Its
-        attributes are ``num_joints``, ``norm``, ``dtype``, ``remat`` and the `fields` that weights depend on. If
-        training compares other heatmaps with the targets, too, it keeps them with `layers.keep_heatmaps`.
+        another stride, see `strides`. Its attributes are ``num_joints``, ``norm``, ``dtype``, ``remat`` and the
+        `fields` that weights depend on. If training compares other heatmaps with the targets, too, it keeps them
+        with `layers.keep_heatmaps`.
       fields: its fields below ``config.model``, `FIELDS` among them.
       title: its usual name, with fields in braces: ``"HRNet-W{width}"``.
       tag: a short name for reference numbers, with fields in braces: ``"hrnet_w{width}"``.

@@ -94,7 +94,7 @@ def read(path: str | os.PathLike, averaged: bool = False) -> Weights:
     if state_dict.is_torch_file(path):
         weights = state_dict.read(path, averaged)
         tensors = functools.reduce(lambda x, network: network.rename(x), models.NETWORKS.values(), weights.tensors)
-        known = _valid(weights.description)
+        known = _valid(weights.description) | _unrevealed(weights.description, tensors)
         return dataclasses.replace(weights, tensors=dict(tensors), description=known, metadata=weights.description)
     variables, description, counters = checkpoint_files.read_weights(path, averaged)
     tensors = to_pytorch(variables) | {name: np.array(count) for name, count in counters.items()}
@@ -109,6 +109,24 @@ def _valid(metadata: Mapping[str, Any]) -> dict[str, Any]:
     lies_otherwise = isinstance(codec, str) and codec in codecs.CODECS and codecs.CODECS[codec].by_corners
     found |= {"codec": codec} if lies_otherwise else {}
     return found | ({"joints": joints} if named else {})
+
+
+def _unrevealed(metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns name and fields of a network that metadata have and tensors do not reveal, if they fit it otherwise.
+
+    HRNet that multiplies its branches, for example, has the tensors of HRNet.
+    """
+    name = metadata.get("name")
+    if not isinstance(name, str) or name not in models.NETWORKS:
+        return {}
+    network = models.NETWORKS[name]
+    sizes = network.infer(tensors)
+    hidden = {
+        leaf: metadata[leaf]
+        for leaf, field in network.fields.items()
+        if field.network and leaf not in {"colors", *sizes} and isinstance(metadata.get(leaf), type(field.default))
+    }
+    return {"name": name, **hidden} if sizes and hidden else {}
 
 
 def infer(tensors: Mapping[str, np.ndarray], names: Iterable[str] = models.NETWORKS) -> dict[str, Any]:
@@ -268,7 +286,7 @@ def _unusable_counters(counters: list[str], tensors: Mapping, unusable: Mapping[
 
 
 def codec_of(weights: Weights) -> str | None:
-    """Returns the codec of weights, None if they do not tell; `codecs.ORIGINAL` for all that are not by corners."""
+    """Returns the codec of weights, `codecs.ORIGINAL` for all not by corners. None if weights do not tell."""
     ours = "name" in {**weights.metadata, **weights.description}  # ours name every codec but the usual ones
     return weights.description.get("codec", codecs.ORIGINAL if ours else None)
 

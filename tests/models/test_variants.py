@@ -152,6 +152,16 @@ def test_tensors_reveal_the_variant(variant):
         assert found == {"name": "hrnet_ablation", **sizes, "variant": variant}
 
 
+def test_our_files_say_that_branches_are_multiplied(tmp_path):
+    arrays = tensors(ablation.AblatedHRNet(5, variant=ablation.PRODUCT, **TINY))
+    path, description = tmp_path / "product.safetensors", {"name": "hrnet_ablation", "variant": ablation.PRODUCT}
+    state_dict.write(path, arrays, description | {"colors": "RGB"})
+    assert loading.read(path).description == description | {"colors": "RGB"}
+    other = tmp_path / "other.safetensors"
+    state_dict.write(other, {name: x for name, x in arrays.items() if "conv1" not in name}, description)
+    assert loading.read(other).description == {}
+
+
 @pytest.mark.parametrize("heads", [(0, 1, 2, 3), (0,), (1, 3)])
 def test_tensors_reveal_the_heads(heads):
     arrays = tensors(resolutions.MultiResolutionHRNet(5, heads=heads, **TINY))
