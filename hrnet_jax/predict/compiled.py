@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -55,17 +56,22 @@ _WAYS_OUT = {"image_size": "--image_size", "decoder": "--decoder", "flip_test": 
 def _common_settings(members: Sequence[Trained]) -> Settings:
     """Returns the settings of the members of an ensemble. Raises ValueError where they differ."""
     first, *others = members
+    expected = _common(first)
     for other in others:
-        for field in dataclasses.fields(Settings):
-            here, there = (getattr(member.settings, field.name) for member in (first, other))
-            if field.name == "skeleton":
-                here, there = here.joints, there.joints
-            if here != there:
+        for name, here in _common(other).items():
+            if here != expected[name]:
                 raise ValueError(
-                    f"heatmaps of {first.source!r} and {other.source!r} cannot be averaged: `{field.name}` is"
-                    f" {here!r:.200} there and {there!r:.200} here; {_way_out(field.name)}"
+                    f"heatmaps of {first.source!r} and {other.source!r} cannot be averaged: `{name}` is"
+                    f" {expected[name]!r:.200} there and {here!r:.200} here; {_way_out(name)}"
                 )
     return first.settings
+
+
+def _common(member: Trained) -> dict[str, Any]:
+    """Returns what the members of an ensemble have in common, by name."""
+    settings, stride = member.settings, models.strides(member.network)[-1]
+    found = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+    return found | {"skeleton": settings.skeleton.joints, "stride": stride}
 
 
 def _way_out(setting: str) -> str:

@@ -44,6 +44,13 @@ def test_members_of_an_ensemble_must_belong_together(changes, message):
         compiled.compile_network([member(0), member(1, **changes)], sharding.make_mesh())  # type: ignore[list-item]
 
 
+def test_heatmaps_of_other_strides_are_not_averaged():
+    coarse = member(1)
+    coarse.network = NETWORK | {"name": "hrnet_resolutions", "units": [1, 1, 1], "heads": [1]}
+    with pytest.raises(ValueError, match="cannot be averaged: `stride` is 4 there and 8 here; leave one"):
+        compiled.compile_network([member(0), coarse], sharding.make_mesh())  # type: ignore[list-item]
+
+
 def test_an_ensemble_predicts_several_views_of_a_person():
     mesh, chosen = sharding.make_mesh(jax.devices()[:1]), views.make((1.0, 0.5), (0.0,))
     network = compiled.compile_network([member(0), member(1)], mesh, views=chosen)  # type: ignore[list-item]
