@@ -85,8 +85,9 @@ def make_setup(
 
     Raises:
       FileNotFoundError: there is no such checkpoint or data.
-      ValueError: they do not fit the network, or one PyTorch device cannot compute the same.
+      ValueError: they do not fit the network, the codec does not, or one PyTorch device cannot compute the same.
     """
+    top_down.check_codec(config)
     variables, title = load_weights(config, weights, seed)
     batch = data_batch(config, people) if data else random_batch(config, people, seed, labels)
     _check(config, *batch.image.shape[:3])

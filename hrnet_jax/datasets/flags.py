@@ -12,8 +12,8 @@ from hrnet_jax.datasets.records import HIDDEN, SEEN, Split
 def with_flags(split: Split) -> Split:
     """Returns a split with `SEEN` or `HIDDEN` instead of 1 for the labelled joints in ``people.visible``.
 
-    The flags are those of COCO's annotations. Labelled joints are seen in data without the difference: MPII, and
-    files that mark none as `SEEN`.
+    The flags are those of COCO's annotations. Labelled joints are seen in data without the difference: MPII, files
+    that mark none as `SEEN`, and joints with a score below 1 for a flag, as hands of COCO-WholeBody.
 
     Raises:
       FileNotFoundError: the file of annotations is missing.
@@ -22,7 +22,7 @@ def with_flags(split: Split) -> Split:
     people, labelled = split.people, split.people.visible > 0
     is_coco = split.annotations.name == records.TRUTH["coco"]
     flags = _read(split) if is_coco else labelled.astype(np.float64)
-    seen = flags >= min(SEEN, flags.max(initial=0))
+    seen = (flags >= min(SEEN, flags.max(initial=0))) | (flags < HIDDEN)
     visible = np.where(labelled, np.where(seen, SEEN, HIDDEN), 0).astype(np.float64)
     return dataclasses.replace(split, people=dataclasses.replace(people, visible=visible))
 

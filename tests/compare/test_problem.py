@@ -6,7 +6,7 @@ import pytest
 from made_weights import small_config
 
 from configs import default
-from hrnet_jax import checkpoint_files, models, tasks, training
+from hrnet_jax import checkpoint_files, configuration, models, tasks, training
 from hrnet_jax.compare import problem
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
@@ -26,6 +26,13 @@ def test_names_and_seed_determine_weights_and_batch(config):
         a, b, c = (getattr(setup.batch, field) for setup in (one, again, other))
         np.testing.assert_array_equal(a, b)
         assert (a != c).any()
+
+
+def test_a_codec_that_is_not_for_the_network_is_refused():
+    config = configuration.default("cpn")
+    config.codec = "udp_offset"
+    with pytest.raises(ValueError, match=r"`codec` \(='udp_offset'\) is not for CPN .*: leave it at 'original'"):
+        problem.make_setup(config)
 
 
 def test_weights_are_as_large_as_their_inputs_are_few():

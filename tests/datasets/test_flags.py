@@ -45,6 +45,18 @@ def test_labelled_joints_are_seen_where_the_data_do_not_tell(split, tmp_path):
         np.testing.assert_array_equal(found, records.SEEN * split.people.visible)
 
 
+def test_joints_with_scores_for_flags_are_seen(split, tmp_path):
+    content = json.loads(split.annotations.read_text())
+    for entry in content["annotations"]:
+        entry["keypoints"][2] *= 0.4
+    path = tmp_path / records.TRUTH["coco"]
+    path.write_text(json.dumps(content))
+    found = flags.with_flags(dataclasses.replace(split, annotations=path)).people.visible
+    usual = flags.with_flags(split).people.visible
+    np.testing.assert_array_equal(found[:, 0], records.SEEN * (usual[:, 0] > 0))
+    np.testing.assert_array_equal(found[:, 1:], usual[:, 1:])
+
+
 def test_annotations_without_the_people_are_refused(split, tmp_path):
     path = tmp_path / records.TRUTH["coco"]
     path.write_text('{"annotations": []}')
