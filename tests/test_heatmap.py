@@ -86,7 +86,7 @@ def test_dark_predictions_are_those_of_its_authors(codec):
     np.testing.assert_allclose(photo_joints(codec, pixels)[1:], codec["dark/preds_people_1_to_5"], atol=1e-3)
 
 
-@pytest.mark.parametrize("method", heatmap.DECODERS)
+@pytest.mark.parametrize("method", sorted(heatmap.DECODERS.keys() - {"cpn"}))  # see test_cpn_codec.py
 def test_decoding_survives_heatmaps_without_a_peak(method):
     maps = np.zeros((1, 16, 12, 3), np.float32)
     maps[..., 1] = -1

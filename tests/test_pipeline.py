@@ -90,7 +90,7 @@ def concatenated(shares: list[list[pipeline.Batch]]) -> list[pipeline.Batch]:
 def test_batches_match_the_table_in_the_docstring():
     size = {"B": 4, "K": 17, "H": 64, "W": 48, "2": 2, "3": 3}
     table = re.findall(r"^(\w+) +\[([\w, ]+)\] (\w+)", pipeline.__doc__ or "", re.MULTILINE)
-    assert len(table) == 6
+    assert len(table) == 7
     for batch in (training(1)[0], evaluation()[0]):
         found = {name: (array.shape, str(array.dtype)) for name, array in batch.items()}
         assert found == {

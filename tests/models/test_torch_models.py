@@ -198,7 +198,7 @@ def test_every_module_returns_the_same_as_in_flax(name, fields, train):
 
 
 def as_list(output) -> list:
-    return list(output) if isinstance(output, list | tuple) else [output]
+    return [x for part in output for x in as_list(part)] if isinstance(output, list | tuple) else [output]
 
 
 @pytest.mark.usefixtures("narrow")
