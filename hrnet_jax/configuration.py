@@ -17,7 +17,7 @@ from hrnet_jax.fields import Field
 RUN = {
     "task": Field("top_down", "A task in hrnet_jax/tasks/, or `module:name` of your own.", code=True),
     "seed": Field(0, "Seed of initialization, shuffling and augmentation.", minimum=0),
-    "skeleton": Field("coco", "A name in hrnet_jax/skeletons.py, or a JSON file.", network=True),
+    "skeleton": Field("coco", "A name in hrnet_jax/skeleton_tables.py, or a JSON file.", network=True),
     "image_size": Field(
         (256, 192), "Crop pixels (height, width), multiples of 32; of 64 for Hourglass.", network=True
     ),
