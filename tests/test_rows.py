@@ -9,6 +9,7 @@ from hrnet_jax import models, rows
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.long
 def test_the_readme_has_the_table_of_all_rows():
     """Run ``python -m hrnet_jax.rows --markdown`` to update it."""
     command = [sys.executable, "-m", "hrnet_jax.rows", "--markdown"]
