@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from hrnet_jax.models import ablation, torch_models
-from hrnet_jax.models.torch_models import ExchangeUnit, Fusion, functional, nn, torch
+from hrnet_jax.models.torch_models import (
+    ExchangeUnit,
+    Fusion,
+    functional,  # pyright: ignore[reportAttributeAccessIssue]
+    nn,  # pyright: ignore[reportAttributeAccessIssue]
+    torch,
+)
 
 
 class SeparateUnit(nn.Module):
