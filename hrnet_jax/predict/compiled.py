@@ -1,6 +1,7 @@
 """Networks of this package, compiled by JAX for one or more devices."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hrnet_jax import augment, codecs, inference, models, sharding
+from hrnet_jax import augment, codecs, devices, inference, models, sharding
 from hrnet_jax.export.description import Settings
 from hrnet_jax.export.trained import Trained
 from hrnet_jax.predict.network import Network, make_network
@@ -35,7 +36,7 @@ def compile_network(
     built = [loading.build(member.network, dtype=models.DTYPES[dtype]) for member in members]
     variables = sharding.place_state([member.variables for member in members], mesh)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=devices.compiler_options(mesh.local_devices[0]))
     def predict(variables, image, photo_to_crop):
         heatmaps = inference.predict_heatmaps(built, variables, image, views=views, **settings.options)
         reading = {"decoder": settings.decoder, "codec": settings.codec}

@@ -6,7 +6,7 @@ import made_predictor as made
 import numpy as np
 import pytest
 
-from hrnet_jax import sharding, skeletons, training, views
+from hrnet_jax import devices, sharding, skeletons, training, views
 from hrnet_jax.export.description import Settings
 from hrnet_jax.predict import boxes, compiled, opening
 from hrnet_jax.predict.predictor import Predictor
@@ -42,6 +42,14 @@ def member(seed: int = 0, **changes) -> types.SimpleNamespace:
 def test_members_of_an_ensemble_must_belong_together(changes, message):
     with pytest.raises(ValueError, match=f"heatmaps of '0.pth' and '1.pth' cannot be averaged: {message}"):
         compiled.compile_network([member(0), member(1, **changes)], sharding.make_mesh())  # type: ignore[list-item]
+
+
+def test_programs_have_the_options_of_the_device(monkeypatch):
+    monkeypatch.setattr(devices, "compiler_options", lambda _: {"xla_unheard_of": 1})
+    mesh = sharding.make_mesh()
+    network = compiled.compile_network([member()], mesh)  # type: ignore[list-item]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_unheard_of'"):
+        network.step(np.zeros((mesh.size, *made.SIZE, 3), np.uint8), np.zeros((mesh.size, 2, 3), np.float32))
 
 
 def test_heatmaps_of_other_strides_are_not_averaged():
