@@ -55,7 +55,9 @@ MIN_SIDE = 32  # DIS fails on smaller photos
 def grey_dis(first: np.ndarray, second: np.ndarray, preset: int) -> np.ndarray:
     """Returns the flow by DIS between grey photos [h, w] uint8. Raises ValueError if they are too small."""
     if min(first.shape) < MIN_SIDE:
-        raise ValueError(f"photos of {first.shape[1]}x{first.shape[0]} are too small for optical flow: set it to none")
+        raise ValueError(
+            f"photos of {first.shape[1]}x{first.shape[0]} are too small for optical flow: set it to none"
+        )
     return cv2.DISOpticalFlow_create(preset).calc(first, second, None)  # pyright: ignore
 
 
@@ -81,7 +83,9 @@ def open_source(name: str) -> Source:
 
     def source(frame: str, earlier: np.ndarray, following: np.ndarray) -> np.ndarray:
         if earlier.shape != following.shape:
-            raise ValueError(f"frame {frame} is {earlier.shape}, and the next one {following.shape}: mark a new shot")
+            raise ValueError(
+                f"frame {frame} is {earlier.shape}, and the next one {following.shape}: mark a new shot"
+            )
         return check(function(earlier, following), earlier.shape[:2], f"the flow of {name} from frame {frame}")
 
     return source

@@ -57,7 +57,12 @@ def start(num_joints: int) -> State:
 
 
 def smooth(
-    state: State, time: float, ids: np.ndarray, poses: np.ndarray, heights: np.ndarray, settings: Settings = DEFAULT
+    state: State,
+    time: float,
+    ids: np.ndarray,
+    poses: np.ndarray,
+    heights: np.ndarray,
+    settings: Settings = DEFAULT,
 ) -> tuple[State, np.ndarray]:
     """Returns the state after a frame, and its poses [N, K, 3] with smoothed joints.
 

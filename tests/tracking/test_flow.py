@@ -19,7 +19,10 @@ def texture(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 def scene(seed: int) -> np.ndarray:
     """Returns a photo with structure of all sizes."""
-    parts = [texture(seed, (240, 320)), *(cv2.resize(texture(seed + k, (240 // k, 320 // k)), (320, 240)) for k in (4, 10))]
+    parts = [
+        texture(seed, (240, 320)),
+        *(cv2.resize(texture(seed + k, (240 // k, 320 // k)), (320, 240)) for k in (4, 10)),
+    ]
     return np.mean(parts, axis=0).astype(np.uint8)
 
 
