@@ -131,7 +131,7 @@ def _make_sequence(root: pathlib.Path, split: str, settings: Settings, number: i
         photos = [root / image["file_name"] for image in images]
         video = root / "videos" / split / f"{name}.mp4"
         video.parent.mkdir(parents=True, exist_ok=True)
-        clip.save(video, (cv2.imread(os.fspath(photo)) for photo in photos), settings.size)
+        clip.save(video, (np.asarray(cv2.imread(os.fspath(photo))) for photo in photos), settings.size)
     content = video_labels.content(images, annotations, dataset.DESCRIPTION)
     dataset.write_json(root / "annotations" / split / f"{name}.json", content)
     return detected
