@@ -59,8 +59,11 @@ class FileBoxes:
 
     def __call__(self, path: str, photo: np.ndarray) -> Found:
         """Returns the boxes of a photo; none if the file does not name it."""
-        key = self.key(path)
-        return (np.zeros((0, 4)), np.zeros(0)) if key is None else self._tables[key]
+        return self.of_key(self.key(path))
+
+    def of_key(self, key: str | int | None) -> Found:
+        """Returns the boxes under a name or image id; none if the file does not have it."""
+        return self._tables.get(key, (np.zeros((0, 4)), np.zeros(0)))  # pyright: ignore[reportArgumentType]
 
     def key(self, path: str) -> str | int | None:
         """Returns the name or id under which the file has a photo, None if it is not there."""
