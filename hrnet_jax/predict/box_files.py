@@ -63,7 +63,8 @@ class FileBoxes:
 
     def of_key(self, key: str | int | None) -> Found:
         """Returns the boxes under a name or image id; none if the file does not have it."""
-        return self._tables.get(key, (np.zeros((0, 4)), np.zeros(0)))  # pyright: ignore[reportArgumentType]
+        none = np.zeros((0, 4)), np.zeros(0)
+        return none if key is None else self._tables.get(key, none)
 
     def key(self, path: str) -> str | int | None:
         """Returns the name or id under which the file has a photo, None if it is not there."""
