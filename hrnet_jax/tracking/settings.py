@@ -79,8 +79,8 @@ class Settings:
                 raise ValueError(f"`{name}` (={getattr(self, name)}) must be from 0 to 1")
         if self.velocity_gain <= 0 or self.memory_frames < 1 or not self.memory_seconds > 0 or self.growth < 0:
             raise ValueError(
-                f"`velocity_gain` (={self.velocity_gain}) and `memory_seconds` (={self.memory_seconds}) must be above"
-                f" 0, `memory_frames` (={self.memory_frames}) at least 1, and `growth` (={self.growth}) at least 0"
+                f"`velocity_gain` (={self.velocity_gain}), `memory_seconds` (={self.memory_seconds}) must be above"
+                f" 0, `memory_frames` (={self.memory_frames}) at least 1, `growth` (={self.growth}) at least 0"
             )
         if not 0 <= self.propagation_frames <= self.memory_frames:
             raise ValueError(

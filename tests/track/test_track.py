@@ -34,7 +34,7 @@ def write_sequence(root, missed=()):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / name), photo)
         for number, x in enumerate((15 + frame, 110 - frame)):
-            joints = np.concatenate([shape + [x, 20], np.ones((len(shape), 1))], axis=1)
+            joints = np.concatenate([np.add(shape, [x, 20]), np.ones((len(shape), 1))], axis=1)
             joints[3:5] = 0
             people.append({
                 "id": image_id(frame) * 100 + number, "image_id": image_id(frame), "category_id": 1,

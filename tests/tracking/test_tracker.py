@@ -13,7 +13,7 @@ SQUARE = np.array([[-10.0, -20], [10, -20], [-10, 20], [10, 20]])
 
 def pose(x: float, y: float = 200, score: float = 0.9) -> np.ndarray:
     """Returns a person of four joints, 20 by 40 pixels."""
-    return np.concatenate([SQUARE + [x, y], np.full((4, 1), score)], axis=1)
+    return np.concatenate([np.add(SQUARE, [x, y]), np.full((4, 1), score)], axis=1)
 
 
 def box(x: float, y: float = 200) -> list[float]:
