@@ -167,7 +167,8 @@ def measure_photos(config: ConfigDict, options: flags.FlagValues) -> Measured:
 def measure_flow(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures optical flow with given or made-up photos."""
     measured = flow.measure(options.photos, options.rounds)
-    report.bars(measured["race"], f"{options.out}/flow.svg")
+    times = {name: {"a pair": spent} for name, spent in measured["milliseconds"].items()}
+    report.stages("optical flow", "milliseconds of processor time", times, f"{options.out}/flow.svg")
     return measured, flow.table(measured)
 
 
@@ -176,7 +177,7 @@ def measure_track(config: ConfigDict, options: flags.FlagValues) -> Measured:
     measured = tracking.measure(config, options.rounds)
     rows = {name: measured[name] for name in ("paper", "ours")}
     parts = {name: {stage: ms for stage, ms in of.items() if stage != tracking.WHOLE} for name, of in rows.items()}
-    report.stages("a step of the tracker", "milliseconds", parts, f"{options.out}/track.svg")
+    report.stages("a step of the tracker", "milliseconds of processor time", parts, f"{options.out}/track.svg")
     return measured, tracking.table(measured)
 
 

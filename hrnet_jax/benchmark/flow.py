@@ -65,7 +65,8 @@ def finest(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def farneback(first: np.ndarray, second: np.ndarray, levels: int, window: int, flags: int) -> np.ndarray:
     """Returns Farneback's flow."""
-    return cv2.calcOpticalFlowFarneback(first, second, None, 0.5, levels, window, 3, 5, 1.2, flags)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    flow_so_far = np.zeros((*first.shape, 2), np.float32)
+    return cv2.calcOpticalFlowFarneback(first, second, flow_so_far, 0.5, levels, window, 3, 5, 1.2, flags)
 
 
 METHODS: Mapping[str, Method] = {
@@ -80,14 +81,13 @@ METHODS: Mapping[str, Method] = {
         farneback, levels=5, window=31, flags=cv2.OPTFLOW_FARNEBACK_GAUSSIAN
     ),
 }
-DEFAULT = "DIS medium"
 
 
 def measure(folder: str, rounds: int) -> dict[str, Any]:
     """Measures all `METHODS` with the photos of a folder, or made-up ones if it is empty.
 
-    Returns the ``race``, with one thread, and by method the ``error`` by mean displacement, in pixels, and the
-    share of joints ``carried`` by move. Raises ValueError if the folder has no photos.
+    Returns by method the ``milliseconds`` of processor time of a pair, with one thread, the ``error`` by mean
+    displacement, in pixels, and the share of joints ``carried`` by move. Raises ValueError if there are no photos.
     """
     made = [scenes.compose(np.random.default_rng(seed)) for seed in range(2 * PEOPLE)]
     photos = [_fit(photo) for photo in _photos(folder, made)]
@@ -95,7 +95,7 @@ def measure(folder: str, rounds: int) -> dict[str, Any]:
     by_mean, by_move = warped_pairs(photos), moved_pairs(photos, people)
     with _one_thread():
         return {
-            "race": _race([pair for pair, _ in by_mean[WARPS[1]][::DRAWS]], rounds),
+            "milliseconds": _milliseconds([pair for pair, _ in by_mean[WARPS[1]][::DRAWS]], rounds),
             "error": _table(error, by_mean),
             "carried": _table(carried, by_move),
         }
@@ -138,18 +138,15 @@ def _fit(photo: np.ndarray) -> np.ndarray:
     return large[top : top + height, left : left + width]
 
 
-def _race(pairs: Sequence[Pair], rounds: int) -> race.Race:
-    def contender(method: Method) -> race.Contender:
-        def turn() -> int:
-            for pair in pairs:
-                method(*pair)
-            return len(pairs)
+def _milliseconds(pairs: Sequence[Pair], rounds: int) -> dict[str, float]:
+    """Returns the processor time of a pair by method."""
 
-        return turn
+    def run(method: Method) -> Callable[[], list[np.ndarray]]:
+        return lambda: [method(*pair) for pair in pairs]
 
-    contenders = {name: contender(method) for name, method in METHODS.items() if name != "no flow"}
-    title = f"optical flow, {SIZE[1]}x{SIZE[0]}, one thread"
-    return race.run(title, "pairs", contenders, reference=DEFAULT, rounds=rounds)
+    return {
+        name: race.processor_milliseconds(run(method), rounds) / len(pairs) for name, method in METHODS.items()
+    }
 
 
 def _grey(photo: np.ndarray) -> np.ndarray:
@@ -235,16 +232,14 @@ def _pasted(photo: np.ndarray, person: scenes.Person, origin: tuple[int, int]) -
 
 def table(measured: Mapping[str, Any]) -> str:
     """Formats the result of `measure` for the terminal."""
-    rates = measured["race"].rates
     columns = [f"{mean:>6}" for mean in WARPS] + [f"{move:>6}" for move in MOVES]
     lines = [
-        measured["race"].title,
+        f"optical flow, {SIZE[1]}x{SIZE[0]}, one thread",
         f"  {'':<42}{'':>8}{'error of warps [px]':>20}{'joints carried of moves [px]':>30}",
         f"  {'':<42}{'ms':>8}  {''.join(columns[: len(WARPS)])}      {''.join(columns[len(WARPS) :])}",
     ]
     for name in METHODS:
-        milliseconds = 1e3 / np.median(rates[name]) if name in rates else 0.0
         error = "".join(f"{measured['error'][name][mean]:6.2f}" for mean in WARPS)
         share = "".join(f"{100 * measured['carried'][name][move]:5.0f}%" for move in MOVES)
-        lines.append(f"  {name:<42}{milliseconds:8.1f}  {error}      {share}")
+        lines.append(f"  {name:<42}{measured['milliseconds'][name]:8.1f}  {error}      {share}")
     return "\n".join(lines)

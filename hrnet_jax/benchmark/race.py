@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,19 @@ def run(title: str, unit: str, contenders: Contenders, *, reference: str, rounds
             if number >= 0:
                 rates[name].append(units / (time.perf_counter() - start))
     return Race(title, unit, rates, reference)
+
+
+def processor_milliseconds(work: Callable[[], Any], rounds: int) -> float:
+    """Returns the median processor time of a call, of all threads together, after one that does not count.
+
+    Unlike the time on the clock, it hardly depends on other load on the machine.
+    """
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.process_time()
+        work()
+        seconds.append(time.process_time() - start)
+    return 1e3 * float(np.median(seconds[1:]))
 
 
 def fastest_reference(rates: Mapping[str, Sequence[float]]) -> str:

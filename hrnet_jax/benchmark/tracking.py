@@ -1,6 +1,5 @@
 """Time of following twenty people through a video, by stage."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import geometry
-from hrnet_jax.benchmark import workload
+from hrnet_jax.benchmark import race, workload
 from hrnet_jax.datasets.made_up import scenes
 from hrnet_jax.track.sequences import SIGMAS
 from hrnet_jax.tracking import candidates, flow, memory, shots, tracker
@@ -45,9 +44,9 @@ def measure(config: ConfigDict, rounds: int) -> dict[str, Any]:
     stages = {name: _stages(PRESETS[name]) for name in ("paper", "ours")}
     return {
         "network": workload.title(config, f"{PEOPLE} people"),
-        "shared": {name: _milliseconds(stage, rounds) for name, stage in shared.items()},
+        "shared": {name: race.processor_milliseconds(stage, rounds) for name, stage in shared.items()},
         **{
-            name: {stage: _milliseconds(run, REPEATS * rounds) for stage, run in of.items()}
+            name: {stage: race.processor_milliseconds(run, REPEATS * rounds) for stage, run in of.items()}
             for name, of in stages.items()
         },
     }
@@ -99,16 +98,6 @@ def _stages(settings: Settings) -> dict[str, Callable[[], Any]]:
 def _known(poses: np.ndarray) -> tracker.Estimate:
     """Returns an estimator that takes no time: the pose in the first box is the first one, and so on."""
     return lambda boxes: np.resize(poses, (len(boxes), *poses.shape[1:]))
-
-
-def _milliseconds(run: Callable[[], Any], rounds: int) -> float:
-    """Returns the median processor time of a call, of all threads together, after one that does not count."""
-    seconds = []
-    for _ in range(rounds + 1):
-        start = time.process_time()
-        run()
-        seconds.append(time.process_time() - start)
-    return 1e3 * float(np.median(seconds[1:]))
 
 
 def table(measured: Mapping[str, Any]) -> str:
