@@ -46,13 +46,14 @@ def propose(
     no box, and boxes outside of the photo.
     """
     limit = 0 if settings.propagation == NONE else settings.propagation_frames
-    state = state.select((state.frames == state.frame - 1) & (state.frame - state.detected <= limit))
+    last = np.logical_and(state.frames == state.frame - 1, state.frame - state.detected <= limit)
+    state = state.select(last)
     poses = memory.moved_poses(state, settings.propagation, time, shift, flow)
     boxes = similarity.grow(similarity.tight_boxes(poses, settings.joint_threshold), settings.growth)
     scores = oks.rescore(state.scores, state.poses[..., 2], settings.joint_threshold)
     spans = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     inside = (boxes[:, :2] < size[::-1]).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
-    return Candidates(boxes, scores, state.detected, state.scores).select(spans & inside)
+    return Candidates(boxes, scores, state.detected, state.scores).select(np.flatnonzero(spans & inside))
 
 
 def unify(found: Candidates, proposed: Candidates, settings: Settings) -> Candidates:

@@ -90,6 +90,11 @@ def test_nobody_is_proposed_for_longer_than_the_limit_without_a_detection():
     assert tracks[3].box_scores == pytest.approx(0.6 * 0.9)
 
 
+def test_only_poses_of_the_last_frame_propose_boxes():
+    lost = [(frame(0, 100), [100]), (frame(1, flow=moved(0)), [(100, 200, 0.3)]), (frame(2, flow=moved(0)), [100])]
+    assert ids(run(parse("paper,pose_score=0.4"), *lost)) == [[0], [], []]
+
+
 def test_flow_is_needed_unless_a_shot_begins_which_forgets_everybody():
     frames = [(frame(0, 100), [100]), (frame(1, 100), [100])]
     with pytest.raises(ValueError, match="flow"):
