@@ -163,3 +163,10 @@ def test_ap_is_of_results_without_least_scores():
     assert table.unlimited(parse("ours,box_score=0.3")) == parse(
         "ours,box_score=0,new_score=0,pose_score=0,joint_score=0"
     )
+
+
+def test_least_scores_lower_ap_of_the_tracked_results_only(paths, tmp_path, monkeypatch):
+    row = "off/pose,joint_score=0.85"
+    run(monkeypatch, paths, "--out", tmp_path / "out", "--row", row)
+    measured = json.loads((tmp_path / "out" / "table.json").read_text())["rows"][row]
+    assert measured["AP"] < measured[table.ALL_AP] - 10
