@@ -58,7 +58,7 @@ def test_every_network_becomes_onnx(network, tmp_path, monkeypatch, description)
     np.testing.assert_allclose(program.call(images[:1]), found[:1], atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.usefixtures("onnx", "narrow_cpn")
+@pytest.mark.usefixtures("onnx", "shallow_resnet")
 def test_cpn_becomes_onnx(network, tmp_path, monkeypatch):
     test_every_network_becomes_onnx(network, tmp_path, monkeypatch, made_weights.CPN)
 
