@@ -158,6 +158,12 @@ def check_codec(config: ConfigDict) -> None:
             f"`codec` (={config.codec!r}) is not for {models.title(config.model)}, whose targets are its own:"
             f" leave it at {codecs.ORIGINAL!r}"
         )
+    strides = models.strides(models.architecture(config))
+    if codecs.find(config.codec).maps > 1 and max(strides) > layers.STRIDE:
+        raise ValueError(
+            f"`codec` (={config.codec!r}) is for heatmaps of a quarter of the image, not for"
+            f" {models.title(config.model)}: take a codec without offsets"
+        )
     given = configuration.flatten(config.to_dict())
     for name in codecs.find(config.codec).decides:
         if given[name] != configuration.RUN[name].default:
@@ -165,6 +171,21 @@ def check_codec(config: ConfigDict) -> None:
                 f"`{name}` (={given[name]!r}) contradicts `codec` (={config.codec!r}), which decides it: leave it"
                 f" out, or set `codec` to {codecs.ORIGINAL!r}"
             )
+
+
+def decoding_notes(config: ConfigDict) -> Iterator[str]:
+    """Yields what is wrong where only one of targets and decoder is that of CPN's public code."""
+    original = config.model.get("original_targets", False)
+    if original == (config.eval.decoder == "cpn"):
+        return
+    where = "left of and above" if original else "right of and below"
+    remedy = (
+        "'cpn' goes with `model.original_targets`" if original else "it goes with CPN's `model.original_targets`"
+    )
+    yield (
+        f"`eval.decoder` (={config.eval.decoder!r}) puts joints {layers.STRIDE // 2} pixels of the crop {where}"
+        f" the places that {models.title(config.model)} learns: {remedy}"
+    )
 
 
 class TopDown:
@@ -288,6 +309,8 @@ class TopDown:
     def evaluation(self, *, trained: bool) -> "PoseEvaluation":
         """Opens the split to evaluate on."""
         split = self._open(self.config.data.val_split, annotated=trained)
+        for note in decoding_notes(self.config):
+            distributed.log_once(f"note: {note}")
         for caveat in caveats.of_split(split) if trained else ():  # else it stands below the figures
             distributed.log_once(f"note: the score on {split.name} {caveat}")
         return PoseEvaluation(self.config, split, self.model)
