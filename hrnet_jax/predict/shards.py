@@ -27,8 +27,12 @@ _ALL_DONE = "all.done"
 _CONTINUE = "continue with --resume"
 
 
-def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) -> None:
+def prepare(
+    out: pathlib.Path, run: dict[str, Any], process: int, resume: bool, *, keep_partial: bool = False
+) -> None:
     """Makes the folder of a run's results and writes what predicts, or checks that it is the same.
+
+    The frames of unfinished videos are removed, or kept to go on with.
 
     Raises ValueError if `out` is a file or cannot be written to, holds the results of another run, or holds any
     and `resume` is false.
@@ -46,7 +50,7 @@ def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) 
             raise ValueError(f"{path} is of another run: {text:.500}: give the same options, or another --out")
     else:
         buckets.write_atomically(path, json.dumps(run, indent=1) + "\n")
-    for partial in (out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}"):
+    for partial in () if keep_partial else (out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}"):
         partial.unlink()
     for marker in (out / FOLDER).glob(f"{process:03d}-of-*.done"):
         marker.unlink()
@@ -71,15 +75,17 @@ class Writer:
         _append(self._file, photo)
         self._lines += 1
 
-    def add_video(self, frames: Iterator[dict[str, Any]]) -> None:
-        """Writes the frames of a video. They count as done only if none raises an error."""
+    def add_video(self, frames: Iterator[dict[str, Any]], unfinished: pathlib.Path | None = None) -> None:
+        """Writes the frames of a video. They count as done only if none raises an error.
+
+        With the `unfinished` file of the video, they go on from there.
+        """
         self.close()
-        path = self._path()
-        partial = path.with_name(path.name + _PARTIAL)
-        with _open(partial) as file:
+        partial = unfinished or self._path().with_suffix(_SUFFIX + _PARTIAL)
+        with _open(partial, "ab" if unfinished else "xb") as file:
             for frame in frames:
                 _append(file, frame)
-        partial.rename(path)
+        partial.rename(partial.with_suffix(""))
 
     def skip(self, source: str, reason: str) -> None:
         """Writes down a photo or video that could not be read. Raises ValueError if that fails."""
@@ -127,8 +133,30 @@ def read(out: pathlib.Path, *, with_partial: bool = True) -> Iterator[dict[str, 
     suffixes = (_SUFFIX, _PARTIAL) if with_partial else (_SUFFIX,)
     for path in sorted((out / FOLDER).iterdir()):
         if path.suffix in suffixes:
-            with open(path) as file:
-                yield from (json.loads(line) for line in file if line.endswith("\n"))
+            yield from read_file(path)
+
+
+def unfinished(out: pathlib.Path, process: int) -> dict[str, pathlib.Path]:
+    """Returns the files of a process's unfinished videos by the source of their first frame.
+
+    A line that was not written to its end is removed, and so is a file without any.
+    """
+    found = {}
+    for path in sorted((out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}")):
+        with open(path, "rb") as file:
+            size = sum(len(line) for line in file if line.endswith(b"\n"))
+        os.truncate(path, size)
+        if first := next(read_file(path), None):
+            found[first["source"]] = path
+        else:
+            path.unlink()
+    return found
+
+
+def read_file(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Yields the whole lines of a file."""
+    with open(path) as file:
+        yield from (json.loads(line) for line in file if line.endswith("\n"))
 
 
 def skipped(out: pathlib.Path) -> list[tuple[str, str]]:
