@@ -41,6 +41,8 @@ class Settings:
       memory_seconds: the same in seconds. The shorter of both counts.
       history: "frames" compares with a person's poses in all remembered frames (Xiao et al.), "latest" with the
         last one only.
+      flow: source of optical flow, see `flow.open_source`. "dis": ours; the papers' networks need weights.
+      cut_error: `shots.disagreement` from which a new shot begins. 0.025: ours, see there. 1 for none.
       new_score: unlinked poses whose box score is below get no id and are dropped. 0: Xiao et al.
     """
 
@@ -60,6 +62,8 @@ class Settings:
     memory_frames: int = 5
     memory_seconds: float = math.inf
     history: str = "frames"
+    flow: str = "dis"
+    cut_error: float = 0.025
     new_score: float = 0.0
 
     def __post_init__(self) -> None:
@@ -100,7 +104,7 @@ _CHOICES = {
 }
 _SHARES = (
     *("box_score", "box_nms", "pose_nms", "joint_score", "joint_threshold", "min_similarity", "new_score"),
-    "velocity_gain",
+    *("velocity_gain", "cut_error"),
 )
 
 PAPER = Settings()

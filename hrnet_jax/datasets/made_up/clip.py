@@ -1,7 +1,7 @@
 """A short video of a made-up person who moves from pose to pose."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -15,14 +15,19 @@ FRAMES_PER_POSE = 20
 
 
 def write(path: str | os.PathLike, *, num_poses: int = 4, seed: int = 0) -> None:
-    """Writes a video without sound in which a person goes through a number of poses, back to the first.
+    """Writes a video in which a person goes through a number of poses, back to the first. Raises as `save`."""
+    save(path, render(num_poses, seed), SIZE)
+
+
+def save(path: str | os.PathLike, frames: Iterable[np.ndarray], size: tuple[int, int]) -> None:
+    """Writes frames, [H, W, 3] uint8 BGR, as a video without sound. `size` is height and width.
 
     Raises ValueError if OpenCV cannot write it.
     """
-    writer = cv2.VideoWriter(os.fspath(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, SIZE[::-1])
+    writer = cv2.VideoWriter(os.fspath(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size[::-1])
     if not writer.isOpened():
         raise ValueError(f"{os.fspath(path)} cannot be written: is its directory there, is it named .mp4?")
-    for frame in render(num_poses, seed):
+    for frame in frames:
         writer.write(frame)
     writer.release()
 

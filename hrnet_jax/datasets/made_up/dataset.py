@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -63,22 +63,27 @@ def write(
     _check({"train_photos": train_photos, "val_photos": val_photos}, seed, files)
     for file in (*files, root / DETECTIONS):
         file.unlink(missing_ok=True)  # annotations must not outlive the photos that are about to be replaced
-    with _process_map(os.cpu_count() or 1 if workers is None else workers) as process_map:
-        train = _make_split(root, SPLITS[0], train_photos, seed, process_map)
-        val = _make_split(root, SPLITS[1], val_photos, seed, process_map)
-    _write_json(root / DETECTIONS, [box for _, _, boxes in val for box in boxes])
+    with process_map(os.cpu_count() or 1 if workers is None else workers, PHOTOS_PER_TASK) as map_photos:
+        train = _make_split(root, SPLITS[0], train_photos, seed, map_photos)
+        val = _make_split(root, SPLITS[1], val_photos, seed, map_photos)
+    write_json(root / DETECTIONS, [box for _, _, boxes in val for box in boxes])
     for file, entries in zip(files, (train, val), strict=True):
-        _write_json(file, _annotations(entries))
+        write_json(file, _annotations(entries))
     return root
 
 
 def _check(counts: dict[str, int], seed: int, files: list[pathlib.Path]) -> None:
-    """Raises ValueError for numbers out of range and for annotation files not written by `write`."""
+    """Raises ValueError for numbers out of range, and for files that `check_ours` refuses."""
     for name, count in counts.items():
         if not 1 <= count <= MAX_PHOTOS:
             raise ValueError(f"`{name}` (={count}) must be between 1 and {MAX_PHOTOS}")
     if seed < 0:
         raise ValueError(f"`seed` (={seed}) must not be negative")
+    check_ours(files)
+
+
+def check_ours(files: Iterable[pathlib.Path]) -> None:
+    """Raises ValueError for annotation files of others, which must not be overwritten."""
     for file in filter(pathlib.Path.exists, files):
         content = validation.read_json(file)
         info = content.get("info") if isinstance(content, dict) else None
@@ -87,21 +92,21 @@ def _check(counts: dict[str, int], seed: int, files: list[pathlib.Path]) -> None
 
 
 @contextlib.contextmanager
-def _process_map(workers: int) -> Iterator[Callable]:
-    """Yields the built-in `map`, or an equivalent that runs in several processes."""
+def process_map(workers: int, chunk: int) -> Iterator[Callable]:
+    """Yields the built-in `map`, or an equivalent that gives `chunk` calls at a time to several processes."""
     if workers <= 1:
         yield map
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that runs JAX may hang
     # Each worker has one core to itself.
     with concurrent.futures.ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
-        yield functools.partial(pool.map, chunksize=PHOTOS_PER_TASK)
+        yield functools.partial(pool.map, chunksize=chunk)
 
 
-def _make_split(root: pathlib.Path, split: str, count: int, seed: int, process_map: Callable) -> list[Entries]:
+def _make_split(root: pathlib.Path, split: str, count: int, seed: int, map_photos: Callable) -> list[Entries]:
     """Writes the photos of a split with a progress bar and returns their entries in order."""
     (root / "images" / split).mkdir(parents=True, exist_ok=True)
-    photos = process_map(functools.partial(_make_photo, root, split, seed), range(count))
+    photos = map_photos(functools.partial(_make_photo, root, split, seed), range(count))
     return list(tqdm.tqdm(photos, f"made-up {split}", total=count, unit="photo", mininterval=0.5))
 
 
@@ -135,7 +140,8 @@ def _annotations(entries: list[Entries]) -> dict[str, Any]:
     }
 
 
-def _write_json(path: pathlib.Path, content: Any) -> None:
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes a file, and its folder if it is not there. An interrupted call leaves no broken file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(content, separators=(",", ":")))

@@ -42,12 +42,17 @@ def label(scene: scenes.Scene, number: int, rng: np.random.Generator) -> tuple[n
 def _occluder(scene: scenes.Scene, number: int, kind: str, column: int, row: int, z: float) -> str | None:
     """Returns a key of `LABELLED_IF_HIDDEN` for a hidden joint, or None for a visible one."""
     person = scene.people[number]
-    near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-    if not (scene.owner[near] == number + 1).any():
+    if not is_uncovered(scene, number, column, row):
         return "other"
     if person.surface(column, row) - z <= bodies.DEPTHS[kind] * person.height:
         return None
     return "face" if kind in ("nose", "eye", "ear") else "own"
+
+
+def is_uncovered(scene: scenes.Scene, number: int, column: int, row: int) -> bool:
+    """Whether one of the pixels around a place in the photo shows person `number`, not another or an object."""
+    near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+    return bool((scene.owner[near] == number + 1).any())
 
 
 def annotate(scene: scenes.Scene, photo_id: int, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 Photos are [h, w, 3] uint8 BGR. Positions and sizes are in pixels, colours BGR in 0..1.
 """
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -237,15 +239,29 @@ def shadow(photo: np.ndarray, x: float, foot: float, wide: float) -> None:
         photo[y0:y1, x0:x1] = (photo[y0:y1, x0:x1] * dark[..., None]).astype(np.uint8)
 
 
-def expose(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Adds the tint, contrast, blur and grain of a camera."""
-    if rng.random() < 0.5:
-        photo = cv2.GaussianBlur(photo, (0, 0), rng.uniform(0.3, 0.8))
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """The tint, contrast, blur and grain of a camera."""
+
+    blur: float  # standard deviation in pixels; 0: none
+    table: np.ndarray  # [1, 256, 3] uint8 values of the pixels
+    grain: float  # amplitude of the noise
+
+
+def sample_exposure(rng: np.random.Generator) -> Exposure:
+    """Draws the imperfections of a camera."""
+    blur = rng.uniform(0.3, 0.8) if rng.random() < 0.5 else 0.0
     contrast, middle = rng.uniform(0.75, 1.15), rng.uniform(100, 140)
     tint = rng.normal(1.0, 0.05, 3)
     table = np.clip((np.arange(256)[:, None] - 128) * contrast * tint + middle * tint, 0, 255)
-    photo = cv2.LUT(photo, np.round(table).astype(np.uint8)[None])
-    strength = rng.uniform(0.0, 0.05)
+    return Exposure(blur, np.round(table).astype(np.uint8)[None], rng.uniform(0.0, 0.05))
+
+
+def expose(rng: np.random.Generator, photo: np.ndarray, exposure: Exposure) -> np.ndarray:
+    """Returns what a camera makes of a photo. Only the grain is drawn anew."""
+    if exposure.blur:
+        photo = cv2.GaussianBlur(photo, (0, 0), exposure.blur)
+    photo = cv2.LUT(photo, exposure.table)
     grain = rng.integers(0, 256, photo.shape[:2], dtype=np.uint8).astype(np.int16) - 128
-    grain = (grain * np.float32(strength)).astype(np.int16)[..., None]
+    grain = (grain * np.float32(exposure.grain)).astype(np.int16)[..., None]
     return np.clip(photo + grain, 0, 255).astype(np.uint8)

@@ -66,7 +66,7 @@ def compose(rng: np.random.Generator) -> Scene:
         x = float(np.clip(x, 0.0, width))
     if rng.random() < 0.15:
         _occlude(rng, photo, owner, people)
-    return Scene(scenery.expose(rng, photo), people, owner)
+    return Scene(scenery.expose(rng, photo, scenery.sample_exposure(rng)), people, owner)
 
 
 def sample_light(rng: np.random.Generator) -> figures.Light:

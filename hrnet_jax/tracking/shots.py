@@ -1,0 +1,37 @@
+"""Finds where a shot ends: across a cut nothing can be followed."""
+
+import cv2
+import numpy as np
+
+from hrnet_jax.tracking import flow
+
+LONGER_SIDE = 320  # pixels at which the flow is computed; the accuracy of single pixels does not matter
+
+
+def disagreement(earlier: np.ndarray, following: np.ndarray) -> float:
+    """Returns the mean forward-backward error of the flow between two photos [H, W, 3] uint8 RGB.
+
+    A pixel that goes along the flow and back along that of the opposite direction should return. Its distance from
+    where it began is measured in longer sides of the photo, over pixels that stay within. 1 for photos of different
+    sizes, or if no pixel stays.
+
+    Ours: real video with quick motion has 0.001 to 0.008 from frame to frame and up to 0.023 over four frames, pairs
+    of unrelated photos have 0.024 to 0.083.
+    """
+    if earlier.shape != following.shape:
+        return 1.0
+    first, second = (flow.shrink(photo, LONGER_SIDE) for photo in (earlier, following))
+    there = flow.grey_dis(first, second, cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    back = flow.grey_dis(second, first, cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    return _error(there, back)
+
+
+def _error(there: np.ndarray, back: np.ndarray) -> float:
+    height, width = there.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    x, y = x + there[..., 0], y + there[..., 1]
+    returned = there + cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+    if not inside.any():
+        return 1.0
+    return float(np.hypot(returned[..., 0], returned[..., 1])[inside].mean() / max(height, width))
