@@ -127,6 +127,12 @@ def from_json(content: Mapping[str, Any], skeleton: Skeleton) -> Poses:
     )
 
 
+def shown_joints(person: Mapping[str, Any]) -> list[list[float]]:
+    """Returns ``[[x, y, score], ...]`` of a person in JSON, at the smoothed places if there are any."""
+    places = person.get("smoothed", person["joints"])
+    return [[*place[:2], joint[2]] for place, joint in zip(places, person["joints"], strict=True)]
+
+
 def _numbers(array: np.ndarray) -> Any:
     """Returns nested lists of the shortest numbers that are read back as the same float32."""
     flat = [float(text) for text in array.astype(np.float32).ravel().astype("U32").tolist()]

@@ -2,17 +2,15 @@
 
 import collections
 import dataclasses
-import math
+import itertools
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 
-from hrnet_jax import validation
 from hrnet_jax.predict import sources
 from hrnet_jax.predict.items import Item
 
-FRAME_RATE = 30.0  # of folders of frames, which do not state theirs
 MOST_LISTED = 5  # gaps in a message
 
 _NUMBER = re.compile(r"\d+")
@@ -39,6 +37,17 @@ class Sequence:
         """Whether it is a video."""
         return not self.numbers
 
+    @property
+    def base(self) -> str:
+        """The name of the folder or video, without its ending."""
+        path = pathlib.PurePath(self.name)
+        return path.stem if self.is_video else path.name
+
+    @property
+    def step(self) -> int:
+        """The difference of the numbers of neighbouring frames."""
+        return min((later - number for number, later in itertools.pairwise(self.numbers)), default=1)
+
     def photos(self, rate: float, every: int = 1) -> Iterator[Item]:
         """Yields every so many of a folder's frames, still to be read, with their numbers and times."""
         for path, number in zip(self.paths[::every], self.numbers[::every], strict=True):
@@ -46,16 +55,11 @@ class Sequence:
 
     def notes(self) -> list[str]:
         """Tells of frames that are missing among a folder's numbers."""
-        steps = [later - number for number, later in zip(self.numbers, self.numbers[1:], strict=False)]
-        usual = min(steps, default=1)
-        gaps = [
-            (number + usual, number + step - usual)
-            for number, step in zip(self.numbers, steps, strict=False)
-            if step > usual
-        ]
+        pairs, step = itertools.pairwise(self.numbers), self.step
+        gaps = [(number + step, later - step) for number, later in pairs if later - number > step]
         if not gaps:
             return []
-        missing = sum(max(1, (last - first) // usual + 1) for first, last in gaps)
+        missing = sum(max(1, (last - first) // step + 1) for first, last in gaps)
         listed = [str(first) if first >= last else f"{first} to {last}" for first, last in gaps[:MOST_LISTED]]
         more = f" and {len(gaps) - MOST_LISTED} more gaps" if len(gaps) > MOST_LISTED else ""
         return [
@@ -93,7 +97,7 @@ def _folder(folder: str, name: str, paths: list[str]) -> Sequence:
     """Puts the photos of a folder in order."""
     numbers = {path: _number(path) for path in paths}
     ordered = sorted(paths, key=lambda path: numbers[path])
-    for path, after in zip(ordered, ordered[1:], strict=False):
+    for path, after in itertools.pairwise(ordered):
         if numbers[path] == numbers[after]:
             raise ValueError(
                 f"{path} and {after} both have the frame number {numbers[path]}: give each video's frames a folder"
@@ -109,12 +113,3 @@ def _number(path: str) -> int:
             f"{path} has no frame number in its name, as in 000012.jpg: number the frames, or leave it out"
         )
     return int(digits[-1])
-
-
-def check_rate(rate: float) -> float:
-    """Returns the frame rate of folders unchanged. Raises ValueError unless it is a positive number."""
-    if not (math.isfinite(rate) and rate > 0):
-        raise ValueError(
-            f"--frame_rate (={validation.short_repr(rate)}) must be above 0: the frames per second of a folder"
-        )
-    return rate

@@ -12,17 +12,18 @@ line at the end of a file, which is ignored. The frames of a video are a file of
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from hrnet_jax import buckets, validation
 
 LINES = 10_000
 FOLDER, RUN = "shards", "run.json"
-_SUFFIX, _PARTIAL, _SKIPPED = ".jsonl", ".partial", ".skipped"
+_SUFFIX, _PARTIAL, _STATE, _SKIPPED = ".jsonl", ".partial", ".state", ".skipped"
 _ALL_DONE = "all.done"
 _CONTINUE = "continue with --resume"
 
@@ -50,8 +51,9 @@ def prepare(
             raise ValueError(f"{path} is of another run: {text:.500}: give the same options, or another --out")
     else:
         buckets.write_atomically(path, json.dumps(run, indent=1) + "\n")
-    for partial in () if keep_partial else (out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}"):
-        partial.unlink()
+    for stale in () if keep_partial else (_PARTIAL, _STATE):
+        for path in (out / FOLDER).glob(f"{process:03d}-*{stale}"):
+            path.unlink()
     for marker in (out / FOLDER).glob(f"{process:03d}-of-*.done"):
         marker.unlink()
     for name in (f"{process:03d}{_SKIPPED}", _ALL_DONE):
@@ -75,16 +77,26 @@ class Writer:
         _append(self._file, photo)
         self._lines += 1
 
-    def add_video(self, frames: Iterator[dict[str, Any]], unfinished: pathlib.Path | None = None) -> None:
-        """Writes the frames of a video. They count as done only if none raises an error.
+    def new_partial(self) -> pathlib.Path:
+        """Returns the path for the lines of a video that is not complete yet."""
+        return self._path().with_suffix(_SUFFIX + _PARTIAL)
 
-        With the `unfinished` file of the video, they go on from there.
+    def add_video(
+        self,
+        frames: Iterator[dict[str, Any]],
+        partial: pathlib.Path | None = None,
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Writes the frames of a video. They count as done only if none raises an error, nor does `finish`.
+
+        The frames are appended to `partial`, which may have some already.
         """
         self.close()
-        partial = unfinished or self._path().with_suffix(_SUFFIX + _PARTIAL)
-        with _open(partial, "ab" if unfinished else "xb") as file:
+        partial = partial or self.new_partial()
+        with _open(partial, "ab") as file:
             for frame in frames:
                 _append(file, frame)
+        finish()
         partial.rename(partial.with_suffix(""))
 
     def skip(self, source: str, reason: str) -> None:
@@ -143,14 +155,24 @@ def unfinished(out: pathlib.Path, process: int) -> dict[str, pathlib.Path]:
     """
     found = {}
     for path in sorted((out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}")):
-        with open(path, "rb") as file:
-            size = sum(len(line) for line in file if line.endswith(b"\n"))
-        os.truncate(path, size)
+        truncate(path)
         if first := next(read_file(path), None):
             found[first["source"]] = path
         else:
             path.unlink()
     return found
+
+
+def truncate(path: pathlib.Path, lines: int | None = None) -> None:
+    """Removes what follows the first lines of a file, all by default, and a line without an end."""
+    with open(path, "rb") as file:
+        size = sum(len(line) for line in itertools.islice(file, lines) if line.endswith(b"\n"))
+    os.truncate(path, size)
+
+
+def state_path(partial: pathlib.Path) -> pathlib.Path:
+    """Returns the path of what a tracker remembers, beside the lines of an unfinished video."""
+    return partial.with_suffix(_STATE)
 
 
 def read_file(path: pathlib.Path) -> Iterator[dict[str, Any]]:
