@@ -13,9 +13,9 @@ from hrnet_jax.predict.options import Options
 from hrnet_jax.predict.predictor import Predictor
 from hrnet_jax.predict.track_options import TrackOptions
 
-CROP, SIZE = (64, 48), (96, 160)  # height, width
-RATE, FRAMES = 10, 24
-STARTS = {"left": (10, 20, 2.0), "right": (110, 24, -2.0)}  # x, y, pixels per frame
+CROP, SIZE = (64, 48), (96, 200)  # height, width
+RATE, FRAMES = 10, 16
+STARTS = {"left": (10, 20, 2.0), "right": (150, 24, -2.0)}  # x, y, pixels per frame
 
 
 def walkers(frame: int, absent: tuple[int, ...] = ()) -> boxes.Found:
@@ -36,14 +36,22 @@ def number(name: str) -> int:
 
 
 def estimate(images: np.ndarray, photo_to_crop: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Predicts joints at fixed places of each crop, in the photo."""
+    """Predicts joints at fixed places of the bright part of each crop, in the photo; without one, of low score."""
     count, joints = len(images), skeletons.COCO.num_joints
     k = np.arange(joints)
-    places = np.stack([CROP[1] * (0.3 + 0.2 * (k % 3)), CROP[0] * (0.1 + 0.8 * k / joints)], axis=-1)
+    shares = np.stack([0.1 + 0.4 * (k % 3), 0.05 + 0.9 * k / (joints - 1)], axis=-1)
+    bright = images[..., 0] > 160
+    places = np.array([low + shares * (high - low) for low, high in map(_extent, bright)])
     scale, shift = photo_to_crop[:, None, [0, 1], [0, 1]], photo_to_crop[:, None, :, 2]
     heatmaps = np.zeros((count, CROP[0] // 4, CROP[1] // 4, joints), np.float32)
-    scores = np.full((count, joints), 0.9, np.float32)
-    return ((places - shift) / scale).astype(np.float32), scores, heatmaps
+    scores = np.where(bright.any(axis=(1, 2)), 0.9, 0.05)[:, None] * np.ones(joints)
+    return ((places - shift) / scale).astype(np.float32), scores.astype(np.float32), heatmaps
+
+
+def _extent(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of what is bright in a crop, else of all of it."""
+    rows, columns = np.nonzero(bright if bright.any() else np.ones_like(bright))
+    return np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
 
 
 def predictor(find_boxes: boxes.Finder = find) -> Predictor:
