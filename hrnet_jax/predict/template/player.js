@@ -144,7 +144,7 @@ byId("threshold").value = drawing.threshold;
 byId("threshold").addEventListener("input", (event) => { drawing.threshold = Number(event.target.value); showThreshold(); draw(); });
 const showThreshold = () => { byId("threshold-value").textContent = drawing.threshold.toFixed(2); };
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select, button") || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.matches(event.key === " " ? "input, select, button" : "input, select") || event.ctrlKey || event.altKey || event.metaKey) return;
   const act = {" ": () => byId("play").click(), ArrowLeft: () => step(-1), ArrowRight: () => step(1), Home: () => step(-frames.length), End: () => step(frames.length)}[event.key];
   if (!act) return;
   event.preventDefault();
