@@ -5,6 +5,7 @@ arrays and leave their arguments unchanged.
 """
 
 import colorsys
+import itertools
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -142,7 +143,7 @@ def _draw_tag(picture: np.ndarray, text: str, bottom: tuple[float, float], color
     corner = np.array(bottom) - sides * [0.5, 1]
     low = np.clip(np.rint(corner), 0, np.maximum(picture.shape[1::-1] - sides, 0)).astype(int)
     cv2.rectangle(picture, low.tolist(), (low + sides).tolist(), color, cv2.FILLED)
-    place = (low + [margin, margin + height]).tolist()
+    place = (low + np.array([margin, margin + height])).tolist()
     cv2.putText(picture, text, place, font, scale, OUTLINE, max(1, round(1.5 * scale)), cv2.LINE_AA)
 
 
@@ -152,7 +153,7 @@ def draw_trails(picture: np.ndarray, trails: Mapping[int, np.ndarray]) -> np.nda
     for track_id, points in trails.items():
         points = points[np.all(np.abs(points) < _MAX_COORDINATE, axis=-1)]
         ends = np.rint(points * 2**_SUBPIXEL_BITS).astype(int).tolist()
-        for i, (a, b) in enumerate(zip(ends, ends[1:], strict=False), 1):
+        for i, (a, b) in enumerate(itertools.pairwise(ends), 1):
             thickness = max(1, round(width * i / len(ends)))
             cv2.line(picture, a, b, track_color(track_id), thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     return picture

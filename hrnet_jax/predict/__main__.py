@@ -50,12 +50,16 @@ def define_flags() -> None:
     flags.DEFINE_string("images", None, "COCO annotation file with names and ids of photos.")
     flags.DEFINE_integer("every", 1, "Predict every so many frames of a video.")
     flags.DEFINE_integer("detect_every", 1, "Detect people in every so many of these frames.")
-    flags.DEFINE_boolean("track", False, "Follow people through videos and folders of frames, with an id for each.")
+    flags.DEFINE_boolean(
+        "track", False, "Follow people through videos and folders of frames, with an id for each."
+    )
     flags.DEFINE_string("tracker", "ours", f"{', '.join(PRESETS)}; changed as in ours,memory_seconds=3.")
     flags.DEFINE_boolean("offline", False, "Tracks may be smoothed with a look at later frames.")
     flags.DEFINE_string("smooth", "", f"{', '.join(SMOOTHERS)}. Default: none; the last one with --offline.")
     flags.DEFINE_float("frame_rate", FRAME_RATE, "Frames per second of folders of frames to track in.")
-    flags.DEFINE_string("truth", None, "PoseTrack's annotations, a file or folder, that pages of tracks compare with.")
+    flags.DEFINE_string(
+        "truth", None, "PoseTrack's annotations, a file or folder, that pages of tracks compare with."
+    )
     flags.DEFINE_integer("max_pixels", photos.MAX_PIXELS, "Larger photos are refused.")
     flags.DEFINE_integer("processes", 1, "Number of processes that share SRC, each with this command.")
     flags.DEFINE_integer("process", 0, "Index of this process, from 0.")

@@ -56,8 +56,8 @@ class FileBoxes:
         self.has_tracks = bool(numbered.any())
         if self.has_tracks and not numbered.all():
             raise ValueError(
-                f"{self._path}: {np.sum(~numbered):,} of {len(numbered):,} boxes have no `track_id`: give it to all,"
-                " or to none"
+                f"{self._path}: {np.sum(~numbered):,} of {len(numbered):,} boxes have no `track_id`: give it to"
+                " all, or to none"
             )
 
     def __str__(self) -> str:
@@ -160,9 +160,9 @@ def _entries(content: Any, path: pathlib.Path) -> Iterable[tuple[str, Any]]:
 def _group(
     path: pathlib.Path, entries: Iterable[tuple[str, Any]], names: Mapping[int | str, str]
 ) -> dict[str | int, np.ndarray]:
-    """Returns tables [N, 6] of people by file name or, without one, by id: boxes, scores and track ids, NaN without.
+    """Returns tables [N, 6] of people by file name or, without one, by id. Raises ValueError for an invalid entry.
 
-    Raises ValueError for an invalid entry.
+    The columns are box, score and track id, NaN if there is none.
     """
     rows: dict[str | int, list[list[float]]] = {}
     for where, entry in entries:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Follower:
         self._last: Item | None = None
 
     def __call__(self, frame: Item) -> Result:
-        """Follows people into the next frame, which has its photo and time. Raises ValueError as `tracker.step`."""
+        """Follows people into the next frame, of a photo and time. Raises ValueError as the tracker does."""
         estimate = _Estimate(self._predictor, frame, self._heatmaps)
         given = box_files.track_ids(self._predictor.find_boxes, name(frame))
         tracks = self._step(frame, estimate) if given is None else self._adopt(frame, given, estimate)
@@ -101,14 +102,15 @@ class Follower:
         os.replace(partial, path)
 
     def restore(self, path: pathlib.Path) -> int:
-        """Reads what `save` wrote, and returns the number of frames until then. Raises ValueError for other files."""
+        """Reads what `save` wrote, and returns the number of frames until then."""
+        parts: dict[str, dict[str, Any]] = {"tracker": {}, "smoother": {}, "": {}}
         with np.load(path) as values:
-            parts = [
-                {key.partition(".")[2]: _plain(values[key]) for key in values if key.startswith(f"{part}.")}
-                for part in ("tracker", "smoother", "")
-            ]
-        self._tracker, self._smoother = memory.State(**parts[0]), smoothing.State(**parts[1])
-        self._count = parts[2]["count"]
+            for name in values:
+                part, _, key = name.partition(".")
+                parts[part][key] = values[name] if values[name].ndim else values[name].item()
+        self._tracker = memory.State(**parts["tracker"])
+        self._smoother = smoothing.State(**parts["smoother"])
+        self._count = parts[""]["count"]
         return self._count
 
 
@@ -117,22 +119,24 @@ class _Estimate:
 
     def __init__(self, predictor: Predictor, frame: Item, heatmaps: bool):
         self._predictor, self._frame, self._heatmaps = predictor, frame, heatmaps
-        self._boxes = np.zeros((0, 4))
-        self._result: Result | None = None
+        self._estimated: tuple[np.ndarray, Result] | None = None
 
     def __call__(self, corners: np.ndarray) -> np.ndarray:
+        poses = self._predict(corners).poses
+        return np.concatenate([poses.joints, poses.scores[..., None]], axis=-1)
+
+    def _predict(self, corners: np.ndarray) -> Result:
         sized = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         frame = dataclasses.replace(self._frame, found=(sized, np.ones(len(sized))))
-        self._boxes, self._result = corners, self._predictor.result(frame, heatmaps=self._heatmaps)
-        poses = self._result.poses
-        return np.concatenate([poses.joints, poses.scores[..., None]], axis=-1)
+        result = self._predictor.result(frame, heatmaps=self._heatmaps)
+        self._estimated = corners, result
+        return result
 
     def result(self, tracks: Tracks) -> Result:
         """Returns the people that the tracker kept, with their ids."""
-        if self._result is None:
-            self(self._boxes)
-        result = self._result
-        rows = [int((self._boxes == box).all(axis=1).argmax()) for box in tracks.boxes]
+        nobody = np.zeros((0, 4))
+        estimated, result = self._estimated or (nobody, self._predict(nobody))
+        rows = [int((estimated == box).all(axis=1).argmax()) for box in tracks.boxes]
         poses = dataclasses.replace(
             result.poses,
             boxes=result.poses.boxes[rows],
@@ -167,7 +171,3 @@ def _time(frame: Item) -> float:
 
 def _corners(found: np.ndarray) -> np.ndarray:
     return np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)
-
-
-def _plain(value: np.ndarray) -> np.ndarray | int | float:
-    return value if value.ndim else value.item()

@@ -139,7 +139,9 @@ class Job:
         during, after = tracked_clip.kinds(group, track)
         notes = group.notes()
         try:
-            clip = tracked_clip.TrackedClip(self._predictor, self._options, track, group, partial, self._skip_frame)
+            clip = tracked_clip.TrackedClip(
+                self._predictor, self._options, track, group, partial, self._skip_frame
+            )
             notes = clip.notes
             with contextlib.closing(clip.results()) as results:
                 lines = self._counted(map(functools.partial(self._write, kinds=during), results))

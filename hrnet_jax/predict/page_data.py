@@ -31,7 +31,14 @@ class Photo:
 def make_photo(photo: dict[str, Any], picture: np.ndarray, skeleton: Skeleton, out_dir: pathlib.Path) -> Photo:
     """Returns what the gallery in `out_dir` shows of a photo, see `page.Writer.add`."""
     people = [_person(person, skeleton, photo["source"]) for person in photo["people"]]
-    row = [photo["source"], photo["frame"], rounded(photo["time"], 3), len(people), photo["width"], photo["height"]]
+    row = [
+        photo["source"],
+        photo["frame"],
+        rounded(photo["time"], 3),
+        len(people),
+        photo["width"],
+        photo["height"],
+    ]
     return Photo(row, {"people": people, "original": _url_of_original(photo, out_dir)}, _thumbnail(picture))
 
 

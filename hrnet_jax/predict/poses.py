@@ -74,8 +74,8 @@ class Poses:
         """Returns the poses as in ``poses.json``. Numbers are as short as possible without losing a bit.
 
         ``{"source", "frame", "time", "height", "width", "people": [{"box": [x, y, width, height], "box_score",
-        "score", "joints": [[x, y, score], ...]}, ...]}``. People of tracks also have their ``id``, and ``smoothed``
-        joints ``[[x, y], ...]`` if there are any.
+        "score", "joints": [[x, y, score], ...]}, ...]}``. People of tracks also have their ``id``, and if there
+        are any, ``smoothed`` joints ``[[x, y], ...]``.
         """
         joints = np.concatenate([self.joints, self.scores[..., None]], axis=-1)
         columns = {

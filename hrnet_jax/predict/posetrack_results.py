@@ -21,7 +21,9 @@ def check(skeleton: Skeleton, groups: Sequence[sequences.Sequence], every: int) 
     if every > 1:
         raise ValueError(f"--every (={every}): results for PoseTrack need all frames: leave it out")
     if not set(posetrack.JOINTS) & set(skeleton.joints):
-        raise ValueError(f"PoseTrack has no joint of the skeleton {skeleton.name!r}: leave `posetrack` out of --write")
+        raise ValueError(
+            f"PoseTrack has no joint of the skeleton {skeleton.name!r}: leave `posetrack` out of --write"
+        )
     for group in groups:
         if not _FOLDER.fullmatch(group.base) or group.is_video:
             raise ValueError(
@@ -30,8 +32,8 @@ def check(skeleton: Skeleton, groups: Sequence[sequences.Sequence], every: int) 
             )
         if odd := [path for path in group.paths if not _FRAME.fullmatch(pathlib.PurePath(path).stem)]:
             raise ValueError(
-                f"{odd[0]} is not named as the frames of PoseTrack18, from 000000.jpg on: those of PoseTrack17 count"
-                " from 00000001.jpg, and have other results"
+                f"{odd[0]} is not named as the frames of PoseTrack18, from 000000.jpg on: those of PoseTrack17"
+                " count from 00000001.jpg, and have other results"
             )
 
 
@@ -43,7 +45,11 @@ def make(
     All frames are listed, from the first to the last number. Joints below `joint_score` are left out; the score of
     the others is that of the joint times that of the person's box. Raises ValueError for too many tracks.
     """
-    empty = np.zeros((0, len(posetrack18.FILE_JOINTS), 2)), np.zeros((0, len(posetrack18.FILE_JOINTS))), np.zeros(0)
+    empty = (
+        np.zeros((0, len(posetrack18.FILE_JOINTS), 2)),
+        np.zeros((0, len(posetrack18.FILE_JOINTS))),
+        np.zeros(0),
+    )
     numbers = range(group.numbers[0], group.numbers[-1] + 1)
     people = dict.fromkeys(numbers, empty)
     for line in lines:

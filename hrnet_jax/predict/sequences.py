@@ -63,8 +63,8 @@ class Sequence:
         listed = [str(first) if first >= last else f"{first} to {last}" for first, last in gaps[:MOST_LISTED]]
         more = f" and {len(gaps) - MOST_LISTED} more gaps" if len(gaps) > MOST_LISTED else ""
         return [
-            f"{self.source}: {missing:,} frames are missing ({', '.join(listed)}{more}): people are followed across,"
-            " for as long as they are remembered"
+            f"{self.source}: {missing:,} frames are missing ({', '.join(listed)}{more}): people are followed"
+            " across, for as long as they are remembered"
         ]
 
 

@@ -14,16 +14,15 @@ from hrnet_jax.evaluation.joint_pairs import THRESHOLD
 from hrnet_jax.skeletons import Skeleton
 
 SHARE = 0.5  # of a person's labelled joints that are near enough, at least, to be the same person
-MISSED = None
 
 
 class Comparison:
     """Compares the frames of a video in order.
 
     Attributes:
-      people: for each person of the ground truth, ``[frame, track]`` in each labelled frame: the place of the frame
-        in the video, and the id of the track there, None if there is none.
-      switches: ``[frame, person, track before, track]`` where a person gets another track.
+      people: for each person of the ground truth, ``(frame, track)`` in each labelled frame: the place of the
+        frame in the video, and the id of the track there, None if there is none.
+      switches: ``(frame, person, track before, track)`` where a person gets another track.
     """
 
     def __init__(self, truth: Video, skeleton: Skeleton):
@@ -35,7 +34,9 @@ class Comparison:
         self._predicted = [skeleton.joints.index(joint) for joint in shared]
         first = 0 if truth.year > 2017 else 1
         numbers = [int(pathlib.PurePath(name).stem) - first for name in truth.frames]
-        self._rows = {number: row for row, number in enumerate(numbers) if truth.labelled[row] or truth.listed[row]}
+        self._rows = {
+            number: row for row, number in enumerate(numbers) if truth.labelled[row] or truth.listed[row]
+        }
         self._last: dict[int, int] = {}
         self.people: dict[int, list[tuple[int, int | None]]] = {}
         self.switches: list[tuple[int, int, int, int]] = []
@@ -51,9 +52,9 @@ class Comparison:
         shares = self._shares(row, seen, line)
         matched = self._match(people, tracks, shares)
         for person in people:
-            track = matched.get(person, MISSED)
+            track = matched.get(person)
             self.people.setdefault(person, []).append((place, track))
-            if track is not MISSED:
+            if track is not None:
                 before = self._last.setdefault(person, track)
                 if before != track:
                     self.switches.append((place, person, before, track))
@@ -65,10 +66,15 @@ class Comparison:
         joints = joints.reshape(len(line["people"]), -1, 3)[:, self._predicted, :2] if len(joints) else joints
         if not len(joints) or not seen.any():
             return np.zeros((int(seen.sum()), len(joints)))
-        places, exists = self._truth.joints[row][seen][:, self._shared], self._truth.exists[row][seen][:, self._shared]
+        places, exists = (
+            self._truth.joints[row][seen][:, self._shared],
+            self._truth.exists[row][seen][:, self._shared],
+        )
         heads = self._truth.head_sizes[row][seen]
         if np.isnan(heads).any():
-            raise ValueError(f"{self._truth.name}: a person in {self._truth.frames[row]} has no head box (`bbox_head`)")
+            raise ValueError(
+                f"{self._truth.name}: a person in {self._truth.frames[row]} has no head box (`bbox_head`)"
+            )
         distance = np.linalg.norm(joints[None] - places[:, None], axis=-1)
         near = (distance <= THRESHOLD * heads[:, None, None]) & exists[:, None]
         return near.sum(axis=-1) / exists.sum(axis=-1)[:, None]
@@ -88,7 +94,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Returns the runs of equal tracks ``[first, last, track]`` of each person, and the switches."""
         people = [{"id": person, "runs": _runs(frames)} for person, frames in sorted(self.people.items())]
-        missed = sum(track is MISSED for frames in self.people.values() for _, track in frames)
+        missed = sum(track is None for frames in self.people.values() for _, track in frames)
         return {
             "people": people,
             "switches": self.switches,

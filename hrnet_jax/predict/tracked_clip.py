@@ -85,8 +85,8 @@ class TrackedClip:
             rate = properties.rate / every
             if properties.stated_rate != properties.rate:
                 self.notes.append(
-                    f"{source} states {properties.stated_rate:g} frames per second: {properties.rate:g} are assumed"
-                    " where it has no times"
+                    f"{source} states {properties.stated_rate:g} frames per second: {properties.rate:g} are"
+                    " assumed where it has no times"
                 )
         else:
             rate = self._track.frame_rate / self._sequence.step / every
@@ -108,7 +108,9 @@ class TrackedClip:
         if lines < done:
             raise ValueError(f"{self._partial} has {lines} of {done} frames: remove it, and begin them again")
         shards.truncate(self._partial, done)
-        where = f"goes on after {done:,} frames, with the same ids" if done else "is begun again at its first frame"
+        where = (
+            f"goes on after {done:,} frames, with the same ids" if done else "is begun again at its first frame"
+        )
         self.notes.append(f"{self._sequence.source} was stopped: it {where}")
         return done
 
@@ -117,7 +119,7 @@ class TrackedClip:
         return sum(1 for _ in shards.read_file(self._partial)) if self._partial.is_file() else 0
 
     def _frames(self, on_error: OnError) -> Iterator[Item]:
-        """Yields the frames with their photos. The error at the end of a video is kept until the whole is drawn."""
+        """Yields the frames with their photos. Keeps the error at the end of a video that is yet to be drawn."""
         if not self._sequence.is_video:
             yield from self._photos(on_error)
             return
@@ -146,7 +148,9 @@ class TrackedClip:
             place = line["source"], line["frame"]
             frame = next((frame for frame in frames if (frame.source, frame.frame) == place), None)
             if frame is None or frame.photo is None:
-                raise video.VideoError(f"{line['source']} has no frame {line['frame']} any more: give another --out")
+                raise video.VideoError(
+                    f"{line['source']} has no frame {line['frame']} any more: give another --out"
+                )
             self._follower.pass_by(frame)
             yield Result(poses.from_json(line, skeleton), frame.photo, nothing.astype(np.uint8), None)
 

@@ -137,7 +137,7 @@ def test_memory_does_not_grow():
 
 def test_frames_need_a_photo_and_a_time():
     follower = Follower(made.predictor(), TrackOptions())
-    with pytest.raises(ValueError, match="f0.jpg: people are followed through frames at times: give `time`"):
+    with pytest.raises(ValueError, match=r"f0.jpg: people are followed through frames at times: give `time`"):
         follower(Item("f0.jpg", made.photo(0)))
     with pytest.raises(ValueError, match="people are followed through frames that were read: give `photo`"):
         follower(Item("f0.jpg", time=0.0))

@@ -48,7 +48,10 @@ def test_joints_of_low_score_are_left_out(folder, tmp_path):
 
 
 def test_results_are_never_smoothed(folder, tmp_path):
-    for name, track in (("raw", TrackOptions(frame_rate=10)), ("out", TrackOptions(frame_rate=10, smooth="one_euro"))):
+    for name, track in (
+        ("raw", TrackOptions(frame_rate=10)),
+        ("out", TrackOptions(frame_rate=10, smooth="one_euro")),
+    ):
         made.follow(folder, tmp_path / name, write=("posetrack",), track=track)
     np.testing.assert_array_equal(result(tmp_path / "out").joints, result(tmp_path / "raw").joints)
 
@@ -66,11 +69,15 @@ def test_ids_tell_where_videos_are_from():
 
 def test_what_is_not_named_as_the_benchmarks_is_refused():
     check = posetrack_results.check
-    with pytest.raises(ValueError, match="x/street is not named as PoseTrack's folders of frames, such as 000342_mpii"):
+    with pytest.raises(
+        ValueError, match="x/street is not named as PoseTrack's folders of frames, such as 000342_mpii"
+    ):
         check(skeletons.COCO, [sequence("street")], 1)
-    with pytest.raises(ValueError, match="clip.mp4 is not named as PoseTrack's folders"):
+    with pytest.raises(ValueError, match=r"clip.mp4 is not named as PoseTrack's folders"):
         check(skeletons.COCO, [sequences.Sequence("clip.mp4", "clip.mp4", ("clip.mp4",))], 1)
-    with pytest.raises(ValueError, match=r"00000001.jpg is not named as the frames of PoseTrack18, from 000000.jpg on"):
+    with pytest.raises(
+        ValueError, match=r"00000001.jpg is not named as the frames of PoseTrack18, from 000000.jpg on"
+    ):
         check(skeletons.COCO, [sequence(NAME, ["00000001.jpg"])], 1)
     with pytest.raises(ValueError, match=r"--every \(=2\): results for PoseTrack need all frames"):
         check(skeletons.COCO, [sequence(NAME)], 2)

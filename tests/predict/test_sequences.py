@@ -47,5 +47,7 @@ def test_missing_frames_are_told():
 def test_frames_without_an_order_are_refused():
     with pytest.raises(ValueError, match=r"f/cover.jpg has no frame number in its name, as in 000012.jpg"):
         group("f/1.jpg", "f/cover.jpg")
-    with pytest.raises(ValueError, match=r"f/a_1.jpg and f/b_1.jpg both have the frame number 1: give each video's"):
+    with pytest.raises(
+        ValueError, match=r"f/a_1.jpg and f/b_1.jpg both have the frame number 1: give each video's"
+    ):
         group("f/a_1.jpg", "f/b_1.jpg")

@@ -8,7 +8,9 @@ from hrnet_jax.tracking.settings import PRESETS
 
 @pytest.mark.parametrize("rate", [0, -25, float("nan"), float("inf")])
 def test_frame_rates_are_above_zero(rate):
-    with pytest.raises(ValueError, match=r"--frame_rate \(=.*\) must be above 0: the frames per second of a folder"):
+    with pytest.raises(
+        ValueError, match=r"--frame_rate \(=.*\) must be above 0: the frames per second of a folder"
+    ):
         TrackOptions(frame_rate=rate)
 
 

@@ -129,11 +129,20 @@ def test_the_timeline_has_a_bar_for_each_track_and_gap(open_tab, folder):
     tab = open_tab(write(folder, [[3], [3], [], [5], [3, 5]]))
     rows = tab.locator("#tracks .row")
     assert rows.locator("button").all_inner_texts() == ["3", "5"]
-    bars = "bars => bars.map((bar) => [bar.getAttribute('class'), bar.getAttribute('x'), bar.getAttribute('width')])"
-    assert rows.first.locator("rect").evaluate_all(bars) == [["run", "0", "2"], ["run", "4", "1"], ["gap", "2", "2"]]
+    bars = (
+        "bars => bars.map((bar) => [bar.getAttribute('class'), bar.getAttribute('x'), bar.getAttribute('width')])"
+    )
+    assert rows.first.locator("rect").evaluate_all(bars) == [
+        ["run", "0", "2"],
+        ["run", "4", "1"],
+        ["gap", "2", "2"],
+    ]
     assert rows.first.locator(".gap title").text_content() == "lost in frames 2 to 3"
     assert rows.first.get_attribute("title") == "Track 3: 3 frames, frames 0 to 4, 1 gap"
-    colors = [rows.first.locator(f".{kind}").first.evaluate("bar => getComputedStyle(bar).fill") for kind in ("run", "gap")]
+    colors = [
+        rows.first.locator(f".{kind}").first.evaluate("bar => getComputedStyle(bar).fill")
+        for kind in ("run", "gap")
+    ]
     assert colors[0] == "rgb" + str(visualize.track_color(3)) and colors[0] != colors[1]
 
 
@@ -147,7 +156,9 @@ def test_the_timeline_leads_to_frames_and_tracks(open_tab, folder):
     row.locator("button").click()
     assert clock(tab).startswith("frame 3") and row.get_attribute("class") == "row picked"
     press(tab, "End")
-    opacities = tab.locator("#frame .person").evaluate_all("g => g.map((group) => getComputedStyle(group).opacity)")
+    opacities = tab.locator("#frame .person").evaluate_all(
+        "g => g.map((group) => getComputedStyle(group).opacity)"
+    )
     assert opacities == ["0.22", "1"]
     tab.locator("#frame .tag", has_text="5").click()
     assert row.get_attribute("class") == "row"

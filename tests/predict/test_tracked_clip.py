@@ -97,9 +97,13 @@ def test_a_stopped_run_goes_on_with_the_same_ids(kind, after, clip, folder, tmp_
     made.follow(source, whole := tmp_path / "whole", **options)
     assert made.follow(source, out := tmp_path / "out", Stop((after + 1) // 2), **options) == console.UNFINISHED
     capsys.readouterr()
-    rest = Stop((made.FRAMES - after // 5 * 5 + 1) // 2, AssertionError)  # nothing is predicted twice, from the last state on
+    rest = Stop(
+        (made.FRAMES - after // 5 * 5 + 1) // 2, AssertionError
+    )  # nothing is predicted twice, from the last state on
     assert made.follow(source, out, rest, resume=True, **options) == 0
-    where = f"goes on after {after // 5 * 5} frames, with the same ids" if after > 5 else "begun again at its first"
+    where = (
+        f"goes on after {after // 5 * 5} frames, with the same ids" if after > 5 else "begun again at its first"
+    )
     assert where in capsys.readouterr().out
     assert photos(out) == photos(whole)
     assert frames(next((out / "video").iterdir())) == [*ALL]
@@ -126,7 +130,10 @@ def test_a_finished_video_is_not_followed_again(clip, tmp_path):
 
 
 def test_offline_joints_are_smoothed_after_the_whole(folder, tmp_path, monkeypatch):
-    options = {"track": TrackOptions(offline=True, frame_rate=made.RATE), "write": ("json", "video", "pictures", "csv")}
+    options = {
+        "track": TrackOptions(offline=True, frame_rate=made.RATE),
+        "write": ("json", "video", "pictures", "csv"),
+    }
     made.follow(folder, tmp_path / "live", write=("json",))
     made.follow(folder, tmp_path / "out", **options)
     for line, expected in zip(photos(tmp_path / "out"), photos(tmp_path / "live"), strict=True):
@@ -190,7 +197,10 @@ def test_a_frame_rate_of_zero_is_told(clip, tmp_path, monkeypatch, capsys):
 
 def test_frames_too_far_apart_are_told(folder, tmp_path, capsys):
     made.follow(folder, tmp_path / "out", every=4, track=TrackOptions(frame_rate=1))
-    assert "frames are 4 seconds apart, and people are remembered for 2: nobody is followed" in capsys.readouterr().out
+    assert (
+        "frames are 4 seconds apart, and people are remembered for 2: nobody is followed"
+        in capsys.readouterr().out
+    )
 
 
 def test_processes_share_videos_not_frames(folder, clip, tmp_path):
@@ -211,7 +221,9 @@ def test_boxes_of_a_file_must_fit(clip, tmp_path):
     (path := tmp_path / "boxes.json").write_text(json.dumps([entry]))
     find, about = boxes.open_finder(path, skeletons.COCO)
     assert about.endswith("with the ids of tracks")
-    with pytest.raises(ValueError, match=r"no frame of .*clip.mp4 is in the file .*clip.mp4/000012, or give `frame`"):
+    with pytest.raises(
+        ValueError, match=r"no frame of .*clip.mp4 is in the file .*clip.mp4/000012, or give `frame`"
+    ):
         made.follow(clip, tmp_path / "out", find)
     with pytest.raises(ValueError, match=r"--detect_every \(=2\): the file of boxes has the ids of a tracker"):
         made.follow(clip, tmp_path / "out", find, detect_every=2)
