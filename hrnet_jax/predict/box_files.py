@@ -67,21 +67,24 @@ class FileBoxes:
 
     def __call__(self, path: str, photo: np.ndarray) -> Found:
         """Returns the boxes of a photo; none if the file does not name it."""
-        table = self._table(path)
+        return self.of_key(self.key(path))
+
+    def of_key(self, key: str | int | None) -> Found:
+        """Returns the boxes under a name or image id; none if the file does not have it."""
+        table = self._table(key)
         return table[:, :_SCORE], table[:, _SCORE]
 
     def track_ids(self, path: str) -> np.ndarray:
         """Returns the track ids [N] of the boxes of a photo, of a file that `has_tracks`."""
-        return self._table(path)[:, _TRACK].astype(int)
+        return self._table(self.key(path))[:, _TRACK].astype(int)
 
     def has_frames(self, path: str) -> bool:
         """Whether there is a frame of a video, see `frame_name`."""
         videos = {str(key).rpartition("/")[0] for key in self._tables}
         return longest_name(path, videos) is not None
 
-    def _table(self, path: str) -> np.ndarray:
-        key = self.key(path)
-        return np.zeros((0, _TRACK + 1)) if key is None else self._tables[key]
+    def _table(self, key: str | int | None) -> np.ndarray:
+        return np.zeros((0, _TRACK + 1)) if key not in self._tables else self._tables[key]
 
     def key(self, path: str) -> str | int | None:
         """Returns the name or id under which the file has a photo, None if it is not there."""

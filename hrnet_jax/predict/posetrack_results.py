@@ -42,8 +42,9 @@ def make(
 ) -> dict[str, Any]:
     """Returns the content of the file of results of a video.
 
-    All frames are listed, from the first to the last number. Joints below `joint_score` are left out; the score of
-    the others is that of the joint times that of the person's box. Raises ValueError for too many tracks.
+    All frames are listed, from the first to the last number. Joints below `joint_score` are left out, and people
+    without any; the score of the others is that of the joint times that of the person's box. Raises ValueError for
+    too many tracks.
     """
     empty = (
         np.zeros((0, len(posetrack18.FILE_JOINTS), 2)),
@@ -68,7 +69,9 @@ def _people(found: poses.Poses, joint_score: float, where: str) -> tuple[np.ndar
             row = found.skeleton.joints.index(joint)
             places[:, column], scores[:, column] = found.joints[:, row], kept[:, row]
     ids = np.zeros(0, int) if found.ids is None else found.ids
-    return places, scores, np.array([posetrack.check_track_id(track_id, where) for track_id in ids.tolist()], int)
+    shown = scores.any(axis=1)
+    ids = [posetrack.check_track_id(track_id, where) for track_id in ids[shown].tolist()]
+    return places[shown], scores[shown], np.array(ids, int)
 
 
 def _image(group: sequences.Sequence, number: int) -> dict[str, Any]:

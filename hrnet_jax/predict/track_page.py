@@ -1,8 +1,8 @@
 """The page of a tracked video: a player with skeletons and ids over the frames, and the timeline of the tracks.
 
 The page shows the video, or the photos of the folder, where they are, by a relative address. The people of up to
-`FRAMES_PER_FILE` frames are in the page itself. Those of more are beside it, in files that the page loads as scripts
-when it shows them, since browsers forbid pages on the disk to fetch files::
+`FRAMES_PER_FILE` frames are in the page itself. Those of more are beside it, in files that the page loads as
+scripts when it shows them, since browsers forbid pages on the disk to fetch files::
 
     OUT/tracks/NAME.html
     OUT/tracks/NAME/people_00000.js     people of frames 0 to 499, and so on

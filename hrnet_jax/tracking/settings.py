@@ -28,6 +28,8 @@ class Settings:
       box_nms: IoU above which the lower-scored box is dropped. 0.5: ours.
       pose_nms: OKS above which the lower-scored pose is dropped. 0.6: ours, between the usual 0.5 and 0.7; the 0.9
         of COCO's evaluation lets duplicates from merged boxes pass. 1 for none.
+      pose_score: poses are dropped if the mean of their joint scores, of those above `joint_threshold`, is below.
+        0: Xiao et al.
       joint_score: joints below are left out of the results; the tracker keeps them. 0.4: Xiao et al., chosen for
         their network.
       joint_threshold: joints below do not count in similarities and in the box of a pose. 0.2: ours.
@@ -52,6 +54,7 @@ class Settings:
     box_score: float = 0.5
     box_nms: float = 0.5
     pose_nms: float = 0.6
+    pose_score: float = 0.0
     joint_score: float = 0.4
     joint_threshold: float = 0.2
     similarity: str = "oks"
@@ -103,7 +106,7 @@ _CHOICES = {
     "history": HISTORIES,
 }
 _SHARES = (
-    *("box_score", "box_nms", "pose_nms", "joint_score", "joint_threshold", "min_similarity", "new_score"),
+    *("box_score", "box_nms", "pose_nms", "pose_score", "joint_score", "joint_threshold", "min_similarity", "new_score"),
     *("velocity_gain", "cut_error"),
 )
 

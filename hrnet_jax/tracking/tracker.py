@@ -86,7 +86,7 @@ def step(
     proposed = candidates.propose(state, frame.time, frame.size, frame.flow, settings)
     chosen = candidates.unify(found, proposed, settings)
     poses = _estimate(estimate, chosen.boxes, state.poses.shape[1])
-    kept = suppress(poses, chosen, settings.pose_nms, sigmas)
+    kept = select_poses(poses, chosen, settings, sigmas)
     poses, chosen = poses[kept], chosen.select(kept)
     moved = memory.moved_poses(state, settings.motion, frame.time, frame.flow)
     table, link = _compare(moved, poses, settings, sigmas), LINKS[settings.assignment]
@@ -118,17 +118,18 @@ def _estimate(estimate: Estimate, boxes: np.ndarray, num_joints: int) -> np.ndar
     return poses
 
 
-def suppress(poses: np.ndarray, boxes: Candidates, threshold: float, sigmas: oks.Sigmas) -> np.ndarray:
-    """Returns the indices of poses [N, K, 3] that OKS-NMS keeps, in order.
+def select_poses(poses: np.ndarray, boxes: Candidates, settings: Settings, sigmas: oks.Sigmas) -> np.ndarray:
+    """Returns the indices of poses [N, K, 3] of at least the `pose_score` that OKS-NMS keeps, in order.
 
     A person's score is that of COCO's evaluation, and its area that of its box.
     """
-    if not len(poses):
-        return np.zeros(0, int)
-    scores = oks.rescore(boxes.scores, poses[..., 2])
+    mean_scores = oks.rescore(np.ones(len(poses)), poses[..., 2], settings.joint_threshold)
+    rows = np.flatnonzero(mean_scores >= settings.pose_score)
+    if not len(rows):
+        return rows
     areas = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).prod(axis=1)
-    one_photo = np.zeros(len(poses), int)
-    return np.sort(oks.suppress(one_photo, poses[..., :2], scores, areas, sigmas, threshold))
+    parts = poses[rows, :, :2], (boxes.scores * mean_scores)[rows], areas[rows]
+    return rows[np.sort(oks.suppress(np.zeros(len(rows), int), *parts, sigmas, settings.pose_nms))]
 
 
 def _compare(earlier: np.ndarray, current: np.ndarray, settings: Settings, sigmas: oks.Sigmas) -> np.ndarray:
