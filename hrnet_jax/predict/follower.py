@@ -71,9 +71,14 @@ class Follower:
         if self._last is None:
             return None, True
         earlier, following = _photo(self._last), _photo(frame)
-        if self._settings.cut_error < 1 and shots.disagreement(earlier, following) >= self._settings.cut_error:
+        if self._finds_cuts(earlier) and shots.disagreement(earlier, following) >= self._settings.cut_error:
             return None, True
         return self._flow and self._flow(name(self._last), earlier, following), False
+
+    def _finds_cuts(self, photo: np.ndarray) -> bool:
+        """Whether cuts are looked for, in photos that are large enough for it."""
+        low, high = sorted(photo.shape[:2])
+        return self._settings.cut_error < 1 and low * min(1.0, shots.LONGER_SIDE / high) >= flow.MIN_SIDE
 
     def _adopt(self, frame: Item, ids: np.ndarray, estimate: "_Estimate") -> Tracks:
         """Takes the people of another tracker, except for boxes without a size."""

@@ -41,9 +41,8 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
     _check_boxes(predictor.find_boxes, paths, options)
     skeleton = skeletons.to_json(predictor.network.skeleton)
     description = {"format": reports.FORMAT, "version": reports.VERSION, "skeleton": skeleton}
-    shards.prepare(
-        options.out, description | about, options.process, options.resume, keep_partial=options.track is not None
-    )
+    keep_partial = options.track is not None
+    shards.prepare(options.out, description | about, options.process, options.resume, keep_partial)
     earlier = shards.done(options.out) if options.resume else set()
     job = Job(predictor, found, options)
     rest = [path for path in paths if path not in earlier]

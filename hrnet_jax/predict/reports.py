@@ -120,7 +120,7 @@ def write_csv(report: Report) -> str:
             where = [photo["source"], photo["frame"], photo["time"]]
             for i, person in enumerate(photo["people"]):
                 joints = zip(report.skeleton.joints, poses.shown_joints(person), strict=True)
-                track = [person["id"]] * report.tracked
+                track = [person["id"]] if report.tracked else []
                 rows.writerows([*where, i, person["score"], name, *joint, *track] for name, joint in joints)
     return str(path)
 

@@ -29,7 +29,7 @@ _CONTINUE = "continue with --resume"
 
 
 def prepare(
-    out: pathlib.Path, run: dict[str, Any], process: int, resume: bool, *, keep_partial: bool = False
+    out: pathlib.Path, run: dict[str, Any], process: int, resume: bool, keep_partial: bool = False
 ) -> None:
     """Makes the folder of a run's results and writes what predicts, or checks that it is the same.
 

@@ -31,7 +31,7 @@ class Properties:
     rate: float  # frames per second, on average
     size: tuple[int, int]  # height and width as shown
     seconds: float  # length
-    stated_rate: float = DEFAULT_RATE  # `rate` is another if this is no usual one
+    stated_rate: float = dataclasses.field(default=DEFAULT_RATE, compare=False)  # `rate`, if that is a usual one
 
 
 def read_properties(path: str | os.PathLike) -> Properties:
