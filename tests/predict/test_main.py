@@ -39,10 +39,6 @@ def test_the_command_predicts_what_can_be_read(checkpoint, tmp_path):
     [
         (["nowhere.jpg", "--checkpoint=x.pth", "--out=out"], "nowhere.jpg does not exist"),
         (["tests", "--checkpoint=x.pth"], "--out is missing: see --help"),
-        (
-            ["tests/predict", "--checkpoint=x.pth", "--out=out", "--frame_rate=0", "--track"],
-            "(=0) must be above 0",
-        ),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):
