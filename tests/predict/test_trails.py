@@ -25,9 +25,9 @@ def frame(time, places):
 def test_a_trail_is_where_a_person_has_been_lately():
     found = trails.Trails()
     for n in range(50):
-        now = found.add(frame(n / 10, {3: n, 5: -n} if n < 30 else {3: n}))
-    assert list(now) == [3]  # the other was last seen 2 seconds ago
-    np.testing.assert_allclose(now[3], [[n, n] for n in range(49 - 15, 50)], atol=1e-4)
+        now = found.add(frame(n / 8, {3: n, 5: -n} if n < 30 else {3: n}))
+    assert list(now) == [3]  # the other was last seen 2.5 seconds ago
+    np.testing.assert_allclose(now[3], [[n, n] for n in range(49 - 12, 50)], atol=1e-4)
 
 
 def test_trails_are_of_the_joints_that_are_shown():
