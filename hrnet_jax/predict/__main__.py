@@ -3,6 +3,7 @@
     python -m hrnet_jax.predict photo.jpg --checkpoint pose_hrnet_w32_256x192.pth --out results
     python -m hrnet_jax.predict FOLDER 'more/*.png' clip.mp4 list.txt --checkpoint runs/w32 --boxes detector.onnx \
         --out results
+    python -m hrnet_jax.predict clip.mp4 FOLDER_OF_FRAMES --track --checkpoint runs/w32 --out results
 
 SRC are photos, folders, globs, videos, text files (.txt) with a path in each line, or ``-`` for such lines on
 standard input. OUT then holds pictures, poses.json and index.html, and what else ``--write`` names. The exit

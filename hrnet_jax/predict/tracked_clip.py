@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 import numpy as np
 
-from hrnet_jax.predict import clips, photos, poses, shards, smooth_lines, video
+from hrnet_jax.predict import clips, photos, poses, shards, video
 from hrnet_jax.predict.follower import Follower
 from hrnet_jax.predict.items import Item, Result
 from hrnet_jax.predict.options import VIDEO, Options
@@ -69,6 +69,8 @@ class TrackedClip:
         Raises VideoError if the end of the video could not be read.
         """
         if self._offline:
+            from hrnet_jax.predict import smooth_lines  # loads SciPy's filters
+
             smooth_lines.rewrite(self._partial, self._predictor.network.skeleton)
             frames = self._frames(lambda path, error: None)
             for result in self._drawn(self._recorded(frames, self._lines()), live=True):

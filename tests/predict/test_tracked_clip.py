@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hrnet_jax import console
-from hrnet_jax.predict import job, shards, tracked_clip, video
+from hrnet_jax.predict import job, shards, smooth_lines, tracked_clip, video
 from hrnet_jax.predict.track_options import TrackOptions
 from hrnet_jax.tracking.settings import parse
 
@@ -149,13 +149,13 @@ def test_offline_joints_are_smoothed_after_the_whole(folder, tmp_path, monkeypat
 def test_an_offline_run_that_was_stopped_while_it_drew_goes_on(folder, tmp_path, monkeypatch):
     options = {"track": TrackOptions(offline=True, frame_rate=made.RATE), "write": ("json", "pictures")}
     made.follow(folder, whole := tmp_path / "whole", **options)
-    rewrite = tracked_clip.smooth_lines.rewrite
+    rewrite = smooth_lines.rewrite
 
     def stopping(path, skeleton):
         rewrite(path, skeleton)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracked_clip.smooth_lines, "rewrite", stopping)
+    monkeypatch.setattr(smooth_lines, "rewrite", stopping)
     assert made.follow(folder, tmp_path / "out", **options) == console.UNFINISHED
     monkeypatch.undo()
     assert made.follow(folder, tmp_path / "out", resume=True, **options) == 0
