@@ -42,6 +42,7 @@ from hrnet_jax.benchmark import (
     start,
     step,
     tpu,
+    tracking,
     workload,
 )
 from hrnet_jax.predict import opening
@@ -170,6 +171,15 @@ def measure_flow(config: ConfigDict, options: flags.FlagValues) -> Measured:
     return measured, flow.table(measured)
 
 
+def measure_track(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Measures the stages of following twenty people."""
+    measured = tracking.measure(config, options.rounds)
+    rows = {name: measured[name] for name in ("paper", "ours")}
+    parts = {name: {stage: ms for stage, ms in of.items() if stage != tracking.WHOLE} for name, of in rows.items()}
+    report.stages("a step of the tracker", "milliseconds", parts, f"{options.out}/track.svg")
+    return measured, tracking.table(measured)
+
+
 def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Compiles for TPUs that need not be there."""
     mesh, people = tpu.mesh_of(options.topology, options.chips), options.batch or devices.LANES
@@ -270,6 +280,7 @@ PARTS = {
     "predict": measure_predict,
     "photos": measure_photos,
     "flow": measure_flow,
+    "track": measure_track,
     "evaluate": measure_evaluate,
     "compile": measure_compile,
     "memory": measure_memory,

@@ -29,12 +29,13 @@ def follow(
     earlier = None
     for number in range(len(sequence.photos)):
         photo = sequence.photo(number)
-        cut = earlier is not None and shots.disagreement(earlier, photo) >= shared.cut_error
+        change = shots.compare(earlier, photo) if earlier is not None else shots.NOTHING_IN_COMMON
+        cut = change.error >= shared.cut_error
         moves = None
         if source is not None and earlier is not None and not cut:
             moves = source(sequence.truth.frames[number - 1], earlier, photo)
         boxes, scores = sequence.boxes[number], sequence.scores[number]
-        frame = tracker.Frame(number / rate, photo.shape[:2], boxes, scores, moves, cut)
+        frame = tracker.Frame(number / rate, photo.shape[:2], boxes, scores, change.shift, moves, cut)
         estimate = remembering(estimator(sequence, number, photo))
         for name, settings in rows.items():
             states[name], tracks = tracker.step(states[name], frame, estimate, settings, SIGMAS)

@@ -32,9 +32,14 @@ class Candidates:
 
 
 def propose(
-    state: State, time: float, size: tuple[int, int], flow: np.ndarray | None, settings: Settings
+    state: State,
+    time: float,
+    size: tuple[int, int],
+    shift: np.ndarray,
+    flow: np.ndarray | None,
+    settings: Settings,
 ) -> Candidates:
-    """Returns the boxes around the poses of the last frame, moved to the next one, at a `time`, of a `size`.
+    """Returns the boxes around the poses of the last frame, moved to the next one. See `tracker.Frame` for it.
 
     The score is the one of the person's last detection times the mean of the scores of the pose's valid joints, so
     it is on the detector's scale. Left out are people without a detection for too long, poses that span no box, and
@@ -42,7 +47,7 @@ def propose(
     """
     last = (state.frames == state.frame - 1) & (state.frame - state.detected <= settings.propagation_frames)
     state = state.select(last & (settings.propagation != NONE))
-    poses = memory.moved_poses(state, settings.propagation, time, flow)
+    poses = memory.moved_poses(state, settings.propagation, time, shift, flow)
     boxes = similarity.grow(similarity.tight_boxes(poses, settings.joint_threshold), settings.growth)
     scores = oks.rescore(state.scores, state.poses[..., 2], settings.joint_threshold)
     spans = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)

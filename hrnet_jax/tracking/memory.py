@@ -27,7 +27,7 @@ class State:
       detected: [M] numbers of the frames in which a detection last supported the track.
       began: [M] times at which the tracks began.
       seen: [M] numbers of frames in which the tracks were seen.
-      velocities: [M, 2] of the people, in pixels per second.
+      velocities: [M, 2] of the people before the background, in pixels per second.
     """
 
     frame: int
@@ -75,15 +75,18 @@ def forget(state: State, time: float, settings: Settings) -> State:
     return state.select(recent)
 
 
-def moved_poses(state: State, motion: str, time: float, flow: np.ndarray | None) -> np.ndarray:
-    """Returns [M, K, 3]: the remembered poses at the next frame, by `motion`: "none", "velocity" or "flow"."""
+def moved_poses(state: State, motion: str, time: float, shift: np.ndarray, flow: np.ndarray | None) -> np.ndarray:
+    """Returns [M, K, 3]: the remembered poses at the next frame, by `motion`.
+
+    "none", "flow", or "velocity", which is relative to the background, moved by `shift`.
+    """
     if motion == NONE or not len(state.ids):
         return state.poses
     if motion == FLOW and flow is not None:
         return similarity.propagate(state.poses, flow)
     if motion == VELOCITY:
         moved = state.poses.copy()
-        moved[..., :2] += (state.velocities * (time - state.time))[:, None]
+        moved[..., :2] += (state.velocities * (time - state.time) + shift)[:, None]
         return moved
     raise ValueError("`motion` 'flow' needs the flow to each frame but the first of a shot: mark it with `cut`")
 

@@ -33,6 +33,7 @@ class Frame:
       size: (height, width) of the photo.
       boxes: [N, 4] detections.
       scores: [N] of these.
+      shift: (x, y) by which the camera moved the background since the last frame, in pixels; see `shots`.
       flow: [H, W, 2] optical flow to this frame from the last one, at its pixels; see `flow`.
       cut: True for the first frame of a shot: everybody before it is forgotten.
     """
@@ -41,6 +42,7 @@ class Frame:
     size: tuple[int, int]
     boxes: np.ndarray
     scores: np.ndarray
+    shift: np.ndarray | tuple[float, float] = (0.0, 0.0)
     flow: np.ndarray | None = None
     cut: bool = False
 
@@ -80,16 +82,16 @@ def step(
 
     Raises ValueError for arrays of other shapes, a time that does not increase, and a missing flow.
     """
-    found = _check(frame, state)
+    found, shift = _check(frame, state), np.asarray(frame.shift, float)
     state = state.select(np.zeros(len(state.ids), bool)) if frame.cut else state
     state = memory.forget(state, frame.time, settings)
-    proposed = candidates.propose(state, frame.time, frame.size, frame.flow, settings)
+    proposed = candidates.propose(state, frame.time, frame.size, shift, frame.flow, settings)
     chosen = candidates.unify(found, proposed, settings)
     poses = _estimate(estimate, chosen.boxes, state.poses.shape[1])
     kept = select_poses(poses, chosen, settings, sigmas)
     poses, chosen = poses[kept], chosen.select(kept)
-    moved = memory.moved_poses(state, settings.motion, frame.time, frame.flow)
-    table, link = _compare(moved, poses, settings, sigmas), LINKS[settings.assignment]
+    moved = memory.moved_poses(state, settings.motion, frame.time, shift, frame.flow)
+    table, link = compare(moved, poses, settings, sigmas), LINKS[settings.assignment]
     linked = link([table], [state.ids], len(poses), settings.min_similarity)
     state = dataclasses.replace(state, poses=moved)
     wanted = (linked >= 0) | (chosen.scores >= settings.new_score)
@@ -132,7 +134,7 @@ def select_poses(poses: np.ndarray, boxes: Candidates, settings: Settings, sigma
     return rows[np.sort(oks.suppress(np.zeros(len(rows), int), *parts, sigmas, settings.pose_nms))]
 
 
-def _compare(earlier: np.ndarray, current: np.ndarray, settings: Settings, sigmas: oks.Sigmas) -> np.ndarray:
+def compare(earlier: np.ndarray, current: np.ndarray, settings: Settings, sigmas: oks.Sigmas) -> np.ndarray:
     """Returns [A, B]: the similarity of poses [A, K, 3] and [B, K, 3]."""
     if settings.similarity == "iou":
         return similarity.box_similarity(earlier, current, settings.joint_threshold)

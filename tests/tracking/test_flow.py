@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hrnet_jax.tracking import flow, settings, shots
+from hrnet_jax.tracking import flow
 
 SIZE = 96, 128
 
@@ -15,15 +15,6 @@ def texture(seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
     noise = np.random.default_rng(seed).uniform(0, 255, (*size, 3)).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), 3)
     return cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)  # pyright: ignore
-
-
-def scene(seed: int) -> np.ndarray:
-    """Returns a photo with structure of all sizes."""
-    parts = [
-        texture(seed, (240, 320)),
-        *(cv2.resize(texture(seed + k, (240 // k, 320 // k)), (320, 240)) for k in (4, 10)),
-    ]
-    return np.mean(parts, axis=0).astype(np.uint8)
 
 
 def shifted(photo: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -114,11 +105,3 @@ def test_damaged_files_are_refused(tmp_path):
         (tmp_path / name).write_bytes(b"nothing of the kind")
         with pytest.raises(ValueError, match=name):
             flow.open_source(str(tmp_path))(name, texture(), texture())
-
-
-def test_flow_agrees_within_a_shot_and_not_across_a_cut():
-    photo = scene(0)
-    assert shots.disagreement(photo, photo) < 0.001
-    assert shots.disagreement(photo, shifted(photo, 6, 3)) < 0.01
-    assert shots.disagreement(photo, scene(2)) > settings.PAPER.cut_error
-    assert shots.disagreement(photo, photo[1:]) == 1

@@ -69,7 +69,7 @@ def tracked(case: dict, metric: str, memory_frames: int, threshold: float, sigma
     for number, (frame, flow) in enumerate(zip(case["frames"], [None, *flows(case)], strict=True)):
         people = poses(frame)
         boxes, scores = np.zeros((len(people), 4)), np.ones(len(people))
-        told = tracker.Frame(number, (height, width), boxes, scores, flow)
+        told = tracker.Frame(number, (height, width), boxes, scores, flow=flow)
         state, tracks = tracker.step(state, told, lambda _, people=people: people, settings, sigmas)
         found.append(tracks.ids.tolist())
     return found
