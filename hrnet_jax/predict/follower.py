@@ -60,25 +60,35 @@ class Follower:
         found = NOBODY
         if self._count % self._detect_every == 0:
             found = boxes.check(self._predictor.find_boxes(name(frame), _photo(frame)))
-        towards, cut = self._motion(frame)
-        seen = tracker.Frame(_time(frame), _photo(frame).shape[:2], _corners(found[0]), found[1], towards, cut)
+        change = self._compare(frame)
+        cut = change.error >= self._settings.cut_error
+        seen = tracker.Frame(
+            time=_time(frame),
+            size=_photo(frame).shape[:2],
+            boxes=_corners(found[0]),
+            scores=found[1],
+            shift=change.shift,
+            flow=None if cut else self._flow_to(frame),
+            cut=cut,
+        )
         sigmas = np.array(self._predictor.network.skeleton.sigmas)
         self._tracker, tracks = tracker.step(self._tracker, seen, estimate, self._settings, sigmas)
         return tracks
 
-    def _motion(self, frame: Item) -> tuple[np.ndarray | None, bool]:
-        """Returns the flow from the last frame, if it is needed, and whether a shot begins."""
+    def _compare(self, frame: Item) -> shots.Comparison:
+        """Compares the last frame with the next one. Photos too small for it count as equal."""
         if self._last is None:
-            return None, True
+            return shots.NOTHING_IN_COMMON
         earlier, following = _photo(self._last), _photo(frame)
-        if self._finds_cuts(earlier) and shots.disagreement(earlier, following) >= self._settings.cut_error:
-            return None, True
-        return self._flow and self._flow(name(self._last), earlier, following), False
+        low, high = sorted(earlier.shape[:2])
+        is_large = low * min(1.0, shots.LONGER_SIDE / high) >= flow.MIN_SIDE
+        return shots.compare(earlier, following) if is_large else shots.Comparison(0.0, np.zeros(2))
 
-    def _finds_cuts(self, photo: np.ndarray) -> bool:
-        """Whether cuts are looked for, in photos that are large enough for it."""
-        low, high = sorted(photo.shape[:2])
-        return self._settings.cut_error < 1 and low * min(1.0, shots.LONGER_SIDE / high) >= flow.MIN_SIDE
+    def _flow_to(self, frame: Item) -> np.ndarray | None:
+        """Returns the flow from the last frame to the next one, None if the tracker does not need it."""
+        if self._flow is None or self._last is None:
+            return None
+        return self._flow(name(self._last), _photo(self._last), _photo(frame))
 
     def _adopt(self, frame: Item, ids: np.ndarray, estimate: "_Estimate") -> Tracks:
         """Takes the people of another tracker, except for boxes without a size."""

@@ -50,14 +50,14 @@ def test_mistakes_are_one_line(arguments, message):
 def test_the_command_follows_people(checkpoint, tmp_path):
     for number in range(3):
         made.write_photo(tmp_path / "frames" / f"{number}.png", made.noise(0))
-    options = ("--track", "--tracker=ours,box_score=0", "--write=json,tracks", "--frame_rate=10")
+    options = ("--track", "--tracker=ours,box_score=0,pose_score=0", "--write=json,tracks", "--frame_rate=10")
     done = predict(tmp_path / "frames", "--checkpoint", checkpoint, "--out", tmp_path / "out", *options)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out" / "poses.json").read_text())["photos"]
     assert [photo["time"] for photo in found] == [0, 0.1, 0.2]
     assert all("id" in person for photo in found for person in photo["people"])
     assert (tmp_path / "out" / "tracks" / "frames.html").is_file()
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["tracker"] == "ours,box_score=0"
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["tracker"] == "ours,box_score=0,pose_score=0"
 
 
 class Given(dict):
