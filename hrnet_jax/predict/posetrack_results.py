@@ -24,7 +24,12 @@ def check(skeleton: Skeleton, groups: Sequence[sequences.Sequence], every: int) 
         raise ValueError(
             f"PoseTrack has no joint of the skeleton {skeleton.name!r}: leave `posetrack` out of --write"
         )
+    sources = {group.base: group.source for group in groups}
     for group in groups:
+        if sources[group.base] != group.source:
+            raise ValueError(
+                f"{group.source} and {sources[group.base]} are both {group.base}: results would have the same name"
+            )
         if not _FOLDER.fullmatch(group.base) or group.is_video:
             raise ValueError(
                 f"{group.source} is not named as PoseTrack's folders of frames, such as 000342_mpii_test: leave"

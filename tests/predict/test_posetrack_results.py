@@ -1,5 +1,6 @@
 """Results in PoseTrack's form, read by the evaluation."""
 
+import dataclasses
 import json
 
 import made_posetrack
@@ -79,6 +80,11 @@ def test_what_is_not_named_as_the_benchmarks_is_refused():
         ValueError, match=r"00000001.jpg is not named as the frames of PoseTrack18, from 000000.jpg on"
     ):
         check(skeletons.COCO, [sequence(NAME, ["00000001.jpg"])], 1)
+    other = dataclasses.replace(sequence(NAME), source=f"y/{NAME}")
+    with pytest.raises(
+        ValueError, match=f"x/{NAME} and y/{NAME} are both {NAME}: results would have the same name"
+    ):
+        check(skeletons.COCO, [sequence(NAME), other], 1)
     with pytest.raises(ValueError, match=r"--every \(=2\): results for PoseTrack need all frames"):
         check(skeletons.COCO, [sequence(NAME)], 2)
 

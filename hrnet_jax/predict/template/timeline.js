@@ -35,7 +35,7 @@ function personRow({id, runs}) {
     {style: track === null ? null : `--color: ${colorOf.get(track)}`}), {},
     [title(track === null ? `missed in ${range(first, last)}` : `track ${track} in ${range(first, last)}`)]));
   const own = run.truth.switches.filter(([, person]) => person === id);
-  bars.push(...own.map(([at]) => svg("path", {class: "switch", d: `M${at} 0V1`})));
+  bars.push(...own.flatMap(([at]) => ["under", "switch"].map((kind) => svg("path", {class: kind, d: `M${at} 0V1`}))));
   return rowOf(id, {"data-person": id, title: `Person ${id}: ${plural(own.length, "switch", "switches")}`}, () => { pause(); seek(runs[0][0]); }, bars);
 }
 
