@@ -101,7 +101,7 @@ def main(names: list[str]) -> int:
     about |= {
         name: getattr(given, name) for name in ("scales", "rotations") if not given[name].using_default_value
     }
-    about |= {name: getattr(given, name) for name in ("track", *_TRACK)} if given.track else {}
+    about |= {name: getattr(given, name) for name in _TRACK_DECISIVE} if given.track else {}
     loaded = {name: getattr(given, name) for name in _LOADED if getattr(given, name) is not None}
     several = {name: numbers(name, getattr(given, name)) for name in ("scales", "rotations")}
     size = image_size(given.image_size)
@@ -122,6 +122,7 @@ _DECISIVE = (
 """Flags that a resumed run must repeat, since the poses depend on them."""
 
 _TRACK = ("tracker", "offline", "smooth", "frame_rate", "truth")
+_TRACK_DECISIVE = ("track", "tracker", "offline", "smooth", "frame_rate")
 
 
 def track_options(given: flags.FlagValues) -> TrackOptions | None:

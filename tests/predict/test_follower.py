@@ -77,14 +77,14 @@ def test_nobody_is_followed_across_a_cut():
 
 
 def test_people_are_carried_where_the_camera_turns():
-    def photo(n):  # 6 pixels a frame over a wide scene
-        return np.ascontiguousarray(np.tile(made.photo(0), (1, 3, 1))[:, 6 * n : 6 * n + 200])
+    def photo(n):  # 14 pixels a frame over a wide scene
+        return np.ascontiguousarray(np.tile(made.photo(0), (1, 3, 1))[:, 14 * n : 14 * n + 200])
 
     items = [dataclasses.replace(item, photo=photo(n)) for n, item in enumerate(frames(4))]
     found, scores = made.walkers(0)
     results = follow(items, lambda name, photo: (found[1:], scores[1:]), detect_every=4)
     lefts = [result.poses.joints[0, :, 0].min() for result in results]
-    np.testing.assert_allclose(lefts, [lefts[0] - 6 * n for n in range(4)], atol=2)
+    np.testing.assert_allclose(lefts, [lefts[0] - 14 * n for n in range(4)], atol=2)
 
 
 def test_frames_without_people_have_no_results():
