@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, configuration, console, models
 
-TABLES = ("coco", "ablations", "mpii", "data_sets")
+TABLES = ("coco", "ablations", "mpii", "data_sets", "posetrack")
 """Files in ``configs/`` that hold tables of rows."""
 
 SIGMA, HEIGHT = 2.0, 256

@@ -240,9 +240,23 @@ AP10K = {
     "upper_body": ["nose", "neck", *both_sides("eye", "shoulder", "elbow", "front_paw")],
 }  # fmt: skip
 
+# The joints of files of 2018 and 2021: COCO's, with the ends of the head for the eyes. Ears are never labelled.
+# Sigmas are COCO's. Of the ends of the head there is no agreed one: this is PoseTrack21's (others: 0.025 to 0.08).
+_POSETRACK_JOINTS = ["nose", "head_bottom", "head_top", *both_sides(*BODY[1:])]
+POSETRACK = {
+    "joints": _POSETRACK_JOINTS,
+    "limbs": [
+        *_ARMS_AND_LEGS, *limb("shoulder", "hip"), sides("hip"), sides("shoulder"),
+        *chain("head_top", "nose", "head_bottom"), ["head_bottom", "left_shoulder"],
+        ["head_bottom", "right_shoulder"], ["nose", "left_ear"], ["nose", "right_ear"],
+    ],
+    "sigmas": sigmas_of_coco(_POSETRACK_JOINTS, head_bottom=0.079, head_top=0.079),
+    "upper_body": ["nose", "head_bottom", "head_top", *both_sides("ear", *ARMS)],
+}  # fmt: skip
+
 _NAMED = {
     "coco": COCO, "mpii": MPII, "crowdpose": CROWDPOSE, "aic": AIC, "halpe26": HALPE26,
-    "coco_wholebody": WHOLEBODY, "jhmdb": JHMDB, "lsp": LSP, "ap10k": AP10K,
+    "coco_wholebody": WHOLEBODY, "jhmdb": JHMDB, "lsp": LSP, "ap10k": AP10K, "posetrack": POSETRACK,
 }  # fmt: skip
 TABLES: dict[str, dict[str, Any]] = {
     name: {"name": name, "flip_pairs": _pairs_by_name(table["joints"]), **table} for name, table in _NAMED.items()

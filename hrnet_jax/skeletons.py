@@ -19,6 +19,9 @@ from hrnet_jax.skeleton_tables import TABLES
 
 _OPTIONAL = "joint_weights"  # the field that a skeleton file may lack
 
+ALIASES = {"upper_neck": "neck", "neck": "upper_neck"}
+"""Other names of the same joint: MPII's neck is that of the others (as in mmpose's mixtures)."""
+
 MIN_SIGMA = 1e-4  # no annotator is that exact; OKS divides by the square, which underflows for much smaller ones
 
 
@@ -99,6 +102,12 @@ class Skeleton:
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
         return order
+
+
+def sources_of_joints(joints: Sequence[str], others: Sequence[str]) -> list[int]:
+    """Returns for each of K joints the number of the one of that name among others, or -1."""
+    numbers = {name: number for number, name in enumerate(others)}
+    return [numbers.get(name, numbers.get(ALIASES.get(name, ""), -1)) for name in joints]
 
 
 def _from_names(

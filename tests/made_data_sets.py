@@ -150,8 +150,25 @@ def write_lspet(root: pathlib.Path) -> None:
     photos(root / "images", ["im00001.jpg", "im00002.jpg"])
 
 
+def write_posetrack(root: pathlib.Path) -> None:
+    """A folder of sequences. Ears at (0, 0, 0), no boxes, no size of the photos, a frame without labels."""
+    joints = skeletons.load("posetrack").joints
+    first = 10003420000
+    names = [f"images/val/000342_mpii_test/{frame:06d}.jpg" for frame in range(2)]
+    frames = [
+        {"id": first + k, "frame_id": first + k, "file_name": name, "vid_id": "000342", "is_labeled": k == 0}
+        for k, name in enumerate(names)
+    ]
+    numbers = [0 if "ear" in joints[k // 3] else number for k, number in enumerate(keypoints(len(joints), 1))]
+    person = {"id": 100 * first, "image_id": first, "category_id": 1, "track_id": 3, "keypoints": numbers}
+    person |= {"bbox_head": [18, 8, 6, 8], "scores": []}
+    content = {"images": frames, "annotations": [person], "categories": [category(joints)]}
+    place(root, "annotations/val/000342_mpii_test.json", content)
+    photos(root, names)
+
+
 WRITERS = {
     "crowdpose": write_crowdpose, "aic": write_aic, "coco_wholebody": write_wholebody, "halpe26": write_halpe,
     "humanart": write_humanart, "ochuman": write_ochuman, "jhmdb": write_jhmdb, "ap10k": write_ap10k,
-    "lsp": write_lsp, "lspet": write_lspet,
+    "lsp": write_lsp, "lspet": write_lspet, "posetrack": write_posetrack,
 }  # fmt: skip

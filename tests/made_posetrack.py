@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.io
 
 from hrnet_jax.datasets import posetrack, posetrack18
 from hrnet_jax.datasets.posetrack import JOINTS, Person, Video
@@ -104,6 +105,27 @@ def content_2017(frames: Sequence[Sequence[Person]], sequence: int = 1) -> dict:
         image = [{"name": f"images/bonn/{sequence:06d}_mpii/{row + 1:08d}.jpg"}]
         annolist.append({"image": image, "imgnum": [row + 1], "is_labeled": [1], "annorect": rects})
     return {"annolist": annolist}
+
+
+def structures(value: object) -> object:
+    """Returns what MATLAB has for JSON of 2017: structures with the same fields, empty where one is missing."""
+    if isinstance(value, dict):
+        return structures([value])
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        names = [*dict.fromkeys(name for entry in value for name in entry)]
+        made = np.empty((1, len(value)), [(name, object) for name in names])
+        for column, entry in enumerate(value):
+            made[0, column] = tuple(structures(entry.get(name, [])) for name in names)
+        return made
+    return np.array(value, float) if isinstance(value, list) else value
+
+
+def write_matlab(folder: pathlib.Path, document: dict, sequence: int = 1) -> pathlib.Path:
+    """Writes a file of 2017 as MATLAB's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{sequence:06d}_mpii.mat"
+    scipy.io.savemat(path, {"annolist": structures(document["annolist"])})
+    return path
 
 
 def write(folder: pathlib.Path, document: object, sequence: int = 1) -> pathlib.Path:

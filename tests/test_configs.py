@@ -292,6 +292,26 @@ def test_published_figures_of_other_data_sets():
     assert {name: dict(row.published) for name, row in rows.load("data_sets").items()} == DATA_SETS
 
 
+POSETRACK = {  # mmpose's on detected boxes, and Xiao et al.'s of tracking with boxes and similarity by flow
+    "hrnet_w32_256x192": {"mAP": 76.9},
+    "hrnet_w32_384x288": {"mAP": 77.3},
+    "hrnet_w48_384x288": {"mAP": 77.8},
+    "resnet50_256x192": {"tracked_mAP": 72.4, "MOTA": 62.9},
+    "resnet152_384x288": {"tracked_mAP": 76.7, "MOTA": 65.4},
+}
+
+
+@pytest.mark.parametrize("row", rows.load("posetrack"))
+def test_rows_on_posetrack_go_on_from_those_on_coco(row):
+    network, size = row.rsplit("_", 1)
+    weights = f"weights/pose_{network.replace('resnet', 'resnet_')}_{size}.pth"
+    data = {"data.dir": "data/posetrack", "data.train_split": "train", "data.val_split": "val"}
+    schedule = {"epochs": 20, "learning_rate": 1e-4, "learning_rate_drops": (10, 15)}
+    changes = {"skeleton": "posetrack", "init_from": weights, **data, **schedule}
+    assert differing(f"posetrack:{row}", f"coco:{row}") == changes
+    assert rows.load("posetrack")[row].published == POSETRACK[row]
+
+
 @pytest.mark.parametrize("file", [*rows.TABLES, "default", "demo", "coco_mini_overfit"])
 def test_files_begin_with_their_command(file):
     module = importlib.import_module(f"configs.{file}")

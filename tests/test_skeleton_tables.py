@@ -3,12 +3,13 @@
 import pytest
 
 from hrnet_jax import skeletons
+from hrnet_jax.datasets import posetrack18
 from hrnet_jax.doctor import skeleton_files
 from hrnet_jax.skeleton_tables import TABLES, WHOLEBODY_PARTS, part_of
 
 COUNTS = {
     "coco": 17, "mpii": 16, "crowdpose": 14, "aic": 14, "halpe26": 26, "coco_wholebody": 133, "jhmdb": 15,
-    "lsp": 14, "ap10k": 17,
+    "lsp": 14, "ap10k": 17, "posetrack": 17,
 }  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def test_mirrored_limbs_are_limbs():
 
 def test_joints_of_one_name_have_cocos_sigmas_where_these_are_taken():
     coco = dict(zip(map(part_of, skeletons.COCO.joints), skeletons.COCO.sigmas, strict=True))
-    for name in ("crowdpose", "halpe26", "coco_wholebody", "jhmdb", "lsp"):
+    for name in ("crowdpose", "halpe26", "coco_wholebody", "jhmdb", "lsp", "posetrack"):
         skeleton = skeletons.load(name)
         pairs = zip(skeleton.joints, skeleton.sigmas, strict=True)
         assert all(coco.get(part_of(joint), sigma) == sigma for joint, sigma in pairs if joint != "hip"), name
@@ -76,3 +77,12 @@ def test_whole_bodies_have_the_authors_parts_and_mirror_faces():
     # Sums of the authors' sigmas, by part
     parts = [skeleton.sigmas[skeleton.joints.index(j[0]) :][: len(j)] for j in WHOLEBODY_PARTS.values()]
     assert [round(sum(part), 3) for part in parts] == [1.138, 0.48, 1.137, 0.553, 0.553]
+
+
+def test_posetracks_joints_are_in_cocos_places_with_the_head_for_the_eyes():
+    skeleton = skeletons.load("posetrack")
+    assert skeleton.joints == posetrack18.FILE_JOINTS and skeleton.joints[1:3] == ("head_bottom", "head_top")
+    assert skeleton.joints[3:] == skeletons.COCO.joints[3:]
+    assert skeleton.flip_pairs == skeletons.COCO.flip_pairs[1:]
+    assert skeleton.flip_order[:3].tolist() == [0, 1, 2]
+    assert skeleton.sigmas[1:3] == (0.079, 0.079)

@@ -35,6 +35,8 @@ QUALITY, NOISE, GAIN = (
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Grey photos [h, w] uint8 -> flow [h, w, 2]."""
 
+_MEDIUM = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+
 Pair = tuple[np.ndarray, np.ndarray]
 """Grey photos [h, w] uint8, the earlier and the next."""
 
@@ -49,23 +51,23 @@ def no_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def half_size(first: np.ndarray, second: np.ndarray, preset: int) -> np.ndarray:
     """Returns the flow by DIS, computed at half the size."""
-    small = [cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for photo in (first, second)]
-    return flow.enlarge(flow.grey_dis(*small, preset), first.shape[:2])
+    size = first.shape[1] // 2, first.shape[0] // 2
+    before, after = (cv2.resize(photo, size, interpolation=cv2.INTER_AREA) for photo in (first, second))
+    return flow.enlarge(flow.grey_dis(before, after, preset), (first.shape[0], first.shape[1]))
 
 
 def finest(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Returns the flow by DIS, medium, computed down to single pixels."""
-    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method = cv2.DISOpticalFlow_create(_MEDIUM)  # pyright: ignore[reportAttributeAccessIssue]
     method.setFinestScale(0)
-    return method.calc(first, second, None)  # pyright: ignore
+    return method.calc(first, second, None)
 
 
 def farneback(first: np.ndarray, second: np.ndarray, levels: int, window: int, flags: int) -> np.ndarray:
     """Returns Farneback's flow."""
-    return cv2.calcOpticalFlowFarneback(first, second, None, 0.5, levels, window, 3, 5, 1.2, flags)  # pyright: ignore
+    return cv2.calcOpticalFlowFarneback(first, second, None, 0.5, levels, window, 3, 5, 1.2, flags)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-_MEDIUM = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
 METHODS: Mapping[str, Method] = {
     "no flow": no_flow,
     "DIS ultrafast": functools.partial(flow.grey_dis, preset=cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST),
@@ -160,11 +162,11 @@ def _disturbed(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     encoded = cv2.imencode(".jpg", np.clip(changed, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[
         1
     ]
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
 
 
 def warped(photo: np.ndarray, mean: float, rng: np.random.Generator) -> tuple[Pair, np.ndarray]:
-    """Returns an earlier and a next photo in grey, and the true flow [H, W, 2], smooth, of a mean displacement in pixels."""
+    """Returns an earlier and a next photo in grey, and the true flow [H, W, 2]: smooth, of a mean in pixels."""
     height, width = photo.shape[:2]
     true = cv2.resize(
         rng.normal(size=(4, 6, 2)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
@@ -216,9 +218,8 @@ def moved(photo: np.ndarray, person: scenes.Person, distance: float, rng: np.ran
     left, top = person.picture.corner
     height, width = photo.shape[:2]
     origin = np.array([(width - columns) // 2 - left, (height - rows) // 2 - top])
-    places = [tuple(int(value) for value in place) for place in (origin, origin + move)]
-    pair = [_pasted(photo, person, place) for place in places]
-    offset = np.subtract(places[0], person.origin)
+    pair = [_pasted(photo, person, (int(place[0]), int(place[1]))) for place in (origin, origin + move)]
+    offset = origin - person.origin
     joints = np.array([person.joint(name)[:2] for name in labels.SKELETON.joints]) + offset
     return (_grey(pair[0]), _grey(_disturbed(pair[1], rng))), joints, move, person.height
 

@@ -18,7 +18,7 @@ from hrnet_jax.tracking.settings import PRESETS, Settings
 
 PEOPLE = 20
 SIZE = 720, 1280  # height and width of the photos
-TALL = 200  # pixels
+TALL = 150  # pixels
 RATE = 25  # frames per second
 REPEATS = 10  # of stages that take a few milliseconds, in each round
 FRAMES = 40  # before the measured one: the memory is full
@@ -27,7 +27,7 @@ WHOLE = "whole step"
 
 
 def measure(config: ConfigDict, rounds: int) -> dict[str, Any]:
-    """Returns the milliseconds of processor time a frame by stage: of the tracker by settings, and of what all share.
+    """Returns milliseconds of processor time a frame by stage: of the tracker by settings, and of what all share.
 
     The network is that of the configuration, with random weights and its flip test.
     """
@@ -46,14 +46,19 @@ def measure(config: ConfigDict, rounds: int) -> dict[str, Any]:
     return {
         "network": workload.title(config, f"{PEOPLE} people"),
         "shared": {name: _milliseconds(stage, rounds) for name, stage in shared.items()},
-        **{name: {stage: _milliseconds(run, REPEATS * rounds) for stage, run in of.items()} for name, of in stages.items()},
+        **{
+            name: {stage: _milliseconds(run, REPEATS * rounds) for stage, run in of.items()}
+            for name, of in stages.items()
+        },
     }
 
 
 def walk(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns boxes [N, 4] and poses [N, K, 3] of people who walk to and fro, in a frame."""
+    """Returns boxes [N, 4] and poses [N, K, 3] of people who walk slowly, in a frame."""
     rng = np.random.default_rng(1)
-    places, speeds = rng.uniform((100, 200), (1100, 520), (PEOPLE, 2)), rng.uniform(-4, 4, (PEOPLE, 2)) * (1, 0.2)
+    column, row = np.arange(PEOPLE) % 5, np.arange(PEOPLE) // 5
+    places = np.stack([130 + 250 * column, 90 + 175 * row], axis=1)
+    speeds = rng.uniform(-1, 1, (PEOPLE, 2)) * (1, 0.1)
     shape = rng.uniform(-0.5, 0.5, (PEOPLE, len(SIGMAS), 2)) * (0.4 * TALL, TALL)
     joints = (places + number * speeds)[:, None] + shape + np.random.default_rng(number).normal(0, 2, shape.shape)
     poses = np.concatenate([joints, np.full((*shape.shape[:2], 1), 0.8)], axis=-1)
@@ -108,7 +113,10 @@ def _milliseconds(run: Callable[[], Any], rounds: int) -> float:
 
 def table(measured: Mapping[str, Any]) -> str:
     """Formats the result of `measure` for the terminal."""
-    lines = [f"{PEOPLE} people in {SIZE[1]}x{SIZE[0]}, milliseconds of processor time a frame; network: {measured['network']}"]
+    lines = [
+        f"{PEOPLE} people in {SIZE[1]}x{SIZE[0]}, milliseconds of processor time a frame;"
+        f" network: {measured['network']}"
+    ]
     for part in ("shared", "paper", "ours"):
         lines += [f"  {part}"] + [f"    {stage:<24}{value:10.2f}" for stage, value in measured[part].items()]
     return "\n".join(lines)

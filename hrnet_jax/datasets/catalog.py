@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hrnet_jax import skeletons, validation
-from hrnet_jax.datasets import aic, coco_forms, layouts, lsp, photo_stores
+from hrnet_jax.datasets import aic, coco_forms, layouts, lsp, photo_stores, posetrack_coco
 from hrnet_jax.datasets.annotations import Sources
 from hrnet_jax.skeletons import Skeleton
 
@@ -32,8 +32,8 @@ class DataSet:
     Attributes:
       skeleton: its name in `skeletons`.
       splits: each split with the words that stand for it in the names of files.
-      files: names of a split's annotation file below the root, the authors' first: ``{0}`` is the split, ``{1}``
-        and ``{2}`` are its words.
+      files: names of a split's annotation file, or folder of files, below the root, the authors' first: ``{0}`` is
+        the split, ``{1}`` and ``{2}`` are its words.
       photos: likewise, folders or zip files of its photos; the first that exists.
       read: makes COCO's content of a file, or None for a COCO file.
       boxes: for a split, the published file of a detector's boxes below the root.
@@ -141,6 +141,19 @@ DATA_SETS = {
         read=functools.partial(_as_coco, change=coco_forms.ap10k),
         by_box=False,
     ),
+    "posetrack": DataSet(
+        "posetrack",
+        splits=_named("train", "val"),
+        files=(
+            "annotations/{0}",
+            "posetrack_data/annotations/{0}",
+            "annotations/posetrack18_{0}.json",
+        ),
+        photos=("posetrack_data", "."),
+        read=posetrack_coco.read,
+        boxes={"val": "annotations/posetrack18_val_human_detections.json"},
+        expected=("sizes_assumed", "areas_assumed", "boxes_outside"),  # boxes are grown joints
+    ),
 }
 """The data sets by their names in ``prepare`` and in prepared splits."""
 
@@ -165,7 +178,7 @@ def sources(
     files = {
         split: _first(root, choices.annotations, data.files, split, data.splits[split]) for split in data.splits
     }
-    chosen = splits or [split for split, file in files.items() if file.is_file()] or [*files][:1]
+    chosen = splits or [split for split, file in files.items() if file.exists()] or [*files][:1]
     target = layouts.detections_target(chosen) if detections else None
     return [
         _source(name, root, split, files[split], detections if split == target else None, choices)
@@ -185,7 +198,7 @@ def _source(
     published = root / data.boxes[split] if split in data.boxes else None
     boxes = detections or (published if published and published.is_file() else None)
     for path in (file, boxes):
-        if path and not path.is_file():
+        if path and not path.exists():
             raise validation.missing(path)
     photos = _first(root, choices.photos, data.photos, split, data.splits[split])
     read = functools.partial(_read, data.read, split, skeletons.load(data.skeleton)) if data.read else None

@@ -28,6 +28,7 @@ from hrnet_jax.validation import OnError
 KEPT = (
     *("num_keypoints", "area", "iscrowd", "keypoints", "image_id", "bbox", "category_id", "id", "source_id"),
     "species",
+    coco_entries.POSETRACK,
 )
 CATEGORY_KEPT = ("id", "name", "keypoints")
 """Fields of annotations and categories that are validated and kept in the ground truth of a prepared split."""
@@ -83,7 +84,7 @@ def _outcomes(annotations: Annotations) -> Iterator[Outcome]:
                 "without area": person["area"] <= 0,
                 "box outside the photo": box is None,
             }
-            reason = next((reason for reason, holds in tests.items() if holds), "")
+            reason = person.get(coco_entries.UNUSED) or next((name for name, holds in tests.items() if holds), "")
             labelled = sum(mark > 0 for mark in person["keypoints"][2::3])
             expected = not tests["crowd"] and person.get("num_keypoints", labelled) != 0
             yield Outcome(person, reason, box, expected)
@@ -282,10 +283,11 @@ def table(entries: Sequence[dict], skeleton: Skeleton) -> records.AnnotatedPeopl
 
 
 def _image(photo: Photo) -> dict[str, Any]:
-    """Returns the entry of a photo, with `source_id` and `crowdIndex` if it has them."""
+    """Returns the entry of a photo, with `source_id`, `crowdIndex` and `posetrack` if it has them."""
     fields = "id", "file_name", "width", "height", *["source_id"] * bool(photo.source_id)
     index = {} if photo.crowd_index is None else {"crowdIndex": photo.crowd_index}
-    return {name: getattr(photo, name) for name in fields} | index
+    of_video = {} if photo.frame is None else {coco_entries.POSETRACK: photo.frame}
+    return {name: getattr(photo, name) for name in fields} | index | of_video
 
 
 def ground_truth(annotations: Annotations, photo_ids: Sequence[int]) -> dict:

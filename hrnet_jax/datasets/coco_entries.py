@@ -22,6 +22,8 @@ MARGIN = 0.1  # of COCO's boxes around the joints, relative to their longer side
 MIN_BOXES = 10  # people with a box and half of the joints, from whom a data set's own margin is measured
 
 CROWD_INDEX = "crowdIndex"  # CrowdPose's field of photos
+POSETRACK = "posetrack"  # field that `posetrack_coco` gives photos and people
+UNUSED = "unused"  # field of people: why they are neither trained on nor predicted, from readers of other forms
 
 SizeOf = Callable[[str], tuple[int, int]]
 """Returns width and height of a photo by its file name, (0, 0) if they are unknown."""
@@ -49,14 +51,15 @@ def photo(entry: Any, where: str, ids: Numbering, size_of: SizeOf) -> tuple[Phot
     name = validation.require(entry, "file_name", str, where).replace("\\", "/")  # as Windows writes paths
     file_name = validation.inner_path({"file_name": name}, "file_name", where)
     crowd_index = plain_values.real(entry, CROWD_INDEX, where) if CROWD_INDEX in entry else None
+    more = ids.text(entry), crowd_index, entry.get(POSETRACK)
     sides = [entry.get(name) for name in ("width", "height")]
     if None in sides or not any(sides):
-        return Photo(photo_id, file_name, *size_of(file_name), ids.text(entry), crowd_index), True
+        return Photo(photo_id, file_name, *size_of(file_name), *more), True
     width, height = (plain_values.whole(entry, name, where) for name in ("width", "height"))
     limit = photo_records.MAX_SIDE
     if not 0 < width <= limit or not 0 < height <= limit:
         raise ValueError(f"{where}: `width` and `height` (={width}, {height}) must be positive, up to {limit}")
-    return Photo(photo_id, file_name, width, height, ids.text(entry), crowd_index), False
+    return Photo(photo_id, file_name, width, height, *more), False
 
 
 def person(entry: dict, skeleton: Skeleton, where: str) -> dict[str, Any]:

@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from hrnet_jax.datasets import records
-from hrnet_jax.skeletons import Skeleton
-
-ALIASES = {"upper_neck": "neck", "neck": "upper_neck"}
-"""Other names of the same joint: MPII's neck is that of the others (as in mmpose's mixtures)."""
+from hrnet_jax.skeletons import Skeleton, sources_of_joints
 
 NO_JOINT = "- (weight 0)"
 MOST_COMPARED = 100  # photos of equal ids, compared by name
@@ -39,15 +36,9 @@ class Joined(Sequence):
         return self._parts[part][row - int(self._starts[part])]
 
 
-def sources_of_joints(skeleton: Skeleton, other: Skeleton) -> list[int]:
-    """Returns for each of K joints the number of the other skeleton's joint of that name, or -1."""
-    numbers = {name: number for number, name in enumerate(other.joints)}
-    return [numbers.get(name, numbers.get(ALIASES.get(name, ""), -1)) for name in skeleton.joints]
-
-
 def map_people(people: records.People, skeleton: Skeleton, other: Skeleton) -> records.People:
     """Returns people of another skeleton with the joints of this one; joints that they lack are not labelled."""
-    numbers = np.array(sources_of_joints(skeleton, other))
+    numbers = np.array(sources_of_joints(skeleton.joints, other.joints))
     visible = np.where(numbers >= 0, people.visible[:, numbers], 0.0)
     joints = np.where(numbers[:, None] >= 0, people.joints[:, numbers], 0.0)
     return dataclasses.replace(people, joints=joints, visible=visible)
@@ -62,7 +53,7 @@ def join(splits: Sequence[records.Split], skeleton: Skeleton) -> records.Split:
     for split, place in zip(splits, places, strict=True):
         if places.count(place) > 1:
             raise ValueError(f"`data.extra`: {place} is there twice: raise its number in `data.weights` instead")
-        if max(sources_of_joints(skeleton, split.skeleton)) < 0:
+        if max(sources_of_joints(skeleton.joints, split.skeleton.joints)) < 0:
             found, wanted = ", ".join(split.skeleton.joints)[:200], ", ".join(skeleton.joints)[:200]
             raise ValueError(
                 f"`data.extra`: no joint of {place} ({found}) has the name of a joint of skeleton"
@@ -117,7 +108,7 @@ def shares(splits: Sequence[records.Split], weights: Sequence[float]) -> tuple[t
 
 def describe(splits: Sequence[records.Split], visits: Sequence[tuple[int, float]], skeleton: Skeleton) -> str:
     """Returns a table of the joints that each split has, its people and the visits to them in an epoch."""
-    numbers = [sources_of_joints(skeleton, split.skeleton) for split in splits]
+    numbers = [sources_of_joints(skeleton.joints, split.skeleton.joints) for split in splits]
     pairs = [*zip(splits, numbers, strict=True)]
     rows = [["joint", *map(name, splits)]]
     rows += [

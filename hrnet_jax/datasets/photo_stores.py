@@ -5,7 +5,8 @@ import functools
 import os
 import pathlib
 import zipfile
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 from hrnet_jax import file_kinds, validation
 from hrnet_jax.datasets import file_names, odd_photos, photos
@@ -20,8 +21,9 @@ class Photo:
     """A photo in an annotation file: id, file name, width and height (0 if unknown).
 
     `source_id` is its id in the file if that is a numbered text, see `identifiers`. `crowd_index` is CrowdPose's
-    measure of crowding, from 0 to 1, or None. `mark` is the camera's orientation mark in its file (`odd_photos`),
-    if that was read. `is_as_shown`: width and height are of the photo turned so, not as stored.
+    measure of crowding, from 0 to 1, or None. `frame` is what `posetrack_coco` tells of a frame of a video. `mark`
+    is the camera's orientation mark in its file (`odd_photos`), if that was read. `is_as_shown`: width and height
+    are of the photo turned so, not as stored.
     """
 
     id: int
@@ -30,6 +32,7 @@ class Photo:
     height: int = 0
     source_id: str = ""
     crowd_index: float | None = None
+    frame: Mapping[str, Any] | None = None
     mark: int = odd_photos.UPRIGHT
     is_as_shown: bool = False
 

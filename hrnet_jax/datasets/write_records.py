@@ -75,6 +75,11 @@ def _check_readable(directory: pathlib.Path) -> None:
 
 
 def _digest(path: pathlib.Path) -> dict:
+    """Returns name, size and digest of a file, or of the files in a folder."""
+    if path.is_dir():
+        files = [_digest(file) for file in sorted(path.iterdir()) if file.is_file()]
+        digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+        return {"file": path.name, "bytes": sum(file["bytes"] for file in files), "sha256": digest}
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}

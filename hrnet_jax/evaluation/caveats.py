@@ -12,7 +12,7 @@ import numpy as np
 
 from hrnet_jax.datasets import mpii, records
 from hrnet_jax.datasets.odd_photos import TURNED
-from hrnet_jax.evaluation import average_precision, coco, ground_truth, matching, pckh
+from hrnet_jax.evaluation import average_precision, coco, frame_ap, ground_truth, matching, pckh
 from hrnet_jax.skeletons import Skeleton
 
 
@@ -63,12 +63,16 @@ def truth_as_predictions(
     photos, counts = np.unique(photo_id, return_counts=True)
     crowded, limit = photos[counts > matching.MAX_DETECTIONS], matching.MAX_DETECTIONS
     causes = [] if len(expected) else ["evaluation expects nobody: all are crowds, or their `num_keypoints` is 0"]
-    if lost.any():
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "dropped"
-        causes.append(f"{lost.sum():,} people count as missed, since they are dropped ({listed})")
+    causes += _missed(lost, reasons)
     if len(crowded):
         causes.append(f"{len(crowded):,} photos have more than {limit} people, and only {limit} of a photo count")
     return Truth(ap, causes, expected[lost | np.isin(photo_id, crowded)])
+
+
+def _missed(lost: np.ndarray, reasons: Mapping[str, int]) -> list[str]:
+    """Returns what is to be said of people [G] whom nobody predicts."""
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "dropped"
+    return [f"{lost.sum():,} people count as missed, since they are dropped ({listed})"] * bool(lost.any())
 
 
 def truth_of_split(split: records.Split) -> Truth | None:
@@ -77,10 +81,25 @@ def truth_of_split(split: records.Split) -> Truth | None:
         return None
     if records.dataset(split.summary) == "mpii":
         return _truth_of_mpii(split)
+    if records.published(split.summary) == "posetrack":
+        return _truth_of_posetrack(split)
     truth, category = ground_truth.load(split.annotations), coco.person_category(split.annotations)
     return truth_as_predictions(
         truth, category, split.people, split.skeleton, split.summary.get("people_missed", {})
     )
+
+
+def _truth_of_posetrack(split: records.Split) -> Truth:
+    """Evaluates the people of PoseTrack's frames by its own metric."""
+    people, category = split.people, coco.person_category(split.annotations)
+    keypoints = np.concatenate([people.joints, people.visible[..., None]], axis=-1)
+    found = coco.listed(people.photo_id, keypoints, people.score, category)
+    score = frame_ap.metrics(found, split.annotations, split.skeleton)[frame_ap.TOTAL]
+    everyone = ground_truth.load(split.annotations).people[category]
+    expected = everyone.annotation_id[~everyone.ignored]
+    lost = ~np.isin(expected, people.annotation_id)
+    causes = _missed(lost, split.summary.get("people_missed", {}))
+    return Truth(score, causes, expected[lost], frame_ap.TOTAL, 100.0)
 
 
 def _truth_of_mpii(split: records.Split) -> Truth:

@@ -8,8 +8,8 @@ import dataclasses
 
 import numpy as np
 
+from hrnet_jax.datasets import polygons
 from hrnet_jax.datasets.posetrack import Video
-from hrnet_jax.evaluation import polygons
 
 THRESHOLD = 0.5  # heads: greatest distance of a correct joint
 

@@ -19,6 +19,7 @@ from hrnet_jax.evaluation import (
     error_costs,
     errors,
     examples,
+    frame_ap,
     ground_truth,
     oks,
     pck,
@@ -243,6 +244,13 @@ WHOLEBODY = dataclasses.replace(
 )
 AP10K = dataclasses.replace(COCO, results=_species_results, metrics=_average_precision_by(species.metrics))
 
+POSETRACK = dataclasses.replace(
+    COCO,
+    main_metric=frame_ap.TOTAL,
+    columns=frame_ap.COLUMNS,
+    metrics=_average_precision_by(frame_ap.metrics),
+)
+
 
 def _pck_protocol(kind: str) -> Protocol:
     names = [*pck.GROUPS, "Mean"]
@@ -260,5 +268,6 @@ PROTOCOLS = {
     "ap10k": AP10K,
     "jhmdb": _pck_protocol("PCK"),
     "lsp": _pck_protocol("tPCK"),
+    "posetrack": POSETRACK,
 }
 """Protocols by published data set; all others have that of their format, ``coco`` or ``mpii``."""

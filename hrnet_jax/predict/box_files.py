@@ -84,7 +84,8 @@ class FileBoxes:
         return longest_name(path, videos) is not None
 
     def _table(self, key: str | int | None) -> np.ndarray:
-        return np.zeros((0, _TRACK + 1)) if key not in self._tables else self._tables[key]
+        none = np.zeros((0, _TRACK + 1))
+        return none if key is None else self._tables.get(key, none)
 
     def key(self, path: str) -> str | int | None:
         """Returns the name or id under which the file has a photo, None if it is not there."""

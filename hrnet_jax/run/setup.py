@@ -21,7 +21,7 @@ from hrnet_jax import (
     training,
 )
 from hrnet_jax.run import memory
-from hrnet_jax.torch_interop import loading
+from hrnet_jax.torch_interop import joint_heads, loading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,8 @@ def first_state(run: Run) -> training.TrainState:
     """Returns the state before the first step: random weights, or those of ``config.init_from``."""
     config, variables = run.config, run.task.init()
     if config.init_from:
-        weights, description = loading.read(config.init_from), run.task.describe()
+        description = run.task.describe()
+        weights = joint_heads.carry_over(variables, loading.read(config.init_from), description)
         heads = models.find(description["name"]).heads
         variables, report = loading.initialize(variables, weights, description, allow_missing=heads)
         distributed.log_once(f"{config.init_from}: {report}")

@@ -72,8 +72,8 @@ def read(truth: pathlib.Path, images: pathlib.Path, detections: pathlib.Path) ->
 def to_results(truth: Video, people: list[tuple[np.ndarray, np.ndarray, np.ndarray]], joint_score: float) -> dict:
     """Returns a results file of the benchmark: see `posetrack18.to_json`.
 
-    `people` has poses [N, K, 3] in the order of `JOINTS`, box scores [N] and ids [N] of each frame. A joint's score
-    is multiplied by that of the box. Joints below `joint_score` are left out, and people without any.
+    `people` has poses [N, K, 3] in the order of `JOINTS`, box scores [N] and ids [N] of each frame. The score of a
+    joint is multiplied by that of the box. Joints below `joint_score` are left out, and people without any.
     """
     names = posetrack18.FILE_JOINTS
     joints, scores, ids = [], [], []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Iterable, Mapping
 
@@ -76,8 +77,8 @@ def evaluate(truth: pathlib.Path, names: Iterable[str], out: pathlib.Path) -> Ta
 def _totals(truth: pathlib.Path, results: pathlib.Path) -> dict[str, float]:
     pairs = [map(posetrack_files.read, files) for files in posetrack_files.pairs(truth, results)]
     evaluation = summarize([measure(joint_pairs.pair(*videos)) for videos in pairs])
-    nothing = dict.fromkeys(METRICS, {TOTAL: float("nan")})
-    return {name: values[TOTAL] for name, values in (nothing | evaluation.metrics).items()}
+    undefined = {name: math.nan for name in METRICS}  # in sequences of one frame
+    return undefined | {name: values[TOTAL] for name, values in evaluation.metrics.items()}
 
 
 def lines(table: Table) -> list[str]:

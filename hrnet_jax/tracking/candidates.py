@@ -1,4 +1,4 @@
-"""Boxes in which poses are estimated: those of the detector, and those that the poses of the last frame propose."""
+"""Boxes in which poses are estimated: the detector's, and those that the poses of the last frame propose."""
 
 import dataclasses
 
@@ -42,11 +42,11 @@ def propose(
     """Returns the boxes around the poses of the last frame, moved to the next one. See `tracker.Frame` for it.
 
     The score is the one of the person's last detection times the mean of the scores of the pose's valid joints, so
-    it is on the detector's scale. Left out are people without a detection for too long, poses that span no box, and
-    boxes outside of the photo.
+    it is on the detector's scale. People without a detection for too long are left out, and so are poses that span
+    no box, and boxes outside of the photo.
     """
-    last = (state.frames == state.frame - 1) & (state.frame - state.detected <= settings.propagation_frames)
-    state = state.select(last & (settings.propagation != NONE))
+    limit = 0 if settings.propagation == NONE else settings.propagation_frames
+    state = state.select((state.frames == state.frame - 1) & (state.frame - state.detected <= limit))
     poses = memory.moved_poses(state, settings.propagation, time, shift, flow)
     boxes = similarity.grow(similarity.tight_boxes(poses, settings.joint_threshold), settings.growth)
     scores = oks.rescore(state.scores, state.poses[..., 2], settings.joint_threshold)

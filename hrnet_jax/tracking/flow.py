@@ -1,7 +1,8 @@
 """Optical flow from each frame of a video to the next.
 
-A flow is [H, W, 2] float32: the displacement (dx, dy), in pixels, of each pixel of the earlier photo. OpenCV's dense
-inverse search (DIS; Kroeger et al., ECCV 2016) needs no weights. Learned methods come in as functions or files.
+A flow is [H, W, 2] float32: the displacement (dx, dy), in pixels, of each pixel of the earlier photo. OpenCV's
+dense inverse search (DIS; Kroeger et al., ECCV 2016) needs no weights. Learned methods come in as functions or
+files.
 """
 
 import functools
@@ -58,7 +59,7 @@ def grey_dis(first: np.ndarray, second: np.ndarray, preset: int) -> np.ndarray:
         raise ValueError(
             f"photos of {first.shape[1]}x{first.shape[0]} are too small for optical flow: set it to none"
         )
-    return cv2.DISOpticalFlow_create(preset).calc(first, second, None)  # pyright: ignore
+    return cv2.DISOpticalFlow_create(preset).calc(first, second, None)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 METHODS: dict[str, Function] = {
@@ -96,7 +97,7 @@ def check(flow: np.ndarray, size: tuple[int, int], what: str) -> np.ndarray:
     flow = np.asarray(flow)
     if flow.shape != (*size, 2):
         raise ValueError(
-            f"{what} has the shape {flow.shape} and must have {(*size, 2)}: height and width of the photo, then dx, dy"
+            f"{what} has the shape {flow.shape} and must have {(*size, 2)}: height and width of the photo, and 2"
         )
     if not np.issubdtype(flow.dtype, np.floating) or not np.isfinite(flow).all():
         raise ValueError(f"{what} must be finite floating-point numbers, in pixels, not {flow.dtype}")

@@ -33,8 +33,8 @@ class Settings:
       joint_score: joints below are left out of the results; the tracker keeps them. 0.4: Xiao et al., chosen for
         their network.
       joint_threshold: joints below do not count in similarities and in the box of a pose. 0.2: ours.
-      similarity: "oks" or "iou" of an earlier pose and a current one. With `motion` "flow", "oks" is the flow-based
-        similarity of Xiao et al., section 3.2.
+      similarity: "oks" or "iou" of an earlier pose and a current one. With `motion` "flow", "oks" is the
+        flow-based similarity of Xiao et al., section 3.2.
       motion: how earlier poses are moved before they are compared: "none", "velocity", "flow".
       velocity_gain: weight in (0, 1] of the newest displacement in a person's velocity. 0.5: ours.
       min_similarity: least similarity of a link. 0.2: ours.
@@ -79,8 +79,8 @@ class Settings:
                 raise ValueError(f"`{name}` (={getattr(self, name)}) must be from 0 to 1")
         if self.velocity_gain <= 0 or self.memory_frames < 1 or not self.memory_seconds > 0 or self.growth < 0:
             raise ValueError(
-                f"`velocity_gain` (={self.velocity_gain}), `memory_seconds` (={self.memory_seconds}) must be above 0,"
-                f" `memory_frames` (={self.memory_frames}) at least 1 and `growth` (={self.growth}) at least 0"
+                f"`velocity_gain` (={self.velocity_gain}), `memory_seconds` (={self.memory_seconds}) must be above"
+                f" 0, `memory_frames` (={self.memory_frames}) at least 1, `growth` (={self.growth}) at least 0"
             )
         if not 0 <= self.propagation_frames <= self.memory_frames:
             raise ValueError(

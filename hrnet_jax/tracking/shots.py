@@ -15,10 +15,10 @@ class Comparison:
     """What changes from a frame to the next.
 
     Attributes:
-      error: mean forward-backward error of the flow, in longer sides of the photo. A pixel that goes along the flow
-        and back along that of the opposite direction should return. Its distance from where it began is averaged
-        over pixels that stay within. Ours: real video with quick motion has 0.001 to 0.008 from frame to frame and
-        up to 0.023 over four frames, pairs of unrelated photos have 0.024 to 0.083.
+      error: mean forward-backward error of the flow, in longer sides of the photo: the distance from where a pixel
+        began after it went along the flow and back along that of the opposite direction, over pixels that stay
+        within. Ours: real video with quick motion has 0.001 to 0.008 from frame to frame and up to 0.023 over four
+        frames, pairs of unrelated photos have 0.024 to 0.083.
       shift: [2] the median displacement (x, y) of the photo, in its pixels: that of the background, by the camera.
     """
 

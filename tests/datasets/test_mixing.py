@@ -27,7 +27,7 @@ def test_joints_are_mapped_by_name_as_mmpose_maps_them():
     """The pairs (source, target) are those of mmpose's mixtures."""
 
     def pairs(name, target):
-        found = mixing.sources_of_joints(skeletons.load(target), skeletons.load(name))
+        found = skeletons.sources_of_joints(skeletons.load(target).joints, skeletons.load(name).joints)
         return {(source, k) for k, source in enumerate(found) if source >= 0}
 
     arms = {

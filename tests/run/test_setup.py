@@ -4,7 +4,7 @@ import optax
 import pytest
 
 from configs import default
-from hrnet_jax import optimizer, prepare, sharding, tasks, training
+from hrnet_jax import optimizer, prepare, sharding, skeletons, tasks, training
 from hrnet_jax.datasets.made_up import dataset
 from hrnet_jax.run import setup
 from hrnet_jax.torch_interop import loading, state_dict
@@ -85,6 +85,15 @@ def test_a_run_starts_from_weights_without_a_head_but_not_without_more(config, t
     setup.first_state(setup.prepare(changed(config, init_from=str(tmp_path / "final_layer.safetensors"))))
     with pytest.raises(ValueError, match=r"conv2.weight: not in the checkpoint"):
         setup.first_state(setup.prepare(changed(config, init_from=str(tmp_path / "conv2.safetensors"))))
+
+
+def test_the_heads_channels_are_carried_over_by_the_names_of_joints(config, tmp_path):
+    joints = list(skeletons.COCO.joints)
+    tensors = loading.to_pytorch(setup.prepare(config).task.init())
+    tensors["final_layer.bias"] = np.arange(1, len(joints) + 1, dtype=np.float32)
+    state_dict.write(tmp_path / "other.safetensors", tensors, {"joints": [*joints[:0:-1], "snout"]})
+    state = setup.first_state(setup.prepare(changed(config, init_from=str(tmp_path / "other.safetensors"))))
+    np.testing.assert_array_equal(state.params["final_layer"]["bias"], [0, *range(len(joints) - 1, 0, -1)])
 
 
 def test_the_first_state_lies_on_all_devices(config):

@@ -48,7 +48,8 @@ def test_it_is_the_one_euro_filter_at_irregular_times():
     times, values = np.cumsum(rng.uniform(0.01, 0.1, 50)), np.cumsum(rng.normal(0, 5, (50, 2)), axis=0)
     reference = [OneEuro(1.5, 4.0 / 80, 0.8) for _ in range(2)]
     expected = [
-        [one(time, x) for one, x in zip(reference, pair, strict=True)] for time, pair in zip(times, values)
+        [one(time, x) for one, x in zip(reference, pair, strict=True)]
+        for time, pair in zip(times, values, strict=True)
     ]
     found = run(times, [[4, 9]] * 50, [points(*pair) for pair in values], settings, height=80)
     np.testing.assert_allclose([each[:, 0, 0] for each in found], expected, atol=1e-9)

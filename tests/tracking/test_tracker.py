@@ -13,7 +13,7 @@ SQUARE = np.array([[-10.0, -20], [10, -20], [-10, 20], [10, 20]])
 
 def pose(x: float, y: float = 200, score: float = 0.9) -> np.ndarray:
     """Returns a person of four joints, 20 by 40 pixels."""
-    return np.concatenate([SQUARE + (x, y), np.full((4, 1), score)], axis=1)
+    return np.concatenate([np.add(SQUARE, [x, y]), np.full((4, 1), score)], axis=1)
 
 
 def box(x: float, y: float = 200) -> list[float]:
@@ -120,7 +120,30 @@ def test_velocity_is_in_seconds_and_the_mean_of_the_first_displacements():
     state, settings = memory.start(4), parse("ours,velocity_gain=0.1")
     for time, x in ((0, 100), (0.5, 110), (1.5, 120)):
         state, _ = tracker.step(state, frame(time, x), world((x,)), settings, SIGMAS)
-    np.testing.assert_allclose(state.velocities, [[20 + (10 - 20) / 2, 0]])
+    np.testing.assert_allclose(state.velocities[0], [20 + (10 - 20) / 2, 0])
+
+
+def test_velocity_is_before_the_background():
+    pan = [(frame(t, 100 + 12 * t, shift=(12.0 * (t > 0), 0.0)), [100 + 12 * t]) for t in (0, 1)]
+    hidden = [(frame(t, shift=(12.0, 0.0)), []) for t in (2, 3, 4)]
+    settings = parse("ours,propagation=none,memory_seconds=9")
+    assert ids(run(settings, *pan, *hidden, (frame(5, 160, shift=(12.0, 0.0)), [160])))[-1] == [0]
+    state = memory.start(4)
+    for detections, places in pan:
+        state, _ = tracker.step(state, detections, world(*((x,) for x in places)), settings, SIGMAS)
+    np.testing.assert_allclose(state.velocities[0], 0, atol=1e-9)
+
+
+def test_poses_of_low_joint_scores_are_dropped():
+    frames = [(frame(0, 100, 300), [(100, 200, 0.35), (300, 200, 0.45)])]
+    tracks = run(parse("off/pose,pose_score=0.4"), *frames)
+    assert tracks[0].poses[:, :, 0].mean(axis=1) == pytest.approx([300])
+    assert ids(run(OFF, *frames)) == [[0, 1]]
+
+
+def test_nobody_is_proposed_outside_of_the_photo():
+    frames = [(frame(0, 100), [100]), (frame(1, flow=moved(700)), [100])]
+    assert ids(run(parse("paper"), *frames)) == [[0], []]
 
 
 def test_the_better_scored_of_two_similar_poses_is_kept():

@@ -175,7 +175,7 @@ def _head(size: float, frame: np.ndarray, neck: np.ndarray) -> tuple[Joints, lis
         Part("jaw", at(0, 0.000, 0.012), at(0, -0.042, 0.020), (0.041 * size, 0.021 * size), frame),
         Part("nose", at(0, 0.004, 0.050), at(0, -0.014, 0.056), (0.005 * size, 0.0085 * size), frame),
     ]
-    joints = {"nose": at(0, -0.014, 0.064), "head_bottom": at(0, -0.045, -0.004), "head_top": at(0, 0.060, -0.004)}
+    joints = {"nose": at(0, -0.014, 0.064), "head_bottom": at(0, -0.058, -0.006), "head_top": at(0, 0.060, -0.004)}
     for side, sign in SIDES.items():
         lobe, tip = at(sign * 0.047, -0.012, -0.002), at(sign * 0.045, 0.002, -0.004)
         parts.append(Part("ear", lobe, tip, (0.0065 * size, 0.008 * size), frame, 1.6))

@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hrnet_jax.evaluation import polygons
+from hrnet_jax.datasets import polygons
 
 SQUARE = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
 BOW_TIE = np.array([[0.0, 0], [10, 10], [10, 0], [0, 10]])
