@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": "find what is wrong with a data set, a prepared split or a run",
     "convert": "convert checkpoints between PyTorch and JAX",
     "export": "export networks to safetensors, ONNX and StableHLO",
+    "track": "follow the people of PoseTrack's sequences, and compare ways to do it",
     "posetrack": "evaluate people followed through videos, as the benchmark PoseTrack does",
     "compare": "compare a network layer by layer, with PyTorch or before and after a change",
     "benchmark": "measure speed and memory",

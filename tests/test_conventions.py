@@ -35,7 +35,19 @@ UNITS = [
         "tracking",
         "tasks",
     ),
-    *("torch_interop", "run", "rows", "figures", "doctor", "prepare", "convert", "export", "predict", "posetrack"),
+    *(
+        "torch_interop",
+        "run",
+        "rows",
+        "figures",
+        "doctor",
+        "prepare",
+        "convert",
+        "export",
+        "predict",
+        "posetrack",
+        "track",
+    ),
     *("compare", "benchmark"),
 ]
 """The modules and folders of the package; each imports only those before it."""

@@ -5,6 +5,8 @@ input     Loading of batches, against the original's way.
 step      Training steps, against PyTorch and the device's limits.
 predict   Prediction, against PyTorch.
 photos    Poses in photos or a video, from the files to JSON, against loops over ONNX Runtime and PyTorch.
+flow      Optical flow without weights: time, error, and the joints that it carries to the next frame.
+track     Following twenty people: milliseconds a frame by stage.
 evaluate  OKS, suppression and AP, against the original's Python.
 compile   Time from the command to the end of the first step, with an empty and with a filled compilation cache.
 memory    Device memory with and without recomputed activations, and growth of the loader's memory.
@@ -31,6 +33,7 @@ from hrnet_jax import augment, console, devices, heatmap, rows, sharding
 from hrnet_jax.benchmark import (
     batches,
     evaluation,
+    flow,
     footprint,
     photos,
     race,
@@ -39,6 +42,7 @@ from hrnet_jax.benchmark import (
     start,
     step,
     tpu,
+    tracking,
     workload,
 )
 from hrnet_jax.predict import opening
@@ -52,7 +56,7 @@ def define_flags() -> None:
     default = os.fspath(rows.directory() / "default.py")
     config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
     flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`; of `tpu` on each device.")
-    flags.DEFINE_string("photos", "", "Folder of photos, or a video, for `photos`.")
+    flags.DEFINE_string("photos", "", "Folder of photos for `photos` and `flow`, or a video for `photos`.")
     flags.DEFINE_string("boxes", "whole", "People in these photos: `whole`, FILE.json, or a detector FILE.onnx.")
     flags.DEFINE_enum(
         "side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`; `theirs`: PyTorch."
@@ -160,6 +164,22 @@ def measure_photos(config: ConfigDict, options: flags.FlagValues) -> Measured:
     return {"race": result}, race.table(result)
 
 
+def measure_flow(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Measures optical flow with given or made-up photos."""
+    measured = flow.measure(options.photos, options.rounds)
+    report.bars(measured["race"], f"{options.out}/flow.svg")
+    return measured, flow.table(measured)
+
+
+def measure_track(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Measures the stages of following twenty people."""
+    measured = tracking.measure(config, options.rounds)
+    rows = {name: measured[name] for name in ("paper", "ours")}
+    parts = {name: {stage: ms for stage, ms in of.items() if stage != tracking.WHOLE} for name, of in rows.items()}
+    report.stages("a step of the tracker", "milliseconds", parts, f"{options.out}/track.svg")
+    return measured, tracking.table(measured)
+
+
 def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Compiles for TPUs that need not be there."""
     mesh, people = tpu.mesh_of(options.topology, options.chips), options.batch or devices.LANES
@@ -259,6 +279,8 @@ PARTS = {
     "step": measure_step,
     "predict": measure_predict,
     "photos": measure_photos,
+    "flow": measure_flow,
+    "track": measure_track,
     "evaluate": measure_evaluate,
     "compile": measure_compile,
     "memory": measure_memory,

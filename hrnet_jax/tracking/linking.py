@@ -1,9 +1,10 @@
-"""Greedy linking of poses to those of earlier frames (Xiao et al., ECCV 2018, algorithm 1)."""
+"""Linking of poses to those of earlier frames, greedily (Xiao et al., ECCV 2018, algorithm 1) or optimally."""
 
 import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
+from scipy import optimize
 
 from hrnet_jax.tracking.similarity import propagate
 
@@ -36,6 +37,25 @@ def link(
         linked[current] = owners[earlier]
         table[current] = 0.0
         table[:, owners == owners[earlier]] = 0.0
+    return linked
+
+
+def link_optimally(
+    similarities: Sequence[np.ndarray], ids: Sequence[np.ndarray], count: int, threshold: float
+) -> np.ndarray:
+    """Returns what `link` does, with the largest sum of similarities instead of the most similar pair first.
+
+    The similarity to an id is that of its most similar pose.
+    """
+    linked = np.full(count, -1)
+    if not similarities:
+        return linked
+    table, (owners, owner) = np.concatenate(similarities).T, np.unique(np.concatenate(ids), return_inverse=True)
+    by_owner = np.zeros((len(owners), count))
+    np.maximum.at(by_owner, owner, np.where(table < threshold, 0.0, table).T)
+    chosen, current = optimize.linear_sum_assignment(by_owner, maximize=True)
+    similar = by_owner[chosen, current] > 0
+    linked[current[similar]] = owners[chosen[similar]]
     return linked
 
 

@@ -77,3 +77,23 @@ def test_flow_carries_people_over_all_remembered_frames():
     assert follow(frames, 2) == [[0], [], [1]]
     assert follow(frames, 2, flows=[flow, flow]) == [[0], [], [0]]
     assert frames[0][0, 0, 0] == 0
+
+
+def link_optimally(*rows, ids=None, threshold=0.2) -> list[int]:
+    table = np.array(rows, float)
+    numbers = np.arange(len(table)) if ids is None else np.array(ids)
+    return linking.link_optimally([table], [numbers], table.shape[1], threshold).tolist()
+
+
+def test_the_optimal_assignment_has_the_largest_sum_of_similar_pairs():
+    assert link_optimally([0.9, 0.8], [0.8, 0.1]) == [1, 0]
+    assert link_optimally([0.9, 0.3], [0.3, 0.1]) == [0, -1]
+    assert link_optimally([0.9, 0.19], [0.1, 0.1]) == [0, -1]
+    assert link_optimally([0.0, 0.0], threshold=0.0) == [-1, -1]
+
+
+def test_the_optimal_assignment_gives_each_id_once_by_its_most_similar_pose():
+    assert link_optimally([0.3, 0.9], [0.6, 0.3], [0.5, 0.0], ids=[7, 7, 3]) == [3, 7]
+    assert linking.link_optimally([], [], 2, 0.2).tolist() == [-1, -1]
+    assert link_optimally(np.zeros(0)) == []
+    assert linking.link_optimally([np.zeros((0, 2))], [np.arange(0)], 2, 0.2).tolist() == [-1, -1]

@@ -1,12 +1,14 @@
 """Similarities, ids and boxes of made-up poses, computed by another implementation of the papers' algorithm."""
 
+import dataclasses
 import functools
 import json
 
 import numpy as np
 import pytest
 
-from hrnet_jax.tracking import linking, similarity
+from hrnet_jax.tracking import linking, memory, similarity, tracker
+from hrnet_jax.tracking.settings import PAPER
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,34 @@ def test_all_ids_equal_the_reference(reference):
             assert [found.tolist() for found in ids] == expected, (name, setting)
             lists += len(expected)
     assert lists > 1000
+
+
+def tracked(case: dict, metric: str, memory_frames: int, threshold: float, sigmas: list[float]) -> list[list[int]]:
+    """Returns the ids that the tracker gives to the poses of a case, as they are."""
+    settings = dataclasses.replace(
+        PAPER,
+        **{"propagation": "none", "propagation_frames": 0, "box_score": 0, "box_nms": 1, "pose_nms": 1},
+        similarity="iou" if metric == "bbox" else "oks",
+        motion="flow" if metric == "flow" else "none",
+        memory_frames=memory_frames,
+        min_similarity=threshold,
+    )
+    state, found, (width, height) = memory.start(15), [], case["size"]
+    for number, (frame, flow) in enumerate(zip(case["frames"], [None, *flows(case)], strict=True)):
+        people = poses(frame)
+        boxes, scores = np.zeros((len(people), 4)), np.ones(len(people))
+        told = tracker.Frame(number, (height, width), boxes, scores, flow=flow)
+        state, tracks = tracker.step(state, told, lambda _, people=people: people, settings, sigmas)
+        found.append(tracks.ids.tolist())
+    return found
+
+
+def test_the_tracker_gives_the_ids_of_the_reference(reference):
+    for name, case in reference["cases"].items():
+        for setting, expected in case["ids"].items():
+            metric, length, threshold = setting.split("/")
+            numbers = int(length.removeprefix("LQ")), float(threshold.removeprefix("thr"))
+            assert tracked(case, metric, *numbers, reference["sigmas"]["pt21"]) == expected, (name, setting)
 
 
 def test_all_similarities_equal_the_reference(reference):
