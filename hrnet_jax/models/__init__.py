@@ -158,4 +158,5 @@ def _counts(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, in
     image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
     with nn.intercept_methods(count):
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"])), *map(sum, (counted, done, outputs))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    return parameters, sum(counted), sum(done), sum(outputs)
