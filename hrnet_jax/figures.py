@@ -5,7 +5,7 @@
 RUN is a run directory that ``eval.py`` has evaluated. ``figure5.svg`` has AP by the resolution that heatmaps are
 read from, of the rows ``heads`` and ``head`` of ``configs/ablations.py``. ``figure6.svg`` has AP by image height
 and multiply-adds, of HRNets and SimpleBaselines. Published points are those that the paper states, not those that
-it only draws. Runs of the same network, size and codec are averaged.
+it only draws. Runs of the same network, size, codec, loss and split are averaged, those from scratch apart.
 
 The published operations of SimpleBaseline count each deconvolution four times, see `models.count_multiply_adds`.
 Figure 6 therefore has its points twice.
@@ -26,7 +26,7 @@ from hrnet_jax.run import replay
 
 HEADS, NETWORKS = "hrnet_resolutions", ("hrnet", "simple_baseline")
 PUBLISHED = "published"
-SKELETON = "coco"
+SKELETON, SPLIT = "coco", "val2017"
 HEIGHTS = (128, 192, 256, 320, 352, 384)  # of figure 6
 COMPARED = ("HRNet-W32", "SimpleBaseline ResNet-50")
 """Networks that figure 6 compares."""
@@ -45,7 +45,12 @@ class Result:
     @property
     def source(self) -> str:
         """Says whether it is published or of a run, for the legend."""
-        return f"runs, {self.boxes.replace('_', ' ')}" if self.boxes else PUBLISHED
+        if not self.boxes:
+            return PUBLISHED
+        unusual = ["from scratch"] * (not self.config.init_from) + [self.config.data.val_split] * (
+            self.config.data.val_split != SPLIT
+        )
+        return ", ".join(["runs", self.boxes.replace("_", " "), *unusual])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +95,6 @@ def read(run: buckets.Path) -> Result:
     raise ValueError(f"{run} has no AP on {split!r}: the figures are of COCO's AP")
 
 
-def _with_codec(name: str, config: ConfigDict) -> str:
-    """Returns the name of a series, which tells the codec unless that is the paper's."""
-    return name if config.codec == codecs.ORIGINAL else f"{name}, codec {config.codec}"
-
-
 def _resolutions(config: ConfigDict) -> list[tuple[int, int]]:
     """Returns the resolutions that a network's heatmaps are read from, numbered; the first is its prediction."""
     return list(enumerate(2**head for head in config.model.get("heads", (0,))))
@@ -107,7 +107,7 @@ def by_resolution(results: Iterable[Result]) -> list[Point]:
         model, (height, width) = result.config.model, result.config.image_size
         if model.name == HEADS:
             kind = f", {height}x{width}, heads {'together' if len(model.heads) > 1 else 'apart'}"
-            series = _with_codec(f"HRNet-W{model.width}{kind if result.boxes else ''}", result.config)
+            series = rows.distinguish(f"HRNet-W{model.width}{kind if result.boxes else ''}", result.config)
             points += [Point(series, result.source, x, score) for x, score in result.scores.items()]
     return points
 
@@ -119,10 +119,9 @@ def by_size(results: Iterable[Result]) -> tuple[list[Point], list[Point]]:
         config, title = result.config, models.title(result.config.model)
         if config.model.name not in NETWORKS or not (result.boxes or title in COMPARED):
             continue
-        (score,), size, title = result.scores.values(), tuple(config.image_size), _with_codec(title, config)
-        heights.append(Point(title, result.source, size[0], score))
-        _, *per_pixel = rows.counts(models.build(config))
-        counted, done = (count * size[0] * size[1] / 1024**3 for count in per_pixel)
+        (score,), counts, title = result.scores.values(), rows.count(config), rows.title(config)
+        heights.append(Point(title, result.source, config.image_size[0], score))
+        counted, done = (number / 1024**3 for number in (counts.multiply_adds, counts.done))
         operations.append(Point(title, result.source, done, score))
         if counted != done:
             series = f"{title}, deconvolutions counted four times"

@@ -2,21 +2,28 @@
 
     python -m hrnet_jax.rows [--markdown]
 
-lists all rows of the tables in ``configs/`` with parameters, multiply-adds, the published figure and the command.
+lists all rows of the tables in ``configs/`` with parameters, multiply-adds, the published figure, the command, and
+an estimate of memory and time of a training step of 128 people in bfloat16 on one chip.
+
+The estimate is made of counts; nothing is compiled. Time is that of the multiply-adds of three passes, at the
+share of the chip's peak that HRNet-W32 reaches by the compiler's estimate. Memory is weights, gradients and Adam's
+averages, and twice the outputs of all convolutions. Of HRNet-W32 that is 10.2 GB, where the chip's compiler needs
+8.4 and, between the batches measured there, that of an H100 10.2 (docs/performance.md).
 """
 
 import argparse
 import dataclasses
 import functools
 import importlib.util
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from hrnet_jax import codecs, configuration, console, models
+from hrnet_jax import codecs, configuration, console, devices, models
 
 TABLES = ("coco", "ablations", "mpii", "data_sets", "posetrack")
 """Files in ``configs/`` that hold tables of rows."""
@@ -27,8 +34,17 @@ SIGMA, HEIGHT = 2.0, 256
 TRACED = (256, 256)
 """Image size at which networks are counted."""
 
+CHIP, PEOPLE = "TPU v5e", 128
+"""What steps are estimated for; see `hrnet_jax.devices`."""
+
+SHARE = 0.228
+"""Of the chip's peak, that the multiply-adds of HRNet-W32 use at 980 people/s (docs/tpu.md)."""
+
 LARGE, LARGE_KERNELS = 384, tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
 """Image height from which the targets of CPN are wider, and heatmap pixels of the kernels that blur them there."""
+
+HEADER = ("config", "network", "parameters", "multiply-adds", f"step of {PEOPLE} on a {CHIP}", "published")
+LOSS = "mse"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,31 +141,60 @@ def load(table: str) -> dict[str, Row]:
     return module.ROWS
 
 
+class Counts(NamedTuple):
+    """Counts of a network for one image; see `models`."""
+
+    parameters: int
+    multiply_adds: float  # as published
+    done: float
+    outputs: float
+
+    def step(self, people: int, chip: devices.Chip) -> tuple[float, float]:
+        """Estimates memory in bytes and time in seconds of a training step in bfloat16."""
+        kept = 4 * 4 * self.parameters + 2 * 2 * self.outputs * people
+        return kept, 3 * 2 * self.done * people / (SHARE * chip.operations)
+
+
+def count(config: ConfigDict) -> Counts:
+    """Counts the network of a configuration at its image size."""
+    parameters, *per_pixel = _per_pixel(models.build(config))
+    return Counts(parameters, *(number * math.prod(config.image_size) for number in per_pixel))
+
+
 @functools.cache
-def counts(model: nn.Module) -> tuple[int, float, float]:
-    """Returns parameters, and multiply-adds per pixel of the image: as published, and those that are done.
-
-    They are the same per pixel at every size; tracing a network takes seconds. See `models.count_multiply_adds`.
-    """
-    both = (models.count_multiply_adds(model, TRACED, done=done) for done in (False, True))
-    counted, done = (count / (TRACED[0] * TRACED[1]) for count in both)
-    return models.count_parameters(model, TRACED), counted, done
+def _per_pixel(model: nn.Module) -> tuple[int, float, float, float]:
+    """Returns `Counts` per pixel, which are the same at every size; tracing a network takes seconds."""
+    both = [models.count_multiply_adds(model, TRACED, done=done) for done in (False, True)]
+    counted, done, outputs = (n / math.prod(TRACED) for n in (*both, models.count_outputs(model, TRACED)))
+    return models.count_parameters(model, TRACED), counted, done, outputs
 
 
-def listing() -> Iterator[tuple[str, str, str, str, str]]:
-    """Yields the cells of the list: config, network, parameters, multiply-adds, published figure."""
+def title(config: ConfigDict) -> str:
+    """Returns the name of a network, and codec and loss where they are not HRNet's."""
+    return distinguish(models.title(config.model), config)
+
+
+def distinguish(name: str, config: ConfigDict) -> str:
+    """Returns a name, and codec and loss where they are not HRNet's."""
+    codec, loss = [config.codec] * (config.codec != codecs.ORIGINAL), [config.loss] * (config.loss != LOSS)
+    return ", ".join([name, *codec, *loss])
+
+
+def listing() -> Iterator[tuple[str, ...]]:
+    """Yields the cells of the list, see `HEADER`."""
     for table in TABLES:
         for name, row in load(table).items():
             config = row.config()
-            parameters, *per_pixel = counts(models.build(config))
-            height, width = config.image_size
-            counted, done = (f"{count * height * width / 1024**3:.2f} G" for count in per_pixel)
+            found = count(config)
+            counted, done = (f"{number / 1024**3:.2f} G" for number in (found.multiply_adds, found.done))
+            memory, seconds = found.step(PEOPLE, devices.CHIPS[CHIP])
             figures = [f"{metric} {value}" for metric, value in row.published.items()]
             yield (
                 f"configs/{table}.py:{name}",
-                models.title(config.model),
-                f"{parameters / 1e6:.1f} M",
+                title(config),
+                f"{found.parameters / 1e6:.1f} M",
                 counted if done == counted else f"{counted}, {done} done",
+                f"{memory / 1e9:.1f} GB, {1e3 * seconds:.0f} ms",
                 (figures or ["none"])[0],
             )
 
@@ -159,16 +204,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m hrnet_jax.rows", description="Lists all published rows.")
     parser.add_argument("--markdown", action="store_true", help="print the table of the README")
     markdown = parser.parse_args().markdown
-    header = ("config", "network", "parameters", "multiply-adds", "published")
-    for config, *cells in [header, *listing()]:
+    for config, *cells in [HEADER, *listing()]:
         if markdown:
             print(" | ".join([f"| `{config}`" if "/" in config else f"| {config}", *cells]) + " |")
-            if config == header[0]:
-                print("|---" * len(header) + "|")
+            if config == HEADER[0]:
+                print("|---" * len(HEADER) + "|")
         else:
             workdir = config.removeprefix("configs/").replace(".py:", "_")
             command = f"python train.py --config {config} --workdir runs/{workdir}"
-            cells = [f"{config:<44}{cells[0]:<26}", *cells[1:], command if "/" in config else "command"]
+            cells = [f"{config:<44}{cells[0]:<34}", *cells[1:], command if "/" in config else "command"]
             print("  ".join(cells), flush=True)
 
 

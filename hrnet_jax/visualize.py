@@ -4,7 +4,9 @@ Pictures are ``[height, width, 3]`` uint8 RGB. Joints are ``(x, y)`` in pixels o
 arrays and leave their arguments unchanged.
 """
 
-from collections.abc import Sequence
+import colorsys
+import itertools
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ PAPER: Color = (250, 250, 250)
 MOST_PEOPLE = 6  # people in a training picture
 ROW_HEIGHT = 256  # pixels; crops are enlarged to this before drawing
 
+_GOLDEN = 0.618034  # of the circle of hues, from a track to the next: any few neighbours lie far apart
 _SUBPIXEL_BITS = 4  # OpenCV draws at sixteenths of a pixel
 _MAX_COORDINATE = 1e4  # pixels; joints beyond are not drawn, because OpenCV's integers could overflow
 
@@ -47,25 +50,31 @@ def draw_person(
 
 
 def draw_people(
-    picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, certain: np.ndarray | None = None
+    picture: np.ndarray,
+    joints: np.ndarray,
+    skeleton: Skeleton,
+    certain: np.ndarray | None = None,
+    colors: Sequence[Color] | None = None,
 ) -> np.ndarray:
     """Draws people with outlined limbs, left and right in different colours, the tallest first.
 
     Line width and joint size scale with the person and, for small people, with the picture. `joints`
     ``[N, K, 2]``, in pixels, may be outside the picture. Joints with NaN, and their limbs, are not drawn. Joints
     that are not `certain` ``[N, K]`` are drawn hollow, and their limbs as thin lines. Those on the person's right
-    are squares, the others circles.
+    are squares, the others circles. With `colors`, each person has one.
     """
     picture = picture.copy()
     certain = np.ones(joints.shape[:2], bool) if certain is None else certain
     heights = np.ptp(np.nan_to_num(joints[..., 1]), axis=1) if joints.size else []
     for i in np.argsort(heights, kind="stable")[::-1]:
-        _draw_person(picture, joints[i], skeleton, certain[i])
+        _draw_person(picture, joints[i], skeleton, certain[i], None if colors is None else colors[i])
     return picture
 
 
-def _draw_person(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, certain: np.ndarray) -> None:
-    """Draws a person into a picture."""
+def _draw_person(
+    picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, certain: np.ndarray, one: Color | None
+) -> None:
+    """Draws a person into a picture, in one colour or in those of the sides."""
     drawn = np.all(np.abs(joints) < _MAX_COORDINATE, axis=-1)  # false for NaN
     colors = side_colors(skeleton)
     rows = enumerate(zip(joints, drawn, strict=True))
@@ -75,12 +84,12 @@ def _draw_person(picture: np.ndarray, joints: np.ndarray, skeleton: Skeleton, ce
         for a, b in skeleton.limbs:
             if a in points and b in points:
                 sides = {colors[a], colors[b]} - {MIDDLE}
-                color = OUTLINE if border else sides.pop() if len(sides) == 1 else MIDDLE
+                color = OUTLINE if border else one or (sides.pop() if len(sides) == 1 else MIDDLE)
                 thickness = width + border if certain[a] and certain[b] else max(1, width // 3) + min(border, 2)
                 cv2.line(picture, points[a], points[b], color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
         for i, point in points.items():
             radius = round((1.5 * width + border / 2) * 2**_SUBPIXEL_BITS)
-            color = OUTLINE if border else colors[i]
+            color = OUTLINE if border else one or colors[i]
             thickness = cv2.FILLED if certain[i] else max(1, width // 2) + min(border, 2)
             if colors[i] == RIGHT:
                 low, high = ([side + reach for side in point] for reach in (-radius, radius))
@@ -98,6 +107,56 @@ def _line_width(picture: np.ndarray, joints: np.ndarray) -> int:
     extent = np.ptp(joints, axis=0).max() if len(joints) else 0
     short = min(picture.shape[:2])
     return max(1, round(max(min(short, extent) / 100, min(short / 400, extent / 25))))
+
+
+def track_color(track_id: int) -> Color:
+    """Returns the colour of a track: bright, and different from those of neighbouring numbers."""
+    hue, lightness = track_id * _GOLDEN % 1, 0.6 + 0.12 * (track_id // 3 % 2)
+    red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, 0.9))
+    return red, green, blue
+
+
+def draw_tracks(
+    picture: np.ndarray,
+    joints: np.ndarray,
+    skeleton: Skeleton,
+    ids: Sequence[int],
+    certain: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draws people as `draw_people`, in the colours of their tracks, with the number of each above it."""
+    colors = [track_color(track_id) for track_id in ids]
+    picture = draw_people(picture, joints, skeleton, certain, colors)
+    scale = max(0.4, min(picture.shape[:2]) / 900)
+    for points, track_id, color in zip(joints, ids, colors, strict=True):
+        points = points[np.all(np.abs(points) < _MAX_COORDINATE, axis=-1)]
+        if len(points):
+            x, y = points[:, 0].mean(), points[:, 1].min() - 6 * scale
+            _draw_tag(picture, str(track_id), (float(x), float(y)), color, scale)
+    return picture
+
+
+def _draw_tag(picture: np.ndarray, text: str, bottom: tuple[float, float], color: Color, scale: float) -> None:
+    """Draws a line of text on a box of a colour, above a point but within the picture."""
+    font, margin = cv2.FONT_HERSHEY_SIMPLEX, round(4 * scale)
+    (width, height), _ = cv2.getTextSize(text, font, scale, max(1, round(1.5 * scale)))
+    sides = np.array([width, height]) + 2 * margin
+    corner = np.array(bottom) - sides * [0.5, 1]
+    low = np.clip(np.rint(corner), 0, np.maximum(picture.shape[1::-1] - sides, 0)).astype(int)
+    cv2.rectangle(picture, low.tolist(), (low + sides).tolist(), color, cv2.FILLED)
+    place = (low + np.array([margin, margin + height])).tolist()
+    cv2.putText(picture, text, place, font, scale, OUTLINE, max(1, round(1.5 * scale)), cv2.LINE_AA)
+
+
+def draw_trails(picture: np.ndarray, trails: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Draws the ways of tracks: points [T, 2] in pixels by track, lines that grow thinner towards the oldest."""
+    picture, width = picture.copy(), max(1, round(min(picture.shape[:2]) / 150))
+    for track_id, points in trails.items():
+        points = points[np.all(np.abs(points) < _MAX_COORDINATE, axis=-1)]
+        ends = np.rint(points * 2**_SUBPIXEL_BITS).astype(int).tolist()
+        for i, (a, b) in enumerate(itertools.pairwise(ends), 1):
+            thickness = max(1, round(width * i / len(ends)))
+            cv2.line(picture, a, b, track_color(track_id), thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return picture
 
 
 def draw_rings(picture: np.ndarray, joints: np.ndarray) -> np.ndarray:

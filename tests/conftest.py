@@ -87,17 +87,15 @@ def whole_run(tiny, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def narrow_cpn(monkeypatch) -> Iterator[None]:
-    """Makes a ResNet-50, and a CPN of one, of few blocks and channels."""
+def shallow_resnet(monkeypatch) -> Iterator[None]:
+    """Makes a ResNet-50 of few blocks."""
     import made_weights
 
     from hrnet_jax import models
     from hrnet_jax.compare import jax_runner
-    from hrnet_jax.models import cpn, simple_baseline
+    from hrnet_jax.models import simple_baseline
 
     monkeypatch.setitem(simple_baseline.BLOCKS, 50, (1, 1, 1, 1))
-    monkeypatch.setattr(simple_baseline, "STEM", 2)
-    monkeypatch.setattr(cpn, "FEATURES", 4)
     caches = models._shapes, jax_runner._kinds, made_weights._fresh, made_weights._variables
     for cached in caches:
         cached.cache_clear()

@@ -23,15 +23,21 @@ HOURGLASS = {
     **{"name": "hourglass", "stacks": 2, "features": 8, "depth": 2, "stem_features": [4, 8, 6]},
     **{"residual_before_head": True, "colors": "RGB", "joints": COCO},
 }
-CPN = {"name": "cpn", "depth": 50, "projection": False, "colors": "RGB", "joints": COCO}
-BASELINE = {"name": "simple_baseline", "depth": 50, "colors": "BGR", "joints": COCO}
+CPN = {
+    **{"name": "cpn", "depth": 50, "stem": 2, "features": 4, "projection": False},
+    **{"colors": "RGB", "joints": COCO},
+}
+BASELINE = {
+    **{"name": "simple_baseline", "depth": 50, "stem": 64, "features": 256},
+    **{"colors": "BGR", "joints": COCO},
+}
 
 PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
 """Networks with a list of all tensor names and shapes in the reference data."""
 
 
 def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
-    """Returns the configuration of a tiny HRNet or variant with these fields, an Hourglass, or another network."""
+    """Returns the configuration of a small network, a tiny HRNet or variant with these fields."""
     config = default.get_config()
     config.image_size, config.model = image_size, default.get_config(name).model
     if name.startswith("hrnet"):
@@ -39,6 +45,8 @@ def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **
     if name == "hourglass":
         sizes = {field: HOURGLASS[field] for field in ("stacks", "features", "depth")}
         config.model.update({**sizes, "stem_features": tuple(HOURGLASS["stem_features"])})
+    if name in ("cpn", "simple_baseline"):
+        config.model.update({"stem": CPN["stem"], "features": CPN["features"]})
     return config
 
 

@@ -51,8 +51,8 @@ TINY_HRNET = {
 }
 TINY_NETWORKS = {
     "observed:NETWORK": {"model.norm_group_size": 0},
-    "simple_baseline": {},
-    "cpn": {"model.norm_group_size": 0},
+    "simple_baseline": {"model.stem": 4, "model.features": 8},
+    "cpn": {"model.stem": 4, "model.features": 8, "model.norm_group_size": 0},
     **{name: TINY_HRNET for name in ("hrnet", "hrnet_ablation", "hrnet_resolutions")},
     "hourglass": {
         "model.stacks": 1,

@@ -210,7 +210,7 @@ def torch_network(description):
 
     count = len(description["joints"])
     if description["name"] == "simple_baseline":
-        return torch_models.SimpleBaseline(count, description["depth"])
+        return torch_models.SimpleBaseline(count, *(description[name] for name in ("depth", "stem", "features")))
     fields = {name: description[name] for name in ("width", "stem", "units", "blocks")}
     return torch_models.HRNet(count, **fields)
 

@@ -58,20 +58,29 @@ def test_heads_of_runs_are_points_together_and_apart(tmp_path):
     found = figures.average(figures.by_resolution(map(figures.read, runs)))
     name = "HRNet-W32, 64x64, heads"
     assert points(found) == {
-        (f"{name} together", "runs, detector boxes", 1, 0.5),
-        (f"{name} together", "runs, detector boxes", 4, 0.2),
-        (f"{name} apart", "runs, gt boxes", 8, 0.2),  # the mean of two runs
+        (f"{name} together", "runs, detector boxes, from scratch", 1, 0.5),
+        (f"{name} together", "runs, detector boxes, from scratch", 4, 0.2),
+        (f"{name} apart", "runs, gt boxes, from scratch", 8, 0.2),  # the mean of two runs
     }
 
 
-def test_runs_of_another_codec_are_a_series_of_their_own(tmp_path):
-    tiny_udp = tiny(width=4, stem=4)
-    tiny_udp.codec = "udp"
-    scores = {"a": (tiny(width=4, stem=4), 0.25), "b": (tiny_udp, 0.5)}
-    runs = [run(tmp_path / x, of, {"val2017/gt_boxes/AP": ap}) for x, (of, ap) in scores.items()]
+def test_only_runs_of_the_same_codec_loss_start_and_split_are_averaged(tmp_path):
+    changes = [{}, {}, {"codec": "udp"}, {"loss": "ohkm"}, {"init_from": "x.pth"}, {"data.val_split": "test"}]
+    runs = []
+    for number, fields in enumerate(changes):
+        config = tiny(width=4, stem=4)
+        config.update_from_flattened_dict(fields)
+        score = {f"{config.data.val_split}/gt_boxes/AP": number / 10}
+        runs.append(run(tmp_path / str(number), config, score))
     heights, _ = map(figures.average, figures.by_size(map(figures.read, runs)))
-    boxes = "runs, gt boxes"
-    assert points(heights) == {("HRNet-W4", boxes, 64, 0.25), ("HRNet-W4, codec udp", boxes, 64, 0.5)}
+    boxes, scratch = "runs, gt boxes", "runs, gt boxes, from scratch"
+    assert points(heights) == {
+        ("HRNet-W4", scratch, 64, 0.05),
+        ("HRNet-W4, udp", scratch, 64, 0.2),
+        ("HRNet-W4, ohkm", scratch, 64, 0.3),
+        ("HRNet-W4", boxes, 64, 0.4),
+        ("HRNet-W4", f"{scratch}, test", 64, 0.5),
+    }
 
 
 def test_a_run_of_other_joints_is_refused(tmp_path):
@@ -101,7 +110,7 @@ def test_the_command_draws_all_points(tmp_path, capsys):
         root = ET.fromstring((tmp_path / "out" / f"{name}.svg").read_text())
         dots = [dot for dot in root.iter(f"{SVG}circle")]
         assert len(dots) == count and all("AP 0." in "".join(dot.itertext()) for dot in dots)
-    assert "HRNet-W4 (runs, gt boxes)" in "".join(root.itertext())
+    assert "HRNet-W4 (runs, gt boxes, from scratch)" in "".join(root.itertext())
 
 
 @pytest.mark.parametrize(("values", "expected"), [([0.55, 0.75], [0.55, 0.6, 0.65, 0.7, 0.75]), ([3, 3], None)])

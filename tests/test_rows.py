@@ -2,9 +2,10 @@ import pathlib
 import sys
 
 import forking
+import numpy as np
 import pytest
 
-from hrnet_jax import models, rows
+from hrnet_jax import devices, models, rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -16,6 +17,25 @@ def test_the_readme_has_the_table_of_all_rows():
     table = forking.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert table.count("\n") == 2 + sum(len(rows.load(name)) for name in rows.TABLES)
     assert table in (ROOT / "README.md").read_text()
+
+
+def test_a_step_is_estimated_from_counts():
+    """By hand: 28.5 M weights, 7.645 G multiply-adds and 19.12 M outputs a person, 128 people."""
+    found = rows.count(rows.load("coco")["hrnet_w32_256x192"].config())
+    memory, seconds = found.step(128, devices.CHIPS["TPU v5e"])
+    np.testing.assert_allclose(memory, 16 * 28.536e6 + 4 * 128 * 19.12e6, rtol=1e-3)
+    np.testing.assert_allclose(seconds, 128 / 980, rtol=0.01)
+
+
+def test_codecs_and_losses_are_told_apart():
+    coco = rows.load("coco")
+    names = {
+        "hrnet_w32_256x192": "HRNet-W32",
+        "hrnet_w32_256x192_udp": "HRNet-W32, udp",
+        "cpn_resnet50_256x192": "CPN ResNet-50",
+        "cpn_ohkm_resnet50_256x192": "CPN ResNet-50, ohkm",
+    }
+    assert {name: rows.title(coco[name].config()) for name in names} == names
 
 
 @pytest.mark.parametrize("table", rows.TABLES)

@@ -35,7 +35,6 @@ from hrnet_jax import (
     training,
     views,
 )
-from hrnet_jax.models import cpn, simple_baseline
 from hrnet_jax.optimizer import OPTIMIZERS, SCHEDULES
 from hrnet_jax.run import non_finite, progress, setup
 from hrnet_jax.tasks import top_down
@@ -543,6 +542,12 @@ def the_stem_has_the_width(before: Observed, after: Observed) -> None:
         assert found == (run.config.model.stem, 4 * run.config.model.stem)
 
 
+def the_resnet_of_a_cpn_has_the_stem(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        found = channels(run, "resnet.conv1"), channels(run, "resnet.layer4.0", "conv3")
+        assert found == (run.config.model.stem, 32 * run.config.model.stem)
+
+
 def stage_3_has_two_units(before: Observed, after: Observed) -> None:
     assert after.shapes.keys() - before.shapes.keys() == {"stage3.1"}
 
@@ -577,6 +582,21 @@ def the_first_three_parts_have_the_channels(before: Observed, after: Observed) -
 
 def no_block_follows_the_hourglass(before: Observed, after: Observed) -> None:
     assert before.shapes.keys() - after.shapes.keys() == {"features.0.0"}
+
+
+def deconvolutions_have_the_channels(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        found = {run.shapes[f"deconv_layers.{3 * i}"]["weight"][2] for i in range(3)}
+        assert found == {run.config.model.features}
+
+
+def both_parts_of_a_cpn_have_the_channels(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        first, last = (
+            channels(run, "global_net.laterals.0", "0"),
+            channels(run, "refine_net.final_predict.0", "conv3"),
+        )
+        assert (first, last) == (run.config.model.features, run.config.model.features)
 
 
 def every_block_has_a_projection(before: Observed, after: Observed) -> None:
@@ -780,6 +800,10 @@ TABLE = [
     Row("model.units", (1, 2, 1), stage_3_has_two_units, (WEIGHTS,), HRNET),
     Row("model.blocks", 2, branches_have_two_blocks, (WEIGHTS,), HRNET),
     Row("model.depth", 101, it_has_101_layers, (WEIGHTS,), RESNET),
+    Row("model.stem", 2, the_stem_has_the_width, (WEIGHTS,), RESNET),
+    Row("model.features", 4, deconvolutions_have_the_channels, (WEIGHTS,), RESNET),
+    Row("model.stem", 2, the_resnet_of_a_cpn_has_the_stem, (WEIGHTS,), CPN),
+    Row("model.features", 4, both_parts_of_a_cpn_have_the_channels, (WEIGHTS,), CPN),
     Row("model.stacks", 2, there_are_two_hourglasses, (WEIGHTS,), HOURGLASS),
     Row("model.features", 6, hourglasses_have_the_channels, (WEIGHTS,), HOURGLASS),
     Row("model.depth", 2, the_resolution_is_halved_twice, (WEIGHTS,), HOURGLASS),
@@ -799,17 +823,6 @@ TABLE = [
 
 FIELDS = {leaf: field for network in models.NETWORKS for leaf, field in configuration.fields(network).items()}
 SEED_OF_CHECKPOINT = 7
-
-
-@pytest.fixture(scope="module", autouse=True)
-def narrow_resnets() -> Iterator[None]:
-    """Few channels: these tests do not run ResNets."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simple_baseline, "STEM", 4)
-        patch.setattr(cpn, "FEATURES", 8)
-        models._shapes.cache_clear()
-        yield
-    models._shapes.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -385,7 +385,9 @@ CASES: Mapping[str, Callable[[], Case]] = {
     ),
     "models.hourglass.StackedHourglass": lambda: module(two_stacks(), 1, 8, 8, 3, train=False, large=True),
     "models.cpn.enlarge": lambda: Case(functools.partial(cpn.enlarge, size=(6, 8)), (draw(2, 3, 2, 2),)),
-    "models.cpn.CPN": lambda: module(cpn.CPN(3, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True),
+    "models.cpn.CPN": lambda: module(
+        cpn.CPN(3, stem=2, features=4, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
+    ),
     "cpn_codec.render": lambda: Case(
         functools.partial(cpn_codec.render, image_size=(48, 40), heatmap_size=(12, 10), side=7),
         (np.random.default_rng(0).uniform(5, 35, (2, 3, 2)), np.ones((2, 3))),
@@ -393,7 +395,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     "cpn_codec.decode": lambda: Case(cpn_codec.decode, (blobs(),)),
     "models.layers.apply_in_training": lambda: in_training(two_stacks(), 2, 16, 16, 3),
     "models.simple_baseline.SimpleBaseline": lambda: module(
-        simple_baseline.SimpleBaseline(3, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
+        simple_baseline.SimpleBaseline(3, stem=2, features=4, dtype=DOUBLE), 1, 32, 32, 3, train=False, large=True
     ),
 }
 """A case of each public function, or several with a word in parentheses."""
@@ -413,12 +415,9 @@ def two_branches(x: jax.Array) -> list[jax.Array]:
 
 @pytest.fixture(autouse=True)
 def double_precision(monkeypatch, request):
-    """Float64, and a ResNet of two blocks with few channels and a deconvolution."""
+    """Float64, and a ResNet of few blocks, with a deconvolution."""
     monkeypatch.setitem(simple_baseline.BLOCKS, 50, (1, 1, 1, 1) if "CPN" in request.node.name else (1, 1, 0, 0))
-    monkeypatch.setattr(cpn, "FEATURES", 4)
     monkeypatch.setattr(simple_baseline, "DECONVOLUTIONS", 1)
-    monkeypatch.setattr(simple_baseline, "STEM", 2)
-    monkeypatch.setattr(simple_baseline, "DECONVOLUTION_FEATURES", 4)
     with jax.enable_x64(True):
         yield
 

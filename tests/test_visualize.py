@@ -140,3 +140,37 @@ def test_a_training_picture_has_a_row_for_each_of_six_people(people):
     cell = visualize.caption(np.zeros((visualize.ROW_HEIGHT, 192, 3), np.uint8), "")
     rows = min(people, visualize.MOST_PEOPLE)
     assert sheet.shape == (rows * (cell.shape[0] + 6) + 6, 4 * (192 + 6) + 6, 3)
+
+
+# Tracks.
+
+
+def test_tracks_next_to_each_other_have_different_colours():
+    colors = np.array([visualize.track_color(track_id) for track_id in range(40)])
+    assert colors.min() >= 0 and colors.max() <= 255 and len({*map(tuple, colors.tolist())}) == 40
+    for later in (1, 2, 3, 4):
+        assert np.abs(colors[later:] - colors[:-later]).max(axis=1).min() > 60
+
+
+def test_people_of_tracks_have_their_colours_and_numbers():
+    picture, joints = np.zeros((200, 300, 3), np.uint8), np.zeros((2, skeletons.COCO.num_joints, 2))
+    joints[0] = np.linspace([40, 60], [60, 160], skeletons.COCO.num_joints)
+    joints[1] = joints[0] + [180, 0]
+    drawn = visualize.draw_tracks(picture, joints, skeletons.COCO, [0, 1])
+    for left, track_id in ((0, 0), (150, 1)):
+        half, color = drawn[:, left : left + 150], visualize.track_color(track_id)
+        assert (half == color).all(axis=-1).sum() > 300
+        assert (half[:55] == color).all(axis=-1).any()  # the tag above
+        assert not (half == visualize.LEFT).all(axis=-1).any()
+    assert not picture.any()
+    elsewhere = visualize.draw_tracks(picture, joints - 1000, skeletons.COCO, [0, 1])
+    np.testing.assert_array_equal(visualize.draw_tracks(picture, joints * np.nan, skeletons.COCO, [0, 1]), picture)
+    assert elsewhere.shape == picture.shape
+
+
+def test_trails_lead_through_their_points():
+    picture = np.zeros((90, 90, 3), np.uint8)
+    drawn = visualize.draw_trails(picture, {4: np.array([[10.0, 10], [40, 10], [40, 70]]), 5: np.zeros((1, 2))})
+    color = np.array(visualize.track_color(4))
+    assert all(np.abs(drawn[y, x] - color).max() < 50 for x, y in ((20, 10), (40, 10), (40, 50)))
+    assert not drawn[60:, :30].any() and not picture.any()

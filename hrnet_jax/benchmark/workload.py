@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from hrnet_jax import models, optimizer, pipeline, sharding, skeletons, tasks, training
+from hrnet_jax import codecs, models, optimizer, pipeline, sharding, skeletons, tasks, training
 from hrnet_jax.benchmark import race
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
@@ -31,12 +31,19 @@ def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
 
 def train_loader(config: ConfigDict, split: records.Split, **options: Any) -> grain.DatasetIterator:
     """Returns `pipeline.train_batches` of a split for a configuration."""
-    image_size, batch_size = tuple(config.image_size), config.batch_size
-    return pipeline.train_batches(split, image_size=image_size, batch_size=batch_size, **options)
+    return pipeline.train_batches(
+        split,
+        image_size=tuple(config.image_size),
+        batch_size=config.batch_size,
+        by_corners=codecs.find(config.codec).by_corners,
+        **options,
+    )
 
 
 def train_split(config: ConfigDict) -> records.Split:
-    """Opens the training split."""
+    """Opens the first of the training splits."""
+    if config.data.extra:
+        print(f"note: only {config.data.train_split} is loaded, not `data.extra` (={config.data.extra})")
     return records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
 
 

@@ -155,7 +155,7 @@ def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels 
 
 
 def data_batch(config: ConfigDict, people: int) -> Batch:
-    """Returns the first augmented training batch of the configuration's data."""
+    """Returns the first augmented training batch of the configuration's data, of the first split only."""
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
     split = flags.with_flags(split) if "seen" in models.find(config.model.name).labels else split
     evaluate.check_skeleton(split, config)

@@ -126,7 +126,7 @@ def polygon(corners: Sequence[Sequence[float]], where: str) -> np.ndarray:
 def assemble(path: pathlib.Path, year: int, frames: Sequence[Frame]) -> Video:
     """Makes a video of the frames of a file. Raises ValueError if two people of a frame share a track id."""
     for frame in frames:
-        _check_unique(path, frame)
+        check_track_ids(path, frame)
     shape = len(frames), max([1, *(len(frame.people) for frame in frames)])  # one at least, for maxima over people
     present, track_ids = np.zeros(shape, bool), np.full(shape, -1)
     joints, exists = np.zeros((*shape, len(JOINTS), 2)), np.zeros((*shape, len(JOINTS)), bool)
@@ -144,7 +144,8 @@ def assemble(path: pathlib.Path, year: int, frames: Sequence[Frame]) -> Video:
     return Video(path.stem, year, names, image_ids, np.array(marked, bool), listed, regions, *people)
 
 
-def _check_unique(path: pathlib.Path, frame: Frame) -> None:
+def check_track_ids(path: pathlib.Path, frame: Frame) -> None:
+    """Raises ValueError that begins with `path` if two people of a frame share a track id."""
     seen = set()
     for person in frame.people:
         if person.track_id in seen:

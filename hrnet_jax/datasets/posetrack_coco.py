@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hrnet_jax.datasets import polygons, posetrack_files
+from hrnet_jax.datasets import polygons, posetrack, posetrack_files
 from hrnet_jax.datasets.coco_entries import POSETRACK, UNUSED
 from hrnet_jax.datasets.posetrack import JOINTS, Frame, Person
 from hrnet_jax.datasets.records import SEEN
@@ -29,7 +29,8 @@ def read(path: pathlib.Path, split: str, skeleton: Skeleton) -> Any:
 
     Raises:
       FileNotFoundError: there are no sequences.
-      ValueError: an entry is invalid, files of 2017 are among those of 2018, or frames share an id.
+      ValueError: an entry is invalid, files of 2017 are among those of 2018, frames share an id, or people of a
+        frame share a track id.
     """
     del split
     files = posetrack_files.listed(path) if path.is_dir() else [path]
@@ -64,6 +65,7 @@ def _numbered(
     known: dict[int, tuple[pathlib.Path, str]] = {}
     for file, (year, frames) in sequences.items():
         for frame in frames:
+            posetrack.check_track_ids(file, frame)
             if year == 2017:
                 yield frame.name, frame
                 continue

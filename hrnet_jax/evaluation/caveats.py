@@ -12,7 +12,7 @@ import numpy as np
 
 from hrnet_jax.datasets import mpii, records
 from hrnet_jax.datasets.odd_photos import TURNED
-from hrnet_jax.evaluation import average_precision, coco, frame_ap, ground_truth, matching, pckh
+from hrnet_jax.evaluation import average_precision, coco, frame_ap, ground_truth, matching, pckh, protocols
 from hrnet_jax.skeletons import Skeleton
 
 
@@ -76,8 +76,11 @@ def _missed(lost: np.ndarray, reasons: Mapping[str, int]) -> list[str]:
 
 
 def truth_of_split(split: records.Split) -> Truth | None:
-    """Evaluates the people of a prepared split as predictions; None without ground truth or labelled joints."""
-    if not len(split.people) or not split.annotations.is_file():
+    """Evaluates the people of a prepared split as predictions.
+
+    Returns None without ground truth or labelled joints, and for PCK, which is 1 for the people that there are.
+    """
+    if not len(split.people) or not split.annotations.is_file() or protocols.is_pck(split):
         return None
     if records.dataset(split.summary) == "mpii":
         return _truth_of_mpii(split)

@@ -97,6 +97,11 @@ def is_scored(split: records.Split) -> bool:
     return split.annotations.is_file() and bool(split.people.visible.any())
 
 
+def is_pck(split: records.Split) -> bool:
+    """Returns whether a split's data set is evaluated by the share of joints near enough, whoever is found."""
+    return of_split(split).metrics is _pck_metrics
+
+
 def _coco_results(split: records.Split, predictions: Predictions, config: ConfigDict) -> list[coco.Result]:
     names = ("nms_threshold", "soft_nms", "joint_score_threshold")
     options = {name: config.eval[name] for name in names}

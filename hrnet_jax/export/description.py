@@ -88,7 +88,10 @@ def from_json(content: Mapping[str, Any], where: str) -> Settings:
         )
     codec = validation.require({_CODEC: codecs.ORIGINAL, **content}, _CODEC, str, where)
     if codec not in codecs.CODECS:
-        raise ValueError(f"{where}: `{_CODEC}` (={codec!r:.100}) is none of {', '.join(codecs.CODECS)}")
+        raise ValueError(
+            f"{where}: `{_CODEC}` (={codec!r:.100}) is none of {', '.join(codecs.CODECS)}: give the one that"
+            " decodes its heatmaps as --codec, or evaluate with eval.py, which runs codecs of your own"
+        )
     if codecs.CODECS[codec].decoder is not None and decoder != Settings.decoder:
         raise ValueError(
             f"{where}: `{_DECODER}` (={decoder!r}) contradicts `{_CODEC}` (={codec!r}), which has its own:"

@@ -137,19 +137,26 @@ def count_multiply_adds(model: nn.Module, image_size: tuple[int, int], *, done: 
     return _counts(model, tuple(image_size))[2 if done else 1]
 
 
+def count_outputs(model: nn.Module, image_size: tuple[int, int]) -> int:
+    """Returns how many numbers all convolutions put out for one image, which training keeps at least."""
+    return _counts(model, tuple(image_size))[3]
+
+
 @functools.lru_cache(maxsize=8)
-def _counts(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, int]:
-    """Returns parameters, multiply-adds as counted in the paper, and those that are done, from one trace."""
-    counted, done = [], []
+def _counts(model: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Returns parameters, multiply-adds as counted in the paper and as done, and outputs, from one trace."""
+    counted, done, outputs = [], [], []
 
     def count(call, args, kwargs, context):
         result = call(*args, **kwargs)
         if isinstance(context.module, layers.Conv | layers.ConvTranspose) and context.method_name == "__call__":
             counted.append(context.module.variables["params"]["weight"].size * result.shape[1] * result.shape[2])
             done.append(counted[-1] // (4 if isinstance(context.module, layers.ConvTranspose) else 1))
+            outputs.append(result.size)
         return result
 
     image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
     with nn.intercept_methods(count):
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"])), sum(counted), sum(done)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    return parameters, sum(counted), sum(done), sum(outputs)

@@ -25,7 +25,6 @@ from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import Bottleneck, Conv, ConvNorm, relu
 
 LEVELS = 4
-FEATURES = 256
 KERNELS = (15, 11, 9, 7)
 """Pixels of the kernels that blur the targets of GlobalNet's levels, coarse to fine, at 256x192."""
 
@@ -53,6 +52,8 @@ class CPN(nn.Module):
     Attributes:
       num_joints: number of heatmaps, K.
       depth: of the ResNet, a key of `simple_baseline.BLOCKS`.
+      stem: channels of its first convolution.
+      features: channels of GlobalNet and RefineNet, an even number.
       projection: whether the shortcuts of all of RefineNet's blocks have a convolution, as in GengDavid's code, or
         only that whose number of channels changes, as in the authors'.
       colors: channel order of the input, see `layers.normalize`.
@@ -64,6 +65,8 @@ class CPN(nn.Module):
 
     num_joints: int
     depth: int = 50
+    stem: int = 64
+    features: int = 256
     projection: bool = False
     colors: str = "RGB"
     norm: Norm = Norm()
@@ -71,9 +74,11 @@ class CPN(nn.Module):
     remat: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a depth that there is not."""
+        """Raises ValueError for a depth that there is not, or for channels that cannot be halved."""
         super().__post_init__()
         simple_baseline.check_depth(self.depth)
+        if self.features % 2:
+            raise ValueError(f"`model.features` (={self.features}) must be even")
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
@@ -86,10 +91,11 @@ class CPN(nn.Module):
         """
         layers.check_image_size(image.shape[1:3])
         options = {"norm": self.norm, "dtype": self.dtype}
-        stages = simple_baseline.resnet(image, train, self.depth, remat=self.remat, prefix="resnet.", **options)
+        sizes = {"depth": self.depth, "stem": self.stem}
+        stages = simple_baseline.resnet(image, train, **sizes, remat=self.remat, prefix="resnet.", **options)
         size, features = stages[0].shape[1:3], []
         for i, x in enumerate(reversed(stages)):
-            x = ConvNorm(FEATURES, 1, relu=True, name=f"global_net.laterals.{i}", **options)(x, train)
+            x = ConvNorm(self.features, 1, relu=True, name=f"global_net.laterals.{i}", **options)(x, train)
             features.append(x + self._upsample(i - 1, features[-1], train) if features else x)
             layers.keep_heatmaps(self, self._predict(i, features[-1], size, train))
         return self._refine(features, size, train)
@@ -112,7 +118,7 @@ class CPN(nn.Module):
     def _refine(self, features: Sequence[jax.Array], size: Sequence[int], train: bool) -> jax.Array:
         """Predicts heatmaps of this size from the features of all levels."""
         make = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
-        block = functools.partial(make, FEATURES // 2, 1, self.norm, self.dtype, 2, self.projection)
+        block = functools.partial(make, self.features // 2, 1, self.norm, self.dtype, 2, self.projection)
         enlarged = []
         for i, x in enumerate(features):
             for j in range(LEVELS - 1 - i):
@@ -159,7 +165,10 @@ def _terms(loss: str) -> network.Terms:
 
 def _infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     found = simple_baseline.infer(tensors, "resnet.")
-    return found | {"projection": _PROJECTION in tensors} if found and _FIRST in tensors else found
+    kernel = tensors.get(_FIRST)
+    if not found or kernel is None:
+        return found
+    return found | {"features": kernel.shape[0], "projection": _PROJECTION in tensors}
 
 
 def _from_classifier(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -181,6 +190,8 @@ NETWORK = network.Network(
     fields=network.FIELDS
     | {
         "depth": Field(50, "Of the ResNet: 50, 101 or 152.", network=True),
+        "stem": Field(64, "Channels of the ResNet's first convolution.", network=True, minimum=1),
+        "features": Field(256, "Channels of GlobalNet and RefineNet, even.", network=True, minimum=2),
         "projection": Field(False, "True: the form of GengDavid's checkpoints, with 0.4 M more.", network=True),
         "kernels": Field(
             KERNELS, "Heatmap pixels of the targets' blur, coarse to fine; 23, 17, 13, 9 at 384x288."

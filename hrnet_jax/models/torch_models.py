@@ -201,12 +201,12 @@ class HRNet(nn.Module):
 class ResNet(nn.Module):
     """ResNet without its classifier (He et al., CVPR 2016); `depth` is 50, 101 or 152."""
 
-    def __init__(self, depth: int):
+    def __init__(self, depth: int, stem: int):
         super().__init__()
         if depth not in simple_baseline.BLOCKS:
             depths = ", ".join(map(str, simple_baseline.BLOCKS))
             raise ValueError(f"`model.depth` (={depth}) must be one of {depths}")
-        counts, stem = simple_baseline.BLOCKS[depth], simple_baseline.STEM
+        counts = simple_baseline.BLOCKS[depth]
         self.conv1, self.bn1 = conv(3, stem, 7, stride=2), _norm(stem)
         self.layer1 = _bottlenecks(stem, stem, counts[0])
         self.layer2 = _bottlenecks(4 * stem, 2 * stem, counts[1], stride=2)
@@ -225,9 +225,8 @@ class ResNet(nn.Module):
 class SimpleBaseline(ResNet):
     """PyTorch counterpart of `hrnet_jax.models.simple_baseline.SimpleBaseline`; `depth` is 50, 101 or 152."""
 
-    def __init__(self, num_joints: int, depth: int = 50):
-        super().__init__(depth)
-        stem, features = simple_baseline.STEM, simple_baseline.DECONVOLUTION_FEATURES
+    def __init__(self, num_joints: int, depth=50, stem=64, features=256):
+        super().__init__(depth, stem)
         inputs = [32 * stem] + [features] * (simple_baseline.DECONVOLUTIONS - 1)
         self.deconv_layers = nn.Sequential(*(layer for count in inputs for layer in _deconv(count, features)))
         self.final_layer = conv(features, num_joints, 1, bias=True)
@@ -252,9 +251,8 @@ def _enlarge(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 class GlobalNet(nn.Module):
     """The first part of `CPN`: features and heatmaps of every level."""
 
-    def __init__(self, channels: Sequence[int], num_joints: int):
+    def __init__(self, channels: Sequence[int], features: int, num_joints: int):
         super().__init__()
-        features = cpn.FEATURES
         self.laterals = nn.ModuleList(conv_norm(count, features, 1, relu=True) for count in channels)
         self.upsamples = nn.ModuleList(
             nn.Sequential(nn.Identity(), conv(features, features, 1), _norm(features)) for _ in channels[1:]
@@ -287,9 +285,8 @@ class GlobalNet(nn.Module):
 class RefineNet(nn.Module):
     """The second part of `CPN`."""
 
-    def __init__(self, levels: int, num_joints: int, projection: bool):
+    def __init__(self, levels: int, features: int, num_joints: int, projection: bool):
         super().__init__()
-        features = cpn.FEATURES
 
         def block(inputs: int) -> Bottleneck:
             return Bottleneck(inputs, features // 2, expansion=2, projection=projection)
@@ -309,12 +306,12 @@ class RefineNet(nn.Module):
 class CPN(nn.Module):
     """PyTorch counterpart of `hrnet_jax.models.cpn.CPN`."""
 
-    def __init__(self, num_joints: int, depth: int = 50, projection: bool = False):
+    def __init__(self, num_joints: int, depth=50, stem=64, features=256, projection=False):
         super().__init__()
-        channels = [32 * simple_baseline.STEM // 2**level for level in range(cpn.LEVELS)]
-        self.resnet = ResNet(depth)
-        self.global_net = GlobalNet(channels, num_joints)
-        self.refine_net = RefineNet(cpn.LEVELS, num_joints, projection)
+        channels = [32 * stem // 2**level for level in range(cpn.LEVELS)]
+        self.resnet = ResNet(depth, stem)
+        self.global_net = GlobalNet(channels, features, num_joints)
+        self.refine_net = RefineNet(cpn.LEVELS, features, num_joints, projection)
         self.apply(initialize)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
     python -m hrnet_jax.predict photo.jpg --checkpoint pose_hrnet_w32_256x192.pth --out results
     python -m hrnet_jax.predict FOLDER 'more/*.png' clip.mp4 list.txt --checkpoint runs/w32 --boxes detector.onnx \
         --out results
+    python -m hrnet_jax.predict clip.mp4 FOLDER_OF_FRAMES --track --checkpoint runs/w32 --out results
 
 SRC are photos, folders, globs, videos, text files (.txt) with a path in each line, or ``-`` for such lines on
 standard input. OUT then holds pictures, poses.json and index.html, and what else ``--write`` names. The exit
@@ -22,8 +23,11 @@ from hrnet_jax import console
 from hrnet_jax.predict import boxes, job, opening, photos, sources
 from hrnet_jax.predict.options import OUTPUTS, VIDEO, Options
 from hrnet_jax.predict.poses import JOINT_SCORE
+from hrnet_jax.predict.track_options import FRAME_RATE, SMOOTHERS, TrackOptions
+from hrnet_jax.tracking.settings import PRESETS, parse
 
 _PHOTOS, _VIDEOS = ("pictures", "json", "html"), ("json", "html", VIDEO)
+_TRACKED = ("json", VIDEO, "tracks")
 """What is written by default."""
 
 
@@ -47,6 +51,16 @@ def define_flags() -> None:
     flags.DEFINE_string("images", None, "COCO annotation file with names and ids of photos.")
     flags.DEFINE_integer("every", 1, "Predict every so many frames of a video.")
     flags.DEFINE_integer("detect_every", 1, "Detect people in every so many of these frames.")
+    flags.DEFINE_boolean(
+        "track", False, "Follow people through videos and folders of frames, with an id for each."
+    )
+    flags.DEFINE_string("tracker", "ours", f"{', '.join(PRESETS)}; changed as in ours,memory_seconds=3.")
+    flags.DEFINE_boolean("offline", False, "Tracks may be smoothed with a look at later frames.")
+    flags.DEFINE_string("smooth", "", f"{', '.join(SMOOTHERS)}. Default: none; the last one with --offline.")
+    flags.DEFINE_float("frame_rate", FRAME_RATE, "Frames per second of folders of frames to track in.")
+    flags.DEFINE_string(
+        "truth", None, "PoseTrack's annotations, a file or folder, that pages of tracks compare with."
+    )
     flags.DEFINE_integer("max_pixels", photos.MAX_PIXELS, "Larger photos are refused.")
     flags.DEFINE_integer("processes", 1, "Number of processes that share SRC, each with this command.")
     flags.DEFINE_integer("process", 0, "Index of this process, from 0.")
@@ -79,13 +93,15 @@ def main(names: list[str]) -> int:
     default = _VIDEOS if all(map(sources.is_video, found.paths)) else (*_PHOTOS, *[VIDEO] * videos)
     options = Options(
         out=pathlib.Path(given.out),
-        write=given.write or default,
+        write=given.write or (_TRACKED if given.track else default),
+        track=track_options(given),
         **{name: getattr(given, name) for name in _JOB},
     )
     about = {name: getattr(given, name) for name in _DECISIVE} | {"checkpoint": ",".join(given.checkpoint)}
     about |= {
         name: getattr(given, name) for name in ("scales", "rotations") if not given[name].using_default_value
     }
+    about |= {name: getattr(given, name) for name in _TRACK_DECISIVE} if given.track else {}
     loaded = {name: getattr(given, name) for name in _LOADED if getattr(given, name) is not None}
     several = {name: numbers(name, getattr(given, name)) for name in ("scales", "rotations")}
     size = image_size(given.image_size)
@@ -104,6 +120,28 @@ _DECISIVE = (
     *("image_size", "skeleton", "colors", "codec", "network", "decoder", "flip_test", "averaged", "dtype"),
 )
 """Flags that a resumed run must repeat, since the poses depend on them."""
+
+_TRACK = ("tracker", "offline", "smooth", "frame_rate", "truth")
+_TRACK_DECISIVE = ("track", "tracker", "offline", "smooth", "frame_rate")
+
+
+def track_options(given: flags.FlagValues) -> TrackOptions | None:
+    """Returns how to follow people, None if that is not asked for. Raises ValueError for flags that do not fit."""
+    if not given.track:
+        if unused := [name for name in _TRACK if not given[name].using_default_value]:
+            raise ValueError(f"--{unused[0]} (={given[unused[0]].value}) needs --track")
+        return None
+    if given.nms_threshold is not None:
+        raise ValueError(
+            f"--nms_threshold (={given.nms_threshold:g}): the tracker drops duplicates itself: give it as"
+            f" --tracker={given.tracker},pose_nms={given.nms_threshold:g}"
+        )
+    try:
+        settings = parse(given.tracker)
+    except ValueError as error:
+        raise ValueError(f"--tracker (={given.tracker}): {error}") from error
+    truth = None if given.truth is None else pathlib.Path(given.truth)
+    return TrackOptions(settings, given.offline, given.smooth, given.frame_rate, truth)
 
 
 def numbers(name: str, texts: list[str]) -> list[float]:

@@ -15,6 +15,8 @@ from hrnet_jax.skeletons import Skeleton
 Found = tuple[np.ndarray, np.ndarray]
 """Boxes [N, 4] and scores [N]."""
 
+_SCORE, _TRACK = 4, 5  # columns after those of the box
+
 PERSON = 1  # COCO's number of the category
 
 _COCO_NAME = re.compile(r"(?:COCO_\w+_)?(\d{12})")  # 000000000785.jpg is the photo of id 785
@@ -30,7 +32,8 @@ class FileBoxes:
     - a COCO annotation file. People and boxes are then chosen as in the evaluation on ground-truth boxes.
 
     ``score`` is 1 and ``category_id`` a person's if missing; other categories are left out. A photo's boxes are
-    those of the longest name that its path ends with: ``some/photo.jpg``, ``photo.jpg``.
+    those of the longest name that its path ends with: ``some/photo.jpg``, ``photo.jpg``. Frames of a video are
+    named as `frame_name` does, or by ``frame`` beside its ``file_name``. All boxes may have a ``track_id``.
     """
 
     def __init__(
@@ -48,14 +51,19 @@ class FileBoxes:
         else:
             names = read_image_names(images) if images else {}
             tables = _group(self._path, _entries(content, self._path), names)
-        self._tables: dict[str | int, Found] = {
-            key: (boxes[scores >= box_score], scores[scores >= box_score])
-            for key, (boxes, scores) in tables.items()
-        }
+        self._tables = {key: table[table[:, _SCORE] >= box_score] for key, table in tables.items()}
+        numbered = np.isfinite(np.concatenate([np.zeros(0), *(table[:, _TRACK] for table in tables.values())]))
+        self.has_tracks = bool(numbered.any())
+        if self.has_tracks and not numbered.all():
+            raise ValueError(
+                f"{self._path}: {np.sum(~numbered):,} of {len(numbered):,} boxes have no `track_id`: give it to"
+                " all, or to none"
+            )
 
     def __str__(self) -> str:
-        count = sum(len(scores) for _, scores in self._tables.values())
-        return f"{count:,} in {len(self._tables):,} photos, from {self._path}"
+        count = sum(map(len, self._tables.values()))
+        tracks = ", with the ids of tracks" * self.has_tracks
+        return f"{count:,} in {len(self._tables):,} photos, from {self._path}{tracks}"
 
     def __call__(self, path: str, photo: np.ndarray) -> Found:
         """Returns the boxes of a photo; none if the file does not name it."""
@@ -63,7 +71,20 @@ class FileBoxes:
 
     def of_key(self, key: str | int | None) -> Found:
         """Returns the boxes under a name or image id; none if the file does not have it."""
-        none = np.zeros((0, 4)), np.zeros(0)
+        table = self._table(key)
+        return table[:, :_SCORE], table[:, _SCORE]
+
+    def track_ids(self, path: str) -> np.ndarray:
+        """Returns the track ids [N] of the boxes of a photo, of a file that `has_tracks`."""
+        return self._table(self.key(path))[:, _TRACK].astype(int)
+
+    def has_frames(self, path: str) -> bool:
+        """Whether there is a frame of a video, see `frame_name`."""
+        videos = {str(key).rpartition("/")[0] for key in self._tables}
+        return longest_name(path, videos) is not None
+
+    def _table(self, key: str | int | None) -> np.ndarray:
+        none = np.zeros((0, _TRACK + 1))
         return none if key is None else self._tables.get(key, none)
 
     def key(self, path: str) -> str | int | None:
@@ -109,14 +130,19 @@ def _name(entry: Any, where: str) -> str:
     return pathlib.PurePath(validation.require(entry, "file_name", str, where)).as_posix()
 
 
-def _of_annotations(path: pathlib.Path, content: Any, skeleton: Skeleton) -> dict[str | int, Found]:
+def frame_name(path: str, frame: int) -> str:
+    """Returns the name of a frame of a video in files of boxes: ``clip.mp4/000012``."""
+    return f"{path}/{frame:06d}"
+
+
+def _of_annotations(path: pathlib.Path, content: Any, skeleton: Skeleton) -> dict[str | int, np.ndarray]:
     """Returns the boxes of annotated people by file name, as the evaluation selects and clips them."""
     from hrnet_jax.datasets import coco
 
     annotations = coco.read(path, content, skeleton, validation.raise_error(path))
     people, _ = coco.select_people(annotations, skeleton)
     return {
-        photo.file_name: (people.box[rows], people.score[rows])
+        photo.file_name: np.column_stack([people.box[rows], people.score[rows], np.full(rows.sum(), np.nan)])
         for photo in annotations.photos.values()
         for rows in [people.photo_id == photo.id]
     }
@@ -137,8 +163,11 @@ def _entries(content: Any, path: pathlib.Path) -> Iterable[tuple[str, Any]]:
 
 def _group(
     path: pathlib.Path, entries: Iterable[tuple[str, Any]], names: Mapping[int | str, str]
-) -> dict[str | int, Found]:
-    """Returns the boxes of people by file name or, without one, by id. Raises ValueError for an invalid entry."""
+) -> dict[str | int, np.ndarray]:
+    """Returns tables [N, 6] of people by file name or, without one, by id. Raises ValueError for an invalid entry.
+
+    The columns are box, score and track id, NaN if there is none.
+    """
     rows: dict[str | int, list[list[float]]] = {}
     for where, entry in entries:
         validation.require(entry, "bbox", list, where)
@@ -146,16 +175,22 @@ def _group(
         score = plain_values.real({"score": 1.0, **entry}, "score", where)
         category = plain_values.whole({"category_id": PERSON, **entry}, "category_id", where)
         if category == PERSON:
-            rows.setdefault(_key(entry, where, names, path), []).append([*box, score])
-    tables = {key: np.array(table, np.float64) for key, table in rows.items()}
-    return {key: (table[:, :4], table[:, 4]) for key, table in tables.items()}
+            track = plain_values.whole(entry, "track_id", where) if "track_id" in entry else np.nan
+            rows.setdefault(_key(entry, where, names, path), []).append([*box, score, track])
+    return {key: np.array(table, np.float64) for key, table in rows.items()}
 
 
 def _key(entry: dict, where: str, names: Mapping[int | str, str], path: pathlib.Path) -> str | int:
     """Returns the file name of an entry's photo, or its id if that is all that is known."""
     if "file_name" in entry:
-        return _name(entry, where)
+        name = _name(entry, where)
+        return frame_name(name, plain_values.whole(entry, "frame", where)) if "frame" in entry else name
     photo = _id(entry, "image_id", where)
     if names and photo not in names:
         raise ValueError(f"{where}: `image_id` (={photo}) is not among --images: is {path} of another split?")
     return names.get(photo, photo)
+
+
+def track_ids(finder: Any, path: str) -> np.ndarray | None:
+    """Returns the track ids [N] of a photo's boxes, None unless they are of a file that has some."""
+    return finder.track_ids(path) if isinstance(finder, FileBoxes) and finder.has_tracks else None

@@ -1,6 +1,7 @@
 """Predicts the frames of a video, and writes the video with the skeletons."""
 
 import dataclasses
+import pathlib
 from collections.abc import Generator, Iterable, Iterator
 
 import tqdm
@@ -18,8 +19,7 @@ class Clip:
     def __init__(self, predictor: Predictor, options: Options, path: str, name: str):
         self.notes: list[str] = []
         self._predictor, self._options, self._path = predictor, options, path
-        suffix = "" if name.lower().endswith(".mp4") else ".mp4"  # `a.mov` and `a.mp4` may lie side by side
-        self._target = options.out / VIDEO / f"{name}{suffix}"
+        self._target = target(options, name)
         self._heatmaps = "heatmaps" in options.write
 
     def results(self) -> Generator[Result, None, None]:
@@ -34,19 +34,11 @@ class Clip:
         detect_all, predict = self._options.detect_every == 1, self._predictor.results
         results = predict(frames, heatmaps=self._heatmaps) if detect_all else self._followed(frames)
         total = round(properties.seconds * properties.rate / every) or None
-        shown = _with_progress(tqdm.tqdm(results, desc=self._path[-40:], total=total, unit="frame", leave=False))
-        yield from self._written(shown, properties.rate / every) if VIDEO in self._options.write else shown
-
-    def _written(self, results: Iterable[Result], rate: float) -> Iterator[Result]:
-        """Writes the frames with their skeletons."""
-        with buckets.explain_write_errors(self._target.parent):
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-        writer = video.Writer(self._target, rate, self._path)
-        with writer:
-            for result in results:
-                writer.write(result.poses.draw(result.photo, self._options.joint_score), result.poses.time or 0.0)
-                yield result
-        self.notes += writer.notes
+        shown = with_progress(results, self._path, total)
+        if VIDEO in self._options.write:
+            writer = open_writer(self._target, properties.rate / every, self._path)
+            shown = written(shown, writer, self._options.joint_score, self.notes)
+        yield from shown
 
     def _followed(self, frames: Iterable[Item]) -> Iterator[Result]:
         """Yields the results of frames in which people are detected now and then, and followed in between."""
@@ -60,8 +52,33 @@ class Clip:
             yield result
 
 
-def _with_progress(bar: tqdm.tqdm) -> Iterator[Result]:
-    """Shows people per second beside the frames per second of a bar."""
+def target(options: Options, name: str) -> pathlib.Path:
+    """Returns the path of the video written for the results of a name."""
+    suffix = "" if name.lower().endswith(".mp4") else ".mp4"  # `a.mov` and `a.mp4` may lie side by side
+    return options.out / VIDEO / f"{name}{suffix}"
+
+
+def open_writer(path: pathlib.Path, rate: float, source: str | None) -> video.Writer:
+    """Returns what writes a video, with the sound of a source. Makes the folder."""
+    with buckets.explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return video.Writer(path, rate, source)
+
+
+def written(
+    results: Iterable[Result], writer: video.Writer, joint_score: float, notes: list[str]
+) -> Iterator[Result]:
+    """Yields results after it wrote the frames with their skeletons. Adds the notes of the writer to `notes`."""
+    with writer:
+        for result in results:
+            writer.write(result.draw(joint_score), result.poses.time or 0.0)
+            yield result
+    notes += writer.notes
+
+
+def with_progress(results: Iterable[Result], path: str, total: int | None) -> Iterator[Result]:
+    """Shows frames and people per second."""
+    bar = tqdm.tqdm(results, desc=path[-40:], total=total, unit="frame", leave=False)
     people = 0
     for result in bar:
         people += len(result.poses)

@@ -2,8 +2,10 @@
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import itertools
+import pathlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import tqdm
 
 from hrnet_jax import console, skeletons
-from hrnet_jax.predict import ahead, boxes, progress, reports, shards, sources, writers
-from hrnet_jax.predict.box_files import FileBoxes
+from hrnet_jax.predict import ahead, boxes, progress, reports, sequences, shards, sources, track_reports, writers
+from hrnet_jax.predict.box_files import FileBoxes, frame_name
 from hrnet_jax.predict.items import Result
 from hrnet_jax.predict.options import VIDEO, Options
 from hrnet_jax.predict.predictor import Predictor
+from hrnet_jax.predict.track_options import TrackOptions
 
 UNREADABLE = 1
 """Exit status if a photo or video could not be read. The others were predicted."""
@@ -29,18 +32,27 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
     `about` is what the results depend on, which must be the same when the run is resumed. Raises ValueError if the
     folder cannot be used, a file of boxes has none of the photos, or a result cannot be written.
     """
-    paths = found.share(options.process, options.processes)
-    _check_boxes(predictor.find_boxes, paths)
+    groups = sequences.group(found) if options.track else ()
+    if options.track:
+        found = dataclasses.replace(found, paths=[path for group in groups for path in group.paths])
+        groups = groups[options.process :: options.processes]
+        track_reports.check(options, predictor.network.skeleton, groups)
+    paths = [path for group in groups for path in group.paths] or found.share(options.process, options.processes)
+    _check_boxes(predictor.find_boxes, paths, options)
     skeleton = skeletons.to_json(predictor.network.skeleton)
     description = {"format": reports.FORMAT, "version": reports.VERSION, "skeleton": skeleton}
-    shards.prepare(options.out, description | about, options.process, options.resume)
+    keep_partial = options.track is not None
+    shards.prepare(options.out, description | about, options.process, options.resume, keep_partial)
     earlier = shards.done(options.out) if options.resume else set()
     job = Job(predictor, found, options)
     rest = [path for path in paths if path not in earlier]
     if options.resume:
         print(f"{len(paths) - len(rest):,} of {len(paths):,} were done before")
     try:
-        job.predict(rest)
+        if options.track:
+            job.follow([group for group in groups if not earlier.intersection(group.paths)], options.track)
+        else:
+            job.predict(rest)
     except KeyboardInterrupt:
         print("\nstopped: the same command with --resume goes on from here", file=sys.stderr)
         status = console.UNFINISHED
@@ -50,9 +62,12 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
     return status
 
 
-def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str]) -> None:
+def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str], options: Options) -> None:
     """Raises ValueError if a file of boxes has none of the photos, or there are videos."""
     if not isinstance(find_boxes, FileBoxes):
+        return
+    if options.track:
+        _check_track_ids(find_boxes, paths, options)
         return
     if first := next(filter(sources.is_video, paths), None):
         raise ValueError(
@@ -63,6 +78,23 @@ def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str]) -> None:
             f"--boxes: none of the {len(paths):,} photos ({paths[0]}, ...) is in the file ({find_boxes}):"
             " name them there as their paths end, or give --images FILE.json with the names of its image ids"
         )
+
+
+def _check_track_ids(find_boxes: FileBoxes, paths: Sequence[str], options: Options) -> None:
+    """Raises ValueError if a file of boxes does not fit the frames to follow people through."""
+    if find_boxes.has_tracks and options.detect_every > 1:
+        raise ValueError(
+            f"--detect_every (={options.detect_every}): the file of boxes has the ids of a tracker"
+            f" ({find_boxes}), which are taken frame by frame: leave it out"
+        )
+    for path in filter(sources.is_video, paths):
+        if not find_boxes.has_frames(path):
+            raise ValueError(
+                f"--boxes: no frame of {path} is in the file ({find_boxes}): name them as"
+                f" {frame_name(path, 12)}, or give `frame`, from 0, beside `file_name`"
+            )
+    photos = [path for path in paths if not sources.is_video(path)]
+    _check_boxes(find_boxes, photos, dataclasses.replace(options, track=None))
 
 
 class Job:
@@ -89,6 +121,37 @@ class Job:
         finally:
             self._shards.close()
 
+    def follow(self, groups: Sequence[sequences.Sequence], track: TrackOptions) -> None:
+        """Follows people through videos and folders of frames in order."""
+        unfinished = shards.unfinished(self._options.out, self._options.process)
+        try:
+            with tqdm.tqdm(total=len(groups), unit="video", disable=len(groups) < 2) as self._bar:
+                for group in groups:
+                    stopped = next((unfinished[path] for path in group.paths if path in unfinished), None)
+                    self._follow(group, track, stopped or self._shards.new_partial())
+        finally:
+            self._shards.close()
+
+    def _follow(self, group: sequences.Sequence, track: TrackOptions, partial: pathlib.Path) -> None:
+        from hrnet_jax.predict import tracked_clip, video
+
+        during, after = tracked_clip.kinds(group, track)
+        notes = group.notes()
+        try:
+            clip = tracked_clip.TrackedClip(
+                self._predictor, self._options, track, group, partial, self._skip_frame
+            )
+            notes = clip.notes
+            with contextlib.closing(clip.results()) as results:
+                lines = self._counted(map(functools.partial(self._write, kinds=during), results))
+                finish = functools.partial(clip.finish, functools.partial(self._write, kinds=after))
+                self._shards.add_video(lines, partial, finish)
+        except (video.VideoError, FileNotFoundError) as error:
+            self._skip(group.source, error)
+        else:
+            self._advance()
+        print(*[f"note: {note}" for note in notes], sep="\n", end="\n" * bool(notes))
+
     def _predict_photos(self, paths: Iterable[str]) -> None:
         results = self._predictor.results(paths, self._skip, heatmaps="heatmaps" in self._options.write)
         write = functools.partial(self._write, kinds=[*writers.WRITERS])
@@ -103,7 +166,7 @@ class Job:
         """Writes the files of a photo or frame. Returns its poses in JSON, and notes about the photo."""
         poses, options = result.poses, self._options
         name = self._found.name(poses.source)
-        if poses.frame is not None:
+        if poses.frame is not None and sources.is_video(poses.source):
             name = f"{name}/{poses.frame:06d}"
         for kind in kinds:
             if kind in options.write:
@@ -125,8 +188,9 @@ class Job:
         print(*[f"note: {note}" for note in clip.notes], sep="\n", end="\n" * bool(clip.notes))
 
     def _counted(self, frames: Iterable[tuple[dict[str, Any], Sequence[str]]]) -> Iterator[dict[str, Any]]:
-        for frame, _ in frames:
+        for frame, notes in frames:
             yield frame
+            self._notes.update(notes)
             self._frames += 1
             self._people += len(frame["people"])
 
@@ -137,10 +201,13 @@ class Job:
             self._bar.update()
 
     def _skip(self, path: str, error: Exception) -> None:
+        self._skip_frame(path, error)
+        self._advance()
+
+    def _skip_frame(self, path: str, error: Exception) -> None:
         self.skipped += 1
         self._shards.skip(path, str(error))
         tqdm.tqdm.write(f"error: {error}", file=sys.stderr)
-        self._advance()
 
     def report(self, finished: bool) -> None:
         """Prints what was done, and writes the files of the whole run unless other processes are still at it."""
@@ -164,10 +231,14 @@ class Job:
             images=options.images,
             threads=self._predictor.threads,
             max_pixels=self._predictor.max_pixels,
+            tracked=options.track is not None,
         )
         for kind, write in reports.WRITERS.items():
             if kind in options.write:
                 print(write(report))
+        for kind, write_tracks in track_reports.WRITERS.items():
+            if options.track and kind in options.write:
+                print(write_tracks(report, options.track, sequences.group(self._found)))
         for kind in (*writers.WRITERS, VIDEO):
             if kind in options.write and (options.out / kind).is_dir():
                 print(f"{options.out / kind}/")

@@ -4,11 +4,12 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from hrnet_jax.predict import reports, writers
+from hrnet_jax.predict import reports, track_reports, writers
 from hrnet_jax.predict.poses import JOINT_SCORE
+from hrnet_jax.predict.track_options import TrackOptions
 
 VIDEO = "video"
-OUTPUTS = (*reports.WRITERS, *writers.WRITERS, VIDEO)
+OUTPUTS = (*reports.WRITERS, *writers.WRITERS, VIDEO, *track_reports.WRITERS)
 """All kinds of output."""
 
 
@@ -26,6 +27,7 @@ class Options:
       process: index of this process among those that share the photos and videos.
       processes: their number.
       images: a COCO annotation file with the ids of photos.
+      track: how people are followed through videos and folders of frames; None to predict each frame for itself.
     """
 
     out: pathlib.Path
@@ -37,11 +39,14 @@ class Options:
     process: int = 0
     processes: int = 1
     images: str | None = None
+    track: TrackOptions | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value out of range."""
         if unknown := sorted(set(self.write) - set(OUTPUTS)):
             raise ValueError(f"--write (={','.join(self.write)}): {unknown[0]!r} is none of {', '.join(OUTPUTS)}")
+        if of_tracks := sorted(set(self.write) & set(track_reports.WRITERS)) if not self.track else ():
+            raise ValueError(f"--write (={','.join(self.write)}): {of_tracks[0]!r} needs --track")
         for name in ("every", "detect_every", "processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} (={getattr(self, name)}) must be at least 1")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from hrnet_jax import html_page, visualize
+from hrnet_jax.predict import sources
 from hrnet_jax.skeletons import Skeleton
 
 THUMBNAIL_SIZE = 640  # pixels of the longer side at most
@@ -30,7 +31,14 @@ class Photo:
 def make_photo(photo: dict[str, Any], picture: np.ndarray, skeleton: Skeleton, out_dir: pathlib.Path) -> Photo:
     """Returns what the gallery in `out_dir` shows of a photo, see `page.Writer.add`."""
     people = [_person(person, skeleton, photo["source"]) for person in photo["people"]]
-    row = [photo["source"], photo["frame"], _round(photo["time"], 3), len(people), photo["width"], photo["height"]]
+    row = [
+        photo["source"],
+        photo["frame"],
+        rounded(photo["time"], 3),
+        len(people),
+        photo["width"],
+        photo["height"],
+    ]
     return Photo(row, {"people": people, "original": _url_of_original(photo, out_dir)}, _thumbnail(picture))
 
 
@@ -74,12 +82,12 @@ def _person(person: dict[str, Any], skeleton: Skeleton, source: str) -> dict[str
     if len(joints) != skeleton.num_joints:
         wanted = f"skeleton {skeleton.name!r:.100} has {skeleton.num_joints}"
         raise ValueError(f"{source!r:.200}: a person has {len(joints)} joints, but {wanted}")
-    flat = [_round(value, digits) for joint in joints for value, digits in zip(joint, (1, 1, 3), strict=True)]
-    scores = {key: _round(person[key], 3) for key in ("box_score", "score")}
-    return {"box": [_round(side, 1) for side in person["box"]], "joints": flat, **scores}
+    flat = [rounded(value, digits) for joint in joints for value, digits in zip(joint, (1, 1, 3), strict=True)]
+    scores = {key: rounded(person[key], 3) for key in ("box_score", "score")}
+    return {"box": [rounded(side, 1) for side in person["box"]], "joints": flat, **scores}
 
 
-def _round(value: float | None, digits: int) -> float | None:
+def rounded(value: float | None, digits: int) -> float | None:
     """Returns a rounded number, None if there is none or it is not finite."""
     return round(float(value), digits) if value is not None and math.isfinite(value) else None
 
@@ -94,10 +102,15 @@ def _thumbnail(picture: np.ndarray) -> bytes:
 
 def _url_of_original(photo: dict[str, Any], out_dir: pathlib.Path) -> str | None:
     """Returns the URL of a photo's file relative to the page. None for a frame of a video, or without a file."""
-    if photo["frame"] is not None or not os.path.isfile(photo["source"]):
+    return None if sources.is_video(photo["source"]) else relative_url(photo["source"], out_dir)
+
+
+def relative_url(source: str, folder: pathlib.Path) -> str | None:
+    """Returns the URL of a file relative to a page in a folder. None if there is no such file."""
+    if not os.path.isfile(source):
         return None
     try:
-        path = os.path.relpath(os.path.realpath(photo["source"]), os.path.realpath(out_dir))
+        path = os.path.relpath(os.path.realpath(source), os.path.realpath(folder))
     except ValueError:  # another drive
         return None
     return urllib.parse.quote(os.fsencode(path.replace(os.sep, "/")))

@@ -31,6 +31,8 @@ class Poses:
       scores: [N, K] float32, the maximum of each joint's heatmap: about 1 for certain joints.
       skeleton: names and connections of the K joints.
       notes: what was changed about the photo to read it, each in a few words.
+      ids: [N] of the tracks of people who are followed through a video; None for others.
+      smoothed: [N, K, 2] float32 joints to show instead, smoothed over time; None for those as predicted.
     """
 
     source: str
@@ -43,6 +45,8 @@ class Poses:
     scores: np.ndarray
     skeleton: Skeleton
     notes: tuple[str, ...] = ()
+    ids: np.ndarray | None = None
+    smoothed: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -56,24 +60,34 @@ class Poses:
         """Draws all skeletons on a photo ``[H, W, 3]`` uint8 RGB and returns the picture.
 
         Joints that score below `joint_score` are drawn as rings, and their limbs as thin lines. A photo of another
-        size than `size`, such as a thumbnail, gets the joints scaled.
+        size than `size`, such as a thumbnail, gets the joints scaled. People of tracks have the colour and number
+        of their track.
         """
         scale = np.array(photo.shape[1::-1], np.float32) / np.array(self.size[::-1], np.float32)
-        joints = (self.joints + 0.5) * scale - 0.5
-        return visualize.draw_people(photo, joints, self.skeleton, certain=self.scores >= joint_score)
+        joints = ((self.joints if self.smoothed is None else self.smoothed) + 0.5) * scale - 0.5
+        certain = self.scores >= joint_score
+        if self.ids is None:
+            return visualize.draw_people(photo, joints, self.skeleton, certain=certain)
+        return visualize.draw_tracks(photo, joints, self.skeleton, self.ids.tolist(), certain=certain)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the poses as in ``poses.json``. Numbers are as short as possible without losing a bit.
 
         ``{"source", "frame", "time", "height", "width", "people": [{"box": [x, y, width, height], "box_score",
-        "score", "joints": [[x, y, score], ...]}, ...]}``
+        "score", "joints": [[x, y, score], ...]}, ...]}``. People of tracks also have their ``id``, and if there
+        are any, ``smoothed`` joints ``[[x, y], ...]``.
         """
         joints = np.concatenate([self.joints, self.scores[..., None]], axis=-1)
-        columns = map(_numbers, (self.boxes, self.box_scores, self.person_scores.astype(np.float32), joints))
-        people = [
-            {"box": box, "box_score": box_score, "score": score, "joints": of_person}
-            for box, box_score, score, of_person in zip(*columns, strict=True)
-        ]
+        columns = {
+            "box": self.boxes,
+            "box_score": self.box_scores,
+            "score": self.person_scores.astype(np.float32),
+            "joints": joints,
+        }
+        listed = {name: _numbers(values) for name, values in columns.items()}
+        listed |= {"id": self.ids.tolist()} if self.ids is not None else {}
+        listed |= {"smoothed": _numbers(self.smoothed)} if self.smoothed is not None else {}
+        people = [dict(zip(listed, values, strict=True)) for values in zip(*listed.values(), strict=True)]
         height, width = self.size
         photo = {"source": self.source, "frame": self.frame, "time": self.time, "height": height, "width": width}
         return {**photo, "people": people}
@@ -96,6 +110,8 @@ def from_json(content: Mapping[str, Any], skeleton: Skeleton) -> Poses:
     """Returns the poses that `Poses.to_json` wrote, with the same bits, except for the notes."""
     people, joints = content["people"], skeleton.num_joints
     table = np.array([person["joints"] for person in people], np.float32).reshape(-1, joints, 3)
+    has_ids, is_smoothed = (bool(people) and name in people[0] for name in ("id", "smoothed"))
+    smoothed = [person["smoothed"] for person in people] if is_smoothed else []
     return Poses(
         source=content["source"],
         frame=content["frame"],
@@ -106,7 +122,15 @@ def from_json(content: Mapping[str, Any], skeleton: Skeleton) -> Poses:
         joints=table[..., :2],
         scores=table[..., 2],
         skeleton=skeleton,
+        ids=np.array([person["id"] for person in people], np.int64) if has_ids else None,
+        smoothed=np.array(smoothed, np.float32).reshape(-1, joints, 2) if is_smoothed else None,
     )
+
+
+def shown_joints(person: Mapping[str, Any]) -> list[list[float]]:
+    """Returns ``[[x, y, score], ...]`` of a person in JSON, at the smoothed places if there are any."""
+    places = person.get("smoothed", person["joints"])
+    return [[*place[:2], joint[2]] for place, joint in zip(places, person["joints"], strict=True)]
 
 
 def _numbers(array: np.ndarray) -> Any:

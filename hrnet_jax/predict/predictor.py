@@ -110,7 +110,7 @@ class Predictor:
         """Reads a photo, finds its boxes and cuts the crops out."""
         item = photo if isinstance(photo, Item) else _item(photo)
         try:
-            pixels, notes = (item.photo, []) if item.photo is not None else self._read(item.source)
+            pixels, notes = (item.photo, [*item.notes]) if item.photo is not None else self._read(item.source)
         except photos.PhotoError as error:
             return item.source, error
         pixels = photos.check_array(pixels)

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from hrnet_jax import buckets, skeletons
-from hrnet_jax.predict import ahead, box_files, photos, poses, shards
+from hrnet_jax.predict import ahead, box_files, photos, poses, shards, sources
 from hrnet_jax.skeletons import Skeleton
 
 FORMAT, VERSION = "hrnet_jax poses", 1
@@ -37,6 +37,7 @@ class Report:
       images: a COCO annotation file with the ids of photos; see `image_ids`.
       threads: that read photos for the page.
       max_pixels: of these photos.
+      tracked: whether people have the ids of tracks.
     """
 
     out: pathlib.Path
@@ -47,6 +48,7 @@ class Report:
     images: str | None
     threads: int
     max_pixels: int
+    tracked: bool = False
 
     @functools.cached_property
     def count(self) -> int:
@@ -83,7 +85,7 @@ def write_coco(report: Report) -> str:
         file.write("[")
         separator = "\n"
         for photo in report.lines():
-            if photo["frame"] is None and photo["source"] in ids:
+            if not sources.is_video(photo["source"]) and photo["source"] in ids:
                 found = poses.from_json(photo, report.skeleton).to_coco(ids[photo["source"]])
                 for person in found:
                     file.write(separator + json.dumps({**person, "file_name": photo["source"]}))
@@ -112,12 +114,14 @@ def write_csv(report: Report) -> str:
     path = report.out / "poses.csv"
     with _writing(path) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["source", "frame", "time", "person", "person_score", "joint", "x", "y", "score"])
+        columns = ["source", "frame", "time", "person", "person_score", "joint", "x", "y", "score"]
+        rows.writerow([*columns, *["id"] * report.tracked])
         for photo in report.lines():
             where = [photo["source"], photo["frame"], photo["time"]]
             for i, person in enumerate(photo["people"]):
-                joints = zip(report.skeleton.joints, person["joints"], strict=True)
-                rows.writerows([*where, i, person["score"], name, *joint] for name, joint in joints)
+                joints = zip(report.skeleton.joints, poses.shown_joints(person), strict=True)
+                track = [person["id"]] if report.tracked else []
+                rows.writerows([*where, i, person["score"], name, *joint, *track] for name, joint in joints)
     return str(path)
 
 
@@ -158,7 +162,7 @@ def _shown(report: Report) -> Iterator[_Shown]:
         if of_video and photo["source"] != of_video[0]["source"]:
             yield from _frames(of_video, report.every)
             of_video = []
-        if photo["frame"] is None:
+        if not sources.is_video(photo["source"]):
             yield photo, None
         elif not of_video or photo["time"] - of_video[-1]["time"] >= SECONDS_BETWEEN:
             of_video.append(photo)

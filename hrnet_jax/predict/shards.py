@@ -12,23 +12,28 @@ line at the end of a file, which is ignored. The frames of a video are a file of
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from hrnet_jax import buckets, validation
 
 LINES = 10_000
 FOLDER, RUN = "shards", "run.json"
-_SUFFIX, _PARTIAL, _SKIPPED = ".jsonl", ".partial", ".skipped"
+_SUFFIX, _PARTIAL, _STATE, _SKIPPED = ".jsonl", ".partial", ".state", ".skipped"
 _ALL_DONE = "all.done"
 _CONTINUE = "continue with --resume"
 
 
-def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) -> None:
+def prepare(
+    out: pathlib.Path, run: dict[str, Any], process: int, resume: bool, keep_partial: bool = False
+) -> None:
     """Makes the folder of a run's results and writes what predicts, or checks that it is the same.
+
+    The frames of unfinished videos are removed, or kept to go on with.
 
     Raises ValueError if `out` is a file or cannot be written to, holds the results of another run, or holds any
     and `resume` is false.
@@ -46,8 +51,9 @@ def prepare(out: pathlib.Path, run: dict[str, Any], process: int, resume: bool) 
             raise ValueError(f"{path} is of another run: {text:.500}: give the same options, or another --out")
     else:
         buckets.write_atomically(path, json.dumps(run, indent=1) + "\n")
-    for partial in (out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}"):
-        partial.unlink()
+    for stale in () if keep_partial else (_PARTIAL, _STATE):
+        for path in (out / FOLDER).glob(f"{process:03d}-*{stale}"):
+            path.unlink()
     for marker in (out / FOLDER).glob(f"{process:03d}-of-*.done"):
         marker.unlink()
     for name in (f"{process:03d}{_SKIPPED}", _ALL_DONE):
@@ -71,15 +77,27 @@ class Writer:
         _append(self._file, photo)
         self._lines += 1
 
-    def add_video(self, frames: Iterator[dict[str, Any]]) -> None:
-        """Writes the frames of a video. They count as done only if none raises an error."""
+    def new_partial(self) -> pathlib.Path:
+        """Returns the path for the lines of a video that is not complete yet."""
+        return self._path().with_suffix(_SUFFIX + _PARTIAL)
+
+    def add_video(
+        self,
+        frames: Iterator[dict[str, Any]],
+        partial: pathlib.Path | None = None,
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Writes the frames of a video. They count as done only if none raises an error, nor does `finish`.
+
+        The frames are appended to `partial`, which may have some already.
+        """
         self.close()
-        path = self._path()
-        partial = path.with_name(path.name + _PARTIAL)
-        with _open(partial) as file:
+        partial = partial or self.new_partial()
+        with _open(partial, "ab") as file:
             for frame in frames:
                 _append(file, frame)
-        partial.rename(path)
+        finish()
+        partial.rename(partial.with_suffix(""))
 
     def skip(self, source: str, reason: str) -> None:
         """Writes down a photo or video that could not be read. Raises ValueError if that fails."""
@@ -127,8 +145,40 @@ def read(out: pathlib.Path, *, with_partial: bool = True) -> Iterator[dict[str, 
     suffixes = (_SUFFIX, _PARTIAL) if with_partial else (_SUFFIX,)
     for path in sorted((out / FOLDER).iterdir()):
         if path.suffix in suffixes:
-            with open(path) as file:
-                yield from (json.loads(line) for line in file if line.endswith("\n"))
+            yield from read_file(path)
+
+
+def unfinished(out: pathlib.Path, process: int) -> dict[str, pathlib.Path]:
+    """Returns the files of a process's unfinished videos by the source of their first frame.
+
+    A line that was not written to its end is removed, and so is a file without any.
+    """
+    found = {}
+    for path in sorted((out / FOLDER).glob(f"{process:03d}-*{_PARTIAL}")):
+        truncate(path)
+        if first := next(read_file(path), None):
+            found[first["source"]] = path
+        else:
+            path.unlink()
+    return found
+
+
+def truncate(path: pathlib.Path, lines: int | None = None) -> None:
+    """Removes what follows the first lines of a file, all by default, and a line without an end."""
+    with open(path, "rb") as file:
+        size = sum(len(line) for line in itertools.islice(file, lines) if line.endswith(b"\n"))
+    os.truncate(path, size)
+
+
+def state_path(partial: pathlib.Path) -> pathlib.Path:
+    """Returns the path of what a tracker remembers, beside the lines of an unfinished video."""
+    return partial.with_suffix(_STATE)
+
+
+def read_file(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Yields the whole lines of a file."""
+    with open(path) as file:
+        yield from (json.loads(line) for line in file if line.endswith("\n"))
 
 
 def skipped(out: pathlib.Path) -> list[tuple[str, str]]:

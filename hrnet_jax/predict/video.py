@@ -31,6 +31,7 @@ class Properties:
     rate: float  # frames per second, on average
     size: tuple[int, int]  # height and width as shown
     seconds: float  # length
+    stated_rate: float = dataclasses.field(default=DEFAULT_RATE, compare=False)  # `rate`, if that is a usual one
 
 
 def read_properties(path: str | os.PathLike) -> Properties:
@@ -88,7 +89,7 @@ def _properties(capture: cv2.VideoCapture) -> Properties:
     names = cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH
     rate, frames, height, width = map(capture.get, names)
     seconds = frames / rate if rate > 0 else 0.0
-    return Properties(rate if _is_usual(rate) else DEFAULT_RATE, (int(height), int(width)), seconds)
+    return Properties(rate if _is_usual(rate) else DEFAULT_RATE, (int(height), int(width)), seconds, rate)
 
 
 def _is_usual(rate: float) -> bool:

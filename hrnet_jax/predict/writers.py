@@ -9,7 +9,7 @@ import numpy as np
 
 from hrnet_jax import buckets, visualize
 from hrnet_jax.predict.items import Result
-from hrnet_jax.predict.poses import Poses
+from hrnet_jax.predict.poses import Poses, shown_joints
 
 OPENPOSE_VERSION = 1.3
 
@@ -18,7 +18,7 @@ def write_picture(result: Result, path: pathlib.Path, joint_score: float) -> Non
     """Writes the photo with its skeletons as a JPEG file."""
     is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
     target = path if is_jpeg else path.with_name(f"{path.name}.jpg")  # `a.png` and `a.jpg` may lie side by side
-    _write(target, visualize.encode_jpeg(result.poses.draw(result.photo, joint_score)))
+    _write(target, visualize.encode_jpeg(result.draw(joint_score)))
 
 
 def write_crops(result: Result, path: pathlib.Path, joint_score: float) -> None:
@@ -54,7 +54,10 @@ WRITERS: Mapping[str, Callable[[Result, pathlib.Path, float], None]] = {
 def to_openpose(poses: Poses) -> dict:
     """Returns poses in the form of OpenPose's JSON output, with the names of the joints."""
     people = [
-        {"person_id": [-1], "pose_keypoints_2d": [number for joint in person["joints"] for number in joint]}
+        {
+            "person_id": [person.get("id", -1)],
+            "pose_keypoints_2d": [number for joint in shown_joints(person) for number in joint],
+        }
         for person in poses.to_json()["people"]
     ]
     skeleton = poses.skeleton

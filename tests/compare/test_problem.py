@@ -97,7 +97,7 @@ def test_weights_are_loaded_from_a_checkpoint_or_drawn(config, tmp_path):
     assert "seed 2" in title and drawn["params"].keys() == found["params"].keys()
 
 
-def test_targets_of_several_levels_are_kept_in_a_file(narrow_cpn):
+def test_targets_of_several_levels_are_kept_in_a_file(shallow_resnet):
     config = small_config(name="cpn")
     batch = problem.random_batch(config, 2)
     assert len(batch.targets) == len(batch.weights) == 5

@@ -62,7 +62,7 @@ def test_other_networks_and_losses_are_equal_in_float64(settings):
 
 
 @pytest.mark.long
-def test_a_network_with_targets_for_each_level_is_equal_in_float64(narrow_cpn):
+def test_a_network_with_targets_for_each_level_is_equal_in_float64(shallow_resnet):
     config = small_config(name="cpn")
     config.update(loss="ohkm", hardest_joints=5)
     setup = problem.make_setup(config, people=4)

@@ -202,6 +202,9 @@ def test_odd_folders_are_told(tmp_path):
         ValueError, match=r"000002_mpii_test\.json: .* has the `id` 0 of .*were the ids renumbered"
     ):
         read(tmp_path / "renumbered")
+    write(tmp_path / "twins", content([[person(7), person(7, 300)]]))
+    with pytest.raises(ValueError, match=r"two people of frame .*000000\.jpg have the `track_id` 7"):
+        read(tmp_path / "twins")
     write(tmp_path / "other", {"people": []})
     with pytest.raises(ValueError, match="is no file of PoseTrack"):
         read(tmp_path / "other")

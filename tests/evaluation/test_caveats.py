@@ -4,6 +4,7 @@ import json
 
 import cv2
 import made_coco
+import made_data_sets
 import made_mpii
 import numpy as np
 import pytest
@@ -300,3 +301,11 @@ def test_sound_splits_have_no_caveats(coco_data, made_up_records, shared, tmp_pa
     prepare.prepare_mpii(shared / "real" / "mpii_five", tmp_path)
     opened = records.open_split(next(tmp_path.iterdir()))
     assert caveats.of_split(opened) == [] and caveats.truth_of_split(opened) is None
+
+
+@pytest.mark.parametrize(("name", "split", "expected"), [("lsp", "test", False), ("crowdpose", "test", True)])
+def test_only_average_precision_has_a_bound(tmp_path, name, split, expected):
+    made_data_sets.WRITERS[name](tmp_path / "root")
+    prepare.prepare_published(name, tmp_path / "root", tmp_path / "out")
+    found = caveats.truth_of_split(records.open_split(tmp_path / "out" / split))
+    assert (found is not None) == expected

@@ -66,6 +66,14 @@ def test_photos_of_2017_are_known_by_their_names_and_here_by_numbers(tmp_path):
         assert frame_ap.metrics(renamed, truth, SKELETON)["mAP"] == 100
 
 
+def test_joints_at_the_origin_without_a_score_are_not_predicted(tmp_path):
+    """The first joint of this person is near the origin."""
+    write(tmp_path / "gt", content([[person(0, 3, 3)]]))
+    found = results(content([[person(0, 3, 3, missing=(0,))]]))
+    metrics = frame_ap.metrics(found, prepared(tmp_path / "gt", tmp_path), SKELETON)
+    assert metrics["AP_Ankl"] == 50 and metrics["AP_Knee"] == 100
+
+
 def test_joints_that_nobody_labels_have_no_average_precision(tmp_path):
     write(tmp_path / "gt", content([[person(0, missing=(12, 13, 14))]]))
     metrics = frame_ap.metrics(results(content([[person(0)]])), prepared(tmp_path / "gt", tmp_path), SKELETON)

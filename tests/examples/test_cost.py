@@ -21,11 +21,10 @@ def sides():
     """A ResNet of four blocks and few channels, twice, and two people."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(simple_baseline.BLOCKS, 50, (1, 1, 1, 1))
-        patch.setattr(simple_baseline, "STEM", 8)
-        patch.setattr(simple_baseline, "DECONVOLUTION_FEATURES", 16)
         patch.setattr(cost, "MEMBERS", 2)
         config = configuration.default("simple_baseline")
         config.image_size = (64, 64)
+        config.model.update(stem=8, features=16)
         yield cost.prepare(config, people=2)
 
 

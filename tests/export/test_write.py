@@ -40,8 +40,15 @@ def test_pytorch_loads_the_tensors(network, tmp_path, torch):
 @pytest.mark.usefixtures("onnx")
 @pytest.mark.parametrize(
     "description",
-    [made_weights.TINY, made_weights.BASELINE, made_weights.HOURGLASS],
-    ids=["HRNet", "SimpleBaseline", "Hourglass"],
+    [
+        made_weights.TINY,
+        made_weights.described(made_weights.BASELINE, stem=4, features=8),
+        made_weights.HOURGLASS,
+        made_weights.described(name="hrnet_ablation", variant="bilinear"),
+        made_weights.described(name="hrnet_ablation", variant="product"),
+        made_weights.described(name="hrnet_resolutions", heads=[0, 2]),
+    ],
+    ids=["HRNet", "SimpleBaseline", "Hourglass", "bilinear", "product", "resolutions"],
 )
 def test_every_network_becomes_onnx(network, tmp_path, monkeypatch, description):
     monkeypatch.setattr(write, "_compare_program", lambda *_: "not compared")
@@ -58,7 +65,7 @@ def test_every_network_becomes_onnx(network, tmp_path, monkeypatch, description)
     np.testing.assert_allclose(program.call(images[:1]), found[:1], atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.usefixtures("onnx", "narrow_cpn")
+@pytest.mark.usefixtures("onnx", "shallow_resnet")
 def test_cpn_becomes_onnx(network, tmp_path, monkeypatch):
     test_every_network_becomes_onnx(network, tmp_path, monkeypatch, made_weights.CPN)
 

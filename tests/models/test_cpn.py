@@ -155,9 +155,9 @@ def test_hidden_joints_are_silent_at_every_level_and_unlabelled_ones_do_not_coun
 
 
 @pytest.fixture
-def narrow(narrow_cpn) -> cpn.CPN:
+def narrow(shallow_resnet) -> cpn.CPN:
     """A CPN of a ResNet with few blocks and channels."""
-    return cpn.CPN(5)
+    return cpn.CPN(5, stem=2, features=4)
 
 
 def drawn(model, size=(64, 32)) -> tuple[dict, jax.Array]:

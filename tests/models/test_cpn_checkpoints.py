@@ -12,13 +12,14 @@ from hrnet_jax.torch_interop import loading, selection
 from hrnet_jax.torch_interop.state_dict import COUNTER, Weights
 
 PUBLIC = described(CPN, projection=True)
+PUBLISHED = {"name": "cpn", "depth": 50, "stem": 64, "features": 256}
 FILES = {"cpn50_128x96": True, "cpn50_plain_128x96": False}
 
 
 @pytest.mark.parametrize(("file", "projection"), FILES.items())
 def test_networks_of_public_code_are_recognised_and_written_in_their_order(shared, file, projection):
     arrays = made_weights.listed(shared / f"conformance/cpn/net_{file}.keys.json")
-    assert loading.infer(arrays) == {"name": "cpn", "depth": 50, "projection": projection}
+    assert loading.infer(arrays) == PUBLISHED | {"projection": projection}
     description = convert._describe(Weights("x.pth", arrays, {}), "", "", "")[0]
     assert (description["joints"], description["colors"]) == (COCO, "RGB")
     shuffled = dict(sorted(arrays.items(), reverse=True))
@@ -55,7 +56,7 @@ def test_the_pytorch_network_predicts_as_the_reference(shared, torch, file, proj
                 assert measured.deviation(ours, expected) < 1e-9
 
 
-def test_a_file_of_public_code_and_back(narrow_cpn, torch, tmp_path):
+def test_a_file_of_public_code_and_back(shallow_resnet, torch, tmp_path):
     arrays = made_weights.tensors(PUBLIC)
     content = {"state_dict": made_weights.as_torch(torch, arrays, "module."), "optimizer": {}, "epoch": 32}
     torch.save(content, tmp_path / "CPN256x192.pth.tar")
@@ -87,14 +88,14 @@ def test_a_prefix_of_a_resnet_alone_is_taken_off():
         (BASELINE, CPN, "`model.name` is 'simple_baseline' there and 'cpn' here"),
     ],
 )
-def test_weights_of_another_form_are_refused(narrow_cpn, there, here, message):
+def test_weights_of_another_form_are_refused(shallow_resnet, there, here, message):
     weights = Weights("x.pth", made_weights.tensors(there), {})
     with pytest.raises(ValueError, match="choose the config it was trained with") as caught:
         loading.initialize(made_weights.fresh(here), weights, here, allow_missing=cpn.NETWORK.heads)
     assert message in str(caught.value)
 
 
-def test_training_starts_from_an_image_classifier(narrow_cpn):
+def test_training_starts_from_an_image_classifier(shallow_resnet):
     whole = made_weights.tensors(CPN)
     trunk = {name.removeprefix("resnet."): x for name, x in whole.items() if name.startswith("resnet.")}
     classifier = {"fc.weight": np.zeros((10, 64), np.float32), "fc.bias": np.zeros(10, np.float32)}
@@ -109,7 +110,7 @@ def test_training_starts_from_an_image_classifier(narrow_cpn):
             np.testing.assert_array_equal(found[f"resnet.{name}"], x)
 
 
-def test_other_joints_get_new_heads_at_every_level(narrow_cpn):
+def test_other_joints_get_new_heads_at_every_level(shallow_resnet):
     mpii = described(CPN, joints=MPII)
     weights = Weights("x.pth", made_weights.tensors(CPN), {})
     with pytest.raises(ValueError, match=r"made for 17 joints, not 16.*--config\.init_from"):

@@ -28,9 +28,9 @@ SMALL = {"width": 8, "units": (1, 2, 2)}
 
 @pytest.fixture
 def narrow(request):
-    """Makes a CPN small; the configuration of other networks does."""
+    """Makes a CPN shallow; the configuration of other networks does."""
     if request.node.callspec.params["name"] == "cpn":
-        request.getfixturevalue("narrow_cpn")
+        request.getfixturevalue("shallow_resnet")
 
 
 def seed_weights(network: torch.nn.Module) -> torch.nn.Module:

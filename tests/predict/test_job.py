@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from pycocotools.coco import COCO
 from hrnet_jax import console, skeletons
 from hrnet_jax.predict import boxes, job, poses, reports, shards, sources
 from hrnet_jax.predict.options import OUTPUTS, Options
+from hrnet_jax.predict.track_options import TrackOptions
 
 TEXT = ("json", "csv", "coco")
 
@@ -233,4 +233,6 @@ def test_options_are_checked(tmp_path):
     for name, value in (("process", 1), ("process", -1), ("joint_score", 7.0)):
         with pytest.raises(ValueError, match=rf"--{name} \(={value}\) must be from 0 to"):
             options(tmp_path, **{name: value})
-    assert dataclasses.replace(options(tmp_path), write=OUTPUTS).write == OUTPUTS
+    with pytest.raises(ValueError, match=r"--write \(=json,tracks\): 'tracks' needs --track"):
+        options(tmp_path, write=("json", "tracks"))
+    assert options(tmp_path, write=OUTPUTS, track=TrackOptions()).write == OUTPUTS

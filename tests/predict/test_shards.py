@@ -126,3 +126,45 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
         shards.prepare(tmp_path / "file", RUN, 0, resume=False)
     with pytest.raises(ValueError, match="cannot be written"):
         shards.prepare(tmp_path / "file" / "out", RUN, 0, resume=False)
+
+
+def test_an_unfinished_video_is_found_and_gone_on_with(out):
+    def frames(first, last):
+        yield from (photo("clip.mp4", frame) for frame in range(first, last))
+        if last < 5:
+            raise KeyboardInterrupt
+
+    writer = shards.Writer(out, 0)
+    with pytest.raises(KeyboardInterrupt):
+        writer.add_video(frames(0, 3), writer.new_partial())
+    with pytest.raises(KeyboardInterrupt):
+        writer.add_video(frames(0, 0), writer.new_partial())
+    (path,) = (out / "shards").glob("*00000*.partial")
+    with open(path, "a") as file:
+        file.write('{"source": "cl')
+    shards.prepare(out, RUN, 0, True, True)
+    found = shards.unfinished(out, 0)
+    assert list(found) == ["clip.mp4"] and len(list((out / "shards").glob("*.partial"))) == 1
+    shards.truncate(found["clip.mp4"], 2)
+    finished = []
+    shards.Writer(out, 0).add_video(frames(2, 5), found["clip.mp4"], lambda: finished.append(1))
+    assert [line["frame"] for line in shards.read(out, with_partial=False)] == [0, 1, 2, 3, 4] and finished
+
+
+def test_a_video_whose_end_fails_does_not_count(out):
+    writer, path = shards.Writer(out, 0), None
+
+    def fail():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writer.add_video(iter([photo("clip.mp4", 0)]), path, fail)
+    assert shards.done(out) == set()
+
+
+def test_what_a_tracker_remembered_is_removed_with_the_frames(out):
+    path = shards.Writer(out, 0).new_partial()
+    for name in (path, shards.state_path(path)):
+        name.touch()
+    shards.prepare(out, RUN, 0, resume=True)
+    assert not list((out / "shards").iterdir())

@@ -9,7 +9,19 @@ import pytest
 import reference
 from made_weights import small_config
 
-from hrnet_jax import augment, heatmap, inference, losses, models, pipeline, prepare, tasks, training, visualize
+from hrnet_jax import (
+    augment,
+    cpn_codec,
+    heatmap,
+    inference,
+    losses,
+    models,
+    pipeline,
+    prepare,
+    tasks,
+    training,
+    visualize,
+)
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
@@ -193,6 +205,49 @@ def test_scores_and_pictures_of_training_use_the_decoder(config, monkeypatch, de
     crop = np.tile(np.eye(2, 3, dtype=np.float32), (len(batch["image"]), 1, 1))
     expected = evaluate.build_step(task.model, config)(variables, batch["image"], crop)
     np.testing.assert_array_equal(scored[0](variables, batch["image"], crop)[0], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "told"),
+    [
+        ("hrnet", {}, ""),
+        ("cpn", {"model.original_targets": True, "eval.decoder": "cpn"}, ""),
+        (
+            "cpn",
+            {"model.original_targets": True},
+            "`eval.decoder` (='quarter') puts joints 2 pixels of the crop left",
+        ),
+        ("cpn", {"eval.decoder": "cpn"}, "`eval.decoder` (='cpn') puts joints 2 pixels of the crop right"),
+        ("hrnet", {"eval.decoder": "cpn"}, "`eval.decoder` (='cpn') puts joints 2 pixels of the crop right"),
+    ],
+)
+def test_a_decoder_of_other_targets_is_told(config, capsys, network, changes, told):
+    config.model = small_config(name=network).model
+    config.update_from_flattened_dict(changes)
+    tasks.build(config).evaluation(trained=False)
+    printed = capsys.readouterr().out
+    assert told in printed and ("puts joints" in printed) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("offset", "height", "decoder", "off"), [(0.0, 255, "cpn", 0), (0.0, 255, "quarter", -2), (2.0, 1, "cpn", 2)]
+)
+def test_cpns_decoder_and_targets_agree_only_together(offset, height, decoder, off):
+    """Over all places within a pixel, but for a step towards the second maximum, joints are this far off."""
+    joints = np.repeat(np.arange(20, 40, 0.25), 2).reshape(1, -1, 2)
+    sizes = {"image_size": (64, 64), "heatmap_size": (16, 16), "side": 7}
+    heatmaps, _ = cpn_codec.render(joints, np.ones((1, 80)), offset=offset, height=height, **sizes)
+    found, _ = heatmap.decode(heatmaps, decoder)
+    assert abs((layers.STRIDE * np.asarray(found) - joints).mean() - off) < 0.9
+
+
+def test_a_codec_with_offsets_is_refused_for_coarser_heatmaps(config):
+    config.model = small_config(name="hrnet_resolutions", heads=(1,)).model
+    config.codec = "udp_offset"
+    with pytest.raises(
+        ValueError, match=r"`codec` \(='udp_offset'\) is for heatmaps of a quarter of the image, not"
+    ):
+        tasks.build(config)
 
 
 def test_targets_may_be_given(config):

@@ -33,5 +33,4 @@ def walk(style: Angles, phase: float) -> Angles:
         angles[f"{side}knee"] += KNEE * forwards**2
         angles[f"{side}shoulder_swing"] -= SHOULDER * swing
         angles[f"{side}elbow"] += ARMS_BENT - ELBOW * swing
-    limits = {side + name: poses.ANGLES[name][:2] for name in poses.SIDED for side in ("left_", "right_")}
-    return angles | {name: float(np.clip(angles[name], *limit)) for name, limit in limits.items()}
+    return angles
