@@ -59,6 +59,8 @@ class FileBoxes:
                 f"{self._path}: {np.sum(~numbered):,} of {len(numbered):,} boxes have no `track_id`: give it to"
                 " all, or to none"
             )
+        if self.has_tracks:
+            _check_track_ids(self._path, self._tables)
 
     def __str__(self) -> str:
         count = sum(map(len, self._tables.values()))
@@ -92,6 +94,17 @@ class FileBoxes:
         name = longest_name(path, self._tables)
         number = image_number(path) if name is None else None
         return number if number in self._tables else name
+
+
+def _check_track_ids(path: pathlib.Path, tables: Mapping[str | int, np.ndarray]) -> None:
+    """Raises ValueError for a negative track id, and for one that two people of a frame have."""
+    for key, table in tables.items():
+        ids, counts = np.unique(table[:, _TRACK], return_counts=True)
+        if wrong := [int(track) for track, count in zip(ids, counts, strict=True) if track < 0 or count > 1]:
+            reason = "is negative" if wrong[0] < 0 else "is that of two people"
+            raise ValueError(
+                f"{path}: `track_id` (={wrong[0]}) {reason} in {key!r}: number people from 0 in each frame"
+            )
 
 
 def longest_name(path: str, names: Container[Any]) -> str | None:

@@ -1,12 +1,15 @@
 """Follows the people of one video, a frame at a time and without looking ahead."""
 
 import dataclasses
-import os
+import io
 import pathlib
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
 
+from hrnet_jax import buckets
 from hrnet_jax.predict import box_files, boxes, sources
 from hrnet_jax.predict.box_files import Found
 from hrnet_jax.predict.items import Item, Result
@@ -112,21 +115,24 @@ class Follower:
         """Writes what is needed to go on after the last frame. The file is complete or unchanged."""
         parts = {"tracker": vars(self._tracker), "smoother": vars(self._smoother), "": {"count": self._count}}
         values = {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        np.savez(partial, **values)
-        os.replace(partial, path)
+        content = io.BytesIO()
+        np.savez(content, **values)
+        buckets.write_atomically(path, content.getvalue())
 
     def restore(self, path: pathlib.Path) -> int:
-        """Reads what `save` wrote, and returns the number of frames until then."""
+        """Reads what `save` wrote, and returns the number of frames until then: 0 if the file is damaged."""
         parts: dict[str, dict[str, Any]] = {"tracker": {}, "smoother": {}, "": {}}
-        with np.load(path) as values:
-            for name in values:
-                part, _, key = name.partition(".")
-                parts[part][key] = values[name] if values[name].ndim else values[name].item()
-        self._tracker = memory.State(**parts["tracker"])
-        self._smoother = smoothing.State(**parts["smoother"])
-        self._count = parts[""]["count"]
-        return self._count
+        try:
+            with np.load(io.BytesIO(path.read_bytes())) as values:
+                for name in values:
+                    part, _, key = name.partition(".")
+                    parts[part][key] = values[name] if values[name].ndim else values[name].item()
+            tracked, smoothed = memory.State(**parts["tracker"]), smoothing.State(**parts["smoother"])
+            count = int(parts[""]["count"])
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError):
+            return 0
+        self._tracker, self._smoother, self._count = tracked, smoothed, count
+        return count
 
 
 class _Estimate:

@@ -67,21 +67,29 @@ def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str], options: Option
     if not isinstance(find_boxes, FileBoxes):
         return
     if options.track:
-        _check_track_ids(find_boxes, paths, options)
+        _check_boxes_to_follow(find_boxes, paths, options)
         return
     if first := next(filter(sources.is_video, paths), None):
         raise ValueError(
             f"--boxes: a file has no boxes of the frames of {first}: give a detector, or leave it out"
         )
-    if paths and all(find_boxes.key(path) is None for path in paths):
+    _check_names(find_boxes, paths)
+
+
+def _check_names(find_boxes: FileBoxes, photos: Sequence[str]) -> None:
+    """Raises ValueError if a file of boxes has none of the photos."""
+    if photos and all(find_boxes.key(path) is None for path in photos):
         raise ValueError(
-            f"--boxes: none of the {len(paths):,} photos ({paths[0]}, ...) is in the file ({find_boxes}):"
+            f"--boxes: none of the {len(photos):,} photos ({photos[0]}, ...) is in the file ({find_boxes}):"
             " name them there as their paths end, or give --images FILE.json with the names of its image ids"
         )
 
 
-def _check_track_ids(find_boxes: FileBoxes, paths: Sequence[str], options: Options) -> None:
-    """Raises ValueError if a file of boxes does not fit the frames to follow people through."""
+def _check_boxes_to_follow(find_boxes: FileBoxes, paths: Sequence[str], options: Options) -> None:
+    """Raises ValueError if a file of boxes does not fit the frames to follow people through.
+
+    Tells of frames without boxes, which people are followed across.
+    """
     if find_boxes.has_tracks and options.detect_every > 1:
         raise ValueError(
             f"--detect_every (={options.detect_every}): the file of boxes has the ids of a tracker"
@@ -94,7 +102,9 @@ def _check_track_ids(find_boxes: FileBoxes, paths: Sequence[str], options: Optio
                 f" {frame_name(path, 12)}, or give `frame`, from 0, beside `file_name`"
             )
     photos = [path for path in paths if not sources.is_video(path)]
-    _check_boxes(find_boxes, photos, dataclasses.replace(options, track=None))
+    _check_names(find_boxes, photos)
+    if without := sum(find_boxes.key(path) is None for path in photos):
+        print(f"note: {without:,} of {len(photos):,} frames have no boxes in the file")
 
 
 class Job:

@@ -47,16 +47,16 @@ def make(
 ) -> dict[str, Any]:
     """Returns the content of the file of results of a video.
 
-    All frames are listed, from the first to the last number. Joints below `joint_score` are left out, and people
-    without any; the score of the others is that of the joint times that of the person's box. Raises ValueError for
-    too many tracks.
+    All frames are listed, from 0, PoseTrack18's first, to the last number that there is. Joints below
+    `joint_score` are left out, and people without any; the score of the others is that of the joint times that of
+    the person's box. Raises ValueError for too many tracks.
     """
     empty = (
         np.zeros((0, len(posetrack18.FILE_JOINTS), 2)),
         np.zeros((0, len(posetrack18.FILE_JOINTS))),
         np.zeros(0),
     )
-    numbers = range(group.numbers[0], group.numbers[-1] + 1)
+    numbers = range(group.numbers[-1] + 1)
     people = dict.fromkeys(numbers, empty)
     for line in lines:
         people[line["frame"]] = _people(poses.from_json(line, skeleton), joint_score, line["source"])

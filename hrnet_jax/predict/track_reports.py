@@ -35,10 +35,19 @@ def _check_truth(truth: pathlib.Path, groups: Sequence[sequences.Sequence]) -> N
         raise validation.missing(truth)
     if truth.is_file() and len(groups) > 1:
         raise ValueError(f"--truth (={truth}) is one file, but there are {len(groups)} videos: give the folder")
-    if not any(_truth_file(truth, group) for group in groups):
+    files = {group: file for group in groups if (file := _truth_file(truth, group))}
+    if groups and not files:
         raise ValueError(
             f"--truth (={truth}) has a file for none of the {len(groups)} videos, such as {groups[0].base}.json"
         )
+    for group, file in files.items():
+        frames = posetrack_files.read(file).frames
+        stems = {pathlib.PurePath(name).stem for name in (*frames, *group.paths)}
+        if not group.is_video and len(stems) == len(frames) + len(group.paths):
+            raise ValueError(
+                f"--truth: {file} has none of the frames of {group.source}: it names them as {frames[0]}, not"
+                f" {pathlib.PurePath(group.paths[0]).name}; those of 2017 and 2018 differ"
+            )
 
 
 def _truth_file(truth: pathlib.Path, group: sequences.Sequence) -> pathlib.Path | None:

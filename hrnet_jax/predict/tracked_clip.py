@@ -45,10 +45,14 @@ class TrackedClip:
         self.notes = sequence.notes()
         self._predictor, self._options, self._track, self._sequence = predictor, options, track, sequence
         self._partial, self._state, self._on_error = partial, shards.state_path(partial), on_error
-        self._follower = Follower(predictor, track, options.detect_every, heatmaps="heatmaps" in options.write)
+        self._follower = self._new_follower()
         self._rate = self._find_rate()
         self._offline = track.smoother == SAVITZKY_GOLAY
         self._error: video.VideoError | None = None
+
+    def _new_follower(self) -> Follower:
+        options = self._options
+        return Follower(self._predictor, self._track, options.detect_every, heatmaps="heatmaps" in options.write)
 
     def results(self) -> Generator[Result, None, None]:
         """Yields the results of the frames in order that have no line yet, and draws the video.
@@ -107,8 +111,8 @@ class TrackedClip:
             return 0
         if self._state.is_file():
             done = self._follower.restore(self._state)
-        if lines < done:
-            raise ValueError(f"{self._partial} has {lines} of {done} frames: remove it, and begin them again")
+        if lines < done:  # a part of them was lost
+            self._follower, done = self._new_follower(), 0
         shards.truncate(self._partial, done)
         where = (
             f"goes on after {done:,} frames, with the same ids" if done else "is begun again at its first frame"
@@ -125,14 +129,23 @@ class TrackedClip:
         if not self._sequence.is_video:
             yield from self._photos(on_error)
             return
-        source = self._sequence.source
+        source, index = self._sequence.source, 0
         try:
             for index, seconds, photo in video.read_frames(source, self._options.every):
                 yield Item(source, photo, index, seconds)
+            self._tell_lost_frames(index + self._options.every)
         except video.VideoError as error:
             if not self._offline:
                 raise
             self._error = error
+
+    def _tell_lost_frames(self, end: int) -> None:
+        """Notes if a video has fewer frames than it states; `end` is not before their number."""
+        properties = video.read_properties(self._sequence.source)
+        stated = round(properties.seconds * properties.stated_rate)
+        note = f"{self._sequence.source} states {stated:,} frames, but {stated - end:,} or more could not be read"
+        if end < stated and note not in self.notes:
+            self.notes.append(note)
 
     def _photos(self, on_error: OnError) -> Iterator[Item]:
         for frame in self._sequence.photos(self._track.frame_rate, self._options.every):

@@ -154,7 +154,9 @@ class Writer:
         if self._encoder is None:
             raise ValueError(f"{self._path} is closed, or could not be written before")
         if size != self._size:
-            raise ValueError(f"{self._path}: a frame of {size} cannot follow one of {self._size}")
+            raise VideoError(
+                f"{self._path}: a frame of {size} cannot follow one of {self._size}: leave `video` out of --write"
+            )
         padding = (0, size[0] % 2, 0, size[1] % 2)
         with buckets.explain_write_errors(self._path):
             try:

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import pathlib
+from typing import Any
 
 import tqdm
 
@@ -57,13 +58,29 @@ def main() -> int:
     estimator = _estimator(options.checkpoint)
     videos = list(sequences.read(options.truth, options.images, options.detections))
     bar = tqdm.tqdm(videos, unit="sequence")
+    run = {"network": options.checkpoint or "oracle", "detections": str(options.detections), "rate": options.rate}
+    run |= {"settings": {name: _to_json(row) for name, row in rows.items()}}
+    _claim(options.out, run, options.resume)
     table.write(bar, rows, estimator, options.out, options.rate, resume=options.resume)
-    measured = table.evaluate(options.truth, rows, options.out)
+    measured, untracked = table.evaluate(options.truth, rows, options.out)
+    if options.checkpoint is None:
+        print("note: poses are those of an oracle, which knows the truth: give a network as --checkpoint")
     print("\n".join(table.lines(measured)))
-    network = {"network": options.checkpoint or "oracle", "detections": str(options.detections)}
-    content = network | {"settings": {name: _to_json(row) for name, row in rows.items()}, "rows": measured}
-    buckets.write_atomically(options.out / "table.json", json.dumps(content, indent=1))
+    if untracked:
+        print(f"note: one labelled frame each, not tracked: {', '.join(untracked)}")
+    buckets.write_atomically(options.out / "table.json", json.dumps(run | {"rows": measured}, indent=1))
     return 0
+
+
+def _claim(out: pathlib.Path, run: dict[str, Any], resume: bool) -> None:
+    """Writes what results are made with. Raises ValueError if those to be kept are made with something else."""
+    path = out / "run.json"
+    if resume and path.is_file():
+        before = json.loads(path.read_text())
+        if changed := [name for name in run if before.get(name) != run[name]]:
+            raise ValueError(f"--resume: {out} has results of other {', '.join(changed)}: give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    buckets.write_atomically(path, json.dumps(run, indent=1))
 
 
 def _estimator(checkpoint: str | None) -> estimators.Estimator:

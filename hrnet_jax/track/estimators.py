@@ -16,10 +16,8 @@ Estimator = Callable[[Sequence, int, np.ndarray], Estimate]
 
 CROP = 1.25  # of a box, as the crops of networks
 MIN_OVERLAP = 0.2  # of a box with a person, for the oracle to see the person
-ERROR = (
-    0.012  # standard deviation of the oracle's joints, in heights of the person; in a displaced box up to twice
-)
-OUTLIERS = 0.04  # share of the oracle's joints that are elsewhere
+ERROR = 0.012  # deviation of the oracle's joints, in heights of the person; in a displaced box up to twice
+OUTLIERS = 0.04  # share of the oracle's joints that are elsewhere; both ours, about the errors of a good network
 
 
 def of_network(predictor: Predictor) -> Estimator:

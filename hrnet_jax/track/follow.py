@@ -1,6 +1,7 @@
 """Follows the people of a sequence with several settings at once, which share photos, flow and the network."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from hrnet_jax.track.sequences import SIGMAS, Sequence
 from hrnet_jax.tracking import flow, memory, shots, tracker
 from hrnet_jax.tracking.settings import Settings
 from hrnet_jax.tracking.tracker import Estimate, Tracks
+
+Value = TypeVar("Value")
 
 
 def follow(
@@ -22,15 +25,18 @@ def follow(
       rows: settings by name. They must have the same source of flow and limit of cuts.
       estimator: the network.
       rate: frames per second.
+
+    Raises ValueError if sources of flow, or limits of cuts, differ.
     """
-    shared = next(iter(rows.values()))
-    source = flow.open_source(shared.flow) if any(row.needs_flow for row in rows.values()) else None
+    sources = _shared("flow", {row.flow for row in rows.values() if row.needs_flow})
+    (limit,) = _shared("cut_error", {row.cut_error for row in rows.values()})
+    source = flow.open_source(*sources) if sources else None
     states, found = dict.fromkeys(rows, memory.start(len(JOINTS))), {name: [] for name in rows}
     earlier = None
     for number in range(len(sequence.photos)):
         photo = sequence.photo(number)
         change = shots.compare(earlier, photo) if earlier is not None else shots.NOTHING_IN_COMMON
-        cut = change.error >= shared.cut_error
+        cut = change.error >= limit
         moves = None
         if source is not None and earlier is not None and not cut:
             moves = source(sequence.truth.frames[number - 1], earlier, photo)
@@ -42,6 +48,14 @@ def follow(
             found[name].append(tracks)
         earlier = photo
     return found
+
+
+def _shared(name: str, values: set[Value]) -> set[Value]:
+    """Returns the values of a setting that rows share. Raises ValueError if they differ."""
+    if len(values) > 1:
+        listed = ", ".join(sorted(map(str, values)))
+        raise ValueError(f"rows have different `{name}` ({listed}), which they share: give them to several runs")
+    return values
 
 
 def remembering(estimate: Estimate) -> Estimate:

@@ -12,9 +12,8 @@ from hrnet_jax.datasets.posetrack import JOINTS, Video
 from hrnet_jax.predict.box_files import FileBoxes
 from hrnet_jax.predict.photos import read_photo
 
-_COCO = dict(zip(skeletons.COCO.joints, skeletons.COCO.sigmas, strict=True))
-HEAD_SIGMA = 0.079  # of head_bottom and head_top, as in PoseTrack21's evaluation; COCO has none
-SIGMAS = np.array([_COCO.get(name, HEAD_SIGMA) for name in JOINTS])
+_SKELETON = skeletons.load("posetrack")
+SIGMAS = np.array([_SKELETON.sigmas[_SKELETON.joints.index(name)] for name in JOINTS])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

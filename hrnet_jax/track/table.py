@@ -27,6 +27,9 @@ ALL_AP = "AP_all"
 Table = dict[str, dict[str, float]]
 """Metric in total by row and metric."""
 
+Sequences = tuple[str, ...]
+"""Names of sequences."""
+
 
 def unlimited(settings: Settings) -> Settings:
     """Returns settings without least scores of boxes, people and joints, as AP is best."""
@@ -65,20 +68,21 @@ def write(
             buckets.write_atomically(files[name], json.dumps(content))
 
 
-def evaluate(truth: pathlib.Path, names: Iterable[str], out: pathlib.Path) -> Table:
-    """Evaluates what `write` has written."""
+def evaluate(truth: pathlib.Path, names: Iterable[str], out: pathlib.Path) -> tuple[Table, Sequences]:
+    """Evaluates what `write` has written. Returns the table, and the sequences too short to be tracked."""
     table: Table = {}
+    untracked: Sequences = ()
     for name in names:
-        tracked, everything = (_totals(truth, out / kind / name) for kind in (TRACKED, ALL))
+        (tracked, untracked), (everything, _) = (_totals(truth, out / kind / name) for kind in (TRACKED, ALL))
         table[name] = {ALL_AP: everything["AP"]} | {metric: tracked[metric] for metric in METRICS}
-    return table
+    return table, untracked
 
 
-def _totals(truth: pathlib.Path, results: pathlib.Path) -> dict[str, float]:
+def _totals(truth: pathlib.Path, results: pathlib.Path) -> tuple[dict[str, float], Sequences]:
     pairs = [map(posetrack_files.read, files) for files in posetrack_files.pairs(truth, results)]
     evaluation = summarize([measure(joint_pairs.pair(*videos)) for videos in pairs])
     undefined = {name: math.nan for name in METRICS}  # in sequences of one frame
-    return undefined | {name: values[TOTAL] for name, values in evaluation.metrics.items()}
+    return undefined | {name: values[TOTAL] for name, values in evaluation.metrics.items()}, evaluation.untracked
 
 
 def lines(table: Table) -> list[str]:

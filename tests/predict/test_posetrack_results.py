@@ -42,6 +42,12 @@ def test_all_frames_are_listed_with_the_benchmarks_ids(folder, tmp_path):
     assert not video.exists[0, 0, made_posetrack.JOINTS.index("head_top")]
 
 
+def test_the_first_frames_are_listed_though_they_are_missing(tmp_path):
+    folder = made.write_folder(tmp_path / "images" / "val" / NAME, [2, 3])
+    made.follow(folder, tmp_path / "out", write=("posetrack",))
+    assert result(tmp_path / "out").present.sum(axis=1).tolist() == [0, 0, 2, 2]
+
+
 def test_joints_of_low_score_are_left_out(folder, tmp_path):
     track = TrackOptions(parse("ours,joint_score=0.95"), frame_rate=made.RATE)
     made.follow(folder, tmp_path / "out", write=("posetrack",), track=track)

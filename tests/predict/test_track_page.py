@@ -263,5 +263,13 @@ def test_the_truth_of_a_run_is_found_by_name(folder, tmp_path):
     path.rename(path.with_name("other.json"))
     with pytest.raises(ValueError, match=rf"has a file for none of the 1 videos, such as {NAME}.json"):
         made.follow(folder, out, resume=True, write=("tracks",), track=track)
+    path.with_name("other.json").rename(path)
+    for frame in folder.iterdir():
+        frame.rename(frame.with_name(f"{int(frame.stem) + 1:08d}.jpg"))
+    with pytest.raises(
+        ValueError, match=r"has none of the frames of .*000000\.jpg, not 00000001\.jpg; those of 2017"
+    ):
+        made.follow(folder, tmp_path / "2017", write=("tracks",), track=track)
+    assert made.follow(folder, tmp_path / "none", write=("json",), track=track, process=1, processes=2) == 0
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         made.follow(folder, out, write=("tracks",), track=TrackOptions(truth=tmp_path / "nowhere"))

@@ -1,16 +1,18 @@
 """Runs that follow people: their files, and how they go on after they were stopped."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
 
+import cv2
 import made_tracks as made
 import numpy as np
 import pytest
 
-from hrnet_jax import console
-from hrnet_jax.predict import job, shards, smooth_lines, tracked_clip, video
+from hrnet_jax import console, skeletons
+from hrnet_jax.predict import boxes, job, shards, smooth_lines, tracked_clip, video
 from hrnet_jax.predict.track_options import TrackOptions
 from hrnet_jax.tracking.settings import parse
 
@@ -54,6 +56,11 @@ class Stop:
         if self.left < 0:
             raise self.error
         return made.find(name, photo)
+
+
+def file_boxes(folder, content):
+    (path := folder / "boxes.json").write_text(json.dumps(content))
+    return boxes.open_finder(path, skeletons.COCO)[0]
 
 
 def test_a_video_and_a_folder_have_ids(clip, folder, tmp_path, capsys):
@@ -120,6 +127,20 @@ def test_a_run_that_was_killed_twice_goes_on(clip, tmp_path, monkeypatch):
         partial.write_bytes(partial.read_bytes()[:-20])  # a torn line
     assert made.follow(clip, tmp_path / "out", resume=True) == 0
     assert photos(tmp_path / "out") == photos(whole)
+
+
+@pytest.mark.parametrize("damage", ["state", "lines"])
+def test_a_run_whose_files_are_damaged_begins_the_video_again(damage, clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tracked_clip, "FRAMES_BETWEEN_STATES", 4)
+    made.follow(clip, whole := tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        made.follow(clip, out := tmp_path / "out", Stop(9, ZeroDivisionError))
+    (partial,) = (out / "shards").glob("*.partial")
+    damaged = shards.state_path(partial) if damage == "state" else partial
+    damaged.write_bytes(damaged.read_bytes()[: len(damaged.read_bytes()) // 3])
+    assert made.follow(clip, out, resume=True) == 0
+    assert "it is begun again at its first frame" in capsys.readouterr().out
+    assert photos(out) == photos(whole)
 
 
 def test_a_finished_video_is_not_followed_again(clip, tmp_path):
@@ -203,6 +224,42 @@ def test_frames_too_far_apart_are_told(folder, tmp_path, capsys):
     )
 
 
+def test_frames_of_another_size_end_their_video_only(folder, tmp_path, capsys):
+    cv2.imwrite(str(folder / "000009.jpg"), made.photo(9)[:64, ::-1, ::-1])
+    assert made.follow(folder, tmp_path / "out", write=("json", "video")) == job.UNREADABLE
+    assert "cannot follow one of (96, 200): leave `video` out of --write" in capsys.readouterr().err
+    assert len(photos(tmp_path / "out")) >= 8
+
+
+def test_lost_frames_are_told(clip, tmp_path, monkeypatch, capsys):
+    properties = video.read_properties(clip)
+    stated = dataclasses.replace(properties, seconds=properties.seconds + 0.4)
+    monkeypatch.setattr(video, "_properties", lambda capture: stated)
+    assert made.follow(clip, tmp_path / "out") == 0
+    assert f"note: {clip} states 20 frames, but 4 or more could not be read" in capsys.readouterr().out
+
+
+def test_boxes_and_ids_of_a_file_are_followed_with_all_outputs(folder, tmp_path, capsys):
+    entries = {
+        f"{n:06d}.jpg": [
+            {"bbox": box.tolist(), "score": score, "track_id": 7 + i}
+            for i, (box, score) in enumerate(zip(*made.walkers(n), strict=True))
+        ]
+        for n in ALL[:-2]
+    }
+    find = file_boxes(tmp_path, entries)
+    assert made.follow(folder, tmp_path / "out", find, write=("json", "video", "tracks")) == 0
+    assert ids(tmp_path / "out") == [[7, 8]] * (made.FRAMES - 2) + [[]] * 2
+    assert "note: 2 of 16 frames have no boxes in the file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ids_", "message"), [((3, 3), "is that of two people"), ((-1, 3), "is negative")])
+def test_wrong_ids_of_another_tracker_are_told_at_once(ids_, message, tmp_path):
+    people = [{"bbox": [1, 2, 3, 4], "track_id": track_id} for track_id in ids_]
+    with pytest.raises(ValueError, match=rf"`track_id` \(={ids_[0]}\) {message} in 'a.jpg'"):
+        file_boxes(tmp_path, {"a.jpg": people})
+
+
 def test_processes_share_videos_not_frames(folder, clip, tmp_path):
     both = tmp_path / "both"
     both.mkdir()
@@ -214,9 +271,6 @@ def test_processes_share_videos_not_frames(folder, clip, tmp_path):
 
 
 def test_boxes_of_a_file_must_fit(clip, tmp_path):
-    from hrnet_jax import skeletons
-    from hrnet_jax.predict import boxes
-
     entry = {"file_name": "other.mp4", "frame": 0, "bbox": [1, 2, 3, 4], "track_id": 1}
     (path := tmp_path / "boxes.json").write_text(json.dumps([entry]))
     find, about = boxes.open_finder(path, skeletons.COCO)

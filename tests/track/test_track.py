@@ -93,6 +93,39 @@ def test_a_resumed_run_keeps_complete_sequences(paths, tmp_path, monkeypatch):
     assert file.stat().st_mtime_ns == before
 
 
+def test_results_of_other_settings_are_not_kept(paths, tmp_path, monkeypatch):
+    options = "--out", tmp_path / "out", "--row", "off/bbox"
+    run(monkeypatch, paths, *options)
+    with pytest.raises(ValueError, match="has results of other settings: give another --out"):
+        run(monkeypatch, paths, *options, "--set", "box_score=0.95", "--resume")
+    with pytest.raises(ValueError, match="has results of other rate: give another --out"):
+        run(monkeypatch, paths, *options, "--rate", "5", "--resume")
+
+
+def test_rows_share_the_flow(paths):
+    (video,) = sequences.read(*paths)
+    rows = {"a": parse("on/flow"), "b": parse("on/flow,flow=dis_fast"), "c": parse("off/bbox,flow=dis_ultrafast")}
+    with pytest.raises(ValueError, match=r"rows have different `flow` \(dis, dis_fast\), which they share"):
+        follow.follow(video, rows, estimators.oracle, 25)
+    rows = {"a": parse("off/bbox"), "b": parse("off/bbox,cut_error=0.5")}
+    with pytest.raises(ValueError, match=r"rows have different `cut_error` \(0.025, 0.5\)"):
+        follow.follow(video, rows, estimators.oracle, 25)
+
+
+def test_the_oracle_and_sequences_too_short_to_track_are_told(paths, tmp_path, monkeypatch, capsys):
+    (file,) = paths[0].iterdir()
+    content = json.loads(file.read_text())
+    for image in content["images"][1:]:
+        image["is_labeled"] = False
+    first = content["images"][0]["id"]
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] == first]
+    file.write_text(json.dumps(content))
+    run(monkeypatch, paths, "--out", tmp_path / "out", "--row", "off/bbox")
+    printed = capsys.readouterr().out
+    assert f"note: one labelled frame each, not tracked: {NAME}" in printed
+    assert "note: poses are those of an oracle" in printed
+
+
 def test_detections_of_other_frames_and_missing_photos_are_refused(paths, tmp_path):
     boxes = json.loads(paths[2].read_text())
     paths[2].write_text(json.dumps([box | {"image_id": number} for number, box in enumerate(boxes)]))
