@@ -92,9 +92,10 @@ def frame_differences(truth: Video, results: Video) -> list[str]:
     for kind, (ours, theirs) in {"names": names, "ids": ids}.items():
         if differ := [row for row, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]:
             example = f"the first at position {differ[0]}, {theirs[differ[0]]} for {ours[differ[0]]}"
+            others = not set(ours) & set(theirs)
+            remedy = "are they of another video?" if others else "list them in the ground truth's order"
             return [
                 f"{truth.name}: {len(differ)} frames of the results have other {kind} than the ground truth's,"
-                f" {example}; frames are compared by position, as in the official evaluation: list them in the"
-                " ground truth's order"
+                f" {example}; frames are compared by position, as in the official evaluation: {remedy}"
             ]
     return []

@@ -67,5 +67,8 @@ def test_other_frames_and_formats_are_described():
     assert "3 frames of the results have other names" in note and "position 0, 000001.jpg for 000000.jpg" in note
     (note,) = joint_pairs.frame_differences(truth, dataclasses.replace(truth, image_ids=(0, 7, 8)))
     assert "2 frames of the results have other ids" in note and "position 1, 7 for 1" in note
+    assert note.endswith("list them in the ground truth's order")
+    (note,) = joint_pairs.frame_differences(truth, dataclasses.replace(truth, image_ids=(6, 7, 8)))
+    assert note.endswith("are they of another video?")
     (note,) = joint_pairs.frame_differences(truth, dataclasses.replace(truth, year=2017))
     assert "format of 2018 and the results in that of 2017" in note
