@@ -85,6 +85,7 @@ HOST = {
         "models.cpn.make_targets",
         "models.count_parameters",
         "models.count_multiply_adds",
+        "models.count_outputs",
     ],
     "draws initial weights with numpy": ["training.init_variables"],
     "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
