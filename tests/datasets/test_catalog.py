@@ -48,7 +48,7 @@ def test_every_data_set_is_prepared_from_its_published_form(tmp_path, capsys, na
         severities = {finding["severity"] for finding in split.summary["findings"]}
         assert severities <= {"note"}, split.summary["findings"]
         truth = caveats.truth_of_split(split)
-        assert truth is not None and truth.is_perfect
+        assert truth is None if name in ("jhmdb", "lsp") else truth and truth.is_perfect  # those have no AP
     assert "keypoint_names" not in capsys.readouterr().out
 
 
