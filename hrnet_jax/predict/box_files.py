@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,25 @@ class FileBoxes:
         if self.has_tracks:
             _check_track_ids(self._path, self._tables)
 
+    @property
+    def frames(self) -> int:
+        """The number of photos and frames that have boxes."""
+        return len(self._tables)
+
+    @property
+    def largest_track_id(self) -> int:
+        """The largest track id, -1 if there is none."""
+        tables = self._tables.values() if self.has_tracks else ()
+        return max((int(table[:, _TRACK].max(initial=-1)) for table in tables), default=-1)
+
+    def count_known(self, paths: Sequence[str]) -> int:
+        """Returns how many of the photos the file has."""
+        return sum(self.key(path) is not None for path in paths)
+
     def __str__(self) -> str:
         count = sum(map(len, self._tables.values()))
         tracks = ", with the ids of tracks" * self.has_tracks
-        return f"{count:,} in {len(self._tables):,} photos, from {self._path}{tracks}"
+        return f"{count:,} in {self.frames:,} photos, from {self._path}{tracks}"
 
     def __call__(self, path: str, photo: np.ndarray) -> Found:
         """Returns the boxes of a photo; none if the file does not name it."""

@@ -13,6 +13,7 @@ from typing import Any
 import tqdm
 
 from hrnet_jax import console, skeletons
+from hrnet_jax.datasets import posetrack
 from hrnet_jax.predict import ahead, boxes, progress, reports, sequences, shards, sources, track_reports, writers
 from hrnet_jax.predict.box_files import FileBoxes, frame_name
 from hrnet_jax.predict.items import Result
@@ -32,12 +33,13 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
     `about` is what the results depend on, which must be the same when the run is resumed. Raises ValueError if the
     folder cannot be used, a file of boxes has none of the photos, or a result cannot be written.
     """
-    groups = sequences.group(found) if options.track else ()
+    groups, paths = (), found.share(options.process, options.processes)
     if options.track:
+        groups = sequences.group(found)
         found = dataclasses.replace(found, paths=[path for group in groups for path in group.paths])
         groups = groups[options.process :: options.processes]
+        paths = [path for group in groups for path in group.paths]
         track_reports.check(options, predictor.network.skeleton, groups)
-    paths = [path for group in groups for path in group.paths] or found.share(options.process, options.processes)
     _check_boxes(predictor.find_boxes, paths, options)
     skeleton = skeletons.to_json(predictor.network.skeleton)
     description = {"format": reports.FORMAT, "version": reports.VERSION, "skeleton": skeleton}
@@ -103,8 +105,14 @@ def _check_boxes_to_follow(find_boxes: FileBoxes, paths: Sequence[str], options:
             )
     photos = [path for path in paths if not sources.is_video(path)]
     _check_names(find_boxes, photos)
-    if without := sum(find_boxes.key(path) is None for path in photos):
-        print(f"note: {without:,} of {len(photos):,} frames have no boxes in the file")
+    if photos:
+        known = find_boxes.count_known(photos)
+        if known < len(photos):
+            print(f"note: {len(photos) - known:,} of {len(photos):,} frames have no boxes in the file")
+        if others := find_boxes.frames - known:
+            print(f"note: the file has boxes of {others:,} other frames, which are not read")
+    if track_reports.POSETRACK in options.write:
+        posetrack.check_track_id(find_boxes.largest_track_id, "--boxes")
 
 
 class Job:

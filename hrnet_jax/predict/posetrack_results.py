@@ -17,7 +17,7 @@ _KINDS = {"mpii": 1, "bonn": 2, "mpiinew": 3}  # first digit of the ids of frame
 
 
 def check(skeleton: Skeleton, groups: Sequence[sequences.Sequence], every: int) -> None:
-    """Raises ValueError if results of some videos cannot have PoseTrack's form."""
+    """Raises ValueError if results of some videos cannot have PoseTrack's form. Tells of missing first frames."""
     if every > 1:
         raise ValueError(f"--every (={every}): results for PoseTrack need all frames: leave it out")
     if not set(posetrack.JOINTS) & set(skeleton.joints):
@@ -40,6 +40,8 @@ def check(skeleton: Skeleton, groups: Sequence[sequences.Sequence], every: int) 
                 f"{odd[0]} is not named as the frames of PoseTrack18, from 000000.jpg on: those of PoseTrack17"
                 " count from 00000001.jpg, and have other results"
             )
+        if group.numbers[0] > 0:
+            print(f"note: {group.source} begins with frame {group.numbers[0]}: results list those before as empty")
 
 
 def make(

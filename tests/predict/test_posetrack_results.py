@@ -42,9 +42,10 @@ def test_all_frames_are_listed_with_the_benchmarks_ids(folder, tmp_path):
     assert not video.exists[0, 0, made_posetrack.JOINTS.index("head_top")]
 
 
-def test_the_first_frames_are_listed_though_they_are_missing(tmp_path):
+def test_the_first_frames_are_listed_though_they_are_missing(tmp_path, capsys):
     folder = made.write_folder(tmp_path / "images" / "val" / NAME, [2, 3])
     made.follow(folder, tmp_path / "out", write=("posetrack",))
+    assert f"note: {folder} begins with frame 2: results list those before as empty" in capsys.readouterr().out
     assert result(tmp_path / "out").present.sum(axis=1).tolist() == [0, 0, 2, 2]
 
 

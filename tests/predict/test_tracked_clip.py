@@ -245,12 +245,22 @@ def test_boxes_and_ids_of_a_file_are_followed_with_all_outputs(folder, tmp_path,
             {"bbox": box.tolist(), "score": score, "track_id": 7 + i}
             for i, (box, score) in enumerate(zip(*made.walkers(n), strict=True))
         ]
-        for n in ALL[:-2]
+        for n in [*ALL[:-2], 40, 41, 42]
     }
     find = file_boxes(tmp_path, entries)
     assert made.follow(folder, tmp_path / "out", find, write=("json", "video", "tracks")) == 0
     assert ids(tmp_path / "out") == [[7, 8]] * (made.FRAMES - 2) + [[]] * 2
-    assert "note: 2 of 16 frames have no boxes in the file" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "note: 2 of 16 frames have no boxes in the file" in told
+    assert "note: the file has boxes of 3 other frames, which are not read" in told
+
+
+def test_ids_too_large_for_posetrack_are_told_at_once(tmp_path):
+    folder = made.write_folder(tmp_path / "images" / "val" / "000001_mpii_test")
+    find = file_boxes(tmp_path, {"000000.jpg": [{"bbox": [1, 2, 30, 40], "track_id": 10_000}]})
+    with pytest.raises(ValueError, match=r"--boxes: `track_id` \(=10000\) must be at most 9999"):
+        made.follow(folder, tmp_path / "out", find, write=("posetrack",))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("ids_", "message"), [((3, 3), "is that of two people"), ((-1, 3), "is negative")])
