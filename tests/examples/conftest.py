@@ -1,5 +1,7 @@
 import dataclasses
+import json
 import pathlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -61,3 +63,21 @@ def expected_lines(photo_folder, pose_checkpoint) -> list[dict[str, Any]]:
     lines = sorted([*(found.to_json() for found in poses), *errors], key=lambda line: line["source"])
     assert [line["source"] for line in lines] == paths and len(errors) == 1
     return lines
+
+
+@pytest.fixture
+def assert_expected(expected_lines) -> Callable[[Iterable[str]], None]:
+    """Asserts that lines of JSON, in any order, are the expected ones. Rounding depends on the batch."""
+
+    def parts(lines: Iterable[dict[str, Any]]) -> tuple[list[float], list[str], Any]:
+        leaves, structure = jax.tree.flatten(sorted(lines, key=lambda line: line["source"]))
+        numbers = [leaf for leaf in leaves if not isinstance(leaf, str)]
+        return numbers, [leaf for leaf in leaves if isinstance(leaf, str)], structure
+
+    def check(lines: Iterable[str]) -> None:
+        numbers, *rest = parts(map(json.loads, lines))
+        expected_numbers, *expected_rest = parts(expected_lines)
+        assert rest == expected_rest
+        np.testing.assert_allclose(numbers, expected_numbers, rtol=1e-5, atol=1e-6)
+
+    return check

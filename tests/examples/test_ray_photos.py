@@ -1,8 +1,5 @@
 """Runs Ray on this machine. Its actors are processes of their own."""
 
-import json
-
-import jax
 import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
@@ -18,19 +15,17 @@ pytestmark = [
 def local_ray(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # otherwise Ray writes a token to the user's home
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", str(jax.local_device_count()))  # the same program, for the same bits
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
     yield
     ray.shutdown()
 
 
 def test_lines_equal_the_poses_of_the_predictor(
-    local_ray, photo_folder, pose_checkpoint, expected_lines, tmp_path, monkeypatch
+    local_ray, photo_folder, pose_checkpoint, assert_expected, tmp_path, monkeypatch
 ):
     from examples import ray_photos
 
     monkeypatch.setattr(ray_photos, "BATCH_SIZE", 3)
     out = tmp_path / "out"
     ray_photos.main(["--photos", f"{photo_folder}", "--checkpoint", f"{pose_checkpoint}", "--out", f"{out}"])
-    lines = [json.loads(line) for line in (out / "poses.jsonl").read_text().splitlines()]
-    assert sorted(lines, key=lambda line: line["source"]) == expected_lines
+    assert_expected((out / "poses.jsonl").read_text().splitlines())
