@@ -1,1 +1,1 @@
-"""Pose estimation bottom-up: the joints of all people of a photo at once, then grouped to people."""
+"""Bottom-up pose estimation: all people of a whole photo at once, with associative embedding."""
