@@ -49,6 +49,13 @@ def test_inverse_heatmap_matrices_are_the_originals(reference):
     np.testing.assert_allclose(found, reference["affine/inverse_48x64"], rtol=1e-12, atol=1e-10)
 
 
+def test_the_inverse_from_the_same_points_is_that_of_inverting(reference):
+    for center, scale in zip(reference["affine/center"], reference["affine/scale"], strict=True):
+        found = geometry.inverse_photo_to_crop(center, scale, 30.0, (64, 48))
+        expected = geometry.invert(geometry.photo_to_crop(center, scale, 30.0, (64, 48)))
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_invert_undoes_a_map(seed):
     matrix, points = random_crop(seed)
