@@ -43,6 +43,7 @@ HOST = {
         "geometry.box_to_center_scale",
         "geometry.padded_scale",
         "geometry.photo_to_crop",
+        "geometry.inverse_photo_to_crop",
         "geometry.invert",
         "geometry.mirror",
         "geometry.compose",
