@@ -43,6 +43,9 @@ SHARE = 0.228
 LARGE, LARGE_KERNELS = 384, tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
 """Image height from which the targets of CPN are wider, and heatmap pixels of the kernels that blur them there."""
 
+PER_GPU = 12
+"""Photos that the release of HigherHRNet normalizes together, those of a GPU."""
+
 HEADER = ("config", "network", "parameters", "multiply-adds", f"step of {PEOPLE} on a {CHIP}", "published")
 LOSS = "mse"
 
@@ -108,6 +111,13 @@ def cpn(depth: int, image_size: tuple[int, int], *, ohkm: bool = True) -> dict[s
     network = {"model.name": "cpn", "model.depth": depth, "init_from": weights}
     kernels = {"model.kernels": LARGE_KERNELS} if image_size[0] >= LARGE else {}
     return {"image_size": image_size, "loss": loss} | network | kernels
+
+
+def higher_hrnet(width: int, side: int, *, deconvolutions: int = 1) -> dict[str, Any]:
+    """Returns the changes of a row of HigherHRNet, which reads square windows of photos (Cheng et al. 2020)."""
+    weights = f"weights/hrnet_w{width}_imagenet.pth"
+    network = {"model.name": "higher_hrnet", "model.width": width, "model.deconvolutions": deconvolutions}
+    return {"image_size": (side, side), "init_from": weights, "model.norm_group_size": PER_GPU} | network
 
 
 def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:
@@ -176,8 +186,10 @@ def title(config: ConfigDict) -> str:
 
 def distinguish(name: str, config: ConfigDict) -> str:
     """Returns a name, and codec and loss where they are not HRNet's."""
-    codec, loss = [config.codec] * (config.codec != codecs.ORIGINAL), [config.loss] * (config.loss != LOSS)
-    return ", ".join([name, *codec, *loss])
+    usual = {"codec": codecs.ORIGINAL, "loss": LOSS}
+    return ", ".join(
+        [name, *(config[field] for field in usual if config.get(field, usual[field]) != usual[field])]
+    )
 
 
 def listing() -> Iterator[tuple[str, ...]]:

@@ -66,6 +66,7 @@ HOST = {
         "heatmap.find_decoder",
         "codecs.find",
         "models.layers.check_image_size",
+        "models.check_task",
         "models.batch_norm.at_least_float32",
     ],
     "builds, describes or counts a network": [
@@ -77,6 +78,7 @@ HOST = {
         "models.architecture",
         "models.describe",
         "models.title",
+        "models.summary",
         "models.shapes",
         "models.multiple",
         "models.strides",

@@ -7,7 +7,7 @@ or have labelled joints, in the order of the file. People without labelled joint
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -78,19 +78,19 @@ class AnnotatedPhotos:
     def __len__(self) -> int:
         return len(self.photo_id)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Returns photo [h, w, 3] uint8, mask [h, w] uint8, joints [P, K, 2], visible [P, K] and `index`.
 
         Raises ValueError if the photo cannot be decoded.
         """
-        photo = records.read_photo(self.photos, self.decoded, self, row)
-        people = slice(self.first[row], self.first[row + 1])
+        photo = records.read_photo(self.photos, self.decoded, self, index)
+        people = slice(self.first[index], self.first[index + 1])
         return {
             "photo": photo,
-            "mask": self.masks.of_photo(int(self.photo_id[row]), photo.shape[:2]),
+            "mask": self.masks.of_photo(int(self.photo_id[index]), photo.shape[:2]),
             "joints": self.joints[people],
             "visible": self.visible[people],
-            "index": row,
+            "index": index,
         }
 
     @property
@@ -119,3 +119,22 @@ def digest(split: records.Split) -> str:
     path = split.annotations.parent / masks.FILE
     whole = hashlib.sha256(records.digest(split).encode() + path.read_bytes())
     return whole.hexdigest()[:16]
+
+
+class AllPhotos(NamedTuple):
+    """All photos of a split, by row."""
+
+    photo_index: np.ndarray  # [N] int64, the row
+    photo_id: np.ndarray  # [N] int64
+    sizes: list[tuple[int, int]]  # (height, width)
+
+
+def list_all(split: records.Split) -> AllPhotos:
+    """Returns all photos of a split, annotated or not. Raises ValueError if the annotations are damaged."""
+    content = validation.read_json(split.annotations)
+    try:
+        photo_ids = np.array([image["id"] for image in content["images"]], np.int64)
+        sizes = [(int(image["height"]), int(image["width"])) for image in content["images"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{split.annotations} is damaged ({error!r:.200}): {records.AGAIN}") from error
+    return AllPhotos(np.arange(len(photo_ids)), photo_ids, sizes)

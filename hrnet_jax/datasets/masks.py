@@ -100,7 +100,7 @@ def region(entry: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
     """Returns the pixels of an annotation, ``[height, width]`` bool: its segmentation, or its box without one."""
     given = entry.get("segmentation")
     if polygons := [*_polygons(given)]:
-        texts = (outline["counts"].decode() for outline in coco_mask.frPyObjects(polygons, *size))
+        texts = (outline["counts"].decode() for outline in coco_mask.frPyObjects(polygons, *size))  # pyright: ignore
         return np.any([_filled(_lengths(text), size) for text in texts], axis=0)
     if isinstance(given, dict) and given.get("size") == [*size]:
         counts = given.get("counts")
