@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, configuration, console, devices, models
 
-TABLES = ("coco", "ablations", "mpii", "data_sets", "posetrack")
+TABLES = ("coco", "ablations", "mpii", "data_sets", "posetrack", "higher_hrnet")
 """Files in ``configs/`` that hold tables of rows."""
 
 SIGMA, HEIGHT = 2.0, 256
@@ -186,10 +186,8 @@ def title(config: ConfigDict) -> str:
 
 def distinguish(name: str, config: ConfigDict) -> str:
     """Returns a name, and codec and loss where they are not HRNet's."""
-    usual = {"codec": codecs.ORIGINAL, "loss": LOSS}
-    return ", ".join(
-        [name, *(config[field] for field in usual if config.get(field, usual[field]) != usual[field])]
-    )
+    codec, loss = config.get("codec", codecs.ORIGINAL), config.get("loss", LOSS)
+    return ", ".join([name, *[codec] * (codec != codecs.ORIGINAL), *[loss] * (loss != LOSS)])
 
 
 def listing() -> Iterator[tuple[str, ...]]:

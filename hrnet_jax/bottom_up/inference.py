@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hrnet_jax import devices, geometry, skeletons
+from hrnet_jax import devices, geometry, sharding, skeletons
 from hrnet_jax.bottom_up import decoding, maps, resize
 from hrnet_jax.inference import Variables
 from hrnet_jax.models import layers
@@ -221,7 +221,7 @@ def _group_all(
     group: Group,
 ) -> list[People]:
     """Groups the candidates of photos to people, completes these and maps them to the photos."""
-    candidates, is_finite = jax.device_get((reading.candidates, reading.is_finite))
+    candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
     people = []
     for row, name in enumerate(names):
         if not is_finite[row]:
@@ -243,7 +243,7 @@ def _complete(merged: maps.Maps, people: Sequence[np.ndarray], settings: Setting
     options = {"adjust": settings.adjust, "refine": settings.refine}
     for start in range(0, most, PEOPLE):
         part = table[:, start : start + PEOPLE]
-        table[:, start : start + PEOPLE] = _finish(merged, part, **options)
+        table[:, start : start + PEOPLE] = sharding.gather_to_host(_finish(merged, part, **options))
     return [table[row, : len(of_photo)] for row, of_photo in enumerate(people)]
 
 
