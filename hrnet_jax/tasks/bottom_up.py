@@ -104,7 +104,7 @@ class BottomUp:
     ) -> tuple[jax.Array, tuple[Any, training.Metrics]]:
         """Normalizes images, renders targets and compares. The metrics are the terms of the loss."""
         variables = {"params": params, "batch_stats": batch_stats}
-        (outputs,), batch_stats = layers.apply_in_training(self.model, variables, self._normalize(batch["image"]))
+        outputs, batch_stats = layers.apply_in_training(self.model, variables, self._normalize(batch["image"]))
         options = {"sigma": self.config.heatmap.sigma, "similarity": self.config.tag_similarity}
         loss, terms = losses.batch_loss(outputs, batch, **options)  # pyright: ignore[reportArgumentType]
         return loss, (batch_stats, terms)
