@@ -55,13 +55,18 @@ def photo_to_crop(
     Returns:
       ``[2, 3]`` float64, computed as in the original from three pairs of points in float32.
     """
-    height, width = image_size
-    half = np.asarray(scale)[0] * PIXELS_PER_SCALE * -0.5  # in the scale's own precision
-    angle = np.pi * rotation / 180
-    up_in_photo = np.array([-half * np.sin(angle), half * np.cos(angle)], np.float64)
-    source = _corner_points(np.asarray(center), up_in_photo)
-    target = _corner_points(np.array([width * 0.5, height * 0.5], np.float32), np.array([0, width * -0.5]))
-    return cv2.getAffineTransform(source, target)
+    return cv2.getAffineTransform(*_three_points(center, scale, rotation, image_size))
+
+
+def inverse_photo_to_crop(
+    center: np.ndarray, scale: np.ndarray, rotation: float, image_size: tuple[int, int]
+) -> np.ndarray:
+    """Computes the inverse of `photo_to_crop` from the same pairs of points, as HigherHRNet's authors do.
+
+    `invert` gives the same map up to rounding.
+    """
+    in_photo, in_crop = _three_points(center, scale, rotation, image_size)
+    return cv2.getAffineTransform(in_crop, in_photo)
 
 
 def crop_to_photo(
@@ -80,6 +85,19 @@ def crop_to_photo(
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     linear = turn * (extent / (np.array(image_size[::-1]) - 1.0))
     return np.hstack([linear, (center - turn @ extent / 2)[:, None]])
+
+
+def _three_points(
+    center: np.ndarray, scale: np.ndarray, rotation: float, image_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ``[3, 2]`` float32 points of the photo and the points of the crop that they are mapped to."""
+    height, width = image_size
+    half = np.asarray(scale)[0] * PIXELS_PER_SCALE * -0.5  # in the scale's own precision
+    angle = np.pi * rotation / 180
+    up_in_photo = np.array([-half * np.sin(angle), half * np.cos(angle)], np.float64)
+    in_photo = _corner_points(np.asarray(center), up_in_photo)
+    in_crop = _corner_points(np.array([width * 0.5, height * 0.5], np.float32), np.array([0, width * -0.5]))
+    return in_photo, in_crop
 
 
 def _corner_points(middle: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ UNITS = [
         "checkpoint",
         "visualize",
         "evaluation",
+        "bottom_up",
         "tracking",
         "tasks",
     ),

@@ -69,6 +69,8 @@ class Network:
       multiple: (fields that weights depend on) -> the number that divides the sides of its images.
       strides: (fields that weights depend on) -> image pixels per heatmap pixel: one number for all heatmaps that
         training compares, or one for each in the order of `layers.apply_in_training`.
+      bottom_up: whether its images are whole photos. Then it returns a tuple with the output of each head, coarse
+        to fine: of the first, the heatmaps of all joints and then their tags; of the others, heatmaps.
       alternatives: (network) -> the networks with the same weights that predict other heatmaps, by name. They are
         evaluated, too.
       joint_layers: prefixes of the names of layers with a channel for each joint. The first that there is, is one
@@ -95,6 +97,7 @@ class Network:
     torch_model: Callable[..., Any] | None = None
     multiple: Callable[[Mapping[str, Any]], int] = lambda sizes: layers.MULTIPLE
     strides: Callable[[Mapping[str, Any]], Sequence[int]] = lambda sizes: [layers.STRIDE]
+    bottom_up: bool = False
     alternatives: Callable[[nn.Module], Mapping[str, nn.Module]] = lambda model: {}
     joint_layers: tuple[str, ...] = ("final_layer.",)
     heads: tuple[str, ...] = ("final_layer.",)

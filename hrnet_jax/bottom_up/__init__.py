@@ -1,0 +1,1 @@
+"""Bottom-up pose estimation: all people of a whole photo at once, with associative embedding."""

@@ -1,0 +1,260 @@
+"""Prediction of all people in photos: network, merging of its outputs, grouping of joints, and mapping back.
+
+Photos become images of one or more scales on the host. The device runs the network and finds the candidates for
+each joint, which are all that leaves it. The host groups them to people. Maps stay on the device, where the
+people's joints are adjusted and missing ones filled. Programs are compiled once for each size of images.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from hrnet_jax import devices, geometry, sharding, skeletons
+from hrnet_jax.bottom_up import decoding, maps, resize
+from hrnet_jax.inference import Variables
+from hrnet_jax.models import layers
+
+PEOPLE = 32  # of a photo that a program adjusts and refines at a time
+
+Forward = Callable[[Any, jax.typing.ArrayLike], maps.Passes]
+"""(variables, image) -> outputs, see `forward`."""
+
+Group = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""(values, places, tags) of a photo's candidates -> people, see `decoding`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How people are found in photos. The defaults are those of HigherHRNet-W32 at 512.
+
+    Attributes:
+      skeleton: of the network.
+      input_size: length in pixels of the short side of an image at scale 1.
+      scales: of the images relative to the input size, 1 among them. Their heatmaps are averaged.
+      flip_test: whether to average with the heatmaps of the mirrored image, and to read its tags, too.
+      full_size: whether to enlarge the maps to the size of the image at scale 1. Otherwise they have half of the
+        largest scale's.
+      window: side in pixels of the square around each candidate of which it is the maximum.
+      adjust: whether to move joints by quarters of a pixel, see `decoding.adjust`.
+      refine: whether to fill missing joints, see `decoding.refine`.
+    """
+
+    skeleton: skeletons.Skeleton = skeletons.COCO
+    input_size: int = 512
+    scales: tuple[float, ...] = (1,)
+    flip_test: bool = True
+    full_size: bool = True
+    window: int = 5
+    adjust: bool = True
+    refine: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for wrong scales or an even window."""
+        resize.check_scales(self.input_size, self.scales)
+        if self.window < 1 or self.window % 2 == 0:
+            raise ValueError(f"`window` (={self.window}) must be an odd number of pixels, 5 in the release")
+
+    def plan(self, photo_size: resize.Size) -> resize.Plan:
+        """Plans the images of a photo, see `resize.plan`."""
+        return resize.plan(photo_size, self.input_size, self.scales)
+
+
+class Batch(NamedTuple):
+    """Images of photos whose images have equal sizes."""
+
+    names: Sequence[str]  # of the photos, for messages
+    plans: Sequence[resize.Plan]
+    images: Sequence[Any]  # [B, H, W, 3] uint8 of each scale, the largest first; padding follows the photos
+
+
+class People(NamedTuple):
+    """The n people of a photo. Joints that were not found have a score of 0 and no meaningful place."""
+
+    joints: np.ndarray  # [n, K, 2] float32, x and y in photo pixels
+    joint_scores: np.ndarray  # [n, K] float32, values of the heatmaps
+    tags: np.ndarray  # [n, K, T] float32, 0 for joints that are filled or not found
+    scores: np.ndarray  # [n] float32, mean of the joints' scores before any were filled
+    filled: np.ndarray  # [n, K] bool, joints from `decoding.refine`: guesses, and some of them far off
+
+
+def make_batch(
+    photos: Sequence[np.ndarray], names: Sequence[str], settings: Settings, batch_size: int = 0
+) -> Batch:
+    """Makes the images of photos ``[height, width, 3]`` uint8 RGB, padded to `batch_size` images.
+
+    Raises ValueError if the photos do not share their sizes of images, see `resize.group_by_size`.
+    """
+    plans = [settings.plan(photo.shape[:2]) for photo in photos]
+    if len({plan.sizes for plan in plans}) != 1:
+        sizes = sorted({plan.placements[0].size for plan in plans})
+        raise ValueError(f"`photos` must be some with images of one size, but the sizes are {sizes}")
+    images = []
+    for i, placement in enumerate(plans[0].placements):
+        stacked = np.zeros((max(len(photos), batch_size), *placement.size, 3), np.uint8)
+        for row, (photo, plan) in enumerate(zip(photos, plans, strict=True)):
+            stacked[row] = resize.resize(photo, plan.placements[i])
+        images.append(stacked)
+    return Batch(names, plans, images)
+
+
+def forward(model: nn.Module, variables: Variables, image: jax.Array, *, flip_test: bool) -> maps.Passes:
+    """Runs the network on images ``[B, H, W, 3]`` uint8, and on the mirrored images for the flip test.
+
+    The model returns a tuple of outputs ``[B, h, w, C]``, see `maps`.
+    """
+    normal = layers.normalize(image, model.colors, model.dtype)  # pyright: ignore[reportAttributeAccessIssue]
+    if not flip_test:
+        return [model.apply(variables, normal, train=False)]  # pyright: ignore[reportReturnType]
+    # Alternating, so that a device processes both images of its own photos when the batch is sharded.
+    both = jnp.stack([normal, normal[:, :, ::-1]], axis=1)
+    outputs = model.apply(variables, both.reshape(-1, *normal.shape[1:]), train=False)
+    outputs = [output.reshape(-1, 2, *output.shape[1:]) for output in outputs]
+    return [[output[:, i] for output in outputs] for i in range(2)]
+
+
+def compile_forward(model: nn.Module, settings: Settings) -> Forward:
+    """Returns `forward` compiled for a network."""
+    options = devices.compiler_options(jax.local_devices()[0])
+    return jax.jit(functools.partial(forward, model, flip_test=settings.flip_test), compiler_options=options)
+
+
+class _Reading(NamedTuple):
+    """What is read from the outputs of a batch."""
+
+    maps: maps.Maps
+    candidates: decoding.Candidates  # [B, ...]
+    is_finite: jax.Array  # [B] bool
+
+
+@functools.partial(jax.jit, static_argnames=("scales", "flip_order", "size", "window"))
+def _read(outputs, *, scales, flip_order, size, window) -> _Reading:
+    merged = maps.merge(outputs, scales, flip_order=flip_order, size=size)
+    candidates = jax.vmap(functools.partial(decoding.candidates, window=window))(*merged)
+    finite = [jnp.isfinite(of_kind).reshape(len(of_kind), -1).all(axis=1) for of_kind in merged]
+    return _Reading(merged, candidates, finite[0] & finite[1])
+
+
+@functools.partial(jax.jit, static_argnames=("adjust", "refine"))
+def _finish(merged: maps.Maps, people: jax.Array, *, adjust: bool, refine: bool) -> jax.Array:
+    """Adjusts and refines people ``[B, P, K, 3 + T]``."""
+    people = jax.vmap(decoding.adjust)(merged.heatmaps, people) if adjust else people
+    return jax.vmap(decoding.refine)(*merged, people) if refine else people
+
+
+def predict(
+    forward: Forward, variables: Variables, batches: Iterable[Batch], settings: Settings, group: Group
+) -> Iterator[list[People]]:
+    """Yields the people of each photo of each batch.
+
+    The device computes the next batch while the host groups the people of the last.
+
+    Args:
+      forward: from `compile_forward`.
+      variables: ``params`` and ``batch_stats`` of the network.
+      batches: from `make_batch`.
+      settings: see there.
+      group: makes people of the candidates of a photo.
+
+    Raises:
+      ValueError: the network's outputs for a photo are not finite.
+    """
+    pending = None
+    for batch in batches:
+        outputs = [forward(variables, image) for image in batch.images]
+        reading = _read_outputs(outputs, batch.plans[0], settings)
+        if pending is not None:
+            yield _group_all(*pending, settings, group)
+        pending = reading, batch.plans, batch.names
+    if pending is not None:
+        yield _group_all(*pending, settings, group)
+
+
+def predict_photo(
+    forward: Forward,
+    variables: Variables,
+    photo: np.ndarray,
+    settings: Settings,
+    group: Group,
+    name: str = "the photo",
+) -> People:
+    """Returns the people of a photo ``[height, width, 3]`` uint8 RGB of any size; see `predict`."""
+    [[people]] = predict(forward, variables, [make_batch([photo], [name], settings)], settings, group)
+    return people
+
+
+def find_people(
+    outputs: Sequence[maps.Passes],
+    plans: Sequence[resize.Plan],
+    names: Sequence[str],
+    settings: Settings,
+    group: Group,
+) -> list[People]:
+    """Finds the people of photos, given the outputs of the network for all scales, the largest first.
+
+    Raises ValueError if the outputs for a photo are not finite.
+    """
+    return _group_all(_read_outputs(outputs, plans[0], settings), plans, names, settings, group)
+
+
+def _read_outputs(outputs: Sequence[maps.Passes], plan: resize.Plan, settings: Settings) -> _Reading:
+    """Starts the reading of outputs on the device."""
+    return _read(
+        outputs,
+        scales=tuple(sorted(settings.scales, reverse=True)),
+        flip_order=tuple(settings.skeleton.flip_order.tolist()),
+        size=plan.base_size if settings.full_size else None,
+        window=settings.window,
+    )
+
+
+def _group_all(
+    reading: _Reading,
+    plans: Sequence[resize.Plan],
+    names: Sequence[str],
+    settings: Settings,
+    group: Group,
+) -> list[People]:
+    """Groups the candidates of photos to people, completes these and maps them to the photos."""
+    candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
+    people = []
+    for row, name in enumerate(names):
+        if not is_finite[row]:
+            raise ValueError(
+                f"{name}: heatmaps or tags are not finite: the network has diverged, or its weights are damaged"
+            )
+        people.append(group(*(column[row] for column in candidates)))
+    completed = _complete(reading.maps, people, settings)
+    size = reading.maps.heatmaps.shape[2:]
+    return [_in_photo(*rows, size) for rows in zip(people, completed, plans, strict=True)]
+
+
+def _complete(merged: maps.Maps, people: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
+    """Adjusts and refines the people of each photo, `PEOPLE` at a time so that programs have one shape."""
+    most, shape = max(map(len, people)), people[0].shape[1:]
+    table = np.zeros((len(merged.heatmaps), -(-most // PEOPLE) * PEOPLE, *shape), np.float32)
+    for row, of_photo in enumerate(people):
+        table[row, : len(of_photo)] = of_photo
+    options = {"adjust": settings.adjust, "refine": settings.refine}
+    for start in range(0, most, PEOPLE):
+        part = table[:, start : start + PEOPLE]
+        table[:, start : start + PEOPLE] = sharding.gather_to_host(_finish(merged, part, **options))
+    return [table[row, : len(of_photo)] for row, of_photo in enumerate(people)]
+
+
+def _in_photo(grouped: np.ndarray, completed: np.ndarray, plan: resize.Plan, size: resize.Size) -> People:
+    """Returns the people of a photo, given those of its maps as grouped and as completed."""
+    matrix = resize.heatmap_to_photo(plan.placements[-1], size)
+    scores = completed[..., 2]
+    return People(
+        joints=geometry.apply(matrix, completed[..., :2].astype(np.float64)).astype(np.float32),
+        joint_scores=scores,
+        tags=completed[..., 3:],
+        scores=grouped[..., 2].mean(axis=1),
+        filled=(scores > 0) & ~(grouped[..., 2] > 0),
+    )
