@@ -34,7 +34,7 @@ from hrnet_jax import (
     views,
 )
 from hrnet_jax.compare import problem
-from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import ablation, batch_norm, cpn, higher_hrnet, hourglass, hrnet, layers, simple_baseline
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -117,6 +117,7 @@ MODULES = {
         *("optimizer", "training", "inference"),
         *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.hourglass"),
         *("models.ablation", "models.resolutions", "models.network", "models.cpn"),
+        "models.higher_hrnet",
     )
 } | {"models": "hrnet_jax/models/__init__.py"}
 
@@ -380,6 +381,9 @@ CASES: Mapping[str, Callable[[], Case]] = {
         ablation.BilinearUnit(2, 1, (1,), dtype=DOUBLE), 2, 4, 4, 6, train=True, argument=two_branches, large=True
     ),
     "models.ablation.shrink": lambda: Case(functools.partial(ablation.shrink, factor=2), (draw(2, 4, 6, 3),)),
+    "models.higher_hrnet.Deconvolution": lambda: module(
+        higher_hrnet.Deconvolution(2, dtype=DOUBLE), 2, 4, 4, 3, train=True
+    ),
     "models.hourglass.Residual": lambda: module(hourglass.Residual(4, dtype=DOUBLE), 2, 4, 4, 3, train=True),
     "models.hourglass.Hourglass": lambda: module(
         hourglass.Hourglass(1, 4, dtype=DOUBLE), 2, 4, 4, 4, train=True, large=True
