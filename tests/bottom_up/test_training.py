@@ -79,9 +79,9 @@ def row(array: np.ndarray) -> np.ndarray:
     return np.pad([np.linalg.norm(flat), *samples], (0, SAMPLES - len(samples)))
 
 
-@pytest.mark.parametrize("kind", ["grads", "after2"])
-def test_gradients_and_the_state_after_two_steps_are_the_originals(trained, numbers, kind):
-    expected = dict(zip(numbers[f"{kind}_names"].tolist(), numbers[kind], strict=True))
+@pytest.mark.parametrize(("kind", "names"), [("grads", "grad_names"), ("after2", "after2_names")])
+def test_gradients_and_the_state_after_two_steps_are_the_originals(trained, numbers, kind, names):
+    expected = dict(zip(numbers[names].tolist(), numbers[kind], strict=True))
     expected = {name: line for name, line in expected.items() if not name.endswith(state_dict.COUNTER)}
     assert trained[kind].keys() == expected.keys()
     off = {name: np.abs(row(trained[kind][name]) - line).max() / line[0] for name, line in expected.items()}
