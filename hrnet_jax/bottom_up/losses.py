@@ -127,8 +127,8 @@ def batch_loss(
     _check(outputs, joints.shape, similarity)
     terms = {}
     for head, output in enumerate(outputs):
-        width = targets.proportional_sigma(output.shape[1:3]) if sigma is None else sigma
-        sigmas = jnp.broadcast_to(jnp.asarray(width, joints.dtype), visible.shape[:2])
+        spread = targets.proportional_sigma(output.shape[1:3]) if sigma is None else sigma
+        sigmas = jnp.broadcast_to(jnp.asarray(spread, joints.dtype), visible.shape[:2])
         of_photos = jax.vmap(functools.partial(_terms, similarity=similarity))
         found = of_photos(output, batch[f"mask_{head}"], joints[:, head], visible, sigmas)
         terms |= {f"{name}_{head}": term.mean() for name, term in found.items()}
