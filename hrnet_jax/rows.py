@@ -43,8 +43,6 @@ SHARE = 0.228
 LARGE, LARGE_KERNELS = 384, tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
 """Image height from which the targets of CPN are wider, and heatmap pixels of the kernels that blur them there."""
 
-PER_GPU = 12
-"""Photos that the release of HigherHRNet normalizes together, those of a GPU."""
 
 HEADER = ("config", "network", "parameters", "multiply-adds", f"step of {PEOPLE} on a {CHIP}", "published")
 LOSS = "mse"
@@ -117,7 +115,7 @@ def higher_hrnet(width: int, side: int, *, deconvolutions: int = 1) -> dict[str,
     """Returns the changes of a row of HigherHRNet, which reads square windows of photos (Cheng et al. 2020)."""
     weights = f"weights/hrnet_w{width}_imagenet.pth"
     network = {"model.name": "higher_hrnet", "model.width": width, "model.deconvolutions": deconvolutions}
-    return {"image_size": (side, side), "init_from": weights, "model.norm_group_size": PER_GPU} | network
+    return {"image_size": (side, side), "init_from": weights} | network
 
 
 def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:

@@ -26,9 +26,7 @@ class Candidates(NamedTuple):
     tags: jax.Array  # [K, M, T]
 
 
-def candidates(
-    heatmaps: jax.Array, tags: jax.Array, *, window: int = 5, count: int = CANDIDATES
-) -> Candidates:
+def candidates(heatmaps: jax.Array, tags: jax.Array, *, window: int = 5, count: int = CANDIDATES) -> Candidates:
     """Finds the highest peaks of each heatmap and reads the tags there.
 
     A peak is a pixel that is the maximum of a square around it. All pixels of a plateau are. Of equal values the

@@ -112,7 +112,8 @@ class Network:
     def head(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Returns the kernel of a layer that predicts heatmaps, ``[K, in, 1, 1]``; None if tensors have none."""
         kernels = (tensors.get(f"{layer}weight") for layer in self.joint_layers)
-        return next((kernel for kernel in kernels if kernel is not None and kernel.ndim == 4), None)
+        found = next((kernel for kernel in kernels if kernel is not None and kernel.ndim == 4), None)
+        return found[: len(found) // 2] if found is not None and self.bottom_up else found  # without tags
 
 
 def count_parts(names: Mapping[str, Any], pattern: str) -> int:
