@@ -29,6 +29,7 @@ from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols
 from hrnet_jax.models import batch_norm, layers, network
 from hrnet_jax.run import interruption, logger, progress, setup
+from hrnet_jax.tasks import top_down
 
 TINY = {
     "image_size": (64, 64),
@@ -53,7 +54,7 @@ TINY_NETWORKS = {
     "observed:NETWORK": {"model.norm_group_size": 0},
     "simple_baseline": {"model.stem": 4, "model.features": 8},
     "cpn": {"model.stem": 4, "model.features": 8, "model.norm_group_size": 0},
-    **{name: TINY_HRNET for name in ("hrnet", "hrnet_ablation", "hrnet_resolutions")},
+    **{name: TINY_HRNET for name in ("hrnet", "hrnet_ablation", "hrnet_resolutions", "higher_hrnet")},
     "hourglass": {
         "model.stacks": 1,
         "model.features": 4,
@@ -81,6 +82,13 @@ class TwoLayers(nn.Module):
 
 
 NETWORK = models.Network(TwoLayers, network.FIELDS, title="two layers", tag="two_layers")
+
+
+class OfAnyNetwork(top_down.TopDown):
+    """A task whose network may be for whole photos, too; nothing is asked of its targets."""
+
+    def __init__(self, config: ConfigDict):
+        super().__init__(config, targets=lambda *labels: labels)
 
 
 def make_config(changes: Mapping[str, Any], data: pathlib.Path) -> ConfigDict:

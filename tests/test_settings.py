@@ -643,6 +643,13 @@ def two_resolutions_have_heatmaps(before: Observed, after: Observed) -> None:
         assert fused == set(map(str, heads))
 
 
+def there_are_two_deconvolutions(before: Observed, after: Observed) -> None:
+    for run, count in ((before, 1), (after, 2)):
+        layers = {name for name in run.shapes if name.startswith(("final", "deconv"))}
+        heads = {f"final_layers.{i}" for i in range(count + 1)}
+        assert layers == heads | {f"deconv_layers.{i}" for i in range(count)}
+
+
 def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
     straight = batch()
     reverse = straight | {"image": straight["image"][..., ::-1]}
@@ -727,6 +734,7 @@ class Row:
 
 HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
 HOURGLASS, CPN = {"model.name": "hourglass"}, {"model.name": "cpn"}
+OF_PHOTOS = {"model.name": "higher_hrnet", "task": "observed:OfAnyNetwork"}
 ABLATION, RESOLUTIONS = {"model.name": "hrnet_ablation"}, {"model.name": "hrnet_resolutions"}
 
 TABLE = [
@@ -814,6 +822,7 @@ TABLE = [
     Row("model.original_targets", True, targets_are_as_in_public_code, (), CPN),
     Row("model.variant", "bilinear", every_unit_exchanges_by_1x1_convolutions, (WEIGHTS,), ABLATION),
     Row("model.heads", (0, 2), two_resolutions_have_heatmaps, (WEIGHTS,), RESOLUTIONS),
+    Row("model.deconvolutions", 2, there_are_two_deconvolutions, (WEIGHTS,), OF_PHOTOS),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),

@@ -12,7 +12,17 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, fields, skeletons
-from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, resolutions, simple_baseline
+from hrnet_jax.models import (
+    ablation,
+    batch_norm,
+    cpn,
+    higher_hrnet,
+    hourglass,
+    hrnet,
+    layers,
+    resolutions,
+    simple_baseline,
+)
 from hrnet_jax.models.network import Network
 
 NETWORKS = {
@@ -22,6 +32,7 @@ NETWORKS = {
     "cpn": cpn.NETWORK,
     "hrnet_ablation": ablation.NETWORK,
     "hrnet_resolutions": resolutions.NETWORK,
+    "higher_hrnet": higher_hrnet.NETWORK,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -8,13 +8,18 @@ maps, and predicts heatmaps of twice the resolution, for small people (figure 2 
 Modules are named as in the authors' PyTorch release, see `layers`.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from hrnet_jax.models import hrnet
+from hrnet_jax.fields import Field
+from hrnet_jax.models import hrnet, layers, network
 from hrnet_jax.models.batch_norm import BatchNorm, Norm, at_least_float32
 from hrnet_jax.models.layers import BasicBlock, Conv, ConvTranspose, relu
 
@@ -92,3 +97,44 @@ class HigherHRNet(hrnet.HRNet):
     def _predict(self, i: int, channels: int, x: jax.Array) -> jax.Array:
         dtype = at_least_float32(self.dtype)
         return Conv(channels, 1, use_bias=True, dtype=dtype, name=f"final_layers.{i}")(x)
+
+
+def _strides(sizes: Mapping[str, Any]) -> list[int]:
+    return [layers.STRIDE // 2**i for i in range(sizes["deconvolutions"] + 1)]
+
+
+def _infer(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the fields of HRNet, and the deconvolutions if there are heads, which an image classifier lacks."""
+    fields, head = hrnet.NETWORK.infer(tensors), tensors.get("final_layers.0.weight")
+    if not fields or head is None or head.ndim != 4:
+        return fields
+    return fields | {"deconvolutions": network.count_parts(tensors, r"deconv_layers\.(\d+)\.")}
+
+
+def _torch_model(num_joints: int, **sizes: Any) -> Any:
+    from hrnet_jax.models import torch_higher_hrnet  # PyTorch is optional
+
+    return torch_higher_hrnet.HigherHRNet(num_joints, **sizes)
+
+
+NETWORK = dataclasses.replace(
+    hrnet.NETWORK,
+    module=HigherHRNet,
+    fields={
+        **hrnet.NETWORK.fields,
+        "deconvolutions": Field(1, "Heads of twice the resolution each; 0 to 2.", minimum=0, network=True),
+    },
+    title="HigherHRNet-W{width}",
+    tag="higher_hrnet_w{width}",
+    infer=_infer,
+    torch_model=_torch_model,
+    strides=_strides,
+    bottom_up=True,
+    joint_layers=(
+        *("final_layers.0.", "final_layers."),
+        *(f"deconv_layers.{i}.0.0." for i in range(MOST_DECONVOLUTIONS)),
+    ),
+    heads=("final_layers.", "deconv_layers."),
+    unused={**hrnet.NETWORK.unused, "of a head for one person": re.compile(r"final_layer\.")},
+    order=(*network.ORDER, "final_layers", "deconv_layers"),
+)

@@ -41,8 +41,13 @@ MOST_PARTS = 32
 
 def make_target_fn(config: ConfigDict) -> network.Targets:
     """Returns the function that renders target heatmaps from the labels of a batch. Raises ValueError."""
-    of_network = models.find(config.model.name).targets
-    if of_network:
+    found = models.find(config.model.name)
+    if found.bottom_up:
+        raise ValueError(
+            f"`model.name` (={config.model.name!r}) finds all people of a photo, and `task` (={config.task!r}) is"
+            " for one person in a crop: set `task` to 'bottom_up', or choose another network"
+        )
+    if of_network := found.targets:
         _check_unused(config)
     render = of_network(config) if of_network else _make_common_target(config)
     factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
