@@ -106,6 +106,7 @@ HOST_MODULES = {
     "visualize": "draws with OpenCV",
     "models.torch_models": "PyTorch",
     "models.torch_variants": "PyTorch",
+    "models.torch_higher_hrnet": "PyTorch",
     "models.hourglass_names": "names of tensors",
 }
 """Modules of the spine without numerics for the device."""
