@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 400, 270
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40
-CHARACTER = 6  # width of a character of the legend, on average
+CHARACTER = 7  # width of a character of the legend, at most on average
 LABELS, ROW = 104, 19  # width of the labels and height of a row in charts by joint
 
 COLORS = ("#1f62c4", "#b3520b", "#2c9c8f", "#a05ab5", "#c8452f", "#8a6d00", "#56606a", "#009e73")
