@@ -1,8 +1,8 @@
-"""Prediction of all people in photos: network, merging of its outputs, grouping of joints, and mapping back.
+"""Prediction of all people in photos, from the photo to joints in its pixels.
 
-Photos become images of one or more scales on the host. The device runs the network and finds the candidates for
-each joint, which are all that leaves it. The host groups them to people. Maps stay on the device, where the
-people's joints are adjusted and missing ones filled. Programs are compiled once for each size of images.
+The host resizes a photo to an image of each scale. The device runs the network, merges its outputs to maps and
+finds the candidates for each joint. Only these leave it, to be grouped to people on the host. The maps stay on the
+device, where joints of the people are adjusted and missing ones filled. Programs are compiled once for each size.
 """
 
 import dataclasses
@@ -16,17 +16,15 @@ import numpy as np
 from flax import linen as nn
 
 from hrnet_jax import devices, geometry, sharding, skeletons
-from hrnet_jax.bottom_up import decoding, maps, resize
+from hrnet_jax.bottom_up import aggregation, decoding, grouping, resize
+from hrnet_jax.bottom_up.grouping import Grouping
 from hrnet_jax.inference import Variables
 from hrnet_jax.models import layers
 
 PEOPLE = 32  # of a photo that a program adjusts and refines at a time
 
-Forward = Callable[[Any, jax.typing.ArrayLike], maps.Passes]
+Forward = Callable[[Any, jax.typing.ArrayLike], aggregation.Passes]
 """(variables, image) -> outputs, see `forward`."""
-
-Group = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""(values, places, tags) of a photo's candidates -> people, see `decoding`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,9 @@ class Settings:
       flip_test: whether to average with the heatmaps of the mirrored image, and to read its tags, too.
       full_size: whether to enlarge the maps to the size of the image at scale 1. Otherwise they have half of the
         largest scale's.
-      window: side in pixels of the square around each candidate of which it is the maximum.
+      window: side in pixels of the square of which a candidate is the maximum.
+      candidates: largest number of candidates for each joint, so that more people are not found.
+      grouping: how candidates become people.
       adjust: whether to move joints by quarters of a pixel, see `decoding.adjust`.
       refine: whether to fill missing joints, see `decoding.refine`.
     """
@@ -51,6 +51,8 @@ class Settings:
     flip_test: bool = True
     full_size: bool = True
     window: int = 5
+    candidates: int = 30
+    grouping: Grouping = Grouping()
     adjust: bool = True
     refine: bool = True
 
@@ -58,7 +60,9 @@ class Settings:
         """Raises ValueError for wrong scales or an even window."""
         resize.check_scales(self.input_size, self.scales)
         if self.window < 1 or self.window % 2 == 0:
-            raise ValueError(f"`window` (={self.window}) must be an odd number of pixels, 5 in the release")
+            raise ValueError(f"`window` (={self.window}) must be an odd number of pixels: the release takes 5")
+        if self.candidates < 1:
+            raise ValueError(f"`candidates` (={self.candidates}) must be at least 1: the release takes 30")
 
     def plan(self, photo_size: resize.Size) -> resize.Plan:
         """Plans the images of a photo, see `resize.plan`."""
@@ -103,10 +107,10 @@ def make_batch(
     return Batch(names, plans, images)
 
 
-def forward(model: nn.Module, variables: Variables, image: jax.Array, *, flip_test: bool) -> maps.Passes:
+def forward(model: nn.Module, variables: Variables, image: jax.Array, *, flip_test: bool) -> aggregation.Passes:
     """Runs the network on images ``[B, H, W, 3]`` uint8, and on the mirrored images for the flip test.
 
-    The model returns a tuple of outputs ``[B, h, w, C]``, see `maps`.
+    The model returns a tuple of outputs ``[B, h, w, C]``, see `aggregation`.
     """
     normal = layers.normalize(image, model.colors, model.dtype)  # pyright: ignore[reportAttributeAccessIssue]
     if not flip_test:
@@ -125,41 +129,42 @@ def compile_forward(model: nn.Module, settings: Settings) -> Forward:
 
 
 class _Reading(NamedTuple):
-    """What is read from the outputs of a batch."""
+    """What is read from the outputs for a batch."""
 
-    maps: maps.Maps
+    maps: jax.Array  # [B, K, 1 + T, H, W]
     candidates: decoding.Candidates  # [B, ...]
     is_finite: jax.Array  # [B] bool
 
 
-@functools.partial(jax.jit, static_argnames=("scales", "flip_order", "size", "window"))
-def _read(outputs, *, scales, flip_order, size, window) -> _Reading:
-    merged = maps.merge(outputs, scales, flip_order=flip_order, size=size)
-    candidates = jax.vmap(functools.partial(decoding.candidates, window=window))(*merged)
-    finite = [jnp.isfinite(of_kind).reshape(len(of_kind), -1).all(axis=1) for of_kind in merged]
-    return _Reading(merged, candidates, finite[0] & finite[1])
+_merge_passes = jax.jit(aggregation.merge_passes, static_argnames="flip_order")
+_merge_scales = jax.jit(aggregation.merge_scales, static_argnames=("scales", "size"))
+
+
+@functools.partial(jax.jit, static_argnames=("window", "count"))
+def _find_candidates(maps: jax.Array, *, window: int, count: int) -> tuple[decoding.Candidates, jax.Array]:
+    found = jax.vmap(functools.partial(decoding.candidates, window=window, count=count))(maps)
+    return found, jnp.isfinite(maps).all(axis=(1, 2, 3, 4))
 
 
 @functools.partial(jax.jit, static_argnames=("adjust", "refine"))
-def _finish(merged: maps.Maps, people: jax.Array, *, adjust: bool, refine: bool) -> jax.Array:
+def _complete(maps: jax.Array, people: jax.Array, *, adjust: bool, refine: bool) -> jax.Array:
     """Adjusts and refines people ``[B, P, K, 3 + T]``."""
-    people = jax.vmap(decoding.adjust)(merged.heatmaps, people) if adjust else people
-    return jax.vmap(decoding.refine)(*merged, people) if refine else people
+    people = jax.vmap(decoding.adjust)(maps, people) if adjust else people
+    return jax.vmap(decoding.refine)(maps, people) if refine else people
 
 
 def predict(
-    forward: Forward, variables: Variables, batches: Iterable[Batch], settings: Settings, group: Group
+    forward: Forward, variables: Variables, batches: Iterable[Batch], settings: Settings
 ) -> Iterator[list[People]]:
     """Yields the people of each photo of each batch.
 
-    The device computes the next batch while the host groups the people of the last.
+    The device computes the next batch while the host groups the people of the last one.
 
     Args:
       forward: from `compile_forward`.
       variables: ``params`` and ``batch_stats`` of the network.
       batches: from `make_batch`.
-      settings: see there.
-      group: makes people of the candidates of a photo.
+      settings: those that the batches were made with.
 
     Raises:
       ValueError: the network's outputs for a photo are not finite.
@@ -167,94 +172,84 @@ def predict(
     pending = None
     for batch in batches:
         outputs = [forward(variables, image) for image in batch.images]
-        reading = _read_outputs(outputs, batch.plans[0], settings)
+        reading = _read(outputs, batch.plans, settings)
         if pending is not None:
-            yield _group_all(*pending, settings, group)
+            yield _find_people(*pending, settings)
         pending = reading, batch.plans, batch.names
     if pending is not None:
-        yield _group_all(*pending, settings, group)
+        yield _find_people(*pending, settings)
 
 
 def predict_photo(
-    forward: Forward,
-    variables: Variables,
-    photo: np.ndarray,
-    settings: Settings,
-    group: Group,
-    name: str = "the photo",
+    forward: Forward, variables: Variables, photo: np.ndarray, settings: Settings, name: str = "the photo"
 ) -> People:
     """Returns the people of a photo ``[height, width, 3]`` uint8 RGB of any size; see `predict`."""
-    [[people]] = predict(forward, variables, [make_batch([photo], [name], settings)], settings, group)
+    [[people]] = predict(forward, variables, [make_batch([photo], [name], settings)], settings)
     return people
 
 
 def find_people(
-    outputs: Sequence[maps.Passes],
+    outputs: Sequence[aggregation.Passes],
     plans: Sequence[resize.Plan],
     names: Sequence[str],
     settings: Settings,
-    group: Group,
 ) -> list[People]:
     """Finds the people of photos, given the outputs of the network for all scales, the largest first.
 
     Raises ValueError if the outputs for a photo are not finite.
     """
-    return _group_all(_read_outputs(outputs, plans[0], settings), plans, names, settings, group)
+    return _find_people(_read(outputs, plans, settings), plans, names, settings)
 
 
-def _read_outputs(outputs: Sequence[maps.Passes], plan: resize.Plan, settings: Settings) -> _Reading:
+def _read(outputs: Sequence[aggregation.Passes], plans: Sequence[resize.Plan], settings: Settings) -> _Reading:
     """Starts the reading of outputs on the device."""
-    return _read(
-        outputs,
-        scales=tuple(sorted(settings.scales, reverse=True)),
-        flip_order=tuple(settings.skeleton.flip_order.tolist()),
-        size=plan.base_size if settings.full_size else None,
-        window=settings.window,
-    )
+    flip_order = tuple(settings.skeleton.flip_order.tolist())
+    merged = [_merge_passes(passes, flip_order=flip_order) for passes in outputs]
+    scales = tuple(sorted(settings.scales, reverse=True))
+    maps = _merge_scales(merged, scales=scales, size=plans[0].base_size if settings.full_size else None)
+    return _Reading(maps, *_find_candidates(maps, window=settings.window, count=settings.candidates))
 
 
-def _group_all(
-    reading: _Reading,
-    plans: Sequence[resize.Plan],
-    names: Sequence[str],
-    settings: Settings,
-    group: Group,
+def _find_people(
+    reading: _Reading, plans: Sequence[resize.Plan], names: Sequence[str], settings: Settings
 ) -> list[People]:
-    """Groups the candidates of photos to people, completes these and maps them to the photos."""
+    """Groups the candidates of each photo to people, completes them and maps them to the photo."""
     candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
-    people = []
+    order = grouping.joint_order(settings.skeleton)
+    grouped = []
     for row, name in enumerate(names):
         if not is_finite[row]:
             raise ValueError(
-                f"{name}: heatmaps or tags are not finite: the network has diverged, or its weights are damaged"
+                f"{name}: heatmaps or tags are not finite: the network has diverged, take an earlier checkpoint"
             )
-        people.append(group(*(column[row] for column in candidates)))
-    completed = _complete(reading.maps, people, settings)
-    size = reading.maps.heatmaps.shape[2:]
-    return [_in_photo(*rows, size) for rows in zip(people, completed, plans, strict=True)]
+        values, places, tags = (column[row] for column in candidates)
+        grouped.append(grouping.group(values, places, tags, order, settings.grouping))
+    completed, (*_, height, width) = _complete_all(reading.maps, grouped, settings), reading.maps.shape
+    of_photos = zip(grouped, completed, plans, strict=True)
+    return [_in_photo(found, people, plan, (height, width)) for found, people, plan in of_photos]
 
 
-def _complete(merged: maps.Maps, people: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
+def _complete_all(maps: jax.Array, grouped: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
     """Adjusts and refines the people of each photo, `PEOPLE` at a time so that programs have one shape."""
-    most, shape = max(map(len, people)), people[0].shape[1:]
-    table = np.zeros((len(merged.heatmaps), -(-most // PEOPLE) * PEOPLE, *shape), np.float32)
-    for row, of_photo in enumerate(people):
-        table[row, : len(of_photo)] = of_photo
-    options = {"adjust": settings.adjust, "refine": settings.refine}
+    most, shape = max(map(len, grouped)), grouped[0].shape[1:]
+    table = np.zeros((len(maps), -(-most // PEOPLE) * PEOPLE, *shape), np.float32)
+    for row, people in enumerate(grouped):
+        table[row, : len(people)] = people
     for start in range(0, most, PEOPLE):
-        part = table[:, start : start + PEOPLE]
-        table[:, start : start + PEOPLE] = sharding.gather_to_host(_finish(merged, part, **options))
-    return [table[row, : len(of_photo)] for row, of_photo in enumerate(people)]
+        part = slice(start, start + PEOPLE)
+        completed = _complete(maps, table[:, part], adjust=settings.adjust, refine=settings.refine)
+        table[:, part] = sharding.gather_to_host(completed)
+    return [table[row, : len(people)] for row, people in enumerate(grouped)]
 
 
 def _in_photo(grouped: np.ndarray, completed: np.ndarray, plan: resize.Plan, size: resize.Size) -> People:
-    """Returns the people of a photo, given those of its maps as grouped and as completed."""
-    matrix = resize.heatmap_to_photo(plan.placements[-1], size)
-    scores = completed[..., 2]
+    """Returns the people of a photo, given those in its maps of a size as grouped and as completed."""
+    to_photo = resize.heatmap_to_photo(plan.placements[-1], size)
+    values = completed[..., 2]
     return People(
-        joints=geometry.apply(matrix, completed[..., :2].astype(np.float64)).astype(np.float32),
-        joint_scores=scores,
+        joints=geometry.apply(to_photo, completed[..., :2].astype(np.float64)).astype(np.float32),
+        joint_scores=values,
         tags=completed[..., 3:],
         scores=grouped[..., 2].mean(axis=1),
-        filled=(scores > 0) & ~(grouped[..., 2] > 0),
+        filled=(values > 0) & ~(grouped[..., 2] > 0),
     )

@@ -101,10 +101,11 @@ def place(photo_size: Size, input_size: int, scale: float = 1, smallest: float =
     block = _round_up(smallest * input_size)
     short_side = int(block * scale / smallest)
     long_side = int(_round_up(block / short * long) * scale / smallest)
-    along = short / geometry.PIXELS_PER_SCALE, long_side / short_side * short / geometry.PIXELS_PER_SCALE
-    portrait = width < height
-    size, extent = ((long_side, short_side), along) if portrait else ((short_side, long_side), along[::-1])
-    return Placement(size, (int(width / 2 + 0.5), int(height / 2 + 0.5)), extent)
+    across, along = (length / geometry.PIXELS_PER_SCALE for length in (short, long_side / short_side * short))
+    center = int(width / 2 + 0.5), int(height / 2 + 0.5)
+    if width < height:
+        return Placement((long_side, short_side), center, (across, along))
+    return Placement((short_side, long_side), center, (along, across))
 
 
 def _round_up(length: float) -> int:

@@ -47,14 +47,11 @@ def make_sizes(config: ConfigDict) -> pipeline.Sizes:
 def make_settings(config: ConfigDict) -> inference.Settings:
     """Returns how people are found in photos. Raises ValueError for a wrong field."""
     named = {name: config.eval[name] for name in ("flip_test", "full_size", "adjust", "refine")}
+    grouped = grouping.Grouping(
+        config.eval.joint_threshold, config.eval.tag_threshold, config.eval.most_people or None
+    )
     skeleton, scales = skeletons.load(config.skeleton), tuple(config.eval.scales)
-    return inference.Settings(skeleton, config.image_size[0], scales, **named)
-
-
-def make_grouping(config: ConfigDict) -> grouping.Grouping:
-    """Returns how joints are grouped to people. Raises ValueError for a wrong field."""
-    most = config.eval.most_people or None
-    return grouping.Grouping(config.eval.joint_threshold, config.eval.tag_threshold, most)
+    return inference.Settings(skeleton, config.image_size[0], scales, grouping=grouped, **named)
 
 
 class BottomUp:
@@ -69,7 +66,7 @@ class BottomUp:
         if config.tag_similarity not in losses.SIMILARITIES:
             known = " or ".join(losses.SIMILARITIES)
             raise ValueError(f"`tag_similarity` (={config.tag_similarity!r}) must be {known}")
-        make_settings(config), make_grouping(config)  # wrong fields show now
+        self._settings = make_settings(config)
         self.config, self.model = config, model or models.build(config)
 
     @classmethod
@@ -180,8 +177,7 @@ class BottomUp:
         split = self._open(self.config.data.val_split)
         if trained and not split.people.visible.any():
             raise ValueError(f"split {split.name!r} has no annotated people to be evaluated on: choose another")
-        settings, groups = make_settings(self.config), make_grouping(self.config)
-        return photos.PhotoEvaluation(self.config, split, self.model, settings, groups)
+        return photos.PhotoEvaluation(self.config, split, self.model, self._settings)
 
     def _open(self, name: str) -> records.Split:
         split = records.open_split(pathlib.Path(self.config.data.dir) / name)

@@ -12,7 +12,7 @@ import tqdm
 from flax import linen as nn
 
 from hrnet_jax import models
-from hrnet_jax.bottom_up import augment, eval_batches, grouping, inference, pipeline
+from hrnet_jax.bottom_up import augment, eval_batches, inference, pipeline, results
 from hrnet_jax.datasets import annotated_photos, records
 from hrnet_jax.evaluation import coco, protocols, report
 from hrnet_jax.tasks import people
@@ -77,7 +77,6 @@ class PhotoEvaluation(people.Data):
 
     model: nn.Module
     settings: inference.Settings
-    grouping: grouping.Grouping
 
     def __len__(self) -> int:
         return len(self.split.photos)
@@ -154,20 +153,19 @@ class PhotoEvaluation(people.Data):
 
     def _evaluate(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> protocols.Outcome:
         found = self._find_people(variables, place, progress)
-        predictions, scores = table(self.split, found)
+        predictions = table(self.split, found)
         person = coco.person_category(self.split.annotations)
-        keypoints = np.concatenate([predictions.joints, predictions.scores[..., None]], -1, dtype=np.float64)
-        listed = coco.listed(predictions.people.photo_id, keypoints, scores, person)
-        results = protocols.with_texts(listed, self.split.annotations)
-        metrics = self._protocol.metrics(self.split, predictions, results) if self.is_scored else {}
+        photo_ids = annotated_photos.list_all(self.split).photo_id.tolist()
+        listed = protocols.with_texts(results.coco_results(photo_ids, found, person), self.split.annotations)
+        metrics = self._protocol.metrics(self.split, predictions, listed) if self.is_scored else {}
         named = {f"{self.split.name}/{SOURCE}/{name}": value for name, value in metrics.items()}
-        return protocols.Outcome(**vars(predictions), split=self.split.name, results=results, metrics=named)
+        return protocols.Outcome(**vars(predictions), split=self.split.name, results=listed, metrics=named)
 
     def _find_people(
         self, variables: Mapping[str, Any], place: Callable, progress: bool
     ) -> list[inference.People]:
         """Returns the people of each photo of the split."""
-        config, order = self.config, grouping.joint_order(self.settings.skeleton)
+        config = self.config
         listed = annotated_photos.list_all(self.split)
         groups = eval_batches.group_photos(listed, self.settings, config.eval.batch_size)
         batches = eval_batches.load(
@@ -182,16 +180,15 @@ class PhotoEvaluation(people.Data):
         )
         bar = tqdm.tqdm(batches, desc=SOURCE, total=len(groups), unit="batch", disable=not progress)
         placed = (batch._replace(images=[place({"image": x})["image"] for x in batch.images]) for batch in bar)
-        group = functools.partial(grouping.group, order=order, settings=self.grouping)
-        predicted = inference.predict(self._forward, variables, placed, self.settings, group)
+        predicted = inference.predict(self._forward, variables, placed, self.settings)
         found: dict[int, inference.People] = {}
         for rows, of_photos in zip(groups, predicted, strict=True):
             found |= zip(rows, of_photos, strict=True)
         return [found[row] for row in range(len(self))]
 
 
-def table(split: records.Split, found: Sequence[inference.People]) -> tuple[protocols.Predictions, np.ndarray]:
-    """Returns the people found in each photo of a split as one table, and the score of each."""
+def table(split: records.Split, found: Sequence[inference.People]) -> protocols.Predictions:
+    """Returns the people found in each photo of a split as one table."""
     photo_ids = annotated_photos.list_all(split).photo_id
     rows = np.repeat(np.arange(len(found)), [len(people.scores) for people in found])
     joints, joint_scores, scores = (
@@ -209,4 +206,4 @@ def table(split: records.Split, found: Sequence[inference.People]) -> tuple[prot
         visible=np.ones(joints.shape[:2]),
         score=scores.astype(np.float64),
     )
-    return protocols.Predictions(SOURCE, of_table, joints, joint_scores), scores
+    return protocols.Predictions(SOURCE, of_table, joints, joint_scores)
