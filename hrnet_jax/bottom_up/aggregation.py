@@ -3,8 +3,8 @@
 Outputs are ``[B, h, w, C]``, one for each head, the finest last. Channels 0 to K - 1 are heatmaps. A head with
 more channels has tags in the others: one map for each joint, or one for all joints.
 
-Maps are ``[B, K, 1 + T, h, w]``: the heatmap of each joint, then the T components of its tags. HigherHRNet has T = 1,
-and 2 with the flip test.
+Maps are ``[B, K, 1 + T, h, w]``: the heatmap of each joint, then the T components of its tags. HigherHRNet has T =
+1, and 2 with the flip test.
 
 Everything here is pure and runs under ``jit``. On CPUs, compile `merge_passes` and `merge_scales` apart: XLA would
 fuse both, and compute what is between them anew for each pixel that reads it.

@@ -4,8 +4,10 @@
 `refine` return to the maps for fractions of a pixel and for missing joints.
 
 Maps are ``[K, 1 + T, H, W]``, see `aggregation`. People are ``[P, K, 3 + T]``: x and y in pixels of the maps,
-value of the heatmap, tags. A missing joint has the value 0, and rows without any joint are padding. Everything here is
-pure, for one photo, and runs under ``jit`` and ``vmap``. The algorithm is that of HigherHRNet's release.
+value of the heatmap, tags. A missing joint has the value 0, and rows without any joint are padding.
+
+Everything here is pure, for one photo, and runs under ``jit`` and ``vmap``. The algorithm is that of HigherHRNet's
+release.
 """
 
 import functools

@@ -52,7 +52,7 @@ class Settings:
     full_size: bool = True
     window: int = 5
     candidates: int = 30
-    grouping: Grouping = Grouping()
+    grouping: Grouping = grouping.RELEASE
     adjust: bool = True
     refine: bool = True
 
