@@ -730,7 +730,8 @@ def means_of_tags_are_compared_otherwise(before: Observed, after: Observed) -> N
 
 
 def people_are_found_by_the_setting(before: Observed, after: Observed) -> None:
-    found = [{**vars(run.run.evaluation.settings), **vars(run.run.evaluation.grouping)} for run in (before, after)]
+    settings = [vars(run.run.evaluation.settings) for run in (before, after)]
+    found = [fields | vars(fields["grouping"]) | {"grouping": None} for fields in settings]
     (changed,) = (name for name in found[0] if found[0][name] != found[1][name])
     names = {"joint_threshold": "min_value", "tag_threshold": "max_distance", "most_people": "max_compared"}
     (leaf,) = (leaf for leaf, value in after.config.eval.items() if before.config.eval[leaf] != value)
@@ -869,7 +870,7 @@ TABLE = [
     Row("model.original_targets", True, targets_are_as_in_public_code, (), CPN),
     Row("model.variant", "bilinear", every_unit_exchanges_by_1x1_convolutions, (WEIGHTS,), ABLATION),
     Row("model.heads", (0, 2), two_resolutions_have_heatmaps, (WEIGHTS,), RESOLUTIONS),
-    Row("model.deconvolutions", 2, there_are_two_deconvolutions, (WEIGHTS,), BOTTOM_UP),
+    Row("model.deconvolutions", 2, there_are_two_deconvolutions, (WEIGHTS, CROPS), BOTTOM_UP),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),
