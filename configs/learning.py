@@ -40,6 +40,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "final_exchange": HRNET | {"model.name": "hrnet_ablation", "model.variant": ablation.FINAL},
     "across_stages": HRNET | {"model.name": "hrnet_ablation", "model.variant": ablation.ACROSS},
     "hrnet": HRNET,
+    "heads": HRNET | {"model.name": "hrnet_resolutions", "model.heads": (0, 1, 2)},
     "hourglass": NARROW
     | {
         "model.name": "hourglass",

@@ -26,7 +26,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import grain
@@ -40,7 +40,21 @@ from hrnet_jax.skeletons import Skeleton
 Batch = dict[str, np.ndarray]
 Shares = tuple[tuple[int, float], ...]
 """Consecutive groups of people: their number, and how often each is visited in an epoch, such as 2 or 0.5."""
-Person = dict[str, Any]  # an element of `records.PersonSource`, later with `draw` and `valid`
+Example = dict[str, Any]  # an element of a `Source`, later with `draw`
+Person = Example  # of a `records.PersonSource`, later with `valid`, too
+
+
+class Source(Protocol):
+    """Random access to examples, such as `records.PersonSource`."""
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+        ...
+
+    def __getitem__(self, index: int) -> Example:
+        """Returns an example by its row."""
+        ...
+
 
 cv2.setNumThreads(0)  # OpenCV's threads would compete with those of the loader
 
@@ -82,12 +96,42 @@ def train_batches(
       ValueError: there are no people, or `batch_size` is not a multiple of `process_count`. While iterating: a
         photo cannot be decoded.
     """
-    local_size = _local_batch_size(batch_size, process_count)
-    source = _source(split, split.people)
+    return endless_batches(
+        _source(split, split.people),
+        functools.partial(_with_draw, policy=policy, skeleton=split.skeleton),
+        cutter(split, image_size, by_corners),
+        batch_size=batch_size,
+        seed=seed,
+        start_step=start_step,
+        process_index=process_index,
+        process_count=process_count,
+        threads=threads,
+        workers=workers,
+        shares=shares,
+    )
+
+
+def endless_batches(
+    source: Source,
+    draw: Callable[[Example, np.random.Generator], Example],
+    make: Callable[[Example], Batch],
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    threads: int = 2,
+    workers: int = 0,
+    shares: Shares = (),
+) -> grain.DatasetIterator[Batch]:
+    """Returns an infinite iterator over batches of examples in random order; see `train_batches`.
+
+    `draw` adds what is random to an example, and `make` turns it into a row of a batch. Both must be picklable.
+    """
+    local_size = local_batch_size(batch_size, process_count)
     shuffled = functools.partial(_shuffled, source=source, seed=seed, shares=shares or ((len(source), 1.0),))
-    draw = functools.partial(_with_draw, policy=policy, skeleton=split.skeleton)
-    dataset = grain.MapDataset.range(sys.maxsize).seed(seed).map(shuffled)
-    dataset = dataset.random_map(draw).map(cutter(split, image_size, by_corners))
+    dataset = grain.MapDataset.range(sys.maxsize).seed(seed).map(shuffled).random_map(draw).map(make)
     # Infinite data has no remainder, but without this option grain rounds its length up beyond 64 bits.
     dataset = dataset.batch(local_size, drop_remainder=True)[process_index::process_count][start_step:]
     return iter(_prefetched(dataset, threads, workers))
@@ -112,7 +156,7 @@ def eval_batches(
     processes take the same number of steps. Other arguments and errors are those of `train_batches`. Close the
     iterator with ``close()``.
     """
-    local_size = _local_batch_size(batch_size, process_count)
+    local_size = local_batch_size(batch_size, process_count)
     source = _source(split, people)
     num_rows = steps_per_epoch(len(source), batch_size) * batch_size
     read = functools.partial(_person_or_padding, source=source)
@@ -126,7 +170,8 @@ def steps_per_epoch(num_people: int, batch_size: int) -> int:
     return -(-num_people // batch_size)
 
 
-def _local_batch_size(batch_size: int, process_count: int) -> int:
+def local_batch_size(batch_size: int, process_count: int) -> int:
+    """Returns a process's share of a batch. Raises ValueError if the processes cannot share it equally."""
     if batch_size < 1 or batch_size % process_count:
         lower = max(1, batch_size // process_count) * process_count
         raise ValueError(
@@ -177,7 +222,7 @@ def visits(shares: Shares) -> int:
     return sum(round(count * weight) for count, weight in shares)
 
 
-def _shuffled(position: int, *, source: records.PersonSource, seed: int, shares: Shares) -> Person:
+def _shuffled(position: int, *, source: Source, seed: int, shares: Shares) -> Example:
     epoch, offset = divmod(position, visits(shares))
     return source[int(_order(shares, seed, epoch)[offset])]
 

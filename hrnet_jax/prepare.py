@@ -39,9 +39,9 @@ def prepare_coco(
 ) -> dict[str, dict]:
     """Prepares splits of a data set in COCO's layout. See `records` for the files written.
 
-    Training splits keep the photos with selected people or detections, other splits keep all. An existing split
-    from the same files is not rewritten. Detections are added to it without rewriting photos where possible. Only
-    prepared splits are ever replaced.
+    Training splits keep the photos with annotations of people or detections, other splits keep all. An existing
+    split from the same files is not rewritten. Detections are added to it without rewriting photos where possible.
+    Only prepared splits are ever replaced.
 
     Args:
       root: of the data set.

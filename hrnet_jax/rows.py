@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, configuration, console, devices, models
 
-TABLES = ("coco", "ablations", "mpii", "data_sets", "posetrack")
+TABLES = ("coco", "ablations", "mpii", "data_sets", "posetrack", "higher_hrnet")
 """Files in ``configs/`` that hold tables of rows."""
 
 SIGMA, HEIGHT = 2.0, 256
@@ -42,6 +42,7 @@ SHARE = 0.228
 
 LARGE, LARGE_KERNELS = 384, tuple(2 * radius + 1 for radius in (11, 8, 6, 4))
 """Image height from which the targets of CPN are wider, and heatmap pixels of the kernels that blur them there."""
+
 
 HEADER = ("config", "network", "parameters", "multiply-adds", f"step of {PEOPLE} on a {CHIP}", "published")
 LOSS = "mse"
@@ -110,6 +111,13 @@ def cpn(depth: int, image_size: tuple[int, int], *, ohkm: bool = True) -> dict[s
     return {"image_size": image_size, "loss": loss} | network | kernels
 
 
+def higher_hrnet(width: int, side: int, *, deconvolutions: int = 1) -> dict[str, Any]:
+    """Returns the changes of a row of HigherHRNet, which reads square windows of photos (Cheng et al. 2020)."""
+    weights = f"weights/hrnet_w{width}_imagenet.pth"
+    network = {"model.name": "higher_hrnet", "model.width": width, "model.deconvolutions": deconvolutions}
+    return {"image_size": (side, side), "init_from": weights} | network
+
+
 def _at_size(image_size: tuple[int, int]) -> dict[str, Any]:
     return {"image_size": image_size, "heatmap.sigma": SIGMA * image_size[0] / HEIGHT}
 
@@ -176,8 +184,8 @@ def title(config: ConfigDict) -> str:
 
 def distinguish(name: str, config: ConfigDict) -> str:
     """Returns a name, and codec and loss where they are not HRNet's."""
-    codec, loss = [config.codec] * (config.codec != codecs.ORIGINAL), [config.loss] * (config.loss != LOSS)
-    return ", ".join([name, *codec, *loss])
+    codec, loss = config.get("codec", codecs.ORIGINAL), config.get("loss", LOSS)
+    return ", ".join([name, *[codec] * (codec != codecs.ORIGINAL), *[loss] * (loss != LOSS)])
 
 
 def listing() -> Iterator[tuple[str, ...]]:

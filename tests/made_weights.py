@@ -18,6 +18,7 @@ from hrnet_jax.torch_interop import loading, state_dict
 
 COCO, MPII = list(skeletons.COCO.joints), list(skeletons.MPII.joints)
 TINY = {"name": "hrnet", "width": 4, "stem": 4, "units": [1, 1, 1], "blocks": 1, "colors": "RGB", "joints": COCO}
+HIGHER = TINY | {"name": "higher_hrnet", "deconvolutions": 1}
 W32 = TINY | {"width": 32, "stem": 64, "units": [1, 4, 3], "blocks": 4}
 HOURGLASS = {
     **{"name": "hourglass", "stacks": 2, "features": 8, "depth": 2, "stem_features": [4, 8, 6]},
@@ -37,10 +38,10 @@ PUBLISHED = ("hrnet_w32", "hrnet_w48", "resnet50", "resnet152")
 
 
 def small_config(image_size: tuple[int, int] = (64, 32), name: str = "hrnet", **fields) -> ConfigDict:
-    """Returns the configuration of a small network, a tiny HRNet or variant with these fields."""
+    """Returns the configuration of a small network, a tiny HRNet or a network built on it with these fields."""
     config = default.get_config()
     config.image_size, config.model = image_size, default.get_config(name).model
-    if name.startswith("hrnet"):
+    if "hrnet" in name:
         config.model.update({"width": 4, "stem": 4, "units": (1, 1, 1), "blocks": 1} | fields)
     if name == "hourglass":
         sizes = {field: HOURGLASS[field] for field in ("stacks", "features", "depth")}

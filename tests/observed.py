@@ -53,7 +53,7 @@ TINY_NETWORKS = {
     "observed:NETWORK": {"model.norm_group_size": 0},
     "simple_baseline": {"model.stem": 4, "model.features": 8},
     "cpn": {"model.stem": 4, "model.features": 8, "model.norm_group_size": 0},
-    **{name: TINY_HRNET for name in ("hrnet", "hrnet_ablation", "hrnet_resolutions")},
+    **{name: TINY_HRNET for name in ("hrnet", "hrnet_ablation", "hrnet_resolutions", "higher_hrnet")},
     "hourglass": {
         "model.stacks": 1,
         "model.features": 4,
@@ -152,8 +152,8 @@ class Observed:
 
     @functools.cached_property
     def crops(self) -> dict[int, str]:
-        """Digest of the crop and the joints of each person of the first epoch."""
-        arrays = [self.epoch(name) for name in ("image", "joints", "visible", "crop")]
+        """Digest of the crop and the labels of each person, or photo, of the first epoch."""
+        arrays = [self.epoch(name) for name in sorted(self.batches[0].keys() - {"index"})]
         rows = zip(self.order, *arrays, strict=True)
         return {person: hashlib.sha256(b"".join(x.tobytes() for x in row)).hexdigest() for person, *row in rows}
 

@@ -8,7 +8,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, configuration, models, optimizer, rows, sharding, tasks
+from hrnet_jax import configuration, models, optimizer, rows, sharding, tasks
 from hrnet_jax.run import setup
 
 NAMES = [f"{table}:{row}" for table in rows.TABLES for row in rows.load(table)]
@@ -19,7 +19,9 @@ NAMES += [
     "default:cpn",
     "default:hrnet_ablation",
     "default:hrnet_resolutions",
+    "default:higher_hrnet",
     "demo",
+    "demo_bottom_up",
     "coco_mini_overfit",
 ]
 
@@ -163,6 +165,7 @@ FEWEST_LAYERS = {
     "cpn": {"depth": 50},
     "hrnet_ablation": {"units": (1, 0, 1), "blocks": 1},
     "hrnet_resolutions": {"units": (1, 0, 1), "blocks": 1},
+    "higher_hrnet": {"units": (1, 0, 0), "blocks": 1},
 }
 SIZES = {"hrnet": "width", "simple_baseline": "depth", "hourglass": "stacks", "cpn": "depth"}
 """The field that the number in a row's name stands for."""
@@ -184,13 +187,12 @@ def test_every_config_builds_its_step(name):
     models.build(config)
     config.model.update(FEWEST_LAYERS[config.model.name])
     task, mesh = tasks.build(config), sharding.make_mesh()
-    augment.Policy(**config.augment)
     _, transformation = optimizer.build(config, steps_per_epoch=10)
     state = setup.state_shapes(config, task, transformation)
     step = setup.make_train_step(config, task, transformation, mesh)
     after, metrics = jax.eval_shape(step, state, task.inputs())
     assert jax.tree.map(lambda x: x.shape, after) == jax.tree.map(lambda x: x.shape, state)
-    assert set(metrics) == {*task.metrics, "finite"} == {"loss", "pck", "finite"}
+    assert set(metrics) == {*task.metrics, "finite"}
 
 
 def published(name: str) -> dict[str, Any]:
@@ -242,6 +244,41 @@ ABLATIONS = {  # the field that differs from HRNet's row, and what is published:
     "head_8x_w48_256x192": ("heads", (3,), {}),
 }
 SIGMAS = {"128x96": 1.0, "192x128": 1.5, "320x224": 2.5, "352x256": 2.75}  # 2 at a height of 256
+
+
+BOTTOM_UP = {  # COCO val2017, CrowdPose test: AP, AP50, AP75, AP of medium and of large people
+    "w32_512": (0.671, 0.862, 0.730, 0.615, 0.761),
+    "w32_640": (0.685, 0.871, 0.747, 0.643, 0.753),
+    "w48_640": (0.699, 0.872, 0.761, 0.654, 0.764),
+    "w32_512_crowdpose": (0.655,),
+    "hrnet_w32_512": (0.654,),
+}
+
+
+@pytest.mark.parametrize("name", BOTTOM_UP)
+def test_published_rows_of_whole_photos(name):
+    config, side = load(f"higher_hrnet:{name}"), 640 if "640" in name else 512
+    found, (width, photos) = configuration.flatten(config.to_dict()), (48, 10) if "w48" in name else (32, 12)
+    crowd = name.endswith("crowdpose")
+    expected = {
+        **DATA["crowdpose" if crowd else "coco"],
+        **{"model.name": "higher_hrnet", "model.width": width, "model.deconvolutions": int("hrnet" not in name)},
+        **{"image_size": (side, side), "heatmap.sigma": 2.0, "most_people": 30, "tag_similarity": "exp"},
+        **{"augment.scale": (0.75, 1.5), "augment.rotation": 30, "augment.shift": 40, "augment.flip": 0.5},
+        **{"batch_size": 4 * photos, "model.norm_group_size": photos},
+        **{
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "schedule": "steps",
+            "warmup_steps": 0,
+            "weight_decay": 0.0,
+        },
+        **{"epochs": 300, "learning_rate_drops": (200, 260), "gradient_clip": 0.0},
+        "init_from": f"weights/hrnet_w{width}_imagenet.pth",
+    }
+    assert {field: found[field] for field in expected} == expected
+    metrics = ("AP", "AP50", "AP75", "AP_M", "AP_L")
+    assert rows.load("higher_hrnet")[name].published == dict(zip(metrics, BOTTOM_UP[name], strict=False))
 
 
 def differing(name: str, other: str) -> dict[str, Any]:
@@ -312,7 +349,7 @@ def test_rows_on_posetrack_go_on_from_those_on_coco(row):
     assert rows.load("posetrack")[row].published == POSETRACK[row]
 
 
-@pytest.mark.parametrize("file", [*rows.TABLES, "default", "demo", "coco_mini_overfit"])
+@pytest.mark.parametrize("file", [*rows.TABLES, "default", "demo", "demo_bottom_up", "coco_mini_overfit"])
 def test_files_begin_with_their_command(file):
     module = importlib.import_module(f"configs.{file}")
     assert f"python train.py --config configs/{file}.py" in (module.__doc__ or "")

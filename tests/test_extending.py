@@ -67,7 +67,7 @@ def one_step(config):
 
 
 def test_all_files_are_here():
-    assert list(FILES) == ["my_loss", "my_optimizer", "my_head", "my_backbone", "my_codec", "my_data"]
+    assert list(FILES) == ["my_loss", "my_optimizer", "my_head", "my_backbone", "my_codec", "my_simcc", "my_data"]
 
 
 def test_a_name_that_is_nowhere_is_refused(directory):
@@ -128,6 +128,31 @@ def test_a_codec(directory, made_up_records):
     found, scores = heatmap.decode(targets, "my_codec:center_of_mass")
     np.testing.assert_allclose(found * 4, joints, atol=1.0)
     assert (scores > 0.7).all()
+
+
+def test_simcc(directory, made_up_records):
+    config = config_of(directory, "my_simcc", made_up_records)
+    before, after, metrics = one_step(config)
+    assert np.isfinite(metrics["loss"])
+    for layer in ("mlp_head_x", "mlp_head_y", "final_layer", "conv1"):
+        assert (before.params[layer]["weight"] != after.params[layer]["weight"]).any(), layer
+    task = tasks.build(config)
+    outcome, *_ = task.evaluation(trained=True).predict(task.init(), lambda batch: batch, progress=False)
+    assert np.isfinite(outcome.joints).all() and (outcome.scores <= 1).all()
+
+
+def test_divergence_is_least_where_predictions_are_the_targets(directory):
+    simcc, joints = __import__("my_simcc"), np.array([[[20.0, 31.0], [9.5, 50.25], [30.0, 30.0]]], np.float32)
+    visible, sizes = np.float32([[1, 1, 0]]), {"image_size": (64, 48), "heatmap_size": (64, 48)}
+    targets, weights = heatmap.render(joints, visible, sigma=simcc.SIGMA, unbiased=True, **sizes)
+    perfect = targets / targets.sum((1, 2), keepdims=True).clip(simcc.TINY) * simcc.PEAK
+    assert (np.abs(simcc.divergence(perfect, targets, weights)) < 1e-5).all()
+    others = jnp.stack([jnp.roll(perfect, 2, axis)[0] for axis in (1, 2)])
+    worse = simcc.divergence(others, targets, weights)
+    assert (worse[:, :2] > 0.1).all() and (worse[:, 2] == 0).all()
+    found, scores = heatmap.decode(perfect, "dark")
+    np.testing.assert_allclose(found[0, :2], joints[0, :2], atol=1e-2)
+    np.testing.assert_allclose(scores[0, :2], 1, atol=0.05)
 
 
 def write_horses(root: pathlib.Path) -> None:

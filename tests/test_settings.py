@@ -35,6 +35,7 @@ from hrnet_jax import (
     training,
     views,
 )
+from hrnet_jax.datasets import annotated_photos
 from hrnet_jax.optimizer import OPTIMIZERS, SCHEDULES
 from hrnet_jax.run import non_finite, progress, setup
 from hrnet_jax.tasks import top_down
@@ -643,6 +644,13 @@ def two_resolutions_have_heatmaps(before: Observed, after: Observed) -> None:
         assert fused == set(map(str, heads))
 
 
+def there_are_two_deconvolutions(before: Observed, after: Observed) -> None:
+    for run, count in ((before, 1), (after, 2)):
+        layers = {name for name in run.shapes if name.startswith(("final", "deconv"))}
+        heads = {f"final_layers.{i}" for i in range(count + 1)}
+        assert layers == heads | {f"deconv_layers.{i}" for i in range(count)}
+
+
 def colors_are_read_in_reverse(before: Observed, after: Observed) -> None:
     straight = batch()
     reverse = straight | {"image": straight["image"][..., ::-1]}
@@ -681,6 +689,53 @@ def running_statistics_are_kept(before: Observed, after: Observed) -> None:
 def units_are_computed_again(before: Observed, after: Observed) -> None:
     again = [re.findall(r"= (?:remat|checkpoint)\w*\[", run.program) for run in (before, after)]
     assert [len(found) for found in again] == [0, 3]
+
+
+# Whole photos
+
+
+def as_many_people_of_a_photo_are_trained_on(before: Observed, after: Observed) -> None:
+    for run in (before, after):
+        assert run.batches[0]["visible"].shape[1] == run.config.most_people
+    most = after.config.most_people
+    np.testing.assert_array_equal(before.epoch("visible")[:, :most], after.epoch("visible"))
+
+
+def windows_move_as_far(before: Observed, after: Observed) -> None:
+    """The drawn numbers are the same, but for rounding to whole pixels of the photo."""
+    first, second = (np.concatenate([*shifts(run)]) for run in (before, after))
+    ratio = after.config.augment.shift / before.config.augment.shift
+    assert np.abs(first).max() > 10 and np.abs(ratio * first - second).max() < 1.5
+
+
+def shifts(run: Observed) -> Iterator[np.ndarray]:
+    """How far the window lies off the middle of each photo with people, in pixels of the photo."""
+    table, sizes = run.run.examples.photos, annotated_photos.list_all(run.run.examples.split).sizes
+    for row, joints in zip(run.order, run.epoch("joints")[:, -1], strict=True):
+        people, heatmap = slice(table.first[row], table.first[row + 1]), run.config.image_size[0] / 2
+        given, labelled = table.joints[people].reshape(-1, 2), table.visible[people].reshape(-1) > 0
+        found = joints[: table.counts[row]].reshape(-1, 2)
+        if labelled.sum() >= 3:
+            middle = np.array([*sizes[table.photo_index[row]][::-1]]) / 2
+            matrix, *_ = np.linalg.lstsq(np.c_[given, np.ones(len(given))][labelled], found[labelled], rcond=None)
+            yield np.linalg.solve(matrix[:2].T, heatmap / 2 - matrix[2]) - middle
+
+
+def means_of_tags_are_compared_otherwise(before: Observed, after: Observed) -> None:
+    terms = []
+    for run in (before, after):
+        loss = jax.jit(run.run.task.loss)
+        terms.append(loss(run.lively["params"], run.lively["batch_stats"], before.batches[0])[1][1])
+    assert {name for name in terms[0] if not close(terms[0][name], terms[1][name])} == {"push_0"}
+
+
+def people_are_found_by_the_setting(before: Observed, after: Observed) -> None:
+    settings = [vars(run.run.evaluation.settings) for run in (before, after)]
+    found = [fields | vars(fields["grouping"]) | {"grouping": None} for fields in settings]
+    (changed,) = (name for name in found[0] if found[0][name] != found[1][name])
+    names = {"joint_threshold": "min_value", "tag_threshold": "max_distance", "most_people": "max_compared"}
+    (leaf,) = (leaf for leaf, value in after.config.eval.items() if before.config.eval[leaf] != value)
+    assert changed == names.get(leaf, leaf) and found[1][changed] == after.config.eval[leaf]
 
 
 # The loader
@@ -728,6 +783,7 @@ class Row:
 HRNET, RESNET = {"model.name": "hrnet"}, {"model.name": "simple_baseline"}
 HOURGLASS, CPN = {"model.name": "hourglass"}, {"model.name": "cpn"}
 ABLATION, RESOLUTIONS = {"model.name": "hrnet_ablation"}, {"model.name": "hrnet_resolutions"}
+BOTTOM_UP = {"model.name": "higher_hrnet"}
 
 TABLE = [
     Row("task", "coordinates:Coordinates", another_task_runs, (WEIGHTS,), HRNET),
@@ -814,9 +870,19 @@ TABLE = [
     Row("model.original_targets", True, targets_are_as_in_public_code, (), CPN),
     Row("model.variant", "bilinear", every_unit_exchanges_by_1x1_convolutions, (WEIGHTS,), ABLATION),
     Row("model.heads", (0, 2), two_resolutions_have_heatmaps, (WEIGHTS,), RESOLUTIONS),
+    Row("model.deconvolutions", 2, there_are_two_deconvolutions, (WEIGHTS, CROPS), BOTTOM_UP),
     Row("model.colors", "BGR", colors_are_read_in_reverse),
     Row("model.dtype", "bfloat16", convolutions_are_in_bfloat16, (), HRNET),
     Row("model.norm_group_size", 4, people_are_normalized_in_groups, (), HRNET),
+    Row("most_people", 1, as_many_people_of_a_photo_are_trained_on, (CROPS,), BOTTOM_UP),
+    Row("augment.shift", 10, windows_move_as_far, (CROPS,), BOTTOM_UP | {"augment.flip": 0.0}),
+    Row("tag_similarity", "max", means_of_tags_are_compared_otherwise, (), BOTTOM_UP),
+    Row("eval.full_size", False, people_are_found_by_the_setting, (), BOTTOM_UP),
+    Row("eval.adjust", False, people_are_found_by_the_setting, (), BOTTOM_UP),
+    Row("eval.refine", False, people_are_found_by_the_setting, (), BOTTOM_UP),
+    Row("eval.joint_threshold", 0.2, people_are_found_by_the_setting, (), BOTTOM_UP),
+    Row("eval.tag_threshold", 0.5, people_are_found_by_the_setting, (), BOTTOM_UP),
+    Row("eval.most_people", 5, people_are_found_by_the_setting, (), BOTTOM_UP),
     Row("model.norm_frozen", True, running_statistics_are_kept, (), HRNET),
     Row("model.remat", True, units_are_computed_again, (), HRNET),
 ]  # fmt: skip

@@ -34,7 +34,7 @@ from hrnet_jax import (
     views,
 )
 from hrnet_jax.compare import problem
-from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, simple_baseline
+from hrnet_jax.models import ablation, batch_norm, cpn, higher_hrnet, hourglass, hrnet, layers, simple_baseline
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -66,6 +66,7 @@ HOST = {
         "heatmap.find_decoder",
         "codecs.find",
         "models.layers.check_image_size",
+        "models.check_task",
         "models.batch_norm.at_least_float32",
     ],
     "builds, describes or counts a network": [
@@ -77,6 +78,7 @@ HOST = {
         "models.architecture",
         "models.describe",
         "models.title",
+        "models.summary",
         "models.shapes",
         "models.multiple",
         "models.strides",
@@ -107,6 +109,7 @@ HOST_MODULES = {
     "visualize": "draws with OpenCV",
     "models.torch_models": "PyTorch",
     "models.torch_variants": "PyTorch",
+    "models.torch_higher_hrnet": "PyTorch",
     "models.hourglass_names": "names of tensors",
 }
 """Modules of the spine without numerics for the device."""
@@ -118,6 +121,7 @@ MODULES = {
         *("optimizer", "training", "inference"),
         *("models.layers", "models.batch_norm", "models.hrnet", "models.simple_baseline", "models.hourglass"),
         *("models.ablation", "models.resolutions", "models.network", "models.cpn"),
+        "models.higher_hrnet",
     )
 } | {"models": "hrnet_jax/models/__init__.py"}
 
@@ -381,6 +385,9 @@ CASES: Mapping[str, Callable[[], Case]] = {
         ablation.BilinearUnit(2, 1, (1,), dtype=DOUBLE), 2, 4, 4, 6, train=True, argument=two_branches, large=True
     ),
     "models.ablation.shrink": lambda: Case(functools.partial(ablation.shrink, factor=2), (draw(2, 4, 6, 3),)),
+    "models.higher_hrnet.Deconvolution": lambda: module(
+        higher_hrnet.Deconvolution(2, dtype=DOUBLE), 2, 4, 4, 3, train=True
+    ),
     "models.hourglass.Residual": lambda: module(hourglass.Residual(4, dtype=DOUBLE), 2, 4, 4, 3, train=True),
     "models.hourglass.Hourglass": lambda: module(
         hourglass.Hourglass(1, 4, dtype=DOUBLE), 2, 4, 4, 4, train=True, large=True

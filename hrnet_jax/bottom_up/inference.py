@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hrnet_jax import devices, geometry, skeletons
+from hrnet_jax import devices, geometry, sharding, skeletons
 from hrnet_jax.bottom_up import aggregation, decoding, grouping, resize
-from hrnet_jax.bottom_up.grouping import RELEASE, Grouping
+from hrnet_jax.bottom_up.grouping import Grouping
 from hrnet_jax.inference import Variables
 from hrnet_jax.models import layers
 
@@ -52,7 +52,7 @@ class Settings:
     full_size: bool = True
     window: int = 5
     candidates: int = 30
-    grouping: Grouping = RELEASE
+    grouping: Grouping = grouping.RELEASE
     adjust: bool = True
     refine: bool = True
 
@@ -77,7 +77,7 @@ class Batch(NamedTuple):
     images: Sequence[Any]  # [B, H, W, 3] uint8 of each scale, the largest first; padding follows the photos
 
 
-class PhotoPeople(NamedTuple):
+class People(NamedTuple):
     """The n people of a photo. Joints that were not found have a score of 0 and no meaningful place."""
 
     joints: np.ndarray  # [n, K, 2] float32, x and y in photo pixels
@@ -155,7 +155,7 @@ def _complete(maps: jax.Array, people: jax.Array, *, adjust: bool, refine: bool)
 
 def predict(
     forward: Forward, variables: Variables, batches: Iterable[Batch], settings: Settings
-) -> Iterator[list[PhotoPeople]]:
+) -> Iterator[list[People]]:
     """Yields the people of each photo of each batch.
 
     The device computes the next batch while the host groups the people of the last one.
@@ -182,7 +182,7 @@ def predict(
 
 def predict_photo(
     forward: Forward, variables: Variables, photo: np.ndarray, settings: Settings, name: str = "the photo"
-) -> PhotoPeople:
+) -> People:
     """Returns the people of a photo ``[height, width, 3]`` uint8 RGB of any size; see `predict`."""
     [[people]] = predict(forward, variables, [make_batch([photo], [name], settings)], settings)
     return people
@@ -193,7 +193,7 @@ def find_people(
     plans: Sequence[resize.Plan],
     names: Sequence[str],
     settings: Settings,
-) -> list[PhotoPeople]:
+) -> list[People]:
     """Finds the people of photos, given the outputs of the network for all scales, the largest first.
 
     Raises ValueError if the outputs for a photo are not finite.
@@ -212,9 +212,9 @@ def _read(outputs: Sequence[aggregation.Passes], plans: Sequence[resize.Plan], s
 
 def _find_people(
     reading: _Reading, plans: Sequence[resize.Plan], names: Sequence[str], settings: Settings
-) -> list[PhotoPeople]:
+) -> list[People]:
     """Groups the candidates of each photo to people, completes them and maps them to the photo."""
-    (values, places, tags), is_finite = jax.device_get((reading.candidates, reading.is_finite))
+    candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
     order = grouping.joint_order(settings.skeleton)
     grouped = []
     for row, name in enumerate(names):
@@ -222,9 +222,11 @@ def _find_people(
             raise ValueError(
                 f"{name}: heatmaps or tags are not finite: the network has diverged, take an earlier checkpoint"
             )
-        grouped.append(grouping.group(values[row], places[row], tags[row], order, settings.grouping))
+        values, places, tags = (column[row] for column in candidates)
+        grouped.append(grouping.group(values, places, tags, order, settings.grouping))
     completed, (*_, height, width) = _complete_all(reading.maps, grouped, settings), reading.maps.shape
-    return [_in_photo(*of_photo, (height, width)) for of_photo in zip(grouped, completed, plans, strict=True)]
+    of_photos = zip(grouped, completed, plans, strict=True)
+    return [_in_photo(found, people, plan, (height, width)) for found, people, plan in of_photos]
 
 
 def _complete_all(maps: jax.Array, grouped: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
@@ -235,15 +237,16 @@ def _complete_all(maps: jax.Array, grouped: Sequence[np.ndarray], settings: Sett
         table[row, : len(people)] = people
     for start in range(0, most, PEOPLE):
         part = slice(start, start + PEOPLE)
-        table[:, part] = _complete(maps, table[:, part], adjust=settings.adjust, refine=settings.refine)
+        completed = _complete(maps, table[:, part], adjust=settings.adjust, refine=settings.refine)
+        table[:, part] = sharding.gather_to_host(completed)
     return [table[row, : len(people)] for row, people in enumerate(grouped)]
 
 
-def _in_photo(grouped: np.ndarray, completed: np.ndarray, plan: resize.Plan, size: resize.Size) -> PhotoPeople:
+def _in_photo(grouped: np.ndarray, completed: np.ndarray, plan: resize.Plan, size: resize.Size) -> People:
     """Returns the people of a photo, given those in its maps of a size as grouped and as completed."""
     to_photo = resize.heatmap_to_photo(plan.placements[-1], size)
     values = completed[..., 2]
-    return PhotoPeople(
+    return People(
         joints=geometry.apply(to_photo, completed[..., :2]).astype(np.float32),
         joint_scores=values,
         tags=completed[..., 3:],

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hrnet_jax.bottom_up.inference import PhotoPeople
+from hrnet_jax.bottom_up.inference import People
 from hrnet_jax.evaluation import coco
 
 
-def coco_results(
-    photo_ids: Sequence[int], people: Sequence[PhotoPeople], category_id: int = 1
-) -> list[coco.Result]:
+def coco_results(photo_ids: Sequence[int], people: Sequence[People], category_id: int = 1) -> list[coco.Result]:
     """Lists every person of every photo, as HigherHRNet's evaluation does.
 
     Scores stay as they are, and no duplicates are suppressed. Evaluation counts the 20 best people of a photo. All

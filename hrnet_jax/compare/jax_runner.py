@@ -92,7 +92,7 @@ def _record(recorded: dict[str, jax.Array], inputs: Mapping[str, jax.Array], cal
     if name in inputs and isinstance(module, WITH_PARAMETERS):
         args = (inputs[name].astype(args[0].dtype), *args[1:])
     result = call(*args, **kwargs)
-    if isinstance(result, list):  # an exchange unit's branches
+    if isinstance(result, list | tuple):  # an exchange unit's branches, or the heads of a network
         recorded |= {f"{name}[{i}]": branch for i, branch in enumerate(result)}
     else:
         recorded[name] = result

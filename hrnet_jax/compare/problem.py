@@ -141,7 +141,12 @@ def draw_images(tag: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels = None) -> Batch:
-    """Draws images of noise with joints in and around the crop. One joint in five is not labelled, one hidden."""
+    """Draws images of noise with joints in and around the crop. One joint in five is not labelled, one hidden.
+
+    A network for whole photos gets noise as targets of all heads.
+    """
+    if models.find(config.model.name).bottom_up:
+        return _noise(config, people, seed)
     height, width = config.image_size
     random, count = generator(f"joints/{tag(config)}", seed), skeletons.load(config.skeleton).num_joints
     joints, marks = labels or (
@@ -154,8 +159,25 @@ def random_batch(config: ConfigDict, people: int, seed: int = 0, labels: Labels 
     return Batch(image, *_targets(config, labelled), title=f"{people} images of noise, seed {seed}")
 
 
+def _noise(config: ConfigDict, photos: int, seed: int) -> Batch:
+    """Draws images and the targets of all heads of a network for whole photos."""
+    model, size = models.build(config), tuple(config.image_size)
+    image, random = draw_images(tag(config), (photos, 3, *size), seed), generator(f"targets/{tag(config)}", seed)
+    outputs = jax.eval_shape(model.apply, models.shapes(model, size), jax.numpy.asarray(image, np.float32))
+    targets = tuple(random.uniform(size=output.shape) for output in outputs)
+    weights = tuple(np.ones((photos, output.shape[-1])) for output in outputs)
+    return Batch(image, targets, weights, title=f"{photos} images and targets of noise, seed {seed}")
+
+
 def data_batch(config: ConfigDict, people: int) -> Batch:
-    """Returns the first augmented training batch of the configuration's data, of the first split only."""
+    """Returns the first augmented training batch of the configuration's data, of the first split only.
+
+    Raises ValueError for a network for whole photos.
+    """
+    if models.find(config.model.name).bottom_up:
+        raise ValueError(
+            f"`model.name` (={config.model.name!r}) is compared on noise only: leave out --batch, or give random"
+        )
     split = records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
     split = flags.with_flags(split) if "seen" in models.find(config.model.name).labels else split
     evaluate.check_skeleton(split, config)

@@ -4,11 +4,11 @@ import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Any
 
 from hrnet_jax import buckets
-from hrnet_jax.datasets import coco, detections, mpii, photo_stores, records
+from hrnet_jax.datasets import coco, detections, masks, mpii, photo_stores, records
 from hrnet_jax.datasets.photo_stores import Photo, PhotoStore
 from hrnet_jax.skeletons import Skeleton
 
@@ -44,8 +44,9 @@ class SplitContent:
     """The content of a split's source files: photos by id, selected people, and a detector's boxes or None.
 
     `reordered` are rows of the detector's file whose corners were put in order. `source` is the file of people.
-    `write_truth` writes the ground truth of the metrics into a directory, for the given photo ids. `missed`
-    returns how many people on these photos evaluation expects although they are dropped, by reason.
+    `write_truth` writes the ground truth of the metrics and the masks into a directory, for the given photo ids.
+    `missed` returns how many people on these photos evaluation expects although they are dropped, by reason.
+    `annotated` are the ids of photos with annotations of any kind, also of crowds and of people without joints.
     """
 
     photos: dict[int, Photo]
@@ -55,6 +56,7 @@ class SplitContent:
     write_truth: Callable[[pathlib.Path, Sequence[int]], None]
     missed: Callable[[Container[int]], dict[str, int]]
     reordered: Sequence[int] = ()
+    annotated: Collection[int] = ()
 
 
 def read(sources: Sources, skeleton: Skeleton) -> SplitContent:
@@ -77,9 +79,12 @@ def _read_coco(sources: Sources, skeleton: Skeleton) -> SplitContent:
     def write_truth(directory: pathlib.Path, photo_ids: Sequence[int]) -> None:
         content = coco.ground_truth(annotations, photo_ids)
         buckets.write_atomically(directory / records.TRUTH["coco"], json.dumps(content))
+        masked = {} if sources.published in masks.WITHOUT else annotations.people
+        masks.write(directory, [annotations.photos[number] for number in photo_ids], masked)
 
     missed = functools.partial(coco.missed, annotations)
-    return SplitContent(annotations.photos, people, boxes, annotations, write_truth, missed, reordered)
+    annotated = annotations.people.keys()
+    return SplitContent(annotations.photos, people, boxes, annotations, write_truth, missed, reordered, annotated)
 
 
 def _read_mpii(sources: Sources, skeleton: Skeleton) -> SplitContent:

@@ -2,6 +2,7 @@
 
 - ``photos/``, see `photos`;
 - ``people.npz``: ground truth, in the original's order;
+- ``masks.npz``: the pixels that do not count when training on whole photos, see `masks` (not for MPII);
 - ``detections.npz``, if a detector's file was given;
 - ``decoded.rgb`` and ``decoded.npy``, if requested, see `decoded`;
 - ``annotations.json`` (COCO's ground truth for pycocotools, without segmentations) or ``pckh.npz`` (MPII's ground
@@ -14,7 +15,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -115,6 +116,20 @@ class Split:
     decoded: decoded_photos.Decoded | None = None
 
 
+class HasPhotos(Protocol):
+    """A table with the row and the id of a photo in each row, such as `People`."""
+
+    @property
+    def photo_index(self) -> np.ndarray:
+        """[N] int64 row in the split's photos."""
+        ...
+
+    @property
+    def photo_id(self) -> np.ndarray:
+        """[N] int64 id in the annotation file."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class PersonSource:
     """Random access by grain to people, each with the photo."""
@@ -142,13 +157,13 @@ class PersonSource:
 
 
 def read_photo(
-    photos: Sequence[dict], pixels: decoded_photos.Decoded | None, people: People, index: int
+    photos: Sequence[dict], pixels: decoded_photos.Decoded | None, table: HasPhotos, index: int
 ) -> np.ndarray:
-    """Returns a person's photo [height, width, 3] uint8, RGB, from the decoded photos if there are any.
+    """Returns the photo [height, width, 3] uint8, RGB, of a row, from the decoded photos if there are any.
 
-    Raises ValueError if the photo cannot be read or decoded, or has another id than the person's.
+    Raises ValueError if the photo cannot be read or decoded, or has another id than that of the row.
     """
-    row, photo_id = int(people.photo_index[index]), int(people.photo_id[index])
+    row, photo_id = int(table.photo_index[index]), int(table.photo_id[index])
     if pixels is not None:
         return pixels[row]
     record = photos[row]

@@ -112,8 +112,8 @@ def _write(
     _require_people(people, dropped, sources)
     tables = [people, content.detections[0]] if content.detections else [people]
     used = {photo_id for table in tables for photo_id in table.photo_id.tolist()}
-    is_train = sources.split.startswith("train")  # photos without people are of no use then
-    ids = sorted(used if is_train else content.photos)
+    is_train = sources.split.startswith("train")  # photos without annotations are of no use then
+    ids = sorted(used.union(content.annotated) if is_train else content.photos)
     listed = [content.photos[number] for number in ids]
     problems, odd, marked = write_photos.write(directory, listed, sources.photos, sources.split)
     marks = [

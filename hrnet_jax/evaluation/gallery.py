@@ -30,16 +30,18 @@ class Picture(NamedTuple):
 
 
 def draw(
-    examples: Mapping[str, Sequence[Example]], split: records.Split, predictions: Predictions, look: Look
+    examples: Mapping[str, Sequence[Example]], split: records.Split, predictions: Predictions, look: Look | None
 ) -> dict[str, list[Picture]]:
     """Returns the pictures of examples by kind, as many as `MOST_BYTES` hold, the worst of each kind first.
 
-    The boxes of the predictions, with the split's own, say which record holds a photo.
+    The boxes of the predictions, with the split's own, say which record holds a photo. Without `look` there are no
+    heatmaps.
     """
     rows = _photo_rows(predictions.people) | _photo_rows(split.people)
     most = max(map(len, examples.values()), default=0)
     order = [(kind, one) for rank in range(most) for kind in examples for one in examples[kind][rank : rank + 1]]
-    heatmaps = _draw_heatmaps([example for _, example in order], predictions, look)
+    shown = [example for _, example in order]
+    heatmaps = _draw_heatmaps(shown, predictions, look) if look else [""] * len(shown)
     pictures, size = {}, 0
     for (kind, example), uri in zip(order, heatmaps, strict=True):
         people = _data_uri(_picture(example, split, *rows[example.photo_id]))

@@ -10,7 +10,13 @@ from typing import Any
 from hrnet_jax.evaluation import gallery, sections
 from hrnet_jax.evaluation.markup import details, signed, table, title, words
 
-SOURCES = {"gt_boxes": "Ground-truth boxes", "detector_boxes": "The detector's boxes"}
+SOURCES = {
+    "gt_boxes": "Ground-truth boxes",
+    "detector_boxes": "The detector's boxes",
+    "whole_photos": "Whole photos",
+}
+"""Titles of what predictions are made for."""
+
 ANALYSIS = "analysis"  # the part of the names of all metrics that only the report has
 NOTES = {
     "What the errors are": (

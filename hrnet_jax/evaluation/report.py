@@ -32,13 +32,14 @@ def write(
     protocol: protocols.Protocol,
     directory: pathlib.Path,
     facts: Mapping[str, str],
-    look: gallery.Look,
+    look: gallery.Look | None,
     against: OtherRun | None = None,
 ) -> None:
     """Writes all files and prints the tables and the names of the files.
 
     `facts` about the network stand on the page, which compares with the run `against`, if there is one. `look`
-    computes the heatmaps of the people to look at. Heatmaps beside the network's own prediction have metrics only.
+    computes the heatmaps of the people to look at, None if they are not to be shown. Heatmaps beside the network's
+    own prediction have metrics only.
     """
     directory.mkdir(parents=True, exist_ok=True)
     predictions = [outcome for outcome in outcomes if outcome.source in page.SOURCES]

@@ -39,9 +39,7 @@ def _head(trained: Trained) -> str:
     title, settings = models.title(trained.network), trained.settings
     height, width = settings.image_size
     parameters = models.count_parameters(trained.model, settings.image_size)
-    test = "with" if settings.flip_test else "without"
-    heatmaps = codecs.CODECS[settings.codec].maps * settings.skeleton.num_joints
-    stride = models.strides(trained.network)[-1]
+    found, maps, decoding = _outputs(trained)
     return f"""---
 license: unknown  # fill in: the licence of these weights
 library_name: hrnet_jax
@@ -51,10 +49,22 @@ tags: [human-pose-estimation, jax, safetensors]
 
 # {title}, {settings.skeleton.name}, {height}x{width}
 
-Finds the joints of one person in a crop. {parameters:,} parameters. Reads crops of {height}x{width} pixels
+Finds the joints of {found}. {parameters:,} parameters. Reads images of {height}x{width} pixels
 (height x width), {trained.network["colors"]}, normalized by ImageNet's mean and standard deviation. Predicts
-{heatmaps} heatmaps of {height // stride}x{width // stride} pixels: {", ".join(settings.skeleton.joints)}.
-Decoding: {settings.reading}, {test} flip test."""
+{maps}: {", ".join(settings.skeleton.joints)}.{decoding}"""
+
+
+def _outputs(trained: Trained) -> tuple[str, str, str]:
+    """Returns whose joints a network finds, its outputs, and how joints are read from them."""
+    settings, (height, width) = trained.settings, trained.settings.image_size
+    sizes = [f"{height // stride}x{width // stride} pixels" for stride in models.strides(trained.network)]
+    if models.find(trained.network["name"]).bottom_up:
+        maps = [f"heatmaps and tags of {sizes[0]}", *(f"heatmaps of {size}" for size in sizes[1:])]
+        return "all people in a photo", " and ".join(maps), ""
+    count = codecs.CODECS[settings.codec].maps * settings.skeleton.num_joints
+    test = "with" if settings.flip_test else "without"
+    decoding = f"\nDecoding: {settings.reading}, {test} flip test."
+    return "one person in a crop", f"{count} heatmaps of {sizes[-1]}", decoding
 
 
 def _use(trained: Trained, file: str) -> str:

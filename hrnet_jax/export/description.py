@@ -6,8 +6,9 @@ It is one JSON object with the fields of `models.describe` and of `Settings`:
      "joints": ["nose", ...], "skeleton": {"name": "coco", "joints": ["nose", ...], ...},
      "image_size": [256, 192], "flip_test": true, "flip_shift": 1.0, "decoder": "quarter", "codec": "original"}
 
-A program, ``.onnx`` or ``.stablehlo``, also has ``"output"``: ``"heatmaps"`` or ``"joints"``. The skeleton is the
-content of a skeleton file, see `skeletons.load`. Flax is not imported, so that programs start quickly.
+A program, ``.onnx`` or ``.stablehlo``, also has ``"output"``: ``"heatmaps"``, ``"joints"`` or, of a network for
+whole photos, ``"heads"``. The skeleton is the content of a skeleton file, see `skeletons.load`. Flax is not
+imported, so that programs start quickly.
 """
 
 import dataclasses
@@ -19,8 +20,9 @@ import numpy as np
 from hrnet_jax import codecs, heatmap, skeletons, validation
 from hrnet_jax.skeletons import Skeleton
 
-HEATMAPS, JOINTS = "heatmaps", "joints"
-"""Outputs of programs: ``image`` to heatmaps, or ``image, photo_to_crop`` to joints and scores."""
+HEATMAPS, JOINTS, HEADS = "heatmaps", "joints", "heads"
+"""Outputs of programs: ``image`` to heatmaps, ``image, photo_to_crop`` to joints and scores, or ``image`` to the
+outputs of all heads of a network for whole photos."""
 
 _SKELETON, _SIZE, _FLIP, _SHIFT, _DECODER = "skeleton", "image_size", "flip_test", "flip_shift", "decoder"
 _CODEC = "codec"

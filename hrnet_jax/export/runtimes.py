@@ -16,7 +16,7 @@ import numpy as np
 
 from hrnet_jax import codecs, validation
 from hrnet_jax.export import description, stablehlo
-from hrnet_jax.export.description import HEATMAPS, JOINTS, Settings
+from hrnet_jax.export.description import HEADS, HEATMAPS, JOINTS, Settings
 from hrnet_jax.export.to_onnx import file
 
 ONNX, STABLEHLO = ".onnx", ".stablehlo"
@@ -31,9 +31,10 @@ class Program:
 
     Attributes:
       call: the program, from ``[B, H, W, 3]`` uint8 images to ``[B, h, w, K]`` heatmaps, or from images and
-        ``[B, 2, 3]`` maps from photo to crop pixels to ``[B, K, 2]`` joints in photo pixels and ``[B, K]`` scores.
+        ``[B, 2, 3]`` maps from photo to crop pixels to ``[B, K, 2]`` joints in photo pixels and ``[B, K]`` scores,
+        or from images to a sequence with the output of each head.
       settings: of predictions with it.
-      output: ``"heatmaps"`` or ``"joints"``.
+      output: ``"heatmaps"``, ``"joints"`` or ``"heads"``.
       description: all that the file says of its network, see `hrnet_jax.export.description`.
     """
 
@@ -43,7 +44,15 @@ class Program:
     description: Mapping[str, Any]
 
     def step(self) -> Step:
-        """Returns a prediction step with the file's settings, for `inference.predict` and others that take one."""
+        """Returns a prediction step with the file's settings, for `inference.predict` and others that take one.
+
+        Raises ValueError for a network for whole photos.
+        """
+        if self.output == HEADS:
+            raise ValueError(
+                "the program is of a network that finds all people of a photo, and this is for one person in a"
+                " crop: give another"
+            )
         if self.output == JOINTS:
             return lambda variables, image, photo_to_crop: self.call(image, photo_to_crop)
         settings, order = self.settings, self.settings.flip_order
@@ -80,9 +89,9 @@ def open_program(path: str | os.PathLike) -> Program:
     if not path.is_file():
         raise validation.missing(path)
     call, content = _READERS[path.suffix](path)
-    if content.get("output") not in (HEATMAPS, JOINTS):
-        raise ValueError(f"{path}: `output` (={content.get('output')!r:.100}) must be {HEATMAPS!r} or {JOINTS!r}")
-    return Program(call, description.from_json(content, os.fspath(path)), content["output"], content)
+    if (output := content.get("output")) not in (HEATMAPS, JOINTS, HEADS):
+        raise ValueError(f"{path}: `output` (={output!r:.100}) must be {HEATMAPS!r}, {JOINTS!r} or {HEADS!r}")
+    return Program(call, description.from_json(content, os.fspath(path)), output, content)
 
 
 def _read_onnx(path: pathlib.Path) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -97,7 +106,12 @@ def _read_onnx(path: pathlib.Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     content = session.get_modelmeta().custom_metadata_map.get(file.METADATA)
     if content is None:
         raise ValueError(f"{path} was not exported by hrnet_jax: it has no description of its network")
-    return lambda image: session.run(None, {"image": np.asarray(image)})[0], _parse(content, path)
+
+    def call(image: Any) -> Any:
+        first, *others = session.run(None, {"image": np.asarray(image)})
+        return [first, *others] if others else first
+
+    return call, _parse(content, path)
 
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the first that is installed runs a node

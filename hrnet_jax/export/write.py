@@ -8,9 +8,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from hrnet_jax import inference
+from hrnet_jax import inference, models
 from hrnet_jax.export import card, runtimes, stablehlo
-from hrnet_jax.export.description import HEATMAPS, JOINTS
+from hrnet_jax.export.description import HEADS, HEATMAPS, JOINTS
 from hrnet_jax.export.runtimes import ONNX, STABLEHLO
 from hrnet_jax.export.to_onnx import file
 from hrnet_jax.export.trained import Trained
@@ -53,16 +53,18 @@ def write(trained: Trained, target: str | os.PathLike, output: str = HEATMAPS) -
     Args:
       trained: from `trained.load`.
       target: name ending in ``.safetensors``, ``.stablehlo`` or ``.onnx``; must not exist.
-      output: of a program: ``"heatmaps"``, or ``"joints"`` for the whole step to joints in the photo.
+      output: of a program: ``"heatmaps"``, or ``"joints"`` for the whole step to joints in the photo. Of a network
+        for whole photos it is the output of each head, heatmaps and tags.
 
     Returns:
       Sentences about the result, the deviation among them.
 
     Raises:
-      ValueError: the file cannot be written, see `check_target`; the network has operations that the format lacks;
-        or the file deviates from the network by more than `MOST`.
+      ValueError: the file cannot be written, see `check_target`; the network has operations that the format lacks,
+        or none to joints; or the file deviates from the network by more than `MOST`.
     """
     check_target(target, output)
+    output = _output(trained, output)
     path = pathlib.Path(target)
     with state_dict.write_atomically(path) as partial:
         if path.suffix == SAFETENSORS:
@@ -79,6 +81,18 @@ def write(trained: Trained, target: str | os.PathLike, output: str = HEATMAPS) -
     return notes
 
 
+def _output(trained: Trained, output: str) -> str:
+    """Returns the output of a program of the network. Raises ValueError if it has no such."""
+    if not models.find(trained.network["name"]).bottom_up:
+        return output
+    if output == JOINTS:
+        raise ValueError(
+            f"{trained.source!r} is a network that finds all people of a photo: leave out --joints, its program"
+            " has heatmaps and tags"
+        )
+    return HEADS
+
+
 def _write_program(trained: Trained, path: pathlib.Path, output: str) -> None:
     description = trained.describe() | {"output": output}
     size, function = trained.settings.image_size, _function(trained, output)
@@ -91,9 +105,9 @@ def _write_program(trained: Trained, path: pathlib.Path, output: str) -> None:
 
 
 def _function(trained: Trained, output: str) -> Callable:
-    """Returns the function to export: images to heatmaps, or images and maps to joints and scores."""
+    """Returns the function to export: images to heatmaps or heads, or images and maps to joints and scores."""
     model, variables, settings = trained.model, trained.variables, trained.settings
-    if output == HEATMAPS:
+    if output != JOINTS:
         return functools.partial(inference.predict_heatmaps, model, variables, flip_order=None, shift=0.0)
     options = settings.options | {"decoder": settings.decoder}
     return functools.partial(inference.predict_step, model, variables, **options)
@@ -115,8 +129,9 @@ def _compare_program(trained: Trained, path: pathlib.Path) -> str:
     with jax.default_matmul_precision("highest"):
         expected = jax.tree.leaves(jax.jit(_function(trained, program.output))(*inputs))
         batch, single = (jax.tree.leaves(program.call(*(array[:n] for array in inputs))) for n in (IMAGES, 1))
-    *joints, values = zip(expected, batch, single, strict=True)
-    deviation = max(_deviation(array, values[0]) for array in values[1:])
+    outputs = list(zip(expected, batch, single, strict=True))
+    joints, values = (outputs[:1], outputs[1:]) if program.output == JOINTS else ([], outputs)
+    deviation = max(_deviation(array, wanted) for wanted, *found in values for array in found)
     text = f"deviates from the network by {deviation:.1e} of the largest {'score' if joints else 'value'}"
     pixels = [np.linalg.norm(np.asarray(a) - e[: len(a)], axis=-1) for e, *arrays in joints for a in arrays]
     text += "".join(f", joints by {array.max():.1e} px" for array in pixels[:1])

@@ -12,7 +12,17 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, fields, skeletons
-from hrnet_jax.models import ablation, batch_norm, cpn, hourglass, hrnet, layers, resolutions, simple_baseline
+from hrnet_jax.models import (
+    ablation,
+    batch_norm,
+    cpn,
+    higher_hrnet,
+    hourglass,
+    hrnet,
+    layers,
+    resolutions,
+    simple_baseline,
+)
 from hrnet_jax.models.network import Network
 
 NETWORKS = {
@@ -22,6 +32,7 @@ NETWORKS = {
     "cpn": cpn.NETWORK,
     "hrnet_ablation": ablation.NETWORK,
     "hrnet_resolutions": resolutions.NETWORK,
+    "higher_hrnet": higher_hrnet.NETWORK,
 }
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -30,6 +41,21 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 def find(name: str) -> Network:
     """Returns a network by its name in `NETWORKS`, or as ``module:name``. Raises ValueError if there is none."""
     return fields.find("model.name", name, NETWORKS)
+
+
+def check_task(name: str, task: str, *, bottom_up: bool) -> None:
+    """Raises ValueError if a task is bottom-up and the network of this name is not, or the other way round."""
+    if find(name).bottom_up == bottom_up:
+        return
+    network, data = "finds all people of a photo", "for one person in a crop"
+    other, fitting = "bottom_up", "another network"
+    if bottom_up:
+        network, data, other = "finds one person in a crop", "for whole photos", "top_down"
+        fitting = " or ".join(known for known, network in NETWORKS.items() if network.bottom_up)
+    raise ValueError(
+        f"`model.name` (={name!r}) {network}, and `task` (={task!r}) is {data}: set `task` to {other!r}, or choose"
+        f" {fitting}"
+    )
 
 
 def build(config: ConfigDict) -> nn.Module:
@@ -54,7 +80,12 @@ def build(config: ConfigDict) -> nn.Module:
 
 def count_heatmaps(config: ConfigDict) -> int:
     """Returns the number of heatmaps that a network predicts: one or more for each joint, as the codec has."""
-    return skeletons.load(config.skeleton).num_joints * codecs.find(config.codec).maps
+    return skeletons.load(config.skeleton).num_joints * _codec(config).maps
+
+
+def _codec(config: ConfigDict) -> codecs.Codec:
+    """Returns the codec of a configuration. Tasks without a choice have heatmaps as in the original."""
+    return codecs.find(config.get("codec", codecs.ORIGINAL))
 
 
 def create(architecture: Mapping[str, Any], num_joints: int, **options: Any) -> nn.Module:
@@ -101,7 +132,7 @@ def describe(config: ConfigDict) -> dict[str, Any]:
 
     Where heatmaps do not lie in crops as in the original, the codec is named, too.
     """
-    joints, by_corners = skeletons.load(config.skeleton).joints, codecs.find(config.codec).by_corners
+    joints, by_corners = skeletons.load(config.skeleton).joints, _codec(config).by_corners
     codec = {"codec": config.codec} if by_corners else {}
     return json.loads(json.dumps({**architecture(config), "joints": joints, **codec}))
 
@@ -109,6 +140,16 @@ def describe(config: ConfigDict) -> dict[str, Any]:
 def title(architecture: Mapping[str, Any]) -> str:
     """Returns the usual name of a network, such as ``HRNet-W32``, from the result of `architecture`."""
     return find(architecture["name"]).title.format(**architecture)
+
+
+def summary(config: ConfigDict, model: nn.Module) -> str:
+    """Returns network, parameters and multiply-adds of a configuration in words."""
+    size = tuple(config.image_size)
+    giga = count_multiply_adds(model, size) / 1024**3
+    return (
+        f"{title(config.model)}, {count_parameters(model, size):,} parameters,"
+        f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}"
+    )
 
 
 def shapes(model: nn.Module, image_size: tuple[int, int]) -> dict[str, Any]:

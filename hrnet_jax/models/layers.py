@@ -227,12 +227,13 @@ def apply_in_training(
     """Applies a network to normalized images in training mode.
 
     Returns all heatmaps that training compares with targets, those that the network keeps and its prediction last,
-    and the next ``batch_stats``.
+    and the next ``batch_stats``. A network for whole photos returns the output of each head, coarse to fine.
     """
     collection, name = _KEPT
     applied: Any = model.apply(variables, image, train=True, mutable=["batch_stats", collection])
-    heatmaps, updates = applied
-    return [*updates.get(collection, {}).get(name, ()), heatmaps], updates["batch_stats"]
+    output, updates = applied
+    outputs = output if isinstance(output, tuple) else (output,)
+    return [*updates.get(collection, {}).get(name, ()), *outputs], updates["batch_stats"]
 
 
 def for_each(arrays: Any, count: int) -> Sequence[Any]:

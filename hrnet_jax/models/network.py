@@ -69,6 +69,8 @@ class Network:
       multiple: (fields that weights depend on) -> the number that divides the sides of its images.
       strides: (fields that weights depend on) -> image pixels per heatmap pixel: one number for all heatmaps that
         training compares, or one for each in the order of `layers.apply_in_training`.
+      bottom_up: whether its images are whole photos. Then it returns a tuple with the output of each head, coarse
+        to fine: of the first, the heatmaps of all joints and then their tags; of the others, heatmaps.
       alternatives: (network) -> the networks with the same weights that predict other heatmaps, by name. They are
         evaluated, too.
       joint_layers: prefixes of the names of layers with a channel for each joint. The first that there is, is one
@@ -95,6 +97,7 @@ class Network:
     torch_model: Callable[..., Any] | None = None
     multiple: Callable[[Mapping[str, Any]], int] = lambda sizes: layers.MULTIPLE
     strides: Callable[[Mapping[str, Any]], Sequence[int]] = lambda sizes: [layers.STRIDE]
+    bottom_up: bool = False
     alternatives: Callable[[nn.Module], Mapping[str, nn.Module]] = lambda model: {}
     joint_layers: tuple[str, ...] = ("final_layer.",)
     heads: tuple[str, ...] = ("final_layer.",)
@@ -109,7 +112,8 @@ class Network:
     def head(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Returns the kernel of a layer that predicts heatmaps, ``[K, in, 1, 1]``; None if tensors have none."""
         kernels = (tensors.get(f"{layer}weight") for layer in self.joint_layers)
-        return next((kernel for kernel in kernels if kernel is not None and kernel.ndim == 4), None)
+        found = next((kernel for kernel in kernels if kernel is not None and kernel.ndim == 4), None)
+        return found[: len(found) // 2] if found is not None and self.bottom_up else found  # without tags
 
 
 def count_parts(names: Mapping[str, Any], pattern: str) -> int:

@@ -38,6 +38,12 @@ def conv_norm(
     return nn.Sequential(conv(inputs, outputs, kernel_size, stride), _norm(outputs), *activation)
 
 
+def deconv(inputs: int, outputs: int) -> list[nn.Module]:
+    """Builds layers that double the resolution: a transposed convolution, batch normalisation and ReLU."""
+    transposed = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return [transposed, _norm(outputs), nn.ReLU()]
+
+
 def initialize(module: nn.Module) -> None:
     """Initialises convolutions as the original: weights from N(0, 0.001), biases zero."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -228,19 +234,13 @@ class SimpleBaseline(ResNet):
     def __init__(self, num_joints: int, depth=50, stem=64, features=256):
         super().__init__(depth, stem)
         inputs = [32 * stem] + [features] * (simple_baseline.DECONVOLUTIONS - 1)
-        self.deconv_layers = nn.Sequential(*(layer for count in inputs for layer in _deconv(count, features)))
+        self.deconv_layers = nn.Sequential(*(layer for count in inputs for layer in deconv(count, features)))
         self.final_layer = conv(features, num_joints, 1, bias=True)
         self.apply(initialize)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps normalised images ``[B, 3, H, W]`` to heatmaps ``[B, K, H / 4, W / 4]``; 32 divides H and W."""
         return self.final_layer(self.deconv_layers(super().forward(image)[-1]))
-
-
-def _deconv(inputs: int, outputs: int) -> list[nn.Module]:
-    """Returns layers that double the resolution."""
-    deconv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    return [deconv, _norm(outputs), nn.ReLU()]
 
 
 def _enlarge(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

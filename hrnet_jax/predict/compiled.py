@@ -28,8 +28,14 @@ def compile_network(
       views: of each person, from `views.make`.
 
     Raises:
-      ValueError: the precision is unknown, or the members do not belong together.
+      ValueError: the precision is unknown, or a member is for whole photos, or they do not belong together.
     """
+    for member in members:
+        if models.find(member.network["name"]).bottom_up:
+            raise ValueError(
+                f"{member.source!r} is a network that finds all people of a photo, and this is for one person in a"
+                " crop: give another"
+            )
     if dtype not in models.DTYPES:
         raise ValueError(f"`dtype` (={dtype!r}) must be one of {', '.join(models.DTYPES)}")
     settings = _common_settings(members)

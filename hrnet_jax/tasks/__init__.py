@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from hrnet_jax import fields, training
 from hrnet_jax.evaluation import report
 from hrnet_jax.fields import Field
-from hrnet_jax.tasks import top_down
+from hrnet_jax.tasks import bottom_up, top_down
 
 Batch = dict[str, np.ndarray]
 """Arrays of this process's share of a batch, with ``index``: rows in the table of examples."""
@@ -168,7 +168,7 @@ class Task(Protocol):
         ...
 
 
-TASKS: dict[str, type[Task]] = {"top_down": top_down.TopDown}
+TASKS: dict[str, type[Task]] = {"top_down": top_down.TopDown, "bottom_up": bottom_up.BottomUp}
 
 
 def find(name: str) -> type[Task]:

@@ -36,6 +36,12 @@ class Data:
         return records.digest(self.split)
 
 
+def loading_hint(split: records.Split) -> str:
+    """Returns how to load the photos of a split faster, as the end of a sentence."""
+    stored = split.decoded is not None
+    return "" if stored else ", or keep the photos decoded (`python -m hrnet_jax.prepare ... --decoded`)"
+
+
 @dataclasses.dataclass(frozen=True)
 class People(Data):
     """People of a split to train on; see `hrnet_jax.tasks.Examples`."""
@@ -79,8 +85,7 @@ class People(Data):
 
     def loading_hint(self) -> str:
         """Returns how to load photos faster."""
-        stored = self.split.decoded is not None
-        return "" if stored else ", or keep the photos decoded (`python -m hrnet_jax.prepare ... --decoded`)"
+        return loading_hint(self.split)
 
 
 @dataclasses.dataclass(frozen=True)

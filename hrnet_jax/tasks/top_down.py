@@ -1,7 +1,6 @@
 """Top-down pose estimation: one person per crop, joints as heatmaps (Sun et al. 2019)."""
 
 import functools
-import math
 import operator
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -33,16 +32,18 @@ from hrnet_jax.datasets import flags, mixing, records
 from hrnet_jax.evaluation import caveats, evaluate
 from hrnet_jax.fields import Field
 from hrnet_jax.models import layers, network
-from hrnet_jax.tasks import people
-
-MOST_PARTS = 32
-"""Largest accumulation that is tried when a step does not fit into memory."""
+from hrnet_jax.tasks import memory, people
 
 
 def make_target_fn(config: ConfigDict) -> network.Targets:
     """Returns the function that renders target heatmaps from the labels of a batch. Raises ValueError."""
-    of_network = models.find(config.model.name).targets
-    if of_network:
+    found = models.find(config.model.name)
+    if found.bottom_up:
+        raise ValueError(
+            f"`model.name` (={config.model.name!r}) finds all people of a photo, and `task` (={config.task!r}) is"
+            " for one person in a crop: set `task` to 'bottom_up', or choose another network"
+        )
+    if of_network := found.targets:
         _check_unused(config)
     render = of_network(config) if of_network else _make_common_target(config)
     factors = skeletons.load(config.skeleton).weights_of_joints(config.joint_weights)
@@ -198,6 +199,7 @@ class TopDown:
 
         Raises ValueError for a wrong field.
         """
+        models.check_task(config.model.name, config.task, bottom_up=False)
         check_codec(config)
         heatmap.find_decoder(config.eval.decoder)
         evaluate.heatmap_options(config)
@@ -210,6 +212,7 @@ class TopDown:
     @classmethod
     def fields(cls, config: Mapping[str, Any]) -> dict[str, Field]:
         """Returns the fields of a run with the configuration's network."""
+        models.check_task(config["model"]["name"], config["task"], bottom_up=False)
         return configuration.fields(config["model"]["name"])
 
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -239,18 +242,8 @@ class TopDown:
         return loss, (batch_stats, {"pck": heatmap.pck(heatmaps, expected, decoder=self._find)})
 
     def memory_options(self, devices: int) -> Iterator[dict[str, Any]]:
-        """Yields recomputed activations first, then smaller parts of a batch.
-
-        Parts never hold fewer people than are normalized together, since that would change the training.
-        """
-        config = self.config
-        if not config.model.remat:
-            yield {"model.remat": True}
-        together = 1 if config.model.norm_frozen else config.model.norm_group_size or config.batch_size
-        parts = 2 * config.accumulation
-        while parts <= MOST_PARTS and config.batch_size % (parts * math.lcm(devices, together)) == 0:
-            yield {"model.remat": True, "accumulation": parts}
-            parts *= 2
+        """Yields recomputed activations first, then smaller parts of a batch."""
+        return memory.options(self.config, devices)
 
     def picture(self, variables: Mapping[str, Any], batch: pipeline.Batch) -> np.ndarray:
         """Draws crops with targets, heatmaps and joints."""
@@ -284,12 +277,7 @@ class TopDown:
 
     def title(self) -> str:
         """Returns network, parameters and multiply-adds in words."""
-        size, config = tuple(self.config.image_size), self.config
-        giga = models.count_multiply_adds(self.model, size) / 1024**3
-        return (
-            f"{models.title(config.model)}, {models.count_parameters(self.model, size):,} parameters,"
-            f" {giga:.3f} G (1024^3) multiply-adds at {size[0]}x{size[1]}, {config.model.dtype}"
-        )
+        return models.summary(self.config, self.model)
 
     def examples(self) -> people.People:
         """Opens the splits to train on. Prints which joints each has if there are several."""

@@ -15,14 +15,15 @@ def carry_over(variables: Mapping[str, Any], weights: Weights, description: Mapp
     """Returns weights for the joints of a network, made of weights for others.
 
     Joints of other names keep the initial values of `variables`. A note names both. Weights that do not name their
-    joints, have none of the network's or another codec are returned unchanged. For the description see
-    `models.describe`.
+    joints, have none of the network's or another codec are returned unchanged, and so are those of a bottom-up
+    network, whose layers have channels of tags, too. For the description see `models.describe`.
     """
     here, there = list(description.get("joints", ())), list(weights.description.get("joints", ()))
     sources = np.array(skeletons.sources_of_joints(here, there), int)
-    if here == there or not (sources >= 0).any():
+    network = models.find(description["name"])
+    if here == there or network.bottom_up or not (sources >= 0).any():
         return weights
-    own, network = loading.to_pytorch(variables), models.find(description["name"])
+    own = loading.to_pytorch(variables)
     maps = codecs.find(description.get("codec", codecs.ORIGINAL)).maps
     heads = network.head(own), network.head(weights.tensors)
     if [None if head is None else len(head) for head in heads] != [maps * len(here), maps * len(there)]:

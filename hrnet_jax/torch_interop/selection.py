@@ -1,7 +1,8 @@
 """Selection of one network's tensors among everything that a PyTorch file holds.
 
 Training programs save a state dict under a key of their own, and wrap the network, so that all names begin with
-``model.`` (Lightning), ``net.`` or ``student.``. Beside it, many keep a moving average of the weights.
+``model.`` (Lightning), ``net.``, ``student.`` or ``1.`` (HigherHRNet in half precision). Beside it, many keep a
+moving average of the weights.
 """
 
 import dataclasses
@@ -15,7 +16,8 @@ USUAL_KEYS = ("state_dict", "")
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)*")
 _MMPOSE = re.compile(r"^(backbone|keypoint_head|head)\.")
 _FIRST = re.compile(
-    r"((?:(?!layer\d|stage\d|transition\d|\d+\.)[^.]+\.)*?)(?:(?:backbone\.)?conv1|pre\.0\.conv)\.weight"
+    r"((?:module\.|_orig_mod\.)*(?:1\.)?(?:(?!layer\d|stage\d|transition\d|\d+\.)[^.]+\.)*?)"
+    r"(?:(?:backbone\.)?conv1|pre\.0\.conv)\.weight"
 )
 _RESNET, _OF_CPN = "resnet.", "global_net.laterals.0.0.weight"
 _AVERAGE = re.compile(r"(^|[._])(ema|average|averaged|avg|shadow|swa|teacher)([._]|$)")

@@ -65,7 +65,7 @@ def outputs_of(photo: np.ndarray, settings: inference.Settings) -> list:
     return [[run(image), run(image[:, ::-1])] if settings.flip_test else [run(image)] for image in images]
 
 
-def assert_equal(found: inference.PhotoPeople, expected: inference.PhotoPeople, tolerance: float = 1e-5) -> None:
+def assert_equal(found: inference.People, expected: inference.People, tolerance: float = 1e-5) -> None:
     for name, array in found._asdict().items():
         np.testing.assert_allclose(array, getattr(expected, name), atol=tolerance, err_msg=name)
 

@@ -13,9 +13,9 @@ ORIGINAL_NAMES = dict(
 )
 
 
-def people_of(predictions: np.ndarray, scores: np.ndarray) -> inference.PhotoPeople:
+def people_of(predictions: np.ndarray, scores: np.ndarray) -> inference.People:
     values = predictions[..., 2]
-    return inference.PhotoPeople(predictions[..., :2], values, predictions[..., 3:], scores, values < 0)
+    return inference.People(predictions[..., :2], values, predictions[..., 3:], scores, values < 0)
 
 
 def test_average_precision_is_that_of_the_release(shared):

@@ -97,6 +97,18 @@ def test_weights_are_loaded_from_a_checkpoint_or_drawn(config, tmp_path):
     assert "seed 2" in title and drawn["params"].keys() == found["params"].keys()
 
 
+def test_a_network_for_whole_photos_has_noise_as_targets_of_all_heads():
+    config = small_config(name="higher_hrnet")
+    batch, again, other = (problem.random_batch(config, 3, seed) for seed in (0, 0, 1))
+    assert [x.shape for x in batch.targets] == [(3, 16, 8, 34), (3, 32, 16, 17)]
+    assert [x.shape for x in batch.weights] == [(3, 34), (3, 17)]
+    for a, b, c in zip(batch.targets, again.targets, other.targets, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+    with pytest.raises(ValueError, match=r"`model.name` \(='higher_hrnet'\) is compared on noise only"):
+        problem.data_batch(config, 3)
+
+
 def test_targets_of_several_levels_are_kept_in_a_file(shallow_resnet):
     config = small_config(name="cpn")
     batch = problem.random_batch(config, 2)

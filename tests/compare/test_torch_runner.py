@@ -54,6 +54,7 @@ def test_networks_are_equal_in_float64(measured_once):
         {"name": "simple_baseline"},
         {"name": "hourglass", "people": 4},
         {"name": "hrnet_resolutions", "people": 3},
+        {"name": "higher_hrnet", "people": 4},
         {"loss": "ohkm", "seed": 1},
     ],
 )

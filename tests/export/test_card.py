@@ -40,6 +40,14 @@ def test_the_card_of_a_run_has_its_data_and_metrics(network, run):
     assert "Initial weights: `imagenet.pth`" in text and "Fill in the licence" in text
 
 
+def test_the_card_of_a_network_for_whole_photos_names_its_heads(network):
+    description = network.network | {"name": "higher_hrnet", "deconvolutions": 1}
+    text = card.render(dataclasses.replace(network, network=description), "w4.safetensors")
+    assert "# HigherHRNet-W4, coco, 64x64" in text and "joints of all people in a photo." in text
+    assert "Predicts\nheatmaps and tags of 16x16 pixels and heatmaps of 32x32 pixels: nose," in text
+    assert "Decoding" not in text
+
+
 def test_metrics_name_the_source_of_boxes(network, run):
     text = card.render(dataclasses.replace(network, run=run, as_evaluated=True), "w4.safetensors")
     assert "| | val2017/gt_boxes | val2017/detector_boxes |\n|---|---|---|\n| AP | 0.766 | 0.745 |" in text

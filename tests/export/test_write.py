@@ -70,6 +70,46 @@ def test_cpn_becomes_onnx(network, tmp_path, monkeypatch):
     test_every_network_becomes_onnx(network, tmp_path, monkeypatch, made_weights.CPN)
 
 
+@pytest.fixture
+def of_photos(network):
+    """A network for whole photos."""
+    model, variables = loading.build(made_weights.HIGHER), made_weights.variables(made_weights.HIGHER)
+    return dataclasses.replace(network, network=made_weights.HIGHER, model=model, variables=variables)
+
+
+@pytest.mark.parametrize("suffix", [".stablehlo", ".onnx"])
+def test_a_network_for_whole_photos_becomes_a_program_of_its_heads(of_photos, tmp_path, suffix, request):
+    if suffix == ".onnx":
+        request.getfixturevalue("onnx")
+    (note,) = write.write(of_photos, tmp_path / f"x{suffix}")
+    assert "deviates from the network by" in note and "joints" not in note
+    program = runtimes.open_program(tmp_path / f"x{suffix}")
+    assert program.output == "heads"
+    shapes = [head.shape for head in program.call(np.zeros((2, 64, 64, 3), np.uint8))]
+    assert shapes == [(2, 16, 16, 34), (2, 32, 32, 17)]
+    with pytest.raises(ValueError, match="finds all people of a photo, and this is for one person in a crop"):
+        program.step()
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_every_head_of_a_program_is_compared(of_photos, tmp_path, monkeypatch, wrong):
+    heads = jax.jit(write._function(of_photos, "heads"))
+
+    def call(images):
+        return [head * (1.001 if i == wrong else 1) for i, head in enumerate(heads(images))]
+
+    program = runtimes.Program(call, of_photos.settings, "heads", {})
+    monkeypatch.setattr(write, "_write_program", lambda *_: None)
+    monkeypatch.setattr(runtimes, "open_program", lambda path: program)
+    with pytest.raises(ValueError, match=r"deviates from the network by .* nothing was kept"):
+        write.write(of_photos, tmp_path / "x.onnx")
+
+
+def test_a_network_for_whole_photos_has_no_step_to_joints(of_photos, tmp_path):
+    with pytest.raises(ValueError, match="is a network that finds all people of a photo: leave out --joints"):
+        write.write(of_photos, tmp_path / "x.stablehlo", "joints")
+
+
 def test_stablehlo_comes_with_its_description(network, tmp_path):
     (note,) = write.write(network, tmp_path / "x.stablehlo")
     assert "deviates from the network by" in note and "on 3 images and on one" in note

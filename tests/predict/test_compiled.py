@@ -44,6 +44,13 @@ def test_members_of_an_ensemble_must_belong_together(changes, message):
         compiled.compile_network([member(0), member(1, **changes)], sharding.make_mesh())  # type: ignore[list-item]
 
 
+def test_a_network_for_whole_photos_is_refused():
+    of_photos = member(1)
+    of_photos.network = NETWORK | {"name": "higher_hrnet", "deconvolutions": 1}
+    with pytest.raises(ValueError, match=r"'1\.pth' is a network that finds all people of a photo, and"):
+        compiled.compile_network([member(0), of_photos], sharding.make_mesh())  # type: ignore[list-item]
+
+
 def test_programs_have_the_options_of_the_device(monkeypatch):
     monkeypatch.setattr(devices, "compiler_options", lambda _: {"xla_unheard_of": 1})
     mesh = sharding.make_mesh()

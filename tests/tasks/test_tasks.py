@@ -69,7 +69,8 @@ def test_tasks_are_found_by_name():
     assert tasks.find("top_down") is top_down.TopDown
     assert tasks.find("coordinates:Coordinates") is coordinates.Coordinates
     for name in ("bottom_down", "coordinates:Missing", "no_such_module:Task", ""):
-        with pytest.raises(ValueError, match=rf"`task` \(='{name}'\) must be one of top_down, or `module:name`"):
+        message = rf"`task` \(='{name}'\) must be one of top_down, bottom_up, or `module:name`"
+        with pytest.raises(ValueError, match=message):
             tasks.find(name)
     with pytest.raises(ValueError, match="is not a class with the attributes of"):
         tasks.find("coordinates:get_config")

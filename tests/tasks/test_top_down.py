@@ -250,6 +250,15 @@ def test_a_codec_with_offsets_is_refused_for_coarser_heatmaps(config):
         tasks.build(config)
 
 
+def test_a_network_for_all_people_of_a_photo_is_refused(config):
+    config.model = small_config(name="higher_hrnet").model
+    with pytest.raises(
+        ValueError,
+        match=r"`model.name` \(='higher_hrnet'\) finds all people of a photo, and `task` .* 'bottom_up'",
+    ):
+        tasks.build(config)
+
+
 def test_targets_may_be_given(config):
     given = np.full((2, 16, 8, 17), 0.5, np.float32), np.ones((2, 17), np.float32)
     task = type(tasks.build(config))(config, targets=lambda *_: given)

@@ -1,6 +1,7 @@
 """ONNX files: a network from uint8 images to heatmaps, for ONNX Runtime and others.
 
-Input ``image`` is ``[batch, H, W, 3]`` uint8 RGB, output ``heatmaps`` is ``[batch, H / 4, W / 4, K]`` float32.
+Input ``image`` is ``[batch, H, W, 3]`` uint8 RGB, output ``heatmaps`` is ``[batch, H / 4, W / 4, K]`` float32. A
+network for whole photos has the outputs ``head_0`` and so on, those of `Network.bottom_up` in their order.
 Normalization is part of the network, batch normalization is folded into the convolutions. The description is the
 entry ``hrnet_jax`` of the model's metadata.
 """
@@ -8,7 +9,7 @@ entry ``hrnet_jax`` of the model's metadata.
 import importlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ def require(package: str) -> None:
 
 def write(
     path: pathlib.Path,
-    heatmaps: Callable[[jax.Array], jax.Array],
+    heatmaps: Callable[[jax.Array], Any],
     image_size: tuple[int, int],
     description: Mapping[str, Any],
 ) -> None:
@@ -44,14 +45,14 @@ def write(
 
     shape = (BATCH, *image_size, 3)
     graph = trace.trace(heatmaps, shape)
-    result = jax.eval_shape(heatmaps, jax.ShapeDtypeStruct(shape, np.uint8))
-    model = _model(graph, shape, result.shape, result.dtype)
+    results = jax.tree.leaves(jax.eval_shape(heatmaps, jax.ShapeDtypeStruct(shape, np.uint8)))
+    model = _model(graph, shape, results)
     onnx.helper.set_model_props(model, {METADATA: json.dumps(dict(description))})
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
 
 
-def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype: np.dtype) -> Any:
+def _model(graph: Graph, shape: tuple[int, ...], results: Sequence[jax.ShapeDtypeStruct]) -> Any:
     """Returns the protocol buffer of a graph."""
     from onnx import helper, numpy_helper  # pyright: ignore[reportMissingImports]
 
@@ -61,7 +62,8 @@ def _model(graph: Graph, shape: tuple[int, ...], result: tuple[int, ...], dtype:
 
     nodes = [_node(node) for node in graph.nodes]
     constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
-    ends = [value(trace.IMAGE, np.uint8, shape)], [value(trace.HEATMAPS, dtype, result)]
+    names = zip(trace.output_names(len(results)), results, strict=True)
+    ends = [value(trace.IMAGE, np.uint8, shape)], [value(name, x.dtype, x.shape) for name, x in names]
     return helper.make_model(
         helper.make_graph(nodes, "hrnet_jax", *ends, constants),
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -8,16 +8,16 @@ import numpy as np
 from hrnet_jax.export.to_onnx.graph import Graph, Node
 
 
-def fold(graph: Graph, output: str) -> None:
+def fold(graph: Graph, outputs: Sequence[str]) -> None:
     """Folds arithmetic with a constant per channel into the convolution before it. Removes unused nodes."""
-    _fold_affine(graph, output)
-    _remove_unused(graph, output)
+    _fold_affine(graph, outputs)
+    _remove_unused(graph, outputs)
 
 
-def _fold_affine(graph: Graph, output: str) -> None:
+def _fold_affine(graph: Graph, outputs: Sequence[str]) -> None:
     """Turns ``(conv(x) - mean) * scale + bias`` into one convolution. Computes in float64, rounds once."""
     uses = collections.Counter(name for node in graph.nodes for name in node.inputs)
-    uses[output] += 1
+    uses.update(outputs)
     convolutions: dict[str, Node] = {}
     affine: dict[int, tuple[Node, np.ndarray, np.ndarray]] = {}
     kept = []
@@ -63,9 +63,9 @@ def _scale(graph: Graph, convolution: Node, scale: np.ndarray, shift: np.ndarray
     convolution.inputs[1:] = [graph.constant(scaled), graph.constant(shift)]
 
 
-def _remove_unused(graph: Graph, output: str) -> None:
-    """Removes nodes and constants that the output does not depend on."""
-    used, kept = {output}, []
+def _remove_unused(graph: Graph, outputs: Sequence[str]) -> None:
+    """Removes nodes and constants that the outputs do not depend on."""
+    used, kept = set(outputs), []
     for node in reversed(graph.nodes):
         if node.output in used:
             kept.append(node)

@@ -18,24 +18,30 @@ from hrnet_jax.export.to_onnx.graph import Constant, Graph, UnsupportedError, Va
 from hrnet_jax.export.to_onnx.primitives import PRIMITIVES
 from hrnet_jax.export.to_onnx.views import arrange, identity
 
-IMAGE, HEATMAPS = "image", "heatmaps"
-"""Names of the input and the output."""
+IMAGE, HEATMAPS, HEAD = "image", "heatmaps", "head"
+"""Names of the input and the output. Several outputs are ``head_0``, ``head_1`` and so on."""
 
 _INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters with the function of a call
 
 
-def trace(function: Callable[[jax.Array], jax.Array], shape: Sequence[int]) -> Graph:
-    """Returns the graph of a function of one uint8 array, with input `IMAGE` and output `HEATMAPS`.
+def output_names(count: int) -> list[str]:
+    """Returns the names of so many outputs."""
+    return [HEATMAPS] if count == 1 else [f"{HEAD}_{i}" for i in range(count)]
+
+
+def trace(function: Callable[[jax.Array], Any], shape: Sequence[int]) -> Graph:
+    """Returns the graph of a function of one uint8 array, with input `IMAGE` and the outputs of `output_names`.
 
     A first size of `BATCH` stands for any number. Raises UnsupportedError, naming the primitive, if one is not
     known.
     """
     jaxpr = jax.make_jaxpr(function)(jax.ShapeDtypeStruct(tuple(shape), np.uint8))
     graph = Graph()
-    (result,) = _convert(graph, jaxpr, [identity(IMAGE, shape)])
-    name = arrange(graph, result, range(len(result.shape)))
-    graph.rename(name, HEATMAPS)
-    fold.fold(graph, HEATMAPS)
+    results = _convert(graph, jaxpr, [identity(IMAGE, shape)])
+    names = output_names(len(results))
+    for result, name in zip(results, names, strict=True):
+        graph.rename(arrange(graph, result, range(len(result.shape))), name)
+    fold.fold(graph, names)
     return graph
 
 

@@ -1,0 +1,36 @@
+"""A small HigherHRNet on photos of made-up people, found without boxes.
+
+    python train.py --config configs/demo_bottom_up.py --workdir runs/demo_bottom_up
+
+The photos are those of `make demo`.
+"""
+
+from ml_collections import ConfigDict
+
+from hrnet_jax import configuration
+
+
+def get_config() -> ConfigDict:
+    """Returns the demo's settings."""
+    config = configuration.default("higher_hrnet")
+    config.data.dir = "data/made_up/records"
+    config.image_size = (192, 192)
+    config.model.width = 16
+    config.model.stem = 16
+    config.model.units = (1, 1, 1)
+    config.model.blocks = 1
+    config.model.norm_group_size = 0
+    # In a few minutes only so much variety can be learnt.
+    config.augment.rotation = 0.0
+    # The heatmaps are small: a wide Gaussian would cover a person.
+    config.heatmap.sigma = 1.0
+    config.batch_size = 8
+    config.epochs = 12
+    config.warmup_steps = 100
+    config.learning_rate = 2e-3
+    config.learning_rate_drops = (9,)
+    config.log_every = 20
+    config.eval_every = 6
+    config.picture_every = 500
+    config.loader.threads = 1
+    return config
