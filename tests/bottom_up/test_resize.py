@@ -81,8 +81,9 @@ def test_a_fraction_of_a_pixel_is_lost_in_rounding_up():
     assert resize.place((301, 640), 512).size == (512, 1088)
 
 
-def test_square_photos_count_as_wide():
-    assert resize.place((200, 200), 100).scale == (1.0, 1.0)
+def test_tall_and_wide_photos_are_treated_alike():
+    square = resize.place((200, 200), 128)
+    assert (square.size, square.scale) == ((128, 128), (1.0, 1.0))
     tall, wide = resize.place((300, 200), 128), resize.place((200, 300), 128)
     assert tall.size == wide.size[::-1] == (192, 128)
     assert tall.scale == wide.scale[::-1] == (1.0, 1.5)
