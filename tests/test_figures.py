@@ -113,6 +113,15 @@ def test_the_command_draws_all_points(tmp_path, capsys):
     assert "HRNet-W4 (runs, gt boxes, from scratch)" in "".join(root.itertext())
 
 
+def test_a_figure_is_as_wide_as_its_legend():
+    def width(label: str) -> int:
+        line = charts.Line(label, [1.0], [0.5], "color0")
+        return int(ET.fromstring(charts.standalone(["<svg />"], [line])).attrib["viewBox"].split()[2])
+
+    assert width("HRNet-W32 (published)") == charts.WIDTH
+    assert width(100 * "x") > 100 * charts.CHARACTER
+
+
 @pytest.mark.parametrize(("values", "expected"), [([0.55, 0.75], [0.55, 0.6, 0.65, 0.7, 0.75]), ([3, 3], None)])
 def test_ticks_are_round_and_include_all_values(values, expected):
     found = charts.ticks(values)

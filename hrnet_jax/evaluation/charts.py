@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 400, 270
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40
+CHARACTER = 7  # width of a character of the legend, at most on average
 LABELS, ROW = 104, 19  # width of the labels and height of a row in charts by joint
 
 COLORS = ("#1f62c4", "#b3520b", "#2c9c8f", "#a05ab5", "#c8452f", "#8a6d00", "#56606a", "#009e73")
@@ -89,7 +90,8 @@ def standalone(panels: Sequence[str], series: Sequence[Line]) -> str:
         f".color{i} {{ stroke: {color}; }} .dot.color{i}:not(.published) {{ fill: {color}; }}\n"
         for i, color in enumerate(COLORS)
     )
-    width, height = WIDTH * len(panels), HEIGHT + 16 + ROW * len(series)
+    legend = LEFT + 36 + CHARACTER * max((len(line.label) for line in series), default=0)
+    width, height = max(WIDTH * len(panels), legend), HEIGHT + 16 + ROW * len(series)
     size = f'width="{2 * width}" height="{2 * height}" viewBox="0 0 {width} {height}"'
     paper = f'<rect width="{width}" height="{height}" fill="#fff"/>'
     content = f"<style>{STYLE}{colors}</style>{paper}{''.join(parts)}"
