@@ -22,6 +22,9 @@ LIMB_ENDS = ("elbow", "wrist", "knee", "ankle")
 LEFT_OVER = 1e10
 """Cost of a candidate without a person. As in the release, because costs beside it are rounded to 2e-6."""
 
+LARGEST = 1e18
+"""Values and tags must be below. No network gives such ones, and their sums and squares fit in float32."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Grouping:
@@ -121,11 +124,11 @@ def _check(values: np.ndarray, places: np.ndarray, tags: np.ndarray, order: Sequ
     if sorted(order) != list(range(len(values))):
         raise ValueError(f"`order` (={tuple(order)}) must name each of the {len(values)} joints once")
     for name, array in (("values", values), ("tags", tags)):
-        if not np.isfinite(array).all():
-            joint, candidate, *_ = np.argwhere(~np.isfinite(array))[0].tolist()
+        if not (np.abs(array) < LARGEST).all():
+            joint, candidate, *_ = np.argwhere(~(np.abs(array) < LARGEST))[0].tolist()
             raise ValueError(
-                f"`{name}` of joint {joint}, candidate {candidate} (={array[joint, candidate]}) must be finite:"
-                " the network has diverged; take an earlier checkpoint, or leave the photo out"
+                f"`{name}` of joint {joint}, candidate {candidate} (={array[joint, candidate]}) must be finite and"
+                f" below {LARGEST:g}: the network has diverged; take an earlier checkpoint, or leave the photo out"
             )
 
 
