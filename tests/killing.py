@@ -2,7 +2,7 @@
 
     python tests/killing.py --kills=20 --out=DIR --data=data/made_up/records -- --config.epochs=4 ...
 
-trains the demo's configuration twice into DIR. It prints the moment and step of each kill -9, and the differences
+trains the demo's configuration, or that of ``--config=FILE``, twice into DIR. It prints the moment and step of each kill -9, and the differences
 between the two runs. The exit status is 1 if there are any.
 """
 
@@ -30,7 +30,7 @@ from hrnet_jax.run import (  # noqa: E402
     tensorboard,
 )
 
-EVALUATION = "/gt_boxes/AP"
+EVALUATION = "/AP"
 TIMEOUT = 900  # seconds to wait for a moment
 
 
@@ -90,8 +90,9 @@ class Kill:
 
 
 def start(arguments: Sequence[str], workdir: pathlib.Path) -> forking.Process:
-    """Starts a run, with the demo's configuration unless the arguments begin with another."""
-    config = [] if arguments[:1] and arguments[0].startswith("--config=") else ["--config=configs/demo.py"]
+    """Starts a run, with the demo's configuration unless the arguments name another."""
+    is_named = any(argument.startswith("--config=") for argument in arguments)
+    config = [] if is_named else ["--config=configs/demo.py"]
     command = [sys.executable, "train.py", f"--workdir={workdir}", *config, *arguments]
     with workdir.with_suffix(".log").open("a") as log:
         return forking.start(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
@@ -194,7 +195,7 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 def arguments(options: argparse.Namespace) -> list[str]:
     """Returns the flags for train.py."""
-    return [f"--config.data.dir={options.data.resolve()}", *options.changes]
+    return [*options.changes, f"--config.data.dir={options.data.resolve()}"]
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from hrnet_jax import augment, codecs, models, pipeline, skeletons
+from hrnet_jax import augment, codecs, configuration, models, pipeline, skeletons
 from hrnet_jax.datasets import flags, records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.models import layers
@@ -87,11 +87,27 @@ def make_setup(
       FileNotFoundError: there is no such checkpoint or data.
       ValueError: they do not fit the network, the codec does not, or one PyTorch device cannot compute the same.
     """
+    config = _of_heatmaps(config)
     top_down.check_codec(config)
     variables, title = load_weights(config, weights, seed)
     batch = data_batch(config, people) if data else random_batch(config, people, seed, labels)
     _check(config, *batch.image.shape[:3])
     return Setup(config, variables, title, batch)
+
+
+def _of_heatmaps(config: ConfigDict) -> ConfigDict:
+    """Returns a configuration whose network learns heatmaps, which all outputs of one for whole photos count as."""
+    if not models.find(config.model.name).bottom_up:
+        return config
+    shared = {
+        name: value
+        for name, value in configuration.flatten(config.to_dict()).items()
+        if name in configuration.SHARED
+    }
+    found = configuration.default()
+    found.update_from_flattened_dict(shared)
+    found.image_size, found.model = config.image_size, config.model
+    return found
 
 
 def generator(text: str, seed: int = 0) -> np.random.RandomState:

@@ -199,7 +199,8 @@ class TopDown:
 
         Raises ValueError for a wrong field.
         """
-        models.check_task(config.model.name, config.task, bottom_up=False)
+        if targets is None:
+            models.check_task(config.model.name, config.task, bottom_up=False)
         check_codec(config)
         heatmap.find_decoder(config.eval.decoder)
         evaluate.heatmap_options(config)

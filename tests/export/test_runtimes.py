@@ -107,7 +107,10 @@ def test_a_stablehlo_file_needs_its_description(programs, tmp_path):
         ("{", "its description is damaged"),
         ("3", "its description is damaged"),
         (json.dumps(content | {"decoder": "os:system"}), r"`decoder` \(='os:system'\) is none of"),
-        (json.dumps(content | {"output": "poems"}), r"`output` \(='poems'\) must be 'heatmaps' or 'joints'"),
+        (
+            json.dumps(content | {"output": "poems"}),
+            r"`output` \(='poems'\) must be 'heatmaps', 'joints' or 'heads'",
+        ),
     ):
         (tmp_path / "x.stablehlo.json").write_text(text)
         with pytest.raises(ValueError, match=message):
