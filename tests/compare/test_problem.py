@@ -109,6 +109,14 @@ def test_a_network_for_whole_photos_has_noise_as_targets_of_all_heads():
         problem.data_batch(config, 3)
 
 
+def test_a_run_with_a_network_for_whole_photos_is_compared_by_the_loss_of_heatmaps():
+    config = default.get_config("higher_hrnet")
+    config.update(image_size=(64, 64), learning_rate=0.5)
+    config.model.update(width=4, stem=4, units=(1, 1, 1), blocks=1)
+    found = problem.make_setup(config).config
+    assert found.loss == "mse" and (found.model, found.learning_rate) == (config.model, 0.5)
+
+
 def test_targets_of_several_levels_are_kept_in_a_file(shallow_resnet):
     config = small_config(name="cpn")
     batch = problem.random_batch(config, 2)
