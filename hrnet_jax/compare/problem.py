@@ -96,7 +96,7 @@ def make_setup(
 
 
 def _of_heatmaps(config: ConfigDict) -> ConfigDict:
-    """Returns a configuration whose network learns heatmaps, which all outputs of one for whole photos count as."""
+    """Returns the configuration, for a network for whole photos with the loss of heatmaps for all outputs."""
     if not models.find(config.model.name).bottom_up:
         return config
     shared = {
