@@ -2,8 +2,8 @@
 
     python tests/killing.py --kills=20 --out=DIR --data=data/made_up/records -- --config.epochs=4 ...
 
-trains the demo's configuration, or that of ``--config=FILE``, twice into DIR. It prints the moment and step of each
-kill -9, and the differences between the two runs. The exit status is 1 if there are any.
+trains the demo's configuration, or that of ``--config=FILE``, twice into DIR. It prints the moment and step of
+each kill -9, and the differences between the two runs. The exit status is 1 if there are any.
 """
 
 import argparse
