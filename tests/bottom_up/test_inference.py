@@ -133,7 +133,7 @@ def test_people_are_those_of_the_release_without_later_steps(release, step):
 def test_maps_are_those_of_the_release(release):
     for kind in kinds(release):
         outputs, plan, settings = case(release, kind)
-        maps = np.asarray(inference._read(outputs, [plan], settings).maps)
+        maps = np.asarray(inference._read(outputs, settings, inference._map_size([plan], settings)).maps)
         shape = release[f"{kind}/maps_shape"]
         assert maps.shape == (1, shape[1], 1 + shape[4], *shape[2:4])
         found = np.stack([[reference.eighteen_numbers(plane) for plane in of_joint] for of_joint in maps[0]])
