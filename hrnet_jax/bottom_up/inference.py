@@ -304,10 +304,8 @@ def _group_on_host(reading: _Reading, names: Sequence[str], settings: Settings) 
     candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
     _check_finite(is_finite, names)
     order = grouping.joint_order(settings.skeleton)
-    grouped = [
-        compiled_grouping.group_on_host(*(column[row] for column in candidates), order, settings.grouping)
-        for row in range(len(names))
-    ]
+    of_photos = zip(*(column[: len(names)] for column in candidates), strict=True)
+    grouped = [compiled_grouping.group_on_host(*found, order, settings.grouping) for found in of_photos]
     completed = _complete_all(reading.maps, grouped, settings)
     return [*map(_describe, grouped, completed)]
 
