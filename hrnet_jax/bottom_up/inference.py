@@ -173,12 +173,16 @@ def find_in_outputs(
     group = functools.partial(compiled_grouping.group, order=order, settings=settings.grouping)
     groups = jax.vmap(group)(*candidates)
     completed = _complete(maps, groups.people, adjust=settings.adjust, refine=settings.refine)
-    people, size = _describe(groups.people, completed), jnp.array(maps.shape[3:], jnp.int32)
-    return Found(people, groups.count, is_finite & groups.is_finite, size)
+    return Found(
+        _describe(groups.people, completed),
+        groups.count,
+        is_finite & groups.is_finite,
+        jnp.array(maps.shape[3:], jnp.int32),
+    )
 
 
-class _Reading(NamedTuple):
-    """What is read from the outputs for a batch."""
+class Reading(NamedTuple):
+    """What is read from the outputs for a batch, see `read_maps`."""
 
     maps: jax.Array  # [B, K, 1 + T, H, W]
     candidates: decoding.Candidates  # [B, ...]
@@ -253,7 +257,7 @@ def find_people(
 _find_in_outputs = jax.jit(find_in_outputs, static_argnames=("settings", "size"))
 
 
-def _start(forward: Forward, variables: Variables, batch: Batch, settings: Settings) -> Found | _Reading:
+def _start(forward: Forward, variables: Variables, batch: Batch, settings: Settings) -> Found | Reading:
     """Starts the work of the device for a batch."""
     if settings.group_on_device:
         return forward(variables, batch.images)
@@ -269,16 +273,20 @@ def _descending(scales: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(scales, reverse=True))
 
 
-def _read(outputs: Sequence[aggregation.Passes], settings: Settings, size: resize.Size | None) -> _Reading:
-    """Merges outputs to maps of a size and finds candidates there."""
+def _read(outputs: Sequence[aggregation.Passes], settings: Settings, size: resize.Size | None) -> Reading:
+    """Merges outputs to maps of a size and reads them."""
     flip_order = tuple(settings.skeleton.flip_order.tolist())
     merged = [_merge_passes(passes, flip_order=flip_order) for passes in outputs]
-    maps = _merge_scales(merged, scales=_descending(settings.scales), size=size)
-    return _Reading(maps, *_find_candidates(maps, window=settings.window, count=settings.candidates))
+    return read_maps(_merge_scales(merged, scales=_descending(settings.scales), size=size), settings)
+
+
+def read_maps(maps: jax.Array, settings: Settings) -> Reading:
+    """Finds candidates in maps ``[B, K, 1 + T, H, W]``, and whether these are finite."""
+    return Reading(maps, *_find_candidates(maps, window=settings.window, count=settings.candidates))
 
 
 def _finish(
-    started: Found | _Reading, plans: Sequence[resize.Plan], names: Sequence[str], settings: Settings
+    started: Found | Reading, plans: Sequence[resize.Plan], names: Sequence[str], settings: Settings
 ) -> list[People]:
     """Fetches the people of each photo, or groups them, and maps them to the photo."""
     if isinstance(started, Found):
@@ -286,7 +294,7 @@ def _finish(
         _check_finite(is_finite, names)
         found = [People(*(column[row, : count[row]] for column in people)) for row in range(len(names))]
     else:
-        found, size = _group_on_host(started, names, settings), started.maps.shape[3:]
+        found, size = find_on_host(started, names, settings), started.maps.shape[3:]
     height, width = size
     return [_in_photo(people, plan, (height, width)) for people, plan in zip(found, plans, strict=True)]
 
@@ -299,13 +307,18 @@ def _check_finite(is_finite: np.ndarray, names: Sequence[str]) -> None:
             )
 
 
-def _group_on_host(reading: _Reading, names: Sequence[str], settings: Settings) -> list[People]:
-    """Groups the candidates of each photo to people and completes them."""
+def find_on_host(reading: Reading, names: Sequence[str], settings: Settings) -> list[People]:
+    """Groups the candidates of each photo to people and completes them. Joints are in pixels of the maps.
+
+    Raises ValueError if the maps of a photo are not finite.
+    """
     candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
     _check_finite(is_finite, names)
     order = grouping.joint_order(settings.skeleton)
-    of_photos = zip(*(column[: len(names)] for column in candidates), strict=True)
-    grouped = [compiled_grouping.group_on_host(*found, order, settings.grouping) for found in of_photos]
+    grouped = [
+        compiled_grouping.group_on_host(values, places, tags, order, settings.grouping)
+        for values, places, tags in zip(*(column[: len(names)] for column in candidates), strict=True)
+    ]
     completed = _complete_all(reading.maps, grouped, settings)
     return [*map(_describe, grouped, completed)]
 

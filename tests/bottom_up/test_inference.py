@@ -232,7 +232,7 @@ def test_all_is_one_program_if_joints_are_grouped_on_the_device(options, monkeyp
     settings = dataclasses.replace(settings, group_on_device=True)
     program = inference.compile_forward(Shades(), settings)
     predicted = inference.predict(program, variables(), [batch, batch], settings)
-    monkeypatch.setattr(inference, "_group_on_host", None)
+    monkeypatch.setattr(inference, "find_on_host", None)
     for found in predicted:
         for people, others in zip(found, expected, strict=True):
             assert len(people.joints) and people.filled.any()
