@@ -59,7 +59,7 @@ def draw(people: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     maps[:, 0] = np.abs(maps[:, 0]) / 30
     for person, of_joint in itertools.product(range(people), maps):
         if rng.random() < SEEN:
-            tag = rng.uniform(people) if rng.random() < STRAY else person
+            tag = rng.uniform(0, people) if rng.random() < STRAY else person
             _add_peak(of_joint, 1.3 * tag, rng)
     return maps
 
