@@ -74,10 +74,11 @@ def group(
     """
     check(values.shape[1], settings)
     tags = tags.astype(jnp.float32)
-    is_finite = (jnp.abs(values) < grouping.LARGEST).all() & (jnp.abs(tags) < grouping.LARGEST).all()
     with jax.enable_x64(True):
-        above = (values.astype(jnp.float64) > settings.min_value) & is_finite
-        joints = jax.tree.map(lambda array: array[np.array(order)], _above_first(values, tags, above))
+        exact = values.astype(jnp.float64)
+        is_finite = (jnp.abs(exact) < grouping.LARGEST).all() & (jnp.abs(tags) < grouping.LARGEST).all()
+        above = (exact > settings.min_value) & is_finite
+        joints = jax.tree.map(lambda array: array[np.array(order)], _above_first(exact, tags, above))
         start = _nobody(values.size, settings.max_compared or 0, tags.shape[2])
         people, rows = lax.scan(functools.partial(_add, settings=settings), start, joints)
     rows = rows[np.argsort(order)][..., None]
@@ -148,7 +149,7 @@ def _above_first(values: jax.Array, tags: jax.Array, above: jax.Array) -> _Joint
     numbers = jnp.broadcast_to(_numbers(above.shape[1])[None], above.shape)
     _, rows = lax.sort((~above, numbers), num_keys=1)
     return _Joint(
-        jnp.take_along_axis(values.astype(jnp.float64), rows, axis=1),
+        jnp.take_along_axis(values, rows, axis=1),
         jnp.take_along_axis(tags, rows[..., None], axis=1),
         rows,
         above.sum(axis=1).astype(jnp.int32),

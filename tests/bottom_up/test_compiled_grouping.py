@@ -107,6 +107,15 @@ def test_numpy_takes_over_for_more_than_can_be_compared(people, candidates, igno
     np.testing.assert_array_equal(found, grouping.group(*arrays, (0, 1), settings), strict=True)
 
 
+def test_a_crowd_of_more_than_can_be_compared_is_kept_together():
+    """The last two joints have the same 64 people, of whom 32 were found after the first 64."""
+    values, places, tags = far_apart(people=64, candidates=64)
+    tags = np.stack([tags[0], tags[0] + 5 * 32, tags[0, ::-1] + 5 * 32])
+    values, places = (array[[0, 1, 1]] for array in (values, places))
+    people = compiled_grouping.group_on_host(values, places, tags, (0, 1, 2), grouping.CROWD)
+    assert (people[..., 2] > 0).sum(axis=1).tolist() == [1] * 32 + [3] * 32 + [2] * 32
+
+
 def test_numpy_takes_over_where_jax_has_no_cpu(monkeypatch):
     def devices(backend: str) -> list:
         raise RuntimeError(f"unknown backend {backend}")
