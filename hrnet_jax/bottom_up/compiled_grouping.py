@@ -167,10 +167,9 @@ def _add(people: _People, joint: _Joint, *, settings: grouping.Grouping) -> tupl
     is_founder = (number < joint.count) & ~is_close
     founded, count = _founded(people, joint.tags[:, 0], is_founder)
     owner = jnp.where(is_close, owner, founded)
-    person = _numbers(len(people.keys))
+    nobody = jnp.full(len(people.keys), -1, jnp.int32)
     matched, founder = (
-        jnp.where(kind[:, None] & (owner[:, None] == person[None]), number[:, None], -1).max(axis=0)
-        for kind in (is_close, is_founder)
+        nobody.at[jnp.where(kind, owner, len(nobody))].max(number, mode="drop") for kind in (is_close, is_founder)
     )
     last = jnp.maximum(matched, founder)
     keys = jnp.where(founder >= 0, joint.tags[founder, 0], people.keys)
