@@ -106,7 +106,7 @@ def group_on_host(
 ) -> np.ndarray:
     """Does what `grouping.group` does, by `group` on the host's CPU.
 
-    `grouping.group` itself takes over, dozens of times slower, where `group` cannot: if more than 64 candidates or
+    `grouping.group` itself takes over, several times slower, where `group` cannot: if more than 64 candidates or
     people are to be compared, or if JAX has no CPU.
     """
     most = compiled_assignment.MAX_SIZE
