@@ -130,6 +130,9 @@ BOTTOM_UP = {
     "eval.most_people": Field(
         30, "Joints are compared with the first so many people; 0 for all.", minimum=0, resumable=True
     ),
+    "eval.group_on_device": Field(
+        False, "Group joints in the program of the network, with up to 64 people compared.", resumable=True
+    ),
 }
 """Fields of the task `bottom_up` (Cheng et al. 2020, section 4.1, and the authors' release)."""
 

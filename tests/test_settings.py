@@ -883,6 +883,7 @@ TABLE = [
     Row("eval.joint_threshold", 0.2, people_are_found_by_the_setting, (), BOTTOM_UP),
     Row("eval.tag_threshold", 0.5, people_are_found_by_the_setting, (), BOTTOM_UP),
     Row("eval.most_people", 5, people_are_found_by_the_setting, (), BOTTOM_UP),
+    Row("eval.group_on_device", True, people_are_found_by_the_setting, (), BOTTOM_UP),
     Row("model.norm_frozen", True, running_statistics_are_kept, (), HRNET),
     Row("model.remat", True, units_are_computed_again, (), HRNET),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ predict   Prediction, against PyTorch.
 photos    Poses in photos or a video, from the files to JSON, against loops over ONNX Runtime and PyTorch.
 flow      Optical flow without weights: time, error, and the joints that it carries to the next frame.
 track     Following twenty people: milliseconds a frame by stage.
+group     People of a photo from heatmaps and tags, against the authors' Python (--authors).
 evaluate  OKS, suppression and AP, against the original's Python.
 compile   Time from the command to the end of the first step, with an empty and with a filled compilation cache.
 memory    Device memory with and without recomputed activations, and growth of the loader's memory.
@@ -35,6 +36,7 @@ from hrnet_jax.benchmark import (
     evaluation,
     flow,
     footprint,
+    grouping,
     photos,
     race,
     report,
@@ -57,6 +59,7 @@ def define_flags() -> None:
     config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
     flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`; of `tpu` on each device.")
     flags.DEFINE_string("photos", "", "Folder of photos for `photos` and `flow`, or a video for `photos`.")
+    flags.DEFINE_string("authors", "", "Checkout of HigherHRNet's code that `group` is compared with.")
     flags.DEFINE_string("boxes", "whole", "People in these photos: `whole`, FILE.json, or a detector FILE.onnx.")
     flags.DEFINE_enum(
         "side", "both", ["both", "ours", "theirs"], "Contenders in `step` and `predict`; `theirs`: PyTorch."
@@ -181,6 +184,14 @@ def measure_track(config: ConfigDict, options: flags.FlagValues) -> Measured:
     return measured, tracking.table(measured)
 
 
+def measure_group(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Measures the way from the maps of a photo to its people."""
+    races = grouping.measure(options.authors, options.rounds)
+    chart = f"{options.out}/group.svg"
+    report.curves("people of a photo", "people", "milliseconds", grouping.curves(races), chart)
+    return races, grouping.table(races)
+
+
 def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Compiles for TPUs that need not be there."""
     mesh, people = tpu.mesh_of(options.topology, options.chips), options.batch or devices.LANES
@@ -282,6 +293,7 @@ PARTS = {
     "photos": measure_photos,
     "flow": measure_flow,
     "track": measure_track,
+    "group": measure_group,
     "evaluate": measure_evaluate,
     "compile": measure_compile,
     "memory": measure_memory,

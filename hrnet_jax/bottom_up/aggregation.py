@@ -5,8 +5,8 @@ more channels has tags in the others: one map for each joint, or one for all joi
 ``[B, K, 1 + T, h, w]``: the heatmap of each joint, then the T components of its tags. HigherHRNet has T = 1, and 2
 with the flip test.
 
-Everything here is pure and runs under ``jit``. On CPUs, compile `merge_passes` and `merge_scales` apart: XLA would
-fuse both, and compute what is between them anew for each pixel that reads it.
+Everything here is pure and runs under ``jit``. Barriers end `merge_passes` and `merge_scales`: on CPUs, XLA would
+fuse them with what follows, and compute their results anew for each pixel that is read.
 """
 
 import functools
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 Outputs = Sequence[jax.Array]
 """A network's outputs for images of one size, by head."""
@@ -43,7 +44,7 @@ def merge_passes(passes: Passes, flip_order: Sequence[int]) -> jax.Array:
     straight, *mirrored = [_merge_heads(outputs, len(flip_order)) for outputs in passes]
     both = [straight, *(_mirror_back(maps, flip_order) for maps in mirrored)]
     merged = [_mean([heatmaps for heatmaps, *_ in both]), *(tags for _, *of_pass in both for tags in of_pass)]
-    return jnp.moveaxis(jnp.stack(merged, axis=1), -1, 1)
+    return lax.optimization_barrier(jnp.moveaxis(jnp.stack(merged, axis=1), -1, 1))
 
 
 def _merge_heads(outputs: Outputs, num_joints: int) -> list[jax.Array]:
@@ -82,7 +83,7 @@ def merge_scales(
     size = size or merged[0].shape[-2:]
     heatmaps = _mean([interpolate(maps[:, :, :1], size, axes=(3, 4)) for maps in merged])
     tags = interpolate(merged[list(scales).index(1)][:, :, 1:], size, axes=(3, 4))
-    return jnp.concatenate([heatmaps, tags], axis=2)
+    return lax.optimization_barrier(jnp.concatenate([heatmaps, tags], axis=2))
 
 
 def interpolate(maps: jax.Array, size: Sequence[int], axes: Sequence[int]) -> jax.Array:

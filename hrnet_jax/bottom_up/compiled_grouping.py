@@ -4,9 +4,10 @@ The last bits of costs decide, so it computes in float64, even if JAX is set to 
 they may break ties in another way.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +21,10 @@ STRIDE = 8
 
 
 class Groups(NamedTuple):
-    """The people of a photo."""
+    """The people of a photo. They are P = K x M at most, when each candidate founds one."""
 
     people: jax.Array  # [P, K, 3 + T] float32 as `grouping.group` returns them, 0 from the count on
-    count: jax.Array  # int32, the number of people, above P if some are lost
+    count: jax.Array  # int32, the number of people
     is_finite: jax.Array  # bool; if not, nobody is found, where `grouping.group` raises ValueError
 
 
@@ -58,7 +59,6 @@ def group(
     tags: jax.Array,
     order: Sequence[int],
     settings: grouping.Grouping = grouping.RELEASE,
-    max_people: int = compiled_assignment.MAX_SIZE,
 ) -> Groups:
     """Groups the candidates of a photo to people, as `grouping.group` does.
 
@@ -67,24 +67,19 @@ def group(
       places: ``[K, M, 2]`` (x, y) in pixels of the heatmaps.
       tags: ``[K, M, T]``, used as float32.
       order: the K joints in the order in which they are grouped, see `grouping.joint_order`.
-      settings: see `grouping.Grouping`. Up to 64 people can be compared.
-      max_people: P, the number of people that are kept. K x M are never too few.
+      settings: see `grouping.Grouping`.
 
     Raises:
       ValueError: more than 64 candidates or people are to be compared.
     """
-    compared = min(settings.max_compared or max_people, max_people)
-    if max(values.shape[1], compared) > compiled_assignment.MAX_SIZE:
-        raise ValueError(
-            f"{values.shape[1]} candidates and {compared} people to compare must be at most"
-            f" {compiled_assignment.MAX_SIZE}: lower `max_compared` or `max_people`, or use `grouping.group`"
-        )
+    check(values.shape[1], settings)
     tags = tags.astype(jnp.float32)
-    is_finite = (jnp.abs(values) < grouping.LARGEST).all() & (jnp.abs(tags) < grouping.LARGEST).all()
     with jax.enable_x64(True):
-        above = (values.astype(jnp.float64) > settings.min_value) & is_finite
-        joints = jax.tree.map(lambda array: array[np.array(order)], _above_first(values, tags, above))
-        start = _nobody(max_people, compared, tags.shape[2])
+        exact = values.astype(jnp.float64)
+        is_finite = (jnp.abs(exact) < grouping.LARGEST).all() & (jnp.abs(tags) < grouping.LARGEST).all()
+        above = (exact > settings.min_value) & is_finite
+        joints = jax.tree.map(lambda array: array[np.array(order)], _above_first(exact, tags, above))
+        start = _nobody(values.size, settings.max_compared or 0, tags.shape[2])
         people, rows = lax.scan(functools.partial(_add, settings=settings), start, joints)
     rows = rows[np.argsort(order)][..., None]
     candidates = jnp.concatenate([array.astype(jnp.float32) for array in (places, values[..., None], tags)], 2)
@@ -92,7 +87,52 @@ def group(
     return Groups(found.swapaxes(0, 1), people.count, is_finite)
 
 
+def check(candidates: int, settings: grouping.Grouping) -> None:
+    """Raises ValueError if more than 64 candidates or people are to be compared."""
+    most, compared = compiled_assignment.MAX_SIZE, settings.max_compared
+    if candidates > most or compared is None or compared > most:
+        raise ValueError(
+            f"`candidates` (={candidates}) and `max_compared` (={compared}) must be at most {most} to group joints"
+            " on the device: lower them, or group on the host"
+        )
+
+
+def group_on_host(
+    values: np.ndarray,
+    places: np.ndarray,
+    tags: np.ndarray,
+    order: Sequence[int],
+    settings: grouping.Grouping = grouping.RELEASE,
+) -> np.ndarray:
+    """Does what `grouping.group` does, by `group` on the host's CPU.
+
+    `grouping.group` itself takes over, several times slower, where `group` cannot: if more than 64 candidates or
+    people are to be compared, or if JAX has no CPU.
+    """
+    most = compiled_assignment.MAX_SIZE
+    limited = dataclasses.replace(settings, max_compared=min(settings.max_compared or most, most))
+    cpu = _find_cpu()
+    if cpu is not None and values.shape[1] <= most:
+        with jax.default_device(cpu):
+            groups = _group(values, places, tags, order=tuple(order), settings=limited)
+        count = int(groups.count)
+        if groups.is_finite and (limited == settings or count < most):
+            return np.asarray(groups.people)[:count]
+    return grouping.group(values, places, tags, order, settings)
+
+
+_group = jax.jit(group, static_argnames=("order", "settings"))
+
+
+def _find_cpu() -> Any:
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # `JAX_PLATFORMS` names others only
+        return None
+
+
 def _nobody(max_people: int, compared: int, size: int) -> _People:
+    compared = min(compared, max_people)
     return _People(
         count=jnp.int32(0),
         keys=jnp.zeros(max_people, jnp.float32),
@@ -109,7 +149,7 @@ def _above_first(values: jax.Array, tags: jax.Array, above: jax.Array) -> _Joint
     numbers = jnp.broadcast_to(_numbers(above.shape[1])[None], above.shape)
     _, rows = lax.sort((~above, numbers), num_keys=1)
     return _Joint(
-        jnp.take_along_axis(values.astype(jnp.float64), rows, axis=1),
+        jnp.take_along_axis(values, rows, axis=1),
         jnp.take_along_axis(tags, rows[..., None], axis=1),
         rows,
         above.sum(axis=1).astype(jnp.int32),
@@ -127,10 +167,9 @@ def _add(people: _People, joint: _Joint, *, settings: grouping.Grouping) -> tupl
     is_founder = (number < joint.count) & ~is_close
     founded, count = _founded(people, joint.tags[:, 0], is_founder)
     owner = jnp.where(is_close, owner, founded)
-    person = _numbers(len(people.keys))
+    nobody = jnp.full(len(people.keys), -1, jnp.int32)
     matched, founder = (
-        jnp.where(kind[:, None] & (owner[:, None] == person[None]), number[:, None], -1).max(axis=0)
-        for kind in (is_close, is_founder)
+        nobody.at[jnp.where(kind, owner, len(nobody))].max(number, mode="drop") for kind in (is_close, is_founder)
     )
     last = jnp.maximum(matched, founder)
     keys = jnp.where(founder >= 0, joint.tags[founder, 0], people.keys)

@@ -3,6 +3,8 @@
 The host resizes a photo to an image of each scale. The device runs the network, merges its outputs to maps and
 finds the candidates for each joint. Only these leave it, to be grouped to people on the host. The maps stay on the
 device, where joints of the people are adjusted and missing ones filled. Programs are compiled once for each size.
+
+With `Settings.group_on_device`, all after the resizing is one program, `find_in_images`.
 """
 
 import dataclasses
@@ -16,15 +18,15 @@ import numpy as np
 from flax import linen as nn
 
 from hrnet_jax import devices, geometry, sharding, skeletons
-from hrnet_jax.bottom_up import aggregation, decoding, grouping, resize
+from hrnet_jax.bottom_up import aggregation, compiled_grouping, decoding, grouping, resize
 from hrnet_jax.bottom_up.grouping import Grouping
 from hrnet_jax.inference import Variables
 from hrnet_jax.models import layers
 
 PEOPLE = 32  # of a photo that a program adjusts and refines at a time
 
-Forward = Callable[[Any, jax.typing.ArrayLike], aggregation.Passes]
-"""(variables, image) -> outputs, see `forward`."""
+Forward = Callable[..., Any]
+"""`forward` or `find_in_images` of a network, see `compile_forward`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Settings:
       grouping: how candidates become people.
       adjust: whether to move joints by quarters of a pixel, see `decoding.adjust`.
       refine: whether to fill missing joints, see `decoding.refine`.
+      group_on_device: whether joints are grouped on the network's device, too, so that one program does it all.
     """
 
     skeleton: skeletons.Skeleton = skeletons.COCO
@@ -55,14 +58,17 @@ class Settings:
     grouping: Grouping = grouping.RELEASE
     adjust: bool = True
     refine: bool = True
+    group_on_device: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError for wrong scales or an even window."""
+        """Raises ValueError for wrong scales, an even window, or more than can be grouped on the device."""
         resize.check_scales(self.input_size, self.scales)
         if self.window < 1 or self.window % 2 == 0:
             raise ValueError(f"`window` (={self.window}) must be an odd number of pixels: the release takes 5")
         if self.candidates < 1:
             raise ValueError(f"`candidates` (={self.candidates}) must be at least 1: the release takes 30")
+        if self.group_on_device:
+            compiled_grouping.check(self.candidates, self.grouping)
 
     def plan(self, photo_size: resize.Size) -> resize.Plan:
         """Plans the images of a photo, see `resize.plan`."""
@@ -80,11 +86,20 @@ class Batch(NamedTuple):
 class People(NamedTuple):
     """The n people of a photo. Joints that were not found have a score of 0 and no meaningful place."""
 
-    joints: np.ndarray  # [n, K, 2] float32, x and y in photo pixels
-    joint_scores: np.ndarray  # [n, K] float32, values of the heatmaps
-    tags: np.ndarray  # [n, K, T] float32, 0 for joints that are filled or not found
-    scores: np.ndarray  # [n] float32, mean of the joints' scores before any were filled
-    filled: np.ndarray  # [n, K] bool, joints from `decoding.refine`: guesses, and some of them far off
+    joints: Any  # [n, K, 2] float32, x and y in photo pixels
+    joint_scores: Any  # [n, K] float32, values of the heatmaps
+    tags: Any  # [n, K, T] float32, 0 for joints that are filled or not found
+    scores: Any  # [n] float32, mean of the joints' scores before any were filled
+    filled: Any  # [n, K] bool, joints from `decoding.refine`: guesses, and some of them far off
+
+
+class Found(NamedTuple):
+    """The people of photos, in pixels of the maps."""
+
+    people: People  # [B, P, ...], padded with zeros
+    count: jax.Array  # [B] int32, the number of people
+    is_finite: jax.Array  # [B] bool, whether heatmaps and tags are
+    size: jax.Array  # [2] int32, height and width of the maps
 
 
 def make_batch(
@@ -123,13 +138,51 @@ def forward(model: nn.Module, variables: Variables, image: jax.Array, *, flip_te
 
 
 def compile_forward(model: nn.Module, settings: Settings) -> Forward:
-    """Returns `forward` compiled for a network."""
+    """Returns what `predict` runs of a network, compiled: `forward`, or all of `find_in_images`."""
     options = devices.compiler_options(jax.local_devices()[0])
+    if settings.group_on_device:
+        return jax.jit(functools.partial(find_in_images, model, settings=settings), compiler_options=options)
     return jax.jit(functools.partial(forward, model, flip_test=settings.flip_test), compiler_options=options)
 
 
-class _Reading(NamedTuple):
-    """What is read from the outputs for a batch."""
+def find_in_images(
+    model: nn.Module, variables: Variables, images: Sequence[jax.Array], *, settings: Settings
+) -> Found:
+    """Finds the people of photos in their images. A pure function, for `jit` and `vmap`.
+
+    Args:
+      model: the network.
+      variables: ``params`` and ``batch_stats`` of the network.
+      images: ``[B, H, W, 3]`` uint8 of each scale, the largest first.
+      settings: of them, up to 64 candidates and people to compare.
+    """
+    outputs = [forward(model, variables, image, flip_test=settings.flip_test) for image in images]
+    height, width = images[_descending(settings.scales).index(1)].shape[1:3]
+    return find_in_outputs(outputs, settings, (height, width) if settings.full_size else None)
+
+
+def find_in_outputs(
+    outputs: Sequence[aggregation.Passes], settings: Settings, size: resize.Size | None = None
+) -> Found:
+    """Finds the people of photos, given the outputs of the network for all scales, the largest first.
+
+    `size` is that of the maps, or None for half of the largest scale's.
+    """
+    maps, candidates, is_finite = _read(outputs, settings, size)
+    order = grouping.joint_order(settings.skeleton)
+    group = functools.partial(compiled_grouping.group, order=order, settings=settings.grouping)
+    groups = jax.vmap(group)(*candidates)
+    completed = _complete(maps, groups.people, adjust=settings.adjust, refine=settings.refine)
+    return Found(
+        _describe(groups.people, completed),
+        groups.count,
+        is_finite & groups.is_finite,
+        jnp.array(maps.shape[3:], jnp.int32),
+    )
+
+
+class Reading(NamedTuple):
+    """What is read from the outputs for a batch, see `read_maps`."""
 
     maps: jax.Array  # [B, K, 1 + T, H, W]
     candidates: decoding.Candidates  # [B, ...]
@@ -171,13 +224,12 @@ def predict(
     """
     pending = None
     for batch in batches:
-        outputs = [forward(variables, image) for image in batch.images]
-        reading = _read(outputs, batch.plans, settings)
+        started = _start(forward, variables, batch, settings)
         if pending is not None:
-            yield _find_people(*pending, settings)
-        pending = reading, batch.plans, batch.names
+            yield _finish(*pending, settings)
+        pending = started, batch.plans, batch.names
     if pending is not None:
-        yield _find_people(*pending, settings)
+        yield _finish(*pending, settings)
 
 
 def predict_photo(
@@ -198,35 +250,77 @@ def find_people(
 
     Raises ValueError if the outputs for a photo are not finite.
     """
-    return _find_people(_read(outputs, plans, settings), plans, names, settings)
+    find = _find_in_outputs if settings.group_on_device else _read
+    return _finish(find(outputs, settings, _map_size(plans, settings)), plans, names, settings)
 
 
-def _read(outputs: Sequence[aggregation.Passes], plans: Sequence[resize.Plan], settings: Settings) -> _Reading:
-    """Starts the reading of outputs on the device."""
+_find_in_outputs = jax.jit(find_in_outputs, static_argnames=("settings", "size"))
+
+
+def _start(forward: Forward, variables: Variables, batch: Batch, settings: Settings) -> Found | Reading:
+    """Starts the work of the device for a batch."""
+    if settings.group_on_device:
+        return forward(variables, batch.images)
+    outputs = [forward(variables, image) for image in batch.images]
+    return _read(outputs, settings, _map_size(batch.plans, settings))
+
+
+def _map_size(plans: Sequence[resize.Plan], settings: Settings) -> resize.Size | None:
+    return plans[0].base_size if settings.full_size else None
+
+
+def _descending(scales: Sequence[float]) -> tuple[float, ...]:
+    return tuple(sorted(scales, reverse=True))
+
+
+def _read(outputs: Sequence[aggregation.Passes], settings: Settings, size: resize.Size | None) -> Reading:
+    """Merges outputs to maps of a size and reads them."""
     flip_order = tuple(settings.skeleton.flip_order.tolist())
     merged = [_merge_passes(passes, flip_order=flip_order) for passes in outputs]
-    scales = tuple(sorted(settings.scales, reverse=True))
-    maps = _merge_scales(merged, scales=scales, size=plans[0].base_size if settings.full_size else None)
-    return _Reading(maps, *_find_candidates(maps, window=settings.window, count=settings.candidates))
+    return read_maps(_merge_scales(merged, scales=_descending(settings.scales), size=size), settings)
 
 
-def _find_people(
-    reading: _Reading, plans: Sequence[resize.Plan], names: Sequence[str], settings: Settings
+def read_maps(maps: jax.Array, settings: Settings) -> Reading:
+    """Finds candidates in maps ``[B, K, 1 + T, H, W]``, and whether these are finite."""
+    return Reading(maps, *_find_candidates(maps, window=settings.window, count=settings.candidates))
+
+
+def _finish(
+    started: Found | Reading, plans: Sequence[resize.Plan], names: Sequence[str], settings: Settings
 ) -> list[People]:
-    """Groups the candidates of each photo to people, completes them and maps them to the photo."""
-    candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
-    order = grouping.joint_order(settings.skeleton)
-    grouped = []
-    for row, name in enumerate(names):
-        if not is_finite[row]:
+    """Fetches the people of each photo, or groups them, and maps them to the photo."""
+    if isinstance(started, Found):
+        people, count, is_finite, size = jax.device_get(sharding.gather_to_host(started))
+        _check_finite(is_finite, names)
+        found = [People(*(column[row, : count[row]] for column in people)) for row in range(len(names))]
+    else:
+        found, size = find_on_host(started, names, settings), started.maps.shape[3:]
+    height, width = size
+    return [_in_photo(people, plan, (height, width)) for people, plan in zip(found, plans, strict=True)]
+
+
+def _check_finite(is_finite: np.ndarray, names: Sequence[str]) -> None:
+    for name, is_fine in zip(names, is_finite, strict=False):  # padding follows the photos
+        if not is_fine:
             raise ValueError(
                 f"{name}: heatmaps or tags are not finite: the network has diverged, take an earlier checkpoint"
             )
-        values, places, tags = (column[row] for column in candidates)
-        grouped.append(grouping.group(values, places, tags, order, settings.grouping))
-    completed, (*_, height, width) = _complete_all(reading.maps, grouped, settings), reading.maps.shape
-    of_photos = zip(grouped, completed, plans, strict=True)
-    return [_in_photo(found, people, plan, (height, width)) for found, people, plan in of_photos]
+
+
+def find_on_host(reading: Reading, names: Sequence[str], settings: Settings) -> list[People]:
+    """Groups the candidates of each photo to people and completes them. Joints are in pixels of the maps.
+
+    Raises ValueError if the maps of a photo are not finite.
+    """
+    candidates, is_finite = jax.device_get(sharding.gather_to_host((reading.candidates, reading.is_finite)))
+    _check_finite(is_finite, names)
+    order = grouping.joint_order(settings.skeleton)
+    grouped = [
+        compiled_grouping.group_on_host(values, places, tags, order, settings.grouping)
+        for values, places, tags in zip(*(column[: len(names)] for column in candidates), strict=True)
+    ]
+    completed = _complete_all(reading.maps, grouped, settings)
+    return [*map(_describe, grouped, completed)]
 
 
 def _complete_all(maps: jax.Array, grouped: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
@@ -242,14 +336,19 @@ def _complete_all(maps: jax.Array, grouped: Sequence[np.ndarray], settings: Sett
     return [table[row, : len(people)] for row, people in enumerate(grouped)]
 
 
-def _in_photo(grouped: np.ndarray, completed: np.ndarray, plan: resize.Plan, size: resize.Size) -> People:
-    """Returns the people of a photo, given those in its maps of a size as grouped and as completed."""
-    to_photo = resize.heatmap_to_photo(plan.placements[-1], size)
+def _describe(grouped: Any, completed: Any) -> People:
+    """Returns people ``[..., K, 3 + T]`` as grouped and as completed, by column, in pixels of the maps."""
     values = completed[..., 2]
     return People(
-        joints=geometry.apply(to_photo, completed[..., :2]).astype(np.float32),
+        joints=completed[..., :2],
         joint_scores=values,
         tags=completed[..., 3:],
-        scores=grouped[..., 2].mean(axis=1),
+        scores=grouped[..., 2].mean(axis=-1),
         filled=(values > 0) & ~(grouped[..., 2] > 0),
     )
+
+
+def _in_photo(people: People, plan: resize.Plan, size: resize.Size) -> People:
+    """Maps joints from maps of a size to the photo."""
+    to_photo = resize.heatmap_to_photo(plan.placements[-1], size)
+    return people._replace(joints=geometry.apply(to_photo, people.joints).astype(np.float32))

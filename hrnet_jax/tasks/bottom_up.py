@@ -46,7 +46,7 @@ def make_sizes(config: ConfigDict) -> pipeline.Sizes:
 
 def make_settings(config: ConfigDict) -> inference.Settings:
     """Returns how people are found in photos. Raises ValueError for a wrong field."""
-    named = {name: config.eval[name] for name in ("flip_test", "full_size", "adjust", "refine")}
+    named = {name: config.eval[name] for name in ("flip_test", "full_size", "adjust", "refine", "group_on_device")}
     grouped = grouping.Grouping(
         config.eval.joint_threshold, config.eval.tag_threshold, config.eval.most_people or None
     )

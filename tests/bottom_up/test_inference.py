@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 
 import cv2
@@ -10,7 +11,7 @@ import reference
 from flax import linen as nn
 
 from hrnet_jax import geometry, skeletons
-from hrnet_jax.bottom_up import inference, resize
+from hrnet_jax.bottom_up import grouping, inference, resize
 from hrnet_jax.models import layers
 
 TRIANGLE = skeletons.Skeleton(
@@ -116,6 +117,23 @@ def test_people_are_those_of_the_release(release):
         assert plan.placements[-1].scale == tuple(release[f"{kind}/scale"])
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "crowded",
+        "not_projected_multi",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("crowdpose", "multi_scale", "no_flip")),
+    ],
+)
+def test_one_program_finds_the_people_that_the_host_finds(release, kind):
+    outputs, plan, settings = case(release, kind)
+    [expected] = inference.find_people(outputs, [plan], [kind], settings)
+    settings = dataclasses.replace(settings, group_on_device=True)
+    [people] = inference.find_people(outputs, [plan], [kind], settings)
+    assert_equal(people, expected, tolerance=1e-6)
+    np.testing.assert_array_equal(people.joints, release[f"{kind}/photo"][..., :2], strict=True)
+
+
 @pytest.mark.parametrize("step", ["people", "adjusted"])
 def test_people_are_those_of_the_release_without_later_steps(release, step):
     for kind in ("multi_scale", "not_projected"):
@@ -133,7 +151,7 @@ def test_people_are_those_of_the_release_without_later_steps(release, step):
 def test_maps_are_those_of_the_release(release):
     for kind in kinds(release):
         outputs, plan, settings = case(release, kind)
-        maps = np.asarray(inference._read(outputs, [plan], settings).maps)
+        maps = np.asarray(inference._read(outputs, settings, inference._map_size([plan], settings)).maps)
         shape = release[f"{kind}/maps_shape"]
         assert maps.shape == (1, shape[1], 1 + shape[4], *shape[2:4])
         found = np.stack([[reference.eighteen_numbers(plane) for plane in of_joint] for of_joint in maps[0]])
@@ -205,6 +223,39 @@ def test_batches_give_the_people_of_each_photo_alone():
             assert_equal(people, alone[row])
 
 
+@pytest.mark.parametrize("options", [{"scales": (0.5, 1)}, {"full_size": False, "flip_test": False}])
+def test_all_is_one_program_if_joints_are_grouped_on_the_device(options, monkeypatch):
+    photos = [draw_photo(60, 90, seed) for seed in range(2)]
+    settings = dataclasses.replace(SMALL, **options)
+    batch = inference.make_batch(photos, ["a", "b"], settings, batch_size=4)
+    [expected] = inference.predict(inference.compile_forward(Shades(), settings), variables(), [batch], settings)
+    settings = dataclasses.replace(settings, group_on_device=True)
+    program = inference.compile_forward(Shades(), settings)
+    predicted = inference.predict(program, variables(), [batch, batch], settings)
+    monkeypatch.setattr(inference, "find_on_host", None)
+    for found in predicted:
+        for people, others in zip(found, expected, strict=True):
+            assert len(people.joints) and people.filled.any()
+            assert_equal(people, others)
+    assert program._cache_size() == 1
+    with pytest.raises(ValueError, match="b: heatmaps or tags are not finite"):
+        [*inference.predict(program, variables(np.nan), [batch._replace(names=["b", "c"])], settings)]
+
+
+def test_people_are_found_under_vmap():
+    """Two networks at once."""
+    settings = dataclasses.replace(SMALL, flip_test=False, group_on_device=True)
+    images = inference.make_batch([draw_photo(60, 90)], [""], settings).images
+    find = functools.partial(inference.find_in_images, Shades(), settings=settings)
+    both = jax.tree.map(lambda weight: jnp.stack([weight, weight[:, ::-1]]), variables())
+    together = jax.jit(jax.vmap(find, in_axes=(0, None)))(both, images)
+    for network in range(2):
+        alone = jax.jit(find)(jax.tree.map(lambda weight: weight[network], both), images)  # noqa: B023
+        assert alone.count[0] > 0 and alone.size.tolist() == [64, 128]
+        for of_both, of_one in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(of_both[network], of_one, atol=1e-5)
+
+
 def test_programs_are_compiled_once_for_each_size():
     sizes = [(60, 90), (100, 60), (60, 91), (120, 180), (64, 64)]
     forward = inference.compile_forward(Shades(), SMALL)
@@ -230,11 +281,11 @@ def test_photos_without_people_have_none():
     assert shapes["joints"] == (0, 3, 2) and shapes["tags"] == (0, 3, 2) and shapes["scores"] == (0,)
 
 
-@pytest.mark.parametrize("channel", [1, 4])
-def test_outputs_that_are_not_finite_name_the_photo(channel):
+@pytest.mark.parametrize(("channel", "on_device"), [(1, False), (4, False), (1, True)])
+def test_outputs_that_are_not_finite_name_the_photo(channel, on_device):
     coarse, fine = np.zeros((3, 16, 32, 6), np.float32), np.zeros((3, 32, 64, 3), np.float32)
     coarse[1, 5, 5, channel] = np.nan
-    settings = dataclasses.replace(SMALL, flip_test=False)
+    settings = dataclasses.replace(SMALL, flip_test=False, group_on_device=on_device)
     plan = settings.plan((60, 110))
     with pytest.raises(ValueError, match=r"second\.jpg: heatmaps or tags are not finite"):
         inference.find_people([[[coarse, fine]]], [plan] * 3, ["first.jpg", "second.jpg", "third.jpg"], settings)
@@ -265,6 +316,8 @@ def test_candidates_bound_the_number_of_people():
         ({"window": -1}, "`window`"),
         ({"candidates": 0}, "`candidates`"),
         ({"input_size": 0}, "`input_size`"),
+        ({"group_on_device": True, "candidates": 65}, "`candidates`"),
+        ({"group_on_device": True, "grouping": grouping.CROWD}, "`max_compared`"),
     ],
 )
 def test_wrong_settings_are_told(options, message):
