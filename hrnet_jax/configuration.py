@@ -105,6 +105,7 @@ BOTTOM_UP = {
     "most_people": Field(30, "People of a photo to train on; of more, the first ones.", minimum=1),
     "heatmap.sigma": Field(2.0, "Heatmap pixels, the same at both resolutions."),
     "tag_similarity": Field("exp", 'Of the tags of two people in the loss, "exp" or "max".'),
+    "tag_factor": Field(1e-3, "Of the terms of tags in the loss."),
     "augment.scale": Field(
         (0.75, 1.5), "Range of the window, relative to the shorter side of the photo.", items=(int, float)
     ),

@@ -264,6 +264,7 @@ def test_published_rows_of_whole_photos(name):
         **DATA["crowdpose" if crowd else "coco"],
         **{"model.name": "higher_hrnet", "model.width": width, "model.deconvolutions": int("hrnet" not in name)},
         **{"image_size": (side, side), "heatmap.sigma": 2.0, "most_people": 30, "tag_similarity": "exp"},
+        "tag_factor": 1e-3,
         **{"augment.scale": (0.75, 1.5), "augment.rotation": 30, "augment.shift": 40, "augment.flip": 0.5},
         **{"batch_size": 4 * photos, "model.norm_group_size": photos},
         **{

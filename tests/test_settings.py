@@ -729,6 +729,16 @@ def means_of_tags_are_compared_otherwise(before: Observed, after: Observed) -> N
     assert {name for name in terms[0] if not close(terms[0][name], terms[1][name])} == {"push_0"}
 
 
+def terms_of_tags_weigh_more(before: Observed, after: Observed) -> None:
+    old, new = (
+        jax.jit(run.run.task.loss)(run.lively["params"], run.lively["batch_stats"], before.batches[0])[1][1]
+        for run in (before, after)
+    )
+    factor = after.config.tag_factor / before.config.tag_factor
+    for name, term in old.items():
+        assert close(new[name], term * (factor if name.startswith("pu") else 1))
+
+
 def people_are_found_by_the_setting(before: Observed, after: Observed) -> None:
     settings = [vars(run.run.evaluation.settings) for run in (before, after)]
     found = [fields | vars(fields["grouping"]) | {"grouping": None} for fields in settings]
@@ -877,6 +887,7 @@ TABLE = [
     Row("most_people", 1, as_many_people_of_a_photo_are_trained_on, (CROPS,), BOTTOM_UP),
     Row("augment.shift", 10, windows_move_as_far, (CROPS,), BOTTOM_UP | {"augment.flip": 0.0}),
     Row("tag_similarity", "max", means_of_tags_are_compared_otherwise, (), BOTTOM_UP),
+    Row("tag_factor", 1.0, terms_of_tags_weigh_more, (), BOTTOM_UP),
     Row("eval.full_size", False, people_are_found_by_the_setting, (), BOTTOM_UP),
     Row("eval.adjust", False, people_are_found_by_the_setting, (), BOTTOM_UP),
     Row("eval.refine", False, people_are_found_by_the_setting, (), BOTTOM_UP),

@@ -103,6 +103,7 @@ def batch_loss(
     *,
     sigma: float | jax.Array | None = targets.SIGMA,
     similarity: str = "exp",
+    tag_factor: float = TAG_FACTOR,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Computes the loss of a network's outputs for a batch of photos.
 
@@ -115,10 +116,11 @@ def batch_loss(
       sigma: standard deviation of the target Gaussians in heatmap pixels: one for all, or ``[B, P]`` for each
         person. None for `targets.proportional_sigma`.
       similarity: of the mean tags of people, a name in `SIMILARITIES`.
+      tag_factor: of push and pull.
 
     Returns:
       The loss, and the terms that it is the sum of, means over the batch: ``heat_0``, ``push_0``, ``pull_0``,
-      ``heat_1`` and so on. Push and pull include `TAG_FACTOR`. In float32 at least.
+      ``heat_1`` and so on. Push and pull include their factor. In float32 at least.
 
     Raises:
       ValueError: outputs do not fit the batch, or the similarity is unknown.
@@ -129,14 +131,21 @@ def batch_loss(
     for head, output in enumerate(outputs):
         spread = targets.proportional_sigma(output.shape[1:3]) if sigma is None else sigma
         sigmas = jnp.broadcast_to(jnp.asarray(spread, joints.dtype), visible.shape[:2])
-        of_photos = jax.vmap(functools.partial(_terms, similarity=similarity))
+        of_photos = jax.vmap(functools.partial(_terms, similarity=similarity, tag_factor=tag_factor))
         found = of_photos(output, batch[f"mask_{head}"], joints[:, head], visible, sigmas)
         terms |= {f"{name}_{head}": term.mean() for name, term in found.items()}
     return jnp.stack(list(terms.values())).sum(), terms
 
 
 def _terms(
-    output: jax.Array, mask: jax.Array, joints: jax.Array, visible: jax.Array, sigma: jax.Array, *, similarity: str
+    output: jax.Array,
+    mask: jax.Array,
+    joints: jax.Array,
+    visible: jax.Array,
+    sigma: jax.Array,
+    *,
+    similarity: str,
+    tag_factor: float,
 ) -> dict[str, jax.Array]:
     """Returns the terms of the loss of one photo at one head."""
     output = output.astype(at_least_float32(output.dtype))
@@ -146,8 +155,8 @@ def _terms(
     if tags.shape[-1]:
         pixel, usable = targets.locate(joints, visible, heatmaps.shape[:2])
         of_people = gather_tags(tags, pixel)
-        terms["push"] = TAG_FACTOR * push(of_people, usable, similarity)
-        terms["pull"] = TAG_FACTOR * pull(of_people, usable)
+        terms["push"] = tag_factor * push(of_people, usable, similarity)
+        terms["pull"] = tag_factor * pull(of_people, usable)
     return terms
 
 

@@ -102,8 +102,13 @@ class BottomUp:
         """Normalizes images, renders targets and compares. The metrics are the terms of the loss."""
         variables = {"params": params, "batch_stats": batch_stats}
         outputs, batch_stats = layers.apply_in_training(self.model, variables, self._normalize(batch["image"]))
-        options = {"sigma": self.config.heatmap.sigma, "similarity": self.config.tag_similarity}
-        loss, terms = losses.batch_loss(outputs, batch, **options)  # pyright: ignore[reportArgumentType]
+        loss, terms = losses.batch_loss(
+            outputs,  # pyright: ignore[reportArgumentType]
+            batch,
+            sigma=self.config.heatmap.sigma,
+            similarity=self.config.tag_similarity,
+            tag_factor=self.config.tag_factor,
+        )
         return loss, (batch_stats, terms)
 
     def _normalize(self, image: jax.Array) -> jax.Array:

@@ -66,7 +66,7 @@ def test_batches_follow_the_configuration(config):
 
 
 def test_the_loss_is_the_sum_of_its_terms_at_both_resolutions(config):
-    config.heatmap.sigma, config.tag_similarity = 1.5, "max"
+    config.heatmap.sigma, config.tag_similarity, config.tag_factor = 1.5, "max", 0.5
     task = tasks.build(config)
     (batch,) = first_batches(task.examples(), 1)
     variables = reference.seeded_variables(task.shapes(), np.float32)
@@ -74,7 +74,7 @@ def test_the_loss_is_the_sum_of_its_terms_at_both_resolutions(config):
     image = layers.normalize(jax.numpy.asarray(batch["image"]))
     outputs, updates = task.model.apply(variables, image, train=True, mutable=["batch_stats"])
     labels = {name: jax.numpy.asarray(array) for name, array in batch.items()}
-    expected, expected_terms = losses.batch_loss(outputs, labels, sigma=1.5, similarity="max")
+    expected, expected_terms = losses.batch_loss(outputs, labels, sigma=1.5, similarity="max", tag_factor=0.5)
     assert sorted(task.metrics) == sorted(["loss", *expected_terms])
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(sum(terms.values()), loss, rtol=1e-5)
