@@ -22,8 +22,7 @@ def get_config() -> ConfigDict:
     config.model.norm_group_size = 0
     # In a few minutes only so much variety can be learnt.
     config.augment.update(scale=(0.75, 1.1), rotation=0.0, shift=20)
-    # Few of these photos have several people: let tags weigh more. Where they are equal, "exp" has no slope to push
-    # them apart.
+    # Few of these photos have several people: let tags weigh more. "exp" has no slope where tags are equal.
     config.tag_factor = 0.02
     config.tag_similarity = "max"
     config.batch_size = 8
