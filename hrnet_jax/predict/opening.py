@@ -78,8 +78,8 @@ def load(
       nms_threshold: OKS above which the lower-scored of two people in a photo is left out; 1 keeps all. The
         default is 0.9.
       dtype: of the activations, ``"float32"`` or ``"bfloat16"``.
-      scales: sizes of the person in crops whose heatmaps are averaged, 1 among them; see `views.make`. For bottom-up
-        networks, sizes of the photo.
+      scales: sizes of the person in crops whose heatmaps are averaged, 1 among them; see `views.make`. For
+        bottom-up networks, sizes of the photo.
       rotations: likewise, degrees, 0 among them.
       devices: to run on; all of this process by default.
       **options: what the source does not tell, or to predict in another way: `image_size` (height, width),

@@ -33,8 +33,8 @@ def is_bottom_up(members: Sequence[Trained]) -> bool:
     found = [member.source for member in members if models.find(member.network["name"]).bottom_up]
     if found and len(members) > 1:
         raise ValueError(
-            f"{found[0]!r} is one of {len(members)} checkpoints, but it finds everyone in a photo by tags, and tags"
-            " of different networks do not agree: give one"
+            f"{found[0]!r} is one of {len(members)} checkpoints, but it finds everyone in a photo by tags, and"
+            " those of different networks do not agree: give one"
         )
     return bool(found)
 

@@ -34,9 +34,9 @@ class Poses:
       notes: what was changed about the photo to read it, each in a few words.
       ids: [N] of the tracks of people who are followed through a video; None for others.
       smoothed: [N, K, 2] float32 joints to show instead, smoothed over time; None for those as predicted.
-      filled: [N, K] bool, of people found without boxes: joints that were not found, but put at the best place that
-        was left for them. These are guesses, and some are far off. Joints with a score of 0 are missing, and their
-        places mean nothing. None for people in boxes.
+      filled: [N, K] bool, of people found without boxes: joints that were not found, and were put at the best
+        pixel that was left. These are guesses, and some are far off. Joints with a score of 0 are missing, and
+        their places mean nothing. None for people in boxes.
     """
 
     source: str
@@ -97,7 +97,7 @@ class Poses:
 
         ``{"source", "frame", "time", "height", "width", "people": [{"box": [x, y, width, height], "box_score",
         "score", "joints": [[x, y, score], ...]}, ...]}``. People of tracks also have their ``id``, and if there
-        are any, ``smoothed`` joints ``[[x, y], ...]``. People found without boxes have ``filled`` ``[false, ...]``.
+        are any, ``smoothed`` joints ``[[x, y], ...]``, and those found without boxes ``filled`` ``[false, ...]``.
         """
         joints = np.concatenate([self.joints, self.scores[..., None]], axis=-1)
         columns = {
