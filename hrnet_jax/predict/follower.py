@@ -46,7 +46,7 @@ class Follower:
         if isinstance(predictor, BoxPredictor):
             self._predictor = dataclasses.replace(predictor, nms_threshold=1.0)  # the tracker drops duplicates
         else:
-            self._settings = dataclasses.replace(self._settings, propagation=NONE, box_nms=1.0, box_score=0.0)
+            self._settings = dataclasses.replace(self._settings, propagation=NONE, box_nms=1.0)
         self._flow = flow.open_source(self._settings.flow) if self._settings.needs_flow else None
         num_joints = predictor.skeleton.num_joints
         self._tracker, self._smoother, self._count = memory.start(num_joints), smoothing.start(num_joints), 0

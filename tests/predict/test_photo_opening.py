@@ -147,7 +147,7 @@ def test_a_run_writes_all_files(higher, tmp_path, capsys):
     people = [person for photo in photos for person in photo["people"]]
     assert people and all(len(person["filled"]) == skeletons.COCO.num_joints for person in people)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [result["score"] for result in results] == [person["score"] for person in people]
+    assert [result["score"] for result in results] == pytest.approx([person["score"] for person in people])
     rows = (tmp_path / "out" / "poses.csv").read_text().splitlines()[1:]
     hidden = sum(
         f or joint[2] <= 0
