@@ -42,13 +42,16 @@ class Dots(nn.Module):
 
 
 def draw(*joints: int, height: int = SIZE) -> np.ndarray:
-    """A photo with people side by side, each with the first so many joints. Cells grow with the height."""
+    """A photo with people side by side, each with the first so many joints. The others are faint, to be filled.
+
+    Cells grow with the height.
+    """
     factor, photo = height / SIZE, np.zeros((height, height * max(len(joints), 1), 3), np.uint8)
     y, x = np.mgrid[: photo.shape[0], : photo.shape[1]]
     for cell, count in enumerate(joints):
-        for joint, at in enumerate(JOINTS[:count] * factor):
+        for joint, at in enumerate(JOINTS[: JOINTS.shape[0] * bool(count)] * factor):
             square = (x - at[0] - cell * height) ** 2 + (y - at[1]) ** 2
-            dot = 250 * np.exp(-square / (2 * (3 * factor) ** 2))
+            dot = (250 if joint < count else 50) * np.exp(-square / (2 * (3 * factor) ** 2))
             photo[..., joint] = np.maximum(photo[..., joint], dot.astype(np.uint8))
     return photo
 
@@ -57,8 +60,8 @@ def make_predictor(batch_size: int = 1, weight: float = 1.0, **options) -> Photo
     """Returns a predictor. Options are of it or of the settings."""
     names = ("threads", "person_score", "max_pixels")
     of_predictor = {"threads": 2} | {name: options.pop(name) for name in names if name in options}
-    usual = {"flip_test": False, "refine": False, "grouping": Grouping(min_value=0.3)}
-    settings = inference.Settings(TRIANGLE, SIZE, **usual | options)
+    usual = {"input_size": SIZE, "flip_test": False, "refine": False, "grouping": Grouping(min_value=0.3)}
+    settings = inference.Settings(TRIANGLE, **usual | options)
     mesh = sharding.make_mesh(jax.local_devices()[:1])
     variables = sharding.place_state({"params": {"scale": np.float32(weight)}}, mesh)
     forward = inference.compile_forward(Dots(), settings)

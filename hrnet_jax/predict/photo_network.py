@@ -83,7 +83,8 @@ class PhotoNetwork:
         size = int(most / max(self.settings.scales)) // resize.BLOCK * resize.BLOCK
         if size < resize.BLOCK:
             return "cut the photo into several"
-        return f"give --image_size {size}, fewer --scales, or cut the photo into several"
+        scales = ", or --scales up to 1" * (max(self.settings.scales) > 1)
+        return f"give --image_size {size}{scales}, or cut the photo into several"
 
     def _needed(self, sizes: Sequence[resize.Size]) -> int:
         """Returns about how many bytes a batch needs on each device, given `resize.Plan.sizes`."""

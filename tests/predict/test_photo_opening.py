@@ -21,7 +21,7 @@ from hrnet_jax.torch_interop import loading
 @pytest.fixture(scope="module")
 def higher(tmp_path_factory):
     """A tiny HigherHRNet in a file named as the authors name theirs."""
-    path = tmp_path_factory.mktemp("weights") / "pose_higher_hrnet_w4_64.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "pose_higher_hrnet_w4_128.safetensors"
     return made_weights.file(path, made_weights.tensors(made_weights.HIGHER))
 
 
@@ -42,13 +42,13 @@ def run_directory(tmp_path):
 def test_a_bottom_up_checkpoint_needs_no_boxes(higher):
     predict = hrnet_jax.load(higher)
     assert isinstance(predict, PhotoPredictor) and predict.skeleton == skeletons.COCO
-    assert predict.network.settings == inference.Settings(input_size=64)
+    assert predict.network.settings == inference.Settings(input_size=128)
     assert predict.notes == (
-        "HigherHRNet-W4, 17 joints (coco), whole photos, short side 64, flip test, missing joints filled,"
+        "HigherHRNet-W4, 17 joints (coco), whole photos, short side 128, flip test, missing joints filled,"
         f" from {higher}",
         "assuming the 17 joints of 'coco'; otherwise give --skeleton",
         "assuming RGB input, as in the authors' release; otherwise give --colors",
-        "assuming images of 64, from the name of the file; otherwise give --image_size",
+        "assuming images of 128, from the name of the file; otherwise give --image_size",
         "boxes: not needed, the network finds everyone",
     )
 
@@ -113,7 +113,7 @@ def test_options_of_whole_photos_are_refused_by_networks_for_crops(checkpoint, o
 
 
 def test_a_bottom_up_checkpoint_is_alone(higher, checkpoint):
-    with pytest.raises(ValueError, match=r"w4_64.safetensors' is one of 2 checkpoints, .* do not agree: give one"):
+    with pytest.raises(ValueError, match=r"w4_128.safetensors' is one of 2 checkpoints, .* do not agree: give one"):
         hrnet_jax.load([checkpoint, higher])
 
 

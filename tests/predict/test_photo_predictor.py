@@ -41,7 +41,7 @@ def test_people_are_found_where_they_are():
 
 
 def test_poses_are_the_people_of_the_inference():
-    photo, predict = made.draw(3, 2), made.make_predictor(refine=True, flip_test=True)
+    photo, predict = made.draw(3, 1), made.make_predictor(refine=True, flip_test=True)
     network, poses = predict.network, predict(photo)
     forward = inference.compile_forward(made.Dots(), network.settings)
     people = inference.predict_photo(forward, network.variables, photo, network.settings)
@@ -151,8 +151,8 @@ def test_photos_too_long_for_an_image_are_told():
         "the photo: a photo of 1100x2 pixels does not fit: its image would have more than 32,766 pixels a side:"
         " cut the photo into several"
     ]
-    with pytest.raises(photos.PhotoError, match=r"give --image_size 64, fewer --scales, or cut"):
-        made.make_predictor(input_size=256)(np.zeros((4, 900, 3), np.uint8))
+    with pytest.raises(photos.PhotoError, match="give --image_size 64, or --scales up to 1, or cut"):
+        made.make_predictor(input_size=256, scales=(1, 2))(np.zeros((4, 900, 3), np.uint8))
 
 
 def test_photos_that_need_too_much_memory_are_told(monkeypatch):
@@ -184,11 +184,11 @@ def test_filled_joints_are_marked_and_not_shown():
     photo = made.draw(3, 2)
     poses = made.make_predictor(refine=True)(photo)
     [row] = np.flatnonzero(poses.filled.any(axis=1))
-    assert poses.filled[row].tolist() == [False, False, True] and poses.scores[row, 2] > 0.3
-    assert poses.joints[row, 2, 0] < 64 < poses.joints[row, 0, 0]  # it is the other person's
-    assert poses.boxes[row, 0] > 64
+    assert poses.filled[row].tolist() == [False, False, True] and 0 < poses.scores[row, 2] < 0.3
+    x, _, width, _ = poses.boxes[row]
+    assert x + width < poses.joints[row, 2, 0] - 5
     person = json.loads(json.dumps(poses.to_json()))["people"][row]
-    assert person["filled"] == [False, False, True] and person["joints"][2][2] > 0.3
+    assert person["filled"] == [False, False, True] and person["joints"][2][2] > 0
     plain = made.make_predictor()(photo)
     np.testing.assert_array_equal(poses.draw(photo), plain.draw(photo))
 
