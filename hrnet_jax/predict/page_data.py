@@ -83,8 +83,8 @@ def _person(person: dict[str, Any], skeleton: Skeleton, source: str) -> dict[str
         wanted = f"skeleton {skeleton.name!r:.100} has {skeleton.num_joints}"
         raise ValueError(f"{source!r:.200}: a person has {len(joints)} joints, but {wanted}")
     flat = [rounded(value, digits) for joint in joints for value, digits in zip(joint, (1, 1, 3), strict=True)]
-    box_score = None if "filled" in person else person["box_score"]  # there was no box
-    scores = {"box_score": rounded(box_score, 3), "score": rounded(person["score"], 3)}
+    names = ("score",) if "filled" in person else ("box_score", "score")  # found without a box, or in one
+    scores = {name: rounded(person[name], 3) for name in names}
     return {"box": [rounded(side, 1) for side in person["box"]], "joints": flat, **scores}
 
 

@@ -140,9 +140,9 @@ class PhotoPredictor(Predictor):
         return inference.Batch([_name(photo.item) for photo in group], [photo.plan for photo in group], images)
 
     def _result(self, photo: _Prepared, people: People) -> Result:
+        item, crowd = photo.item, _crowd_notes(people, self.network.settings)
         kept = people.scores >= self.person_score
         people = People(*(array[kept] for array in people))
-        item, settings = photo.item, self.network.settings
         poses = Poses(
             source=item.source,
             frame=item.frame,
@@ -153,7 +153,7 @@ class PhotoPredictor(Predictor):
             joints=people.joints,
             scores=people.joint_scores,
             skeleton=self.skeleton,
-            notes=(*photo.notes, *_crowd_notes(people, settings)),
+            notes=(*photo.notes, *crowd),
             filled=people.filled,
         )
         return Result(poses, photo.photo, None, None)

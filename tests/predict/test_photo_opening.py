@@ -113,7 +113,9 @@ def test_options_of_whole_photos_are_refused_by_networks_for_crops(checkpoint, o
 
 
 def test_a_bottom_up_checkpoint_is_alone(higher, checkpoint):
-    with pytest.raises(ValueError, match=r"w4_128.safetensors' is one of 2 checkpoints, .* do not agree: give one"):
+    with pytest.raises(
+        ValueError, match=r"w4_128.safetensors' is one of 2 checkpoints, .* do not agree: give one"
+    ):
         hrnet_jax.load([checkpoint, higher])
 
 

@@ -132,7 +132,7 @@ function settle() {
 }
 
 function personEntry(person, i) {
-  const hasBox = person.box_score !== null;
+  const hasBox = "box_score" in person;
   const label = `Person ${i + 1}, ${hasBox ? `box score ${score(person.box_score)}, ` : ""}person score ${score(person.score)}`;
   const part = (title, value, help) => el("span", {class: "number", title: help}, el("small", {}, title), " ", score(value));
   return el("details", {name: "person", "data-person": i, onpointerenter: () => highlight(i), onpointerleave: settle, onfocusin: () => highlight(i), onfocusout: settle},
