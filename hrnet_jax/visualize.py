@@ -65,7 +65,9 @@ def draw_people(
     """
     picture = picture.copy()
     certain = np.ones(joints.shape[:2], bool) if certain is None else certain
-    heights = np.ptp(np.nan_to_num(joints[..., 1]), axis=1) if joints.size else []
+    known = np.isfinite(joints[..., 1])
+    highest = joints[..., 1].max(axis=1, where=known, initial=-np.inf)
+    heights = highest - joints[..., 1].min(axis=1, where=known, initial=np.inf)
     for i in np.argsort(heights, kind="stable")[::-1]:
         _draw_person(picture, joints[i], skeleton, certain[i], None if colors is None else colors[i])
     return picture

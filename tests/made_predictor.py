@@ -7,8 +7,8 @@ import numpy as np
 
 from hrnet_jax import skeletons
 from hrnet_jax.predict import boxes
+from hrnet_jax.predict.box_predictor import BoxPredictor
 from hrnet_jax.predict.network import Network
-from hrnet_jax.predict.predictor import Predictor
 
 SIZE = (64, 32)
 
@@ -29,10 +29,10 @@ class Recorded:
         return places.astype(np.float32), scores.astype(np.float32), heatmaps.astype(np.float32)
 
 
-def make_predictor(find_boxes: boxes.Finder = boxes.whole, **options) -> Predictor:
+def make_predictor(find_boxes: boxes.Finder = boxes.whole, **options) -> BoxPredictor:
     """Returns a predictor without weights, in batches of four."""
     network = Network(Recorded(), SIZE, skeletons.COCO)
-    return Predictor(**{"network": network, "find_boxes": find_boxes, "batch_size": 4, "threads": 2, **options})
+    return BoxPredictor(**{"network": network, "find_boxes": find_boxes, "batch_size": 4, "threads": 2, **options})
 
 
 def several(path: str, photo: np.ndarray) -> boxes.Found:

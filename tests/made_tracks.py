@@ -8,9 +8,9 @@ import numpy as np
 
 from hrnet_jax import skeletons
 from hrnet_jax.predict import boxes, job, sources, video
+from hrnet_jax.predict.box_predictor import BoxPredictor
 from hrnet_jax.predict.network import Network
 from hrnet_jax.predict.options import Options
-from hrnet_jax.predict.predictor import Predictor
 from hrnet_jax.predict.track_options import TrackOptions
 
 CROP, SIZE = (64, 48), (96, 200)  # height, width
@@ -54,9 +54,9 @@ def _extent(bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()])
 
 
-def predictor(find_boxes: boxes.Finder = find) -> Predictor:
+def predictor(find_boxes: boxes.Finder = find) -> BoxPredictor:
     network = Network(estimate, CROP, skeletons.COCO)
-    return Predictor(network=network, find_boxes=find_boxes, batch_size=4, threads=0)
+    return BoxPredictor(network=network, find_boxes=find_boxes, batch_size=4, threads=0)
 
 
 def photo(frame: int) -> np.ndarray:

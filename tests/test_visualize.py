@@ -174,3 +174,19 @@ def test_trails_lead_through_their_points():
     color = np.array(visualize.track_color(4))
     assert all(np.abs(drawn[y, x] - color).max() < 50 for x, y in ((20, 10), (40, 10), (40, 50)))
     assert not drawn[60:, :30].any() and not picture.any()
+
+
+def test_missing_joints_do_not_hide_small_people():
+    """The tallest people are drawn first, whatever the place of those with missing joints."""
+    count = skeletons.COCO.num_joints
+    tall, small = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
+    hips = [skeletons.COCO.joints.index(f"{side}_hip") for side in ("left", "right")]
+    tall[:2], tall[hips] = [[100, 20], [100, 40]], [[80, 150], [120, 150]]
+    small[:2], small[hips] = [[100, 140], [100, 145]], [[80, 150], [120, 150]]
+    for people in ([tall, small], [small, tall]):
+        of_small = (255, 0, 0)
+        colors = [of_small if person is small else (0, 255, 0) for person in people]
+        picture = visualize.draw_people(
+            np.zeros((200, 200, 3), np.uint8), np.array(people), skeletons.COCO, None, colors
+        )
+        np.testing.assert_array_equal(picture[150, 80], of_small)

@@ -9,7 +9,7 @@ from hrnet_jax.datasets import photos as photo_records
 from hrnet_jax.datasets import records
 from hrnet_jax.datasets.photo_stores import Photo
 from hrnet_jax.datasets.records import SEEN, AnnotatedPeople, People
-from hrnet_jax.doctor import boxes, coco_files, pictures, skeleton_files, splits
+from hrnet_jax.doctor import boxes, coco_files, pictures, skeleton_files, splits, whole_photos
 from hrnet_jax.doctor.findings import Examination, Finding, attempt, found
 from hrnet_jax.evaluation import caveats
 from hrnet_jax.skeletons import Skeleton
@@ -86,6 +86,8 @@ def examine(directory: pathlib.Path, part: Examination) -> None:
     if annotations and meant is not None:
         part.add(file, {}, coco_files.limit(annotations, skeleton, meant, as_meant))
     part.add(directory, {}, damaged)
+    if of_coco:
+        part.add(directory, *whole_photos.examine(directory))
     if people is not None:
         about_table += _counts(people, "people", summary) + (_agree(people, table) if table is not None else [])
     part.add(people_file, {}, about_table)

@@ -2,13 +2,13 @@
 
 import math
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from hrnet_jax import checkpoint, checkpoint_files, configuration, pipeline, skeletons, validation
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import annotated_photos, records
 from hrnet_jax.doctor.findings import Examination, Finding, attempt, found, topic
 from hrnet_jax.run import logger, manifest
 
@@ -52,7 +52,7 @@ def _config(path: pathlib.Path) -> tuple[dict[str, Any], list[Finding]]:
         skeleton = validation.require(content, "skeleton", str, path.name)
         data = validation.require(content, "data", dict, path.name)
         paths = {f"data.{name}": validation.require(data, name, str, f"{path.name}: `data`") for name in DATA}
-        config = {**counts, **paths, "skeleton": skeleton}
+        config = {**counts, **paths, "skeleton": skeleton, "task": content.get("task", "top_down")}
         configuration.check(content, configuration.package_fields(), path.name)
     except (OSError, ValueError, RecursionError) as error:
         return config, found("config", "error", [path.name], str(error), remedy)
@@ -188,19 +188,37 @@ def _data(
     """Opens the configured splits and compares them with the run."""
     folders = [folder / config["data.dir"] for folder in (pathlib.Path(), *workdir.resolve().parents)]
     folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-    facts, findings = {}, []
-    for name in dict.fromkeys((config["data.train_split"], config["data.val_split"])):
+    facts, findings, train, val = {}, [], config["data.train_split"], config["data.val_split"]
+    for name in dict.fromkeys((train, val)):
         try:
             split = records.open_split(folder / name)
+            examples = _examples(split, config["task"] if name == train else "")
         except Exception as error:  # TFDS raises anything on damaged records
             remedy = f"prepare it again; for details run `python -m hrnet_jax.doctor {folder / name}`"
             findings += found("data_unavailable", "error", [name], str(error), remedy)
             continue
-        facts[name] = f"{len(split.people):,} people in {folder / name}"
-        findings += _same_joints(split, config, network) + _same_data(split, workdir)
-        if name == config["data.train_split"]:
-            findings += _same_length(split, config, entries, newest)
+        facts[name] = f"{examples.count:,} {examples.what} in {folder / name}"
+        digest = records.digest(split) if name == val else examples.digest
+        findings += _same_joints(split, config, network) + _same_data(name, digest, workdir)
+        if name == train:
+            findings += _same_length(examples, config, entries, newest)
     return facts, findings
+
+
+class _Examples(NamedTuple):
+    """What a run is trained on."""
+
+    count: int
+    what: str
+    digest: str
+
+
+def _examples(split: records.Split, task: str) -> _Examples:
+    """Returns what a task trains on. Raises ValueError for `bottom_up` without masks."""
+    if task != "bottom_up":
+        return _Examples(len(split.people), "people", records.digest(split))
+    photos = annotated_photos.AnnotatedPhotos.of_split(split)
+    return _Examples(len(photos), "photos", annotated_photos.digest(split))
 
 
 def _same_joints(split: records.Split, config: dict[str, Any], network: dict[str, Any]) -> list[Finding]:
@@ -219,23 +237,23 @@ def _same_joints(split: records.Split, config: dict[str, Any], network: dict[str
     return findings + found("data_joints", "error", differs, what, ORIGINAL_DATA)
 
 
-def _same_data(split: records.Split, workdir: pathlib.Path) -> list[Finding]:
+def _same_data(split: str, digest: str, workdir: pathlib.Path) -> list[Finding]:
     """Compares the digest of people and photos with that of the run's first start."""
     try:
         starts = manifest.read(workdir)
     except (OSError, ValueError) as error:
         return found("manifest", "warning", [manifest.FILE], str(error), "rename it: the run does not need it")
-    first = starts[0].get("data", {}).get(split.name) if starts else None
-    other = [split.name] * (first not in (None, records.digest(split)))
+    first = starts[0].get("data", {}).get(split) if starts else None
+    other = [split] * (first not in (None, digest))
     what = "the people or photos are not those that the run was started with"
     return found("data_changed", "error", other, what, ORIGINAL_DATA)
 
 
-def _same_length(split: records.Split, config: dict[str, Any], entries: list[dict], newest: int) -> list[Finding]:
-    """Checks that evaluations were at ends of epochs. Otherwise the number of people has changed."""
-    epoch = pipeline.steps_per_epoch(len(split.people), config["batch_size"])
+def _same_length(examples: _Examples, config: dict[str, Any], entries: list[dict], newest: int) -> list[Finding]:
+    """Checks that evaluations were at ends of epochs. Otherwise the number of examples has changed."""
+    epoch = pipeline.steps_per_epoch(examples.count, config["batch_size"])
     odd = sorted(step for step in _evaluated(entries) if step % epoch)
-    what = f"evaluations were not at ends of epochs, of {epoch:,} steps for {len(split.people):,} people"
+    what = f"evaluations were not at ends of epochs, of {epoch:,} steps for {examples.count:,} {examples.what}"
     findings = found("data_changed", "error", odd, what, ORIGINAL_DATA)
     beyond = [newest] * (newest > epoch * config["epochs"] and not odd)
     what = f"the run is longer than its {config['epochs']} epochs of {epoch:,} steps"

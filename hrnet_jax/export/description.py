@@ -24,6 +24,9 @@ HEATMAPS, JOINTS, HEADS = "heatmaps", "joints", "heads"
 """Outputs of programs: ``image`` to heatmaps, ``image, photo_to_crop`` to joints and scores, or ``image`` to the
 outputs of all heads of a network for whole photos."""
 
+OF_PHOTOS = "full_size", "adjust", "refine", "joint_threshold", "tag_threshold", "most_people"
+"""Fields below ``eval`` of a configuration by which a network for whole photos finds people."""
+
 _SKELETON, _SIZE, _FLIP, _SHIFT, _DECODER = "skeleton", "image_size", "flip_test", "flip_shift", "decoder"
 _CODEC = "codec"
 

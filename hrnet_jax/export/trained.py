@@ -10,7 +10,7 @@ from typing import Any
 from flax import linen as nn
 
 from hrnet_jax import buckets, checkpoint_files, codecs, configuration, convert, models, skeletons
-from hrnet_jax.export.description import Settings, from_json
+from hrnet_jax.export.description import OF_PHOTOS, Settings, from_json
 from hrnet_jax.models import layers
 from hrnet_jax.run import directory
 from hrnet_jax.skeletons import Skeleton
@@ -22,6 +22,7 @@ _FIELDS = {"image_size": "image_size", "flip_test": "eval.flip_test", "flip_shif
 """Name of a setting -> the field of a run's configuration that it is from."""
 
 _SIZE = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
+_SIDE = re.compile(r"(?<=_)(\d{3,4})(?![\dA-Za-z])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Trained:
       run: the run directory that the weights come from, or None.
       as_evaluated: whether these are the weights of the run, and the settings, that `eval.py` evaluates.
       report: the report of loading.
+      of_photos: how the run finds people in whole photos, by the names in `OF_PHOTOS`. Empty for other networks,
+        and if there is no run.
     """
 
     source: str
@@ -49,6 +52,7 @@ class Trained:
     run: buckets.Path | None
     as_evaluated: bool
     report: loading.Report
+    of_photos: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Returns the description for an exported file."""
@@ -96,7 +100,7 @@ def load(
     usual = {"flip_test": True, "flip_shift": 1.0, "decoder": "quarter"}
     fields = usual | {"codec": description.get("codec", codecs.ORIGINAL), **known, **chosen}
     if "image_size" not in fields:
-        fields["image_size"], note = _size_in_name(weights.source)
+        fields["image_size"], note = _size_in_name(weights.source, models.find(description["name"]).bottom_up)
         report = dataclasses.replace(report, notes=(*report.notes, note))
     joints = _skeleton(skeleton, known.get("skeleton"), description["joints"], weights.source)
     settings = from_json(fields | {"skeleton": skeletons.to_json(joints)}, weights.source)
@@ -106,19 +110,24 @@ def load(
     as_evaluated = run is not None and checkpoint_files.find(source) == checkpoint_files.find(run)
     as_evaluated &= all(known.get(name) == value for name, value in (chosen | {"averaged": averaged}).items())
     as_evaluated &= len(known.get("scales", [1])) == len(known.get("rotations", [0])) == 1  # one view, as here
-    return Trained(weights.source, description, model, variables, settings, tensors, run, as_evaluated, report)
+    of_photos = {name: known[name] for name in OF_PHOTOS if run and name in known}
+    return Trained(
+        weights.source, description, model, variables, settings, tensors, run, as_evaluated, report, of_photos
+    )
 
 
-def _size_in_name(source: str) -> tuple[list[int], str]:
+def _size_in_name(source: str, bottom_up: bool) -> tuple[list[int], str]:
     """Returns the image size in a file name such as ``pose_hrnet_w32_256x192.pth``, and a note about it.
 
-    The files of the authors and mmpose tell it nowhere else. Raises ValueError if the name does not.
+    Names of networks for whole photos have one number, ``pose_higher_hrnet_w32_512.pth``. The files of the authors
+    and mmpose tell it nowhere else. Raises ValueError if the name does not.
     """
-    found = _SIZE.search(os.path.basename(source))
+    name, usual = os.path.basename(source), "512" if bottom_up else "256x192"
+    found = _SIZE.search(name) or (_SIDE.search(name) if bottom_up else None)
     if not found:
-        raise ValueError(f"{source!r} does not tell the size of its images: give --image_size 256x192")
+        raise ValueError(f"{source!r} does not tell the size of its images: give --image_size {usual}")
     note = f"assuming images of {found[0]}, from the name of the file; otherwise give --image_size"
-    return [int(found[1]), int(found[2])], note
+    return [int(found[1]), int(found[found.lastindex or 1])], note
 
 
 def _run_of(checkpoint: buckets.Path) -> buckets.Path | None:
@@ -137,7 +146,8 @@ def _of_run(run: buckets.Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is damaged ({error!s:.200}): restore it, or give one of its checkpoints"
         ) from error
-    found = {"averaged": False} | {name: config[field] for name, field in _FIELDS.items() if field in config}
+    named = _FIELDS | {name: f"eval.{name}" for name in OF_PHOTOS}
+    found = {"averaged": False} | {name: config[field] for name, field in named.items() if field in config}
     return found | {"skeleton": config.get("skeleton")}
 
 

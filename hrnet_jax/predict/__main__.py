@@ -42,10 +42,14 @@ def define_flags() -> None:
     flags.DEFINE_string("boxes", boxes.WHOLE, "People: `whole` photos, FILE.json, or a person detector FILE.onnx.")
     flags.DEFINE_list("write", None, f"Some of {', '.join(OUTPUTS)}. Default: {', '.join(_PHOTOS)}; or video.")
     flags.DEFINE_boolean("resume", False, "Continue a run: skip what is done.")
-    flags.DEFINE_integer("batch_size", 0, "People at a time, over all devices. 0: by the kind of device.")
+    flags.DEFINE_integer(
+        "batch_size", 0, "People, or photos of bottom-up networks, at a time on all devices. 0: by their kind."
+    )
     flags.DEFINE_integer("threads", 4, "Threads that read photos while the network runs.")
     flags.DEFINE_float("joint_score", JOINT_SCORE, "Joints of lower score are drawn as uncertain.")
-    flags.DEFINE_float("box_score", None, "Boxes of lower score are left out. Default: 0.3 for .onnx, else 0.")
+    flags.DEFINE_float(
+        "box_score", None, "Boxes, or people without, of lower score are left out. Default: 0.3 for .onnx, else 0."
+    )
     flags.DEFINE_float("nms_threshold", None, "OKS above which one of two people is a duplicate. Default: 0.9.")
     flags.DEFINE_string("detector_kind", None, "Kind of the detector, if its outputs do not tell it.")
     flags.DEFINE_string("images", None, "COCO annotation file with names and ids of photos.")
@@ -64,7 +68,11 @@ def define_flags() -> None:
     flags.DEFINE_integer("max_pixels", photos.MAX_PIXELS, "Larger photos are refused.")
     flags.DEFINE_integer("processes", 1, "Number of processes that share SRC, each with this command.")
     flags.DEFINE_integer("process", 0, "Index of this process, from 0.")
-    flags.DEFINE_string("image_size", None, "HEIGHTxWIDTH of the crops, if the checkpoint does not tell it.")
+    flags.DEFINE_string(
+        "image_size",
+        None,
+        "HEIGHTxWIDTH of the crops, if the checkpoint does not tell it. Bottom-up: the short side.",
+    )
     flags.DEFINE_string("skeleton", "", "Name or JSON file of the joints, if the checkpoint does not tell them.")
     flags.DEFINE_string("colors", "", "RGB or BGR, if the checkpoint does not tell it.")
     flags.DEFINE_string("codec", "", "That the network was trained with, if the checkpoint does not tell it.")
@@ -72,11 +80,20 @@ def define_flags() -> None:
     flags.DEFINE_string("decoder", "", "argmax, quarter, dark or cpn. Default: as in training.")
     flags.DEFINE_boolean("flip_test", None, "Average with the mirrored image. Default: as in training.")
     flags.DEFINE_list(
-        "scales", ["1"], "Sizes of the person in crops whose heatmaps are averaged, such as 0.9,1,1.1."
+        "scales",
+        ["1"],
+        "Sizes of the person in crops whose heatmaps are averaged, such as 0.9,1,1.1; of the photo.",
     )
     flags.DEFINE_list("rotations", ["0"], "Likewise, degrees, such as -15,0,15.")
     flags.DEFINE_boolean("averaged", False, "Use the moving average of a run's weights.")
     flags.DEFINE_string("dtype", "float32", "Precision of the activations: float32 or bfloat16.")
+    bottom_up = "Bottom-up networks only. Default: as in training."
+    flags.DEFINE_float("joint_threshold", None, f"Joints have a higher score. {bottom_up}")
+    flags.DEFINE_float("tag_threshold", None, f"Joints whose tags differ more are of several people. {bottom_up}")
+    flags.DEFINE_integer("most_people", None, f"Most people in a photo; 0 for no limit. {bottom_up}")
+    flags.DEFINE_boolean("refine", None, f"Fill missing joints, which are marked. {bottom_up}")
+    flags.DEFINE_boolean("adjust", None, f"Move joints by a quarter of a pixel. {bottom_up}")
+    flags.DEFINE_boolean("full_size", None, f"Read heatmaps at the size of the image. {bottom_up}")
 
 
 def main(names: list[str]) -> int:
@@ -98,9 +115,7 @@ def main(names: list[str]) -> int:
         **{name: getattr(given, name) for name in _JOB},
     )
     about = {name: getattr(given, name) for name in _DECISIVE} | {"checkpoint": ",".join(given.checkpoint)}
-    about |= {
-        name: getattr(given, name) for name in ("scales", "rotations") if not given[name].using_default_value
-    }
+    about |= {name: getattr(given, name) for name in _DECISIVE_IF_GIVEN if not given[name].using_default_value}
     about |= {name: getattr(given, name) for name in _TRACK_DECISIVE} if given.track else {}
     loaded = {name: getattr(given, name) for name in _LOADED if getattr(given, name) is not None}
     several = {name: numbers(name, getattr(given, name)) for name in ("scales", "rotations")}
@@ -114,12 +129,16 @@ _JOB = ("joint_score", "every", "detect_every", "resume", "process", "processes"
 _LOADED = (
     *("images", "detector_kind", "box_score", "batch_size", "threads", "max_pixels", "nms_threshold", "dtype"),
     *("skeleton", "colors", "codec", "network", "decoder", "flip_test", "averaged"),
+    *opening.OF_PHOTOS,
 )
 _DECISIVE = (
     *("boxes", "box_score", "nms_threshold", "detector_kind", "images", "every", "detect_every"),
     *("image_size", "skeleton", "colors", "codec", "network", "decoder", "flip_test", "averaged", "dtype"),
 )
 """Flags that a resumed run must repeat, since the poses depend on them."""
+
+_DECISIVE_IF_GIVEN = ("scales", "rotations", *opening.OF_PHOTOS)
+"""Those that earlier versions do not have."""
 
 _TRACK = ("tracker", "offline", "smooth", "frame_rate", "truth")
 _TRACK_DECISIVE = ("track", "tracker", "offline", "smooth", "frame_rate")
@@ -153,13 +172,13 @@ def numbers(name: str, texts: list[str]) -> list[float]:
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:
-    """Parses HEIGHTxWIDTH. Raises ValueError for other text."""
+    """Parses HEIGHTxWIDTH, or one number for both. Raises ValueError for other text."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if not found:
-        raise ValueError(f"--image_size (={text}) must be HEIGHTxWIDTH, such as 256x192")
-    return int(found[1]), int(found[2])
+        raise ValueError(f"--image_size (={text}) must be HEIGHTxWIDTH, such as 256x192, or one number for both")
+    return int(found[1]), int(found[2] or found[1])
 
 
 if __name__ == "__main__":

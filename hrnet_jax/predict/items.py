@@ -38,14 +38,14 @@ class Result:
     Attributes:
       poses: of N people.
       photo: ``[H, W, 3]`` uint8 RGB.
-      crops: ``[N, h, w, 3]`` uint8, what the network saw.
+      crops: ``[N, h, w, 3]`` uint8, what the network saw of each person; None if it saw the whole photo.
       heatmaps: ``[N, h / 4, w / 4, K]`` float32, or None if they were not asked for.
       trails: [T, 2] points where each track has been lately, in photo pixels.
     """
 
     poses: Poses
     photo: np.ndarray
-    crops: np.ndarray
+    crops: np.ndarray | None
     heatmaps: np.ndarray | None
     trails: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from hrnet_jax import console, skeletons
 from hrnet_jax.datasets import posetrack
 from hrnet_jax.predict import ahead, boxes, progress, reports, sequences, shards, sources, track_reports, writers
 from hrnet_jax.predict.box_files import FileBoxes, frame_name
+from hrnet_jax.predict.box_predictor import BoxPredictor
 from hrnet_jax.predict.items import Result
 from hrnet_jax.predict.options import VIDEO, Options
 from hrnet_jax.predict.predictor import Predictor
@@ -39,9 +40,12 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
         found = dataclasses.replace(found, paths=[path for group in groups for path in group.paths])
         groups = groups[options.process :: options.processes]
         paths = [path for group in groups for path in group.paths]
-        track_reports.check(options, predictor.network.skeleton, groups)
-    _check_boxes(predictor.find_boxes, paths, options)
-    skeleton = skeletons.to_json(predictor.network.skeleton)
+        track_reports.check(options, predictor.skeleton, groups)
+    if isinstance(predictor, BoxPredictor):
+        _check_boxes(predictor.find_boxes, paths, options)
+    else:
+        _check_without_boxes(options)
+    skeleton = skeletons.to_json(predictor.skeleton)
     description = {"format": reports.FORMAT, "version": reports.VERSION, "skeleton": skeleton}
     keep_partial = options.track is not None
     shards.prepare(options.out, description | about, options.process, options.resume, keep_partial)
@@ -62,6 +66,20 @@ def run(predictor: Predictor, found: sources.Sources, options: Options, about: d
         status = UNREADABLE if job.skipped else 0
     job.report(finished=status != console.UNFINISHED)
     return status
+
+
+def _check_without_boxes(options: Options) -> None:
+    """Raises ValueError for what there is of boxes only."""
+    if of_crops := [kind for kind in ("crops", "heatmaps") if kind in options.write]:
+        raise ValueError(
+            f"--write (={','.join(options.write)}): {of_crops[0]!r} are of people in boxes, and the network finds"
+            " everyone in a photo without boxes: leave it out"
+        )
+    if options.detect_every > 1:
+        raise ValueError(
+            f"--detect_every (={options.detect_every}) is for detectors, and the network finds everyone without"
+            " one: leave it out; --every reads fewer frames"
+        )
 
 
 def _check_boxes(find_boxes: boxes.Finder, paths: Sequence[str], options: Options) -> None:
@@ -242,7 +260,7 @@ class Job:
             return
         report = reports.Report(
             options.out,
-            self._predictor.network.skeleton,
+            self._predictor.skeleton,
             self._found.paths,
             joint_score=options.joint_score,
             every=options.every,

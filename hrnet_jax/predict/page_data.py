@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from hrnet_jax import html_page, visualize
-from hrnet_jax.predict import sources
+from hrnet_jax.predict import poses, sources
 from hrnet_jax.skeletons import Skeleton
 
 THUMBNAIL_SIZE = 640  # pixels of the longer side at most
@@ -78,12 +78,13 @@ def to_json(value: Any) -> str:
 
 def _person(person: dict[str, Any], skeleton: Skeleton, source: str) -> dict[str, Any]:
     """Returns a person with rounded numbers and the joints as one list [x, y, score, x, ...]."""
-    joints = person["joints"]
+    joints = poses.shown_joints(person)
     if len(joints) != skeleton.num_joints:
         wanted = f"skeleton {skeleton.name!r:.100} has {skeleton.num_joints}"
         raise ValueError(f"{source!r:.200}: a person has {len(joints)} joints, but {wanted}")
     flat = [rounded(value, digits) for joint in joints for value, digits in zip(joint, (1, 1, 3), strict=True)]
-    scores = {key: rounded(person[key], 3) for key in ("box_score", "score")}
+    names = ("score",) if "filled" in person else ("box_score", "score")  # found without a box, or in one
+    scores = {name: rounded(person[name], 3) for name in names}
     return {"box": [rounded(side, 1) for side in person["box"]], "joints": flat, **scores}
 
 

@@ -70,7 +70,7 @@ def _people(found: poses.Poses, joint_score: float, where: str) -> tuple[np.ndar
     """Returns joints, scores and ids of a frame's people, in the order of the file."""
     count, joints = len(found), posetrack18.FILE_JOINTS
     places, scores = np.zeros((count, len(joints), 2)), np.zeros((count, len(joints)))
-    kept = np.where(found.scores >= joint_score, found.scores * found.box_scores[:, None], 0.0)
+    kept = np.where(found.found_scores >= joint_score, found.found_scores * found.box_scores[:, None], 0.0)
     for column, joint in enumerate(joints):
         if joint in found.skeleton.joints and joint in posetrack.JOINTS:
             row = found.skeleton.joints.index(joint)

@@ -1,65 +1,63 @@
-"""The predictor: photos in, poses out. People of several photos share batches of the size compiled once."""
+"""What all predictors have in common: photos in, poses out, one photo or a stream of them."""
 
-import collections
+import abc
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
-from hrnet_jax.evaluation import coco, oks
-from hrnet_jax.predict import ahead, boxes, network, photos
+from hrnet_jax.predict import photos
 from hrnet_jax.predict.items import Item, Result
-from hrnet_jax.predict.poses import JOINT_SCORE, Poses
+from hrnet_jax.predict.poses import Poses
+from hrnet_jax.skeletons import Skeleton
 
 MAX_WAITING = 2**28
 """Bytes of photos that wait for a batch to fill. It is run unfilled when they are more."""
 
 MAX_AHEAD = 16  # photos read ahead of the network
 
-NMS_THRESHOLD = 0.9  # OKS above which the lower-scored of two people is a duplicate, as in the evaluation
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A photo with its boxes and crops, read ahead of the network."""
-
-    item: Item
-    photo: np.ndarray
-    notes: list[str]
-    boxes: np.ndarray  # [N, 4] float64
-    box_scores: np.ndarray  # [N]
-    crops: np.ndarray  # [N, h, w, 3], or [N, V, h, w, 3] with views
-    photo_to_crop: np.ndarray  # [N, 2, 3] float32
-
-
 Photo = str | os.PathLike | np.ndarray | Item
 OnError = Callable[[str, photos.PhotoError], None]
-_Person = tuple[np.ndarray, ...]  # joints, scores, heatmaps of one person
+Prepared = TypeVar("Prepared")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Predictor:
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """A photo that cannot be read or predicted."""
+
+    source: str
+    error: photos.PhotoError
+
+
+class Predictor(abc.ABC):
     """Predicts the poses in photos; made by `opening.load`.
 
     Attributes:
-      network: what predicts: crops in, joints in the photo out.
-      find_boxes: where the people are.
-      batch_size: people that the network gets at a time. Batches that are not full are padded.
-      threads: that read and crop photos while the network runs; 0 for none.
+      threads: that read and prepare photos while the network runs; 0 for none.
       max_pixels: larger photos are refused.
-      nms_threshold: OKS above which the lower-scored of two people is left out as a duplicate; 1 for none.
       notes: lines about what was loaded and assumed.
     """
 
-    network: network.Network
-    find_boxes: boxes.Finder
-    batch_size: int
-    threads: int = 4
-    max_pixels: int = photos.MAX_PIXELS
-    nms_threshold: float = NMS_THRESHOLD
-    notes: tuple[str, ...] = ()
+    threads: int
+    max_pixels: int
+    notes: tuple[str, ...]
+
+    @property
+    @abc.abstractmethod
+    def skeleton(self) -> Skeleton:
+        """Of the joints."""
+
+    @abc.abstractmethod
+    def check_heatmaps(self) -> None:
+        """Raises ValueError if results cannot have heatmaps."""
+
+    @abc.abstractmethod
+    def _results(
+        self, items: Iterable[Photo], on_error: OnError | None, *, heatmaps: bool, threads: int
+    ) -> Iterator[Result]:
+        """Yields as `results` does."""
 
     def __call__(self, photo: Photo) -> Poses:
         """Returns the poses in a photo: a path, or an array ``[H, W, 3]`` uint8 RGB.
@@ -85,125 +83,35 @@ class Predictor:
     ) -> Iterator[Result]:
         """Yields as `stream` does, with photo and crops, and the heatmaps if asked for.
 
-        Raises ValueError if the network does not give heatmaps.
+        Raises ValueError if there are no heatmaps.
         """
-        if heatmaps and not self.network.has_heatmaps:
-            raise ValueError("exported programs give no heatmaps: predict with the checkpoint, or leave them out")
+        if heatmaps:
+            self.check_heatmaps()
         return self._results(items, on_error, heatmaps=heatmaps, threads=self.threads)
 
-    def _results(
-        self, items: Iterable[Photo], on_error: OnError | None, *, heatmaps: bool, threads: int
-    ) -> Iterator[Result]:
-        depth = min(self.batch_size, MAX_AHEAD) + threads
-        prepared = ahead.map_ahead(self._try_prepare, items, threads=threads, depth=depth)
-        waiting: collections.deque[_Prepared] = collections.deque()
-        people: collections.deque[_Person] = (
-            collections.deque()
-        )  # predicted people of the waiting photos, in order
-        for batch in ahead.one_late(map(self._launch, self._batches(_unless_failed(prepared, on_error), waiting))):
-            people.extend(self._fetch(batch, heatmaps))
-            while waiting and len(people) >= len(waiting[0].boxes):
-                photo = waiting.popleft()
-                yield self._result(photo, [people.popleft() for _ in photo.boxes])
+    def read(self, item: Item) -> tuple[np.ndarray, list[str]]:
+        """Returns the photo of an item, and notes on what was changed to read it.
 
-    def _try_prepare(self, photo: Photo) -> "_Prepared | tuple[str, photos.PhotoError]":
-        """Reads a photo, finds its boxes and cuts the crops out."""
-        item = photo if isinstance(photo, Item) else _item(photo)
-        try:
-            pixels, notes = (item.photo, [*item.notes]) if item.photo is not None else self._read(item.source)
-        except photos.PhotoError as error:
-            return item.source, error
-        pixels = photos.check_array(pixels)
-        found = boxes.check(self.find_boxes(item.source, pixels) if item.found is None else item.found)
-        size, views = self.network.image_size, (len(self.network.views),) * bool(self.network.views)
-        cut = [self.network.crop(pixels, box) for box in found[0]]
-        crops = np.array([image for image, _ in cut], np.uint8).reshape(-1, *views, *size, 3)
-        matrices = np.array([matrix for _, matrix in cut], np.float32).reshape(-1, 2, 3)
-        return _Prepared(item, pixels, notes, *found, crops, matrices)
-
-    def _read(self, path: str) -> tuple[np.ndarray, list[str]]:
-        return photos.read_photo(path, self.max_pixels)
-
-    def _batches(
-        self, prepared: Iterable[_Prepared], waiting: "collections.deque[_Prepared]"
-    ) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
-        """Yields crops and matrices of up to `batch_size` people in order. Adds their photos to those waiting.
-
-        A batch is full, or the last one, or the photos waiting are large or many.
+        Raises PhotoError for a file that is no readable photo, and ValueError for another array.
         """
-        rows: list[tuple[np.ndarray, np.ndarray]] = []
-        held = 0  # bytes of photos since the last batch
-        for photo in prepared:
-            waiting.append(photo)
-            rows += zip(photo.crops, photo.photo_to_crop, strict=True)
-            held += photo.photo.nbytes
-            while len(rows) >= self.batch_size:
-                yield rows[: self.batch_size]
-                rows, held = rows[self.batch_size :], 0
-            if held > MAX_WAITING or len(waiting) > 4 * self.batch_size:
-                yield rows
-                rows, held = [], 0
-        yield rows
-
-    def _launch(self, rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Any, int]:
-        """Starts the network on a padded batch, unless it is empty. Returns outputs and number of people."""
-        if not rows:
-            return None, 0
-        padding = [rows[-1]] * (self.batch_size - len(rows))
-        images, matrices = (np.stack(column) for column in zip(*rows, *padding, strict=True))
-        return self.network.step(images, matrices), len(rows)
-
-    def _fetch(self, batch: tuple[Any, int], heatmaps: bool) -> list[_Person]:
-        """Waits for a batch and returns its people."""
-        outputs, count = batch
-        if not count:
-            return []
-        wanted = [np.asarray(output)[:count] for output in outputs[: 3 if heatmaps else 2]]
-        return list(zip(*wanted, strict=True))
-
-    def _result(self, photo: _Prepared, people: Sequence[_Person]) -> Result:
-        skeleton, item = self.network.skeleton, photo.item
-        joints = np.array([person[0] for person in people], np.float32).reshape(-1, skeleton.num_joints, 2)
-        scores = np.array([person[1] for person in people], np.float32).reshape(-1, skeleton.num_joints)
-        kept = self._kept(photo, joints, scores)
-        heatmaps = np.array([people[i][2] for i in kept]) if people and len(people[0]) > 2 else None
-        poses = Poses(
-            source=item.source,
-            frame=item.frame,
-            time=item.time,
-            size=photo.photo.shape[:2],
-            boxes=photo.boxes[kept].astype(np.float32),
-            box_scores=photo.box_scores[kept].astype(np.float32),
-            joints=joints[kept],
-            scores=scores[kept],
-            skeleton=skeleton,
-            notes=tuple(photo.notes),
-        )
-        crops = photo.crops[:, 0] if self.network.views else photo.crops
-        return Result(poses, photo.photo, crops[kept], heatmaps)
-
-    def _kept(self, photo: _Prepared, joints: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Returns the rows of the people who are no duplicates."""
-        areas = coco.padded_areas(photo.boxes, self.network.image_size)
-        person_scores = oks.rescore(photo.box_scores, scores, JOINT_SCORE)
-        sigmas, one_photo = self.network.skeleton.sigmas, np.zeros(len(joints), int)
-        if not len(joints):
-            return one_photo
-        return np.sort(oks.suppress(one_photo, joints, person_scores, areas, sigmas, self.nms_threshold))
+        if item.photo is None:
+            return photos.read_photo(item.source, self.max_pixels)
+        return photos.check_array(item.photo), [*item.notes]
 
 
-def _item(photo: str | os.PathLike | np.ndarray) -> Item:
+def as_item(photo: Photo) -> Item:
+    """Returns a photo of any form as an item."""
+    if isinstance(photo, Item):
+        return photo
     return Item(photo=photo) if isinstance(photo, np.ndarray) else Item(os.fspath(photo))
 
 
-def _unless_failed(
-    prepared: "Iterable[_Prepared | tuple[str, photos.PhotoError]]", on_error: OnError | None
-) -> Iterator[_Prepared]:
-    """Yields the photos that could be read."""
+def unless_failed(prepared: Iterable[Prepared | Failed], on_error: OnError | None) -> Iterator[Prepared]:
+    """Yields the photos that could be read. Calls `on_error` for the others, or raises their errors."""
     for photo in prepared:
-        if isinstance(photo, _Prepared):
+        if not isinstance(photo, Failed):
             yield photo
         elif on_error is None:
-            raise photo[1]
+            raise photo.error
         else:
-            on_error(*photo)
+            on_error(photo.source, photo.error)

@@ -35,9 +35,11 @@ def _smooth(path: pathlib.Path, skeleton: Skeleton) -> dict[int, np.ndarray]:
     """Returns the smoothed joints [F, K, 2] of each track, in its F frames."""
     times, tables = collections.defaultdict(list), collections.defaultdict(list)
     for line in shards.read_file(path):
-        for person in line["people"]:
-            times[person["id"]].append(line["time"])
-            tables[person["id"]].append(np.array(person["joints"], np.float32).reshape(skeleton.num_joints, 3))
+        found = poses.from_json(line, skeleton)
+        joints = np.concatenate([found.joints, found.found_scores[..., None]], axis=-1)
+        for track_id, of_person in zip([] if found.ids is None else found.ids.tolist(), joints, strict=True):
+            times[track_id].append(line["time"])
+            tables[track_id].append(of_person)
     return {
         track_id: savitzky_golay.smooth(np.array(times[track_id]), np.array(table))
         for track_id, table in tables.items()

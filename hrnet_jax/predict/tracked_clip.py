@@ -5,8 +5,6 @@ import itertools
 import pathlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-import numpy as np
-
 from hrnet_jax.predict import clips, photos, poses, shards, video
 from hrnet_jax.predict.follower import Follower
 from hrnet_jax.predict.items import Item, Result
@@ -75,7 +73,7 @@ class TrackedClip:
         if self._offline:
             from hrnet_jax.predict import smooth_lines  # loads SciPy's filters
 
-            smooth_lines.rewrite(self._partial, self._predictor.network.skeleton)
+            smooth_lines.rewrite(self._partial, self._predictor.skeleton)
             frames = self._frames(lambda path, error: None)
             for result in self._drawn(self._recorded(frames, self._lines()), live=True):
                 write(result)
@@ -158,7 +156,6 @@ class TrackedClip:
 
     def _recorded(self, frames: Iterator[Item], count: int) -> Iterator[Result]:
         """Yields the results of frames from their lines."""
-        skeleton, nothing = self._predictor.network.skeleton, np.zeros((0, *self._predictor.network.image_size, 3))
         for line in itertools.islice(shards.read_file(self._partial) if count else (), count):
             place = line["source"], line["frame"]
             frame = next((frame for frame in frames if (frame.source, frame.frame) == place), None)
@@ -167,7 +164,7 @@ class TrackedClip:
                     f"{line['source']} has no frame {line['frame']} any more: give another --out"
                 )
             self._follower.pass_by(frame)
-            yield Result(poses.from_json(line, skeleton), frame.photo, nothing.astype(np.uint8), None)
+            yield Result(poses.from_json(line, self._predictor.skeleton), frame.photo, None, None)
 
     def _drawn(self, results: Iterable[Result], live: bool) -> Iterator[Result]:
         """Yields results with trails, and writes the video, unless that is done later."""

@@ -19,8 +19,7 @@ class Trails:
         """Adds the people of a frame. Returns the points [T, 2] of all recent tracks, the oldest first."""
         now = poses.time or 0.0
         ids = [] if poses.ids is None else poses.ids.tolist()
-        joints = poses.joints if poses.smoothed is None else poses.smoothed
-        for track_id, points, scores in zip(ids, joints, poses.scores, strict=True):
+        for track_id, points, scores in zip(ids, poses.shown_joints, poses.found_scores, strict=True):
             if (scores >= JOINT_SCORE).any():
                 middle = np.median(points[scores >= JOINT_SCORE], axis=0)
                 self._points.setdefault(track_id, collections.deque()).append((now, middle))

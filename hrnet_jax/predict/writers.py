@@ -24,16 +24,18 @@ def write_picture(result: Result, path: pathlib.Path, joint_score: float) -> Non
 def write_crops(result: Result, path: pathlib.Path, joint_score: float) -> None:
     """Writes what the network saw of each person, ``PHOTO/0.png`` and so on."""
     del joint_score
-    for i, crop in enumerate(result.crops):
+    for i, crop in enumerate(() if result.crops is None else result.crops):
         _write(path / f"{i}.png", _encode_png(crop))
 
 
 def write_heatmaps(result: Result, path: pathlib.Path, joint_score: float) -> None:
     """Writes the heatmaps of each person over the crop, ``PHOTO/0.png`` and so on."""
     del joint_score
-    for i, heatmaps in enumerate(() if result.heatmaps is None else result.heatmaps):
-        stride = len(result.crops[i]) / len(heatmaps)
-        _write(path / f"{i}.png", _encode_png(visualize.draw_heatmap(result.crops[i], heatmaps, stride)))
+    if result.crops is None or result.heatmaps is None:
+        return
+    for i, (crop, heatmaps) in enumerate(zip(result.crops, result.heatmaps, strict=True)):
+        stride = len(crop) / len(heatmaps)
+        _write(path / f"{i}.png", _encode_png(visualize.draw_heatmap(crop, heatmaps, stride)))
 
 
 def write_openpose(result: Result, path: pathlib.Path, joint_score: float) -> None:
@@ -56,7 +58,7 @@ def to_openpose(poses: Poses) -> dict:
     people = [
         {
             "person_id": [person.get("id", -1)],
-            "pose_keypoints_2d": [number for joint in shown_joints(person) for number in joint],
+            "pose_keypoints_2d": [number or 0.0 for joint in shown_joints(person) for number in joint],
         }
         for person in poses.to_json()["people"]
     ]

@@ -39,11 +39,12 @@ def compile_step(config: ConfigDict, lower: Lower, mesh: Mesh, options: Options 
 
 def needed(step: training.CompiledStep) -> int:
     """Returns the bytes that a step needs on each device: arguments, results and temporary arrays."""
-    gradients, update = map(_needed, step.programs)
+    gradients, update = map(needed_by, step.programs)
     return max(gradients + step.opt_state_bytes, update)
 
 
-def _needed(program: jax.stages.Compiled) -> int:
+def needed_by(program: jax.stages.Compiled) -> int:
+    """Returns the bytes that a program needs on each device: arguments, results and temporary arrays."""
     sizes: Any = program.memory_analysis()
     kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     return kept + sizes.temp_size_in_bytes

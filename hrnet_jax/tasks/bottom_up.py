@@ -3,6 +3,7 @@
 Joints are grouped to people by their tags (associative embedding, Newell et al. 2017).
 """
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -46,12 +47,23 @@ def make_sizes(config: ConfigDict) -> pipeline.Sizes:
 
 def make_settings(config: ConfigDict) -> inference.Settings:
     """Returns how people are found in photos. Raises ValueError for a wrong field."""
-    named = {name: config.eval[name] for name in ("flip_test", "full_size", "adjust", "refine", "group_on_device")}
-    grouped = grouping.Grouping(
-        config.eval.joint_threshold, config.eval.tag_threshold, config.eval.most_people or None
-    )
     skeleton, scales = skeletons.load(config.skeleton), tuple(config.eval.scales)
-    return inference.Settings(skeleton, config.image_size[0], scales, grouping=grouped, **named)
+    settings = photo_settings(config.eval, skeleton, config.image_size[0], scales)
+    return dataclasses.replace(settings, group_on_device=config.eval.group_on_device)
+
+
+def photo_settings(
+    fields: Mapping[str, Any], skeleton: skeletons.Skeleton, input_size: int, scales: tuple[float, ...]
+) -> inference.Settings:
+    """Returns how people are found in photos, given the fields below ``eval``. Raises ValueError for a wrong one.
+
+    If people are compared with more than the usual number, so many candidates are looked for.
+    """
+    named = {name: fields[name] for name in ("flip_test", "full_size", "adjust", "refine")}
+    most = fields["most_people"]
+    grouped = grouping.Grouping(fields["joint_threshold"], fields["tag_threshold"], most or None)
+    candidates = max(inference.Settings.candidates, most)
+    return inference.Settings(skeleton, input_size, scales, grouping=grouped, candidates=candidates, **named)
 
 
 class BottomUp:

@@ -86,9 +86,14 @@ def _claim(out: pathlib.Path, run: dict[str, Any], resume: bool) -> None:
 def _estimator(checkpoint: str | None) -> estimators.Estimator:
     if checkpoint is None:
         return estimators.oracle
-    from hrnet_jax.predict import opening  # takes seconds
+    from hrnet_jax.predict import box_predictor, opening  # takes seconds
 
     predictor = opening.load(checkpoint, nms_threshold=1.0)
+    if not isinstance(predictor, box_predictor.BoxPredictor):
+        raise ValueError(
+            f"--checkpoint (={checkpoint}) finds everyone in a photo without boxes, and the rows are of people in"
+            " boxes: give a network for one person in a crop, or follow people by `hrnet predict --track`"
+        )
     print("\n".join(predictor.notes[:-1]), flush=True)
     return estimators.of_network(predictor)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from hrnet_jax.datasets.posetrack import JOINTS
+from hrnet_jax.predict.box_predictor import BoxPredictor
 from hrnet_jax.predict.items import Item
-from hrnet_jax.predict.predictor import Predictor
 from hrnet_jax.track.sequences import Sequence
 from hrnet_jax.tracking import similarity
 from hrnet_jax.tracking.tracker import Estimate
@@ -20,7 +20,7 @@ ERROR = 0.012  # deviation of the oracle's joints, in heights of the person; in 
 OUTLIERS = 0.04  # share of the oracle's joints that are elsewhere; both ours, about the errors of a good network
 
 
-def of_network(predictor: Predictor) -> Estimator:
+def of_network(predictor: BoxPredictor) -> Estimator:
     """Returns the estimator of a network. Joints that it does not have get the score 0.
 
     Raises ValueError if it has none of PoseTrack's.

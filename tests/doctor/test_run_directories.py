@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from made_damage import SPLIT, Damage, edit_json, findings, kinds, truncate
 
-from configs import default
+from configs import default, demo_bottom_up
 from hrnet_jax import checkpoint, models, pipeline, training
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import annotated_photos, records
 from hrnet_jax.doctor import __main__ as doctor
 from hrnet_jax.doctor import run_directories
 from hrnet_jax.run import directory, logger, manifest
@@ -248,3 +248,36 @@ def test_finds_gaps_in_the_log_at_any_interval(tmp_path, steps, starts, found):
     (tmp_path / "config.json").write_text(json.dumps(default.get_config().to_dict() | {"log_every": 1}))
     every = [finding for part in run_directories.examine(tmp_path) for finding in part.findings]
     assert [step for finding in every if finding.kind == "log_gap" for step in finding.examples] == found
+
+
+@pytest.fixture
+def bottom_up_run(prepared, tmp_path) -> pathlib.Path:
+    """The configuration, digests and log of a run on whole photos: two epochs."""
+    config = demo_bottom_up.get_config()
+    config.data.dir, config.data.train_split, config.data.val_split = str(prepared), "train2017", SPLIT
+    config.batch_size, config.epochs = 3, 2
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    directory.claim(workdir, config)
+    train, val = (records.open_split(prepared / name) for name in ("train2017", SPLIT))
+    manifest.add(workdir, {"data": {train.name: annotated_photos.digest(train), val.name: records.digest(val)}})
+    epoch = pipeline.steps_per_epoch(len(annotated_photos.AnnotatedPhotos.of_split(train)), 3)
+    log = logger.Logger(workdir, 0)
+    for step in (epoch, 2 * epoch):
+        log.metrics(step, {f"{SPLIT}/whole_photos/AP": 0.1})
+    log.close()
+    return workdir
+
+
+def test_bottom_up_runs_are_compared_with_photos_and_masks(bottom_up_run):
+    data = run_directories.examine(bottom_up_run)[3]
+    assert data.findings == [] and " photos in " in data.facts["train2017"]
+    edit_json(bottom_up_run / "config.json", lambda content: content.update(batch_size=4))
+    assert [finding.kind for finding in run_directories.examine(bottom_up_run)[3].findings] == ["data_changed"]
+
+
+def test_bottom_up_runs_need_masks(bottom_up_run, prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "data", ignore=shutil.ignore_patterns("masks.npz", "decoded*"))
+    edit_json(bottom_up_run / "config.json", lambda content: content["data"].update(dir=str(tmp_path / "data")))
+    [finding] = run_directories.examine(bottom_up_run)[3].findings
+    assert (finding.kind, finding.examples) == ("data_unavailable", ("train2017",)) and "masks.npz" in finding.what

@@ -9,7 +9,7 @@ import pytest
 from hrnet_jax import devices, sharding, skeletons, training, views
 from hrnet_jax.export.description import Settings
 from hrnet_jax.predict import boxes, compiled, opening
-from hrnet_jax.predict.predictor import Predictor
+from hrnet_jax.predict.box_predictor import BoxPredictor
 from hrnet_jax.torch_interop import loading
 
 NETWORK = {
@@ -73,7 +73,7 @@ def test_an_ensemble_predicts_several_views_of_a_person():
     images, _ = network.crop(photo, box)
     assert images.shape == (2, *made.SIZE, 3)
     assert (images == 0).mean(axis=(1, 2, 3)).argmax() == 1  # the smaller scale shows what is beyond the photo
-    predictor = Predictor(network=network, find_boxes=boxes.whole, batch_size=2, threads=0)
+    predictor = BoxPredictor(network=network, find_boxes=boxes.whole, batch_size=2, threads=0)
     result = predictor.result(photo, heatmaps=True)
     assert result.crops.shape == (1, *made.SIZE, 3) and np.isfinite(result.poses.joints).all()
     assert result.heatmaps is not None and result.heatmaps.shape == (1, 16, 8, skeletons.COCO.num_joints)

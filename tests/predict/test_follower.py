@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tracemalloc
 
+import made_photo_predictor
 import made_tracks as made
 import numpy as np
 import pytest
@@ -152,3 +153,42 @@ def test_frames_need_a_photo_and_a_time():
         follower(Item("f0.jpg", made.photo(0)))
     with pytest.raises(ValueError, match="people are followed through frames that were read: give `photo`"):
         follower(Item("f0.jpg", time=0.0))
+
+
+def frames_without_boxes(*joints):
+    """Frames 80 pixels high, in each of which people move by two pixels. `joints` are those of the last frames."""
+    photos = [made_photo_predictor.draw(3, 3)] * (5 - len(joints)) + [
+        made_photo_predictor.draw(*n) for n in joints
+    ]
+    return [Item(f"f/{n:06d}.jpg", np.roll(photo, 2 * n, axis=0), n, n / 25) for n, photo in enumerate(photos)]
+
+
+def follow_without_boxes(items, **options):
+    predict = made_photo_predictor.make_predictor(**{"refine": True, **options})
+    follower = Follower(predict, TrackOptions(NO_CUTS["ours"], smooth="one_euro"))
+    return [follower(item) for item in items]
+
+
+def test_people_found_without_boxes_keep_their_ids():
+    results = follow_without_boxes(frames_without_boxes())
+    assert [sorted(found) for found in ids(results)] == [[0, 1]] * 5
+    for result in results:
+        left = result.poses.joints[result.poses.ids.argsort(), 0, 0]
+        assert left[0] < 64 < left[1] or left[1] < 64 < left[0]
+        assert result.crops is None and result.poses.filled.shape == (2, 3)
+        assert (result.poses.box_scores < 1).all()  # the tracker's are 1
+
+
+def test_filled_joints_do_not_count_in_tracks():
+    """A person of whom only the top is found has no box. One of two joints is followed without the third."""
+    one, two = follow_without_boxes(frames_without_boxes((3, 1), (3, 2))[-2:])
+    assert len(one.poses) == 1 and len(two.poses) == 2
+    hidden = two.poses.filled.any(axis=1)
+    assert two.poses.filled[hidden].tolist() == [[False, False, True]]
+    assert np.isnan(two.poses.shown_joints[hidden, 2]).all() and np.isfinite(two.poses.smoothed).all()
+
+
+def test_nobody_is_proposed_without_boxes():
+    results = follow_without_boxes(frames_without_boxes((3, 0), (3, 3)))
+    assert [len(result.poses) for result in results] == [2, 2, 2, 1, 2]
+    assert sorted(ids(results)[-1]) == [0, 1]

@@ -84,5 +84,6 @@ def test_flags_of_tracking_must_fit():
 
 def test_image_sizes_are_parsed():
     assert command.image_size("256x192") == (256, 192) and command.image_size(None) is None
+    assert command.image_size("512") == (512, 512)
     with pytest.raises(ValueError, match="must be HEIGHTxWIDTH"):
-        command.image_size("256")
+        command.image_size("256x")

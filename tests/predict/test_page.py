@@ -460,6 +460,20 @@ def test_numbers_that_are_not_finite_are_missing(show):
     assert "NaN" not in tab.locator("#frame").inner_html()
 
 
+def test_filled_joints_are_not_drawn_and_there_is_no_box_score(show):
+    """Of people found without boxes. The score of joint 0 is 0, so that it is missing."""
+    filled = [k == LEFT_WRIST for k in range(SKELETON.num_joints)]
+    tab = show([(made_photo(people=0) | {"people": [made_person(filled=filled)]}, PICTURE)])
+    set_threshold(tab, 0)
+    drawn = tab.locator("#grid path.dot:not(.outline)").evaluate_all(
+        "all => all.map((path) => path.getAttribute('d'))"
+    )
+    assert "".join(drawn).count("M") == SKELETON.num_joints - 2
+    tab.locator("#grid button").click()
+    assert tab.locator("#persons summary").inner_text().split() == ["1", "Person", "score", "0.40"]
+    assert tab.locator("#persons tr[data-joint].below").count() == 2
+
+
 def test_missing_files_are_named_and_the_rest_is_shown(open_tab, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PHOTOS_PER_FILE", 2)
     path = write(tmp_path, SKELETON, made_run(5))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import made_predictor as made
@@ -102,3 +103,35 @@ def test_the_package_exposes_what_predicts():
     assert hrnet_jax.Poses is Poses and callable(hrnet_jax.load) and hrnet_jax.Predictor.__name__ == "Predictor"
     with pytest.raises(AttributeError, match="no attribute 'predictor_of_doom'"):
         hrnet_jax.predictor_of_doom  # noqa: B018
+
+
+def make_filled(people: int = 2) -> Poses:
+    """Poses found without boxes: joint 1 is filled, joint 2 is missing."""
+    poses = make_poses(people, seed=4)
+    filled, scores = np.zeros((people, COUNT), bool), np.maximum(poses.scores, 0.3)
+    filled[:, 1], scores[:, 2] = True, 0
+    return dataclasses.replace(poses, filled=filled, scores=scores)
+
+
+@pytest.mark.parametrize("people", [0, 2])
+def test_filled_joints_are_kept_in_json(people):
+    poses = make_filled(people)
+    read = poses_module.from_json(json.loads(json.dumps(poses.to_json())), skeletons.COCO)
+    assert read.to_json() == poses.to_json()
+    if people:
+        np.testing.assert_array_equal(read.filled, poses.filled)
+        np.testing.assert_array_equal(read.person_scores, poses.box_scores)
+        np.testing.assert_array_equal(read.to_coco(1)[0]["score"], poses.box_scores[0])
+
+
+def test_joints_that_were_not_found_are_not_shown():
+    poses = make_filled()
+    assert (poses.found_scores[:, 1:3] == 0).all() and (poses.found_scores[:, 3:] > 0).all()
+    assert np.isnan(poses.shown_joints[:, 1:3]).all() and np.isfinite(poses.shown_joints[:, 3:]).all()
+    person = poses.to_json()["people"][0]
+    shown = poses_module.shown_joints(person)
+    assert shown[1] == shown[2] == [None, None, 0.0] and shown[3:] == person["joints"][3:]
+    photo = np.zeros((*poses.size, 3), np.uint8)
+    joints = np.where(poses.found_scores[..., None] > 0, poses.joints, np.nan)
+    expected = visualize.draw_people(photo, joints, skeletons.COCO, certain=poses.scores >= 0.5)
+    np.testing.assert_array_equal(poses.draw(photo, 0.5), expected)

@@ -132,11 +132,13 @@ function settle() {
 }
 
 function personEntry(person, i) {
-  const label = `Person ${i + 1}, box score ${score(person.box_score)}, person score ${score(person.score)}`;
+  const hasBox = "box_score" in person;
+  const label = `Person ${i + 1}, ${hasBox ? `box score ${score(person.box_score)}, ` : ""}person score ${score(person.score)}`;
   const part = (title, value, help) => el("span", {class: "number", title: help}, el("small", {}, title), " ", score(value));
   return el("details", {name: "person", "data-person": i, onpointerenter: () => highlight(i), onpointerleave: settle, onfocusin: () => highlight(i), onfocusout: settle},
-    el("summary", {"aria-label": label}, el("b", {class: "tag"}, i + 1), el("span", {}, "Person"), part("box", person.box_score, "score of the box"),
-      part("score", person.score, "score of the person, from box and joints")),
+    el("summary", {"aria-label": label}, el("b", {class: "tag"}, i + 1), el("span", {}, "Person"),
+      hasBox ? part("box", person.box_score, "score of the box") : null,
+      part("score", person.score, `score of the person, from ${hasBox ? "box and joints" : "all joints"}`)),
     el("table", {}, el("caption", {class: "hidden"}, `Joints of person ${i + 1}`),
       el("thead", {class: "hidden"}, el("tr", {}, ["joint", "score"].map((title) => el("th", {scope: "col"}, title)))),
       el("tbody", {}, JOINTS.map((_, k) => jointRow(person, i, k)))));

@@ -6,7 +6,7 @@ import pytest
 
 from hrnet_jax import geometry, pipeline, skeletons
 from hrnet_jax.datasets import records
-from hrnet_jax.predict import photos, predictor
+from hrnet_jax.predict import box_predictor, photos
 from hrnet_jax.predict.items import Item
 
 
@@ -68,7 +68,7 @@ def test_photos_without_people_do_not_wait_for_people():
 
 
 def test_large_photos_do_not_wait_for_a_full_batch(monkeypatch):
-    monkeypatch.setattr(predictor, "MAX_WAITING", 3 * made.noise(0).nbytes - 1)
+    monkeypatch.setattr(box_predictor, "MAX_WAITING", 3 * made.noise(0).nbytes - 1)
     predict = made.make_predictor(batch_size=40, threads=0)
     assert len(list(predict.stream(made.noise(number) for number in range(9)))) == 9
     assert len(predict.network.step.shapes) == 3
