@@ -10,14 +10,16 @@ import optax
 from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, models, optimizer, pipeline, sharding, skeletons, tasks, training
-from hrnet_jax.benchmark import race
+from hrnet_jax.benchmark import race, whole_photos
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.run import memory
 
 
 def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
-    """Draws a batch of random pixels with joints anywhere in the crop; see `pipeline`."""
+    """Draws a batch of random pixels with joints anywhere in the crop, or in the photo if that is the input."""
+    if is_bottom_up(config):
+        return whole_photos.made_up_batch(config, size)
     random, (height, width) = np.random.default_rng(0), config.image_size
     joints = random.uniform(0, 1, (size, skeletons.load(config.skeleton).num_joints, 2)) * (width, height)
     return {
@@ -61,6 +63,16 @@ def title(config: ConfigDict, batch: str = "") -> str:
     return f"{models.title(config.model)} {height}x{width}, {batch}, {config.model.dtype}"
 
 
+def is_bottom_up(config: ConfigDict) -> bool:
+    """Returns whether the network reads whole photos."""
+    return models.find(config.model.name).bottom_up
+
+
+def unit(config: ConfigDict) -> str:
+    """Returns what is counted: ``people``, each in a crop, or ``photos``."""
+    return "photos" if is_bottom_up(config) else "people"
+
+
 def transformation(config: ConfigDict) -> optax.GradientTransformation:
     """Returns the configuration's optimizer with a constant learning rate."""
     return optimizer.make_transformation(config, lambda _: config.learning_rate)
@@ -91,6 +103,8 @@ def train(config: ConfigDict, step: training.CompiledStep) -> race.Contender:
 
 def predict(config: ConfigDict) -> race.Contender:
     """Returns a contender that predicts a batch already on the devices, with flip test and decoding."""
+    if is_bottom_up(config):
+        return whole_photos.predict(config)
     model, mesh = models.build(config), sharding.make_mesh()
     variables = sharding.place_state(training.init_variables(model, tuple(config.image_size), 0), mesh)
     batch = sharding.place_batch(made_up_batch(config, config.batch_size), mesh)
