@@ -88,13 +88,14 @@ def torch_loss(config: ConfigDict, device: Any) -> Callable[[Sequence[Any]], Any
 
 
 def _tag_loss(tags: Any, usable: Any) -> Any:
-    """Returns the mean over photos of `losses.push` and `losses.pull` for tags ``[B, K, P]`` of people's joints."""
+    """Returns the mean over photos of `losses.push` and `losses.pull`, for tags ``[B, K, P]`` of joints."""
     import torch  # pyright: ignore[reportMissingImports]
 
     count, present = usable.sum(1).clamp(min=1), usable.any(1)
     means, people = (tags * usable).sum(1) / count, present.sum(1)
     variances = ((tags - means[:, None]).square() * usable).sum(1) / count
-    pairs = present[:, :, None] & present[:, None] & ~torch.eye(present.shape[1], dtype=torch.bool).to(tags.device)
+    is_same = torch.eye(present.shape[1], dtype=torch.bool, device=tags.device)
+    pairs = present[:, :, None] & present[:, None] & ~is_same
     similar = torch.exp(-(means[:, :, None] - means[:, None]).square()) * pairs
     push = 0.5 * similar.sum((1, 2)) / (people * (people - 1)).clamp(min=1)
     return (push + variances.sum(1) / people.clamp(min=1)).mean()

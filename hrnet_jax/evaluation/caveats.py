@@ -78,7 +78,7 @@ def _missed(lost: np.ndarray, reasons: Mapping[str, int]) -> list[str]:
 def truth_of_split(split: records.Split, *, in_photos: bool = False) -> Truth | None:
     """Evaluates the people of a prepared split as predictions.
 
-    With `in_photos` people are found in whole photos: also those that are dropped, since their boxes are of no use.
+    With `in_photos` also those that are dropped because of their boxes, which nobody needs to find them in photos.
     Returns None without ground truth or labelled joints, and for PCK, which is 1 for the people that there are.
     """
     if not len(split.people) or not split.annotations.is_file() or protocols.is_pck(split):
