@@ -112,9 +112,16 @@ def test_the_page_says_if_the_other_run_was_evaluated_on_other_people(split, tmp
     assert said == {"same": False, "more": True, "unknown": False}
 
 
-def test_a_page_without_predictions_or_analysis_has_the_metrics(split, tmp_path):
+def test_without_predictions_everyone_is_a_false_negative(split, tmp_path):
+    report.write([outcome_of(split, split.people.joints, AP=0.0)], split, protocols.COCO, tmp_path, {}, look)
+    errors = "val2017/gt_boxes/analysis/errors"
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics[f"{errors}/false_negative/count"] == len(split.people)
+    assert metrics[f"{errors}/false_positive/count"] == metrics[f"{errors}/miss/count"] == 0
+
+
+def test_a_page_without_analysis_has_the_metrics(split, tmp_path):
     outcome = outcome_of(split, split.people.joints, AP=0.0)
-    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
     report.write([outcome], split, dataclasses.replace(protocols.COCO, analyse=None), tmp_path, {}, look)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"val2017/gt_boxes/AP": 0.0}
     assert "AP 0.000" in (tmp_path / "report.html").read_text()
