@@ -13,6 +13,9 @@ from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
 
 
+METRICS_ONLY = dataclasses.replace(protocols.COCO, analyse=None)
+
+
 @pytest.fixture
 def split(made_up_records):
     return records.open_split(made_up_records / "val2017")
@@ -44,7 +47,7 @@ def test_metrics_of_other_splits_stay(split, tmp_path, capsys):
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     (tmp_path / "metrics.json").write_text('{"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.5}')
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
-    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
+    report.write([outcome], split, METRICS_ONLY, tmp_path, {}, look)
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.75}
     assert "0.750" in capsys.readouterr().out
@@ -54,7 +57,7 @@ def test_heatmaps_beside_the_prediction_have_metrics_only(split, tmp_path, capsy
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
     other = dataclasses.replace(outcome, source="gt_boxes_2x", metrics={"val2017/gt_boxes_2x/AP": 0.5})
-    report.write([outcome, other], split, protocols.COCO, tmp_path, {}, look)
+    report.write([outcome, other], split, METRICS_ONLY, tmp_path, {}, look)
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"val2017/gt_boxes/AP": 0.75, "val2017/gt_boxes_2x/AP": 0.5}
     written = {path.name for path in tmp_path.iterdir()}
@@ -122,7 +125,7 @@ def test_without_predictions_everyone_is_a_false_negative(split, tmp_path):
 
 def test_a_page_without_analysis_has_the_metrics(split, tmp_path):
     outcome = outcome_of(split, split.people.joints, AP=0.0)
-    report.write([outcome], split, dataclasses.replace(protocols.COCO, analyse=None), tmp_path, {}, look)
+    report.write([outcome], split, METRICS_ONLY, tmp_path, {}, look)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"val2017/gt_boxes/AP": 0.0}
     assert "AP 0.000" in (tmp_path / "report.html").read_text()
 
