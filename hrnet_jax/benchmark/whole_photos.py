@@ -23,7 +23,7 @@ PEOPLE = 4
 
 
 def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
-    """Draws a batch of random pixels with joints anywhere in the photo; see `bottom_up.pipeline`."""
+    """Draws a batch of random pixels and masks with joints anywhere in the photo; see `bottom_up.pipeline`."""
     random, sizes = np.random.default_rng(0), bottom_up.make_sizes(config)
     table = size, sizes.people, skeletons.load(config.skeleton).num_joints
     places, is_person = random.uniform(0, 1, (*table, 2)), np.arange(sizes.people) < PEOPLE
@@ -33,7 +33,8 @@ def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
         "joints": np.stack([places * side for side in sizes.heatmaps], axis=1).astype(np.float32),
         "visible": visible.astype(np.float32),
     } | {
-        f"mask_{head}": np.full((size, side, side // 8), 255, np.uint8) for head, side in enumerate(sizes.heatmaps)
+        f"mask_{head}": random.integers(0, 256, (size, side, side // 8), np.uint8)
+        for head, side in enumerate(sizes.heatmaps)
     }
 
 

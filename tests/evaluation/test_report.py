@@ -12,7 +12,6 @@ from hrnet_jax import configuration
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
 
-
 METRICS_ONLY = dataclasses.replace(protocols.COCO, analyse=None)
 
 
