@@ -43,7 +43,12 @@ def train_loader(config: ConfigDict, split: records.Split, **options: Any) -> gr
 
 
 def train_split(config: ConfigDict) -> records.Split:
-    """Opens the first of the training splits."""
+    """Opens the first of the training splits. Raises ValueError for a network that reads whole photos."""
+    if is_bottom_up(config):
+        raise ValueError(
+            f"`model.name` (={config.model.name!r}) reads whole photos, whose loading is not measured: measure"
+            " step, predict or memory"
+        )
     if config.data.extra:
         print(f"note: only {config.data.train_split} is loaded, not `data.extra` (={config.data.extra})")
     return records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)

@@ -91,3 +91,8 @@ def test_photos_are_counted(config, train):
     result = step.measure(config, 1, ours, train=train, pytorch=True)
     assert list(result.rates) == [race.OURS, step.EAGER, step.CHANNELS_LAST] and result.unit == "photos"
     assert "HigherHRNet-W4 64x64" in result.title
+
+
+def test_loading_of_whole_photos_is_not_measured(config):
+    with pytest.raises(ValueError, match=r"`model.name` \(='higher_hrnet'\) reads whole photos.*measure step"):
+        workload.train_split(config)
