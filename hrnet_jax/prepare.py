@@ -47,7 +47,7 @@ def prepare_coco(
       root: of the data set.
       out: each split becomes a directory in it.
       splits: such as ``["val2017"]``; None for all with a ``person_keypoints`` file. A split with an
-        ``image_info`` file instead has no ground truth and needs detections.
+        ``image_info`` file instead has no ground truth. Without detections it is for whole photos alone.
       detections: a detector's file for the only split, or the only one not for training; None for the authors'
         file in ``root/person_detection_results``, if it exists.
       skeleton: of the people.
@@ -161,6 +161,8 @@ def _describe(summary: dict, doctor: str) -> str:
     lines.append(line("people", summary["people"], summary["people_dropped"]))
     if summary["detections"] is not None:
         lines.append(line("detections", summary["detections"], summary["detections_dropped"]))
+    elif not summary["people"]:
+        lines.append("  no boxes: for networks that find people in whole photos; others need --detections FILE")
     if records.dataset(summary) == "mpii" and "truth" not in summary["sources"]:
         lines.append(f"  there is no annot/gt_{summary['split']}.mat, so PCKh cannot be computed on this split")
     findings = summary.get("findings", [])

@@ -30,7 +30,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from hrnet_jax import augment, console, devices, heatmap, rows, sharding
+from hrnet_jax import console, devices, heatmap, rows, sharding, tasks
 from hrnet_jax.benchmark import (
     batches,
     evaluation,
@@ -149,7 +149,8 @@ def measure_step(config: ConfigDict, options: flags.FlagValues) -> Measured:
 
 def measure_predict(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Measures predictions."""
-    heatmap.find_decoder(config.eval.decoder)
+    if not workload.is_bottom_up(config):
+        heatmap.find_decoder(config.eval.decoder)
     if options.sweep:
         return _sweep("predict", config, options)
     config = workload.with_batch_size(config, options.batch or config.eval.batch_size)
@@ -253,9 +254,8 @@ def measure_memory(config: ConfigDict, options: flags.FlagValues) -> Measured:
     result, needs = footprint.measure_step(config, options.rounds)
     report.bars(result, f"{options.out}/memory_remat.svg")
     print(f"{race.table(result)}\n{footprint.step_summary(needs)}", flush=True)
-    split, policy = workload.train_split(config), augment.Policy(**config.augment)
-    loader = workload.train_loader(config, split, seed=0, policy=policy, **config.loader)
-    readings = footprint.measure_loading(loader, options.batches)
+    loader = tasks.build(config).examples().batches(0)
+    readings = footprint.measure_loading(loader, options.batches)  # pyright: ignore[reportArgumentType]
     path = f"{options.out}/memory_host.svg"
     report.curves("memory of the host", "batches", "GB", {"loading process": readings}, path)
     return {"race": result, "needs": needs, "host": readings}, footprint.loading_summary(readings)

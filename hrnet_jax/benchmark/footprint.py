@@ -31,7 +31,7 @@ def measure_step(config: ConfigDict, rounds: int) -> tuple[race.Race, dict[str, 
     if not steps:
         raise ValueError(f"no step fits: {step_summary(needed).strip()}; take a smaller --batch")
     title = f"{workload.title(config)}, training step"
-    return race.run(title, "people", steps, reference=next(iter(steps)), rounds=rounds), needed
+    return race.run(title, workload.unit(config), steps, reference=next(iter(steps)), rounds=rounds), needed
 
 
 def measure_loading(loader: grain.DatasetIterator, batches: int, readings: int = 20) -> list[tuple[int, float]]:

@@ -51,10 +51,10 @@ def summary(measured: dict[str, dict[str, float]]) -> str:
 
 
 def _first_batch(config: ConfigDict) -> dict:
-    """Loads a batch of the training split, or makes one up if the split is not prepared."""
+    """Loads a batch of the training split, or makes one up of whole photos or if the split is not prepared."""
     from hrnet_jax.benchmark import workload
 
-    if not (pathlib.Path(config.data.dir) / config.data.train_split).is_dir():
+    if workload.is_bottom_up(config) or not (pathlib.Path(config.data.dir) / config.data.train_split).is_dir():
         return workload.made_up_batch(config, config.batch_size)
     loader = workload.train_loader(config, workload.train_split(config), seed=config.seed, policy=None, threads=0)
     with contextlib.closing(loader):

@@ -1,7 +1,7 @@
 """Speed of a training step and of a prediction, against PyTorch and the limits of the same device.
 
 Our training step also normalises the pixels and draws the targets. PyTorch's gets normalised images and finished
-targets.
+targets. Bottom-up networks predict as `whole_photos` says.
 
 The limits are measured rates of matrix products and of memory traffic. At these rates a program's operations and
 its bytes each take a time. The longer one bounds the program from below (roofline model; Williams, Waterman and
@@ -23,7 +23,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import models, skeletons
-from hrnet_jax.benchmark import plain, race, workload
+from hrnet_jax.benchmark import plain, race, whole_photos, workload
 from hrnet_jax.models import layers
 from hrnet_jax.tasks import top_down
 
@@ -46,8 +46,9 @@ def pytorch_contenders(config: ConfigDict, *, train: bool, modes: Sequence[str])
     """Yields the PyTorch contenders by name, on a GPU if torch finds one. They train if `train`, else predict.
 
     They use mixed precision if the configuration has bfloat16. All but `LOOPS` predict heatmaps of image and
-    mirror image only. `LOOPS` also flips them back, averages and decodes on the host, like the original. There is
-    one contender for each of the `modes`, some of `MODES`. Compiling them takes minutes.
+    mirror image only. `LOOPS` also flips them back, averages and decodes on the host, like the original; bottom-up
+    networks have none. There is one contender for each of the `modes`, some of `MODES`. Compiling them takes
+    minutes.
     """
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -56,27 +57,42 @@ def pytorch_contenders(config: ConfigDict, *, train: bool, modes: Sequence[str])
     variants |= {MODES[mode]: (torch.channels_last, mode) for mode in modes}
     try:
         contenders = {name: _contender(config, train, layout, mode) for name, (layout, mode) in variants.items()}
-        yield contenders if train else contenders | {LOOPS: _original_prediction(config)}
+        loops = not train and not workload.is_bottom_up(config)
+        yield contenders | {LOOPS: _original_prediction(config)} if loops else contenders
     finally:
         torch._dynamo.reset()
 
 
-def _place(config: ConfigDict, layout: Any) -> tuple[Any, list[Any], Any]:
-    """Returns the network, its inputs and the autocast context, on PyTorch's device.
-
-    The inputs are the normalised image, targets and weights, channels first, the last two as in `network.Targets`.
-    """
+def _place(config: ConfigDict, layout: Any) -> tuple[Any, Any, Any]:
+    """Returns the network, a normalised image and the autocast context, on PyTorch's device."""
     import torch  # pyright: ignore[reportMissingImports]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = models.build_torch(config).to(device).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+    pixels = jnp.asarray(workload.made_up_batch(config, config.batch_size)["image"])
+    image = torch.from_numpy(np.moveaxis(np.asarray(layers.normalize(pixels)), 3, 1).copy()).to(device)
+    autocast = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
+    return net, image.to(memory_format=layout), autocast
+
+
+def _heatmap_loss(config: ConfigDict, device: Any) -> Callable[[Sequence[Any]], Any]:
+    """Returns PyTorch's loss of the heatmaps ``[B, K, h, w]`` that training compares, for the made-up batch."""
+    import torch  # pyright: ignore[reportMissingImports]
+
     batch = {name: jnp.asarray(x) for name, x in workload.made_up_batch(config, config.batch_size).items()}
     labels = (batch[name] for name in models.find(config.model.name).labels)
     targets, weights = top_down.make_target_fn(config)(*labels)
-    maps = jax.tree.map(lambda x: np.moveaxis(np.asarray(x), 3, 1), (layers.normalize(batch["image"]), targets))
-    image, targets, weights = jax.tree.map(lambda x: torch.from_numpy(np.array(x)).to(device), (*maps, weights))
-    autocast = torch.autocast(device, torch.bfloat16, enabled=config.model.dtype == "bfloat16")
-    return net, [image.to(memory_format=layout), targets, weights], autocast
+    targets = jax.tree.map(lambda x: np.moveaxis(np.asarray(x), 3, 1), targets)
+    targets, weights = jax.tree.map(lambda x: torch.from_numpy(np.array(x)).to(device), (targets, weights))
+
+    def loss(predictions: Sequence[Any]) -> Any:
+        count = len(predictions)
+        labels = zip(layers.for_each(targets, count), layers.for_each(weights, count), strict=True)
+        pairs = zip(predictions, labels, strict=True)
+        errors = [(heatmaps.float() - target) * weight[:, :, None, None] for heatmaps, (target, weight) in pairs]
+        return 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
+
+    return loss
 
 
 def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -> race.Contender:
@@ -84,22 +100,21 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
 
     from hrnet_jax.models import torch_models
 
-    net, (image, targets, weights), autocast = _place(config, layout)
+    net, image, autocast = _place(config, layout)
     net.train(train)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
     forward: Any = torch_models.predictions(net) if train else net
     forward = torch.compile(forward, mode=mode) if mode else forward
     mark_step = torch.compiler.cudagraph_mark_step_begin if image.is_cuda else lambda: None
+    bottom_up = workload.is_bottom_up(config)
+    find_loss = (whole_photos.torch_loss if bottom_up else _heatmap_loss)(config, image.device)
+    read = whole_photos.torch_candidates(config) if bottom_up else lambda heatmaps: heatmaps
 
     def train_step() -> int:
         mark_step()
         with autocast:
             predictions = forward(image)
-        count = len(predictions)
-        labels = zip(layers.for_each(targets, count), layers.for_each(weights, count), strict=True)
-        pairs = zip(predictions, labels, strict=True)
-        errors = [(heatmaps.float() - target) * weight[:, :, None, None] for heatmaps, (target, weight) in pairs]
-        loss = 0.5 * torch.stack([error.square().mean() for error in errors]).sum()
+        loss = find_loss(predictions)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -109,8 +124,9 @@ def _contender(config: ConfigDict, train: bool, layout: Any, mode: str | None) -
     def predict() -> int:
         mark_step()
         with torch.inference_mode(), autocast:
-            heatmaps = forward(torch.cat([image, image.flip(3)]))
-        heatmaps.sum().item()
+            predictions = forward(torch.cat([image, image.flip(3)]))
+        with torch.inference_mode():
+            read(predictions).sum().item()
         return config.batch_size
 
     return train_step if train else predict
@@ -120,7 +136,7 @@ def _original_prediction(config: ConfigDict) -> race.Contender:
     """Returns the original's way of predicting: two forward passes, then a loop over joints on the host."""
     import torch  # pyright: ignore[reportMissingImports]
 
-    net, (image, _, _), autocast = _place(config, torch.channels_last)
+    net, image, autocast = _place(config, torch.channels_last)
     net.eval()
     flip_order = skeletons.load(config.skeleton).flip_order
     heatmap_to_photo = workload.made_up_batch(config, config.batch_size)["crop"] * layers.STRIDE
@@ -165,7 +181,9 @@ def measure(
             size = config.batch_size
             raise ValueError(f"nothing fits into the device's memory at batch {size}: take a smaller --batch")
         title = f"{workload.title(config)}, {'training step' if train else 'prediction with flip test'}"
-        result = race.run(title, "people", contenders, reference=next(iter(contenders)), rounds=rounds)
+        result = race.run(
+            title, workload.unit(config), contenders, reference=next(iter(contenders)), rounds=rounds
+        )
     return dataclasses.replace(result, reference=race.fastest_reference(result.rates))
 
 

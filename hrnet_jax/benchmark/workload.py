@@ -10,14 +10,16 @@ import optax
 from ml_collections import ConfigDict
 
 from hrnet_jax import codecs, models, optimizer, pipeline, sharding, skeletons, tasks, training
-from hrnet_jax.benchmark import race
+from hrnet_jax.benchmark import race, whole_photos
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.run import memory
 
 
 def made_up_batch(config: ConfigDict, size: int) -> dict[str, np.ndarray]:
-    """Draws a batch of random pixels with joints anywhere in the crop; see `pipeline`."""
+    """Draws a batch of random pixels with joints anywhere in the crop, or in the photo if that is the input."""
+    if is_bottom_up(config):
+        return whole_photos.made_up_batch(config, size)
     random, (height, width) = np.random.default_rng(0), config.image_size
     joints = random.uniform(0, 1, (size, skeletons.load(config.skeleton).num_joints, 2)) * (width, height)
     return {
@@ -41,7 +43,12 @@ def train_loader(config: ConfigDict, split: records.Split, **options: Any) -> gr
 
 
 def train_split(config: ConfigDict) -> records.Split:
-    """Opens the first of the training splits."""
+    """Opens the first of the training splits. Raises ValueError for a network that reads whole photos."""
+    if is_bottom_up(config):
+        raise ValueError(
+            f"`model.name` (={config.model.name!r}) reads whole photos, whose loading is not measured: measure"
+            " step, predict or memory"
+        )
     if config.data.extra:
         print(f"note: only {config.data.train_split} is loaded, not `data.extra` (={config.data.extra})")
     return records.open_split(pathlib.Path(config.data.dir) / config.data.train_split)
@@ -59,6 +66,16 @@ def title(config: ConfigDict, batch: str = "") -> str:
     """Describes network, size, batch (the configuration's batch size by default) and precision."""
     (height, width), batch = config.image_size, batch or f"batch {config.batch_size}"
     return f"{models.title(config.model)} {height}x{width}, {batch}, {config.model.dtype}"
+
+
+def is_bottom_up(config: ConfigDict) -> bool:
+    """Returns whether the network reads whole photos."""
+    return models.find(config.model.name).bottom_up
+
+
+def unit(config: ConfigDict) -> str:
+    """Returns what is counted: ``people``, each in a crop, or ``photos``."""
+    return "photos" if is_bottom_up(config) else "people"
 
 
 def transformation(config: ConfigDict) -> optax.GradientTransformation:
@@ -91,6 +108,8 @@ def train(config: ConfigDict, step: training.CompiledStep) -> race.Contender:
 
 def predict(config: ConfigDict) -> race.Contender:
     """Returns a contender that predicts a batch already on the devices, with flip test and decoding."""
+    if is_bottom_up(config):
+        return whole_photos.predict(config)
     model, mesh = models.build(config), sharding.make_mesh()
     variables = sharding.place_state(training.init_variables(model, tuple(config.image_size), 0), mesh)
     batch = sharding.place_batch(made_up_batch(config, config.batch_size), mesh)

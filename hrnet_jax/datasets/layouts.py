@@ -93,13 +93,13 @@ def coco(
 ) -> Sources:
     """Finds the files of a split. Missing files are an error before any work.
 
-    Raises FileNotFoundError, or ValueError if a name is not plain or a split without people has no boxes.
+    Raises FileNotFoundError, or ValueError if a name is not plain or a split to train on has nobody.
     """
     photo_stores.check_plain(split)
     with_people = not file.name.startswith(PHOTOS_ONLY)
     published = published_detections(root, split)
     boxes = detections or published
-    if boxes is None and not with_people:
+    if boxes is None and not with_people and split.startswith("train"):
         raise ValueError(f"{split} has no ground truth: give a detector's boxes with --detections FILE")
     for path in (file, boxes):
         if path and not path.is_file():

@@ -75,9 +75,10 @@ def _missed(lost: np.ndarray, reasons: Mapping[str, int]) -> list[str]:
     return [f"{lost.sum():,} people count as missed, since they are dropped ({listed})"] * bool(lost.any())
 
 
-def truth_of_split(split: records.Split) -> Truth | None:
+def truth_of_split(split: records.Split, *, in_photos: bool = False) -> Truth | None:
     """Evaluates the people of a prepared split as predictions.
 
+    With `in_photos` also those that are dropped because of their boxes, which nobody needs to find them in photos.
     Returns None without ground truth or labelled joints, and for PCK, which is 1 for the people that there are.
     """
     if not len(split.people) or not split.annotations.is_file() or protocols.is_pck(split):
@@ -87,9 +88,16 @@ def truth_of_split(split: records.Split) -> Truth | None:
     if records.published(split.summary) == "posetrack":
         return _truth_of_posetrack(split)
     truth, category = ground_truth.load(split.annotations), coco.person_category(split.annotations)
-    return truth_as_predictions(
-        truth, category, split.people, split.skeleton, split.summary.get("people_missed", {})
-    )
+    people = _expected(truth.people[category]) if in_photos else split.people
+    return truth_as_predictions(truth, category, people, split.skeleton, split.summary.get("people_missed", {}))
+
+
+def _expected(people: ground_truth.People) -> records.People:
+    """Returns the people whom evaluation expects to be found."""
+    expected = people.select(~people.ignored)
+    columns = {name: getattr(expected, name) for name in ("photo_id", "annotation_id", "box", "joints", "visible")}
+    unknown = np.full(len(expected), -1)
+    return records.People(photo_index=unknown, score=np.ones(len(expected)), **columns)
 
 
 def _truth_of_posetrack(split: records.Split) -> Truth:
@@ -116,8 +124,11 @@ def _truth_of_mpii(split: records.Split) -> Truth:
     return Truth(score, causes, ids, metric, 100.0)
 
 
-def of_split(split: records.Split) -> list[str]:
-    """Returns what is to be said of the metrics of a prepared split: the ends of sentences on "the figure"."""
+def of_split(split: records.Split, *, in_photos: bool = False) -> list[str]:
+    """Returns what is to be said of the metrics of a prepared split: the ends of sentences on "the figure".
+
+    See `truth_of_split` on `in_photos`.
+    """
     said = []
     if unread := split.summary["photos_dropped"].get("unreadable", 0):
         said.append(
@@ -125,7 +136,7 @@ def of_split(split: records.Split) -> list[str]:
         )
     of_marks = (each for each in split.summary.get("findings", []) if each["kind"] == TURNED)
     said += [f"is of photos as stored: {each['what']}" for each in of_marks if each["severity"] != "note"]
-    truth = truth_of_split(split)
+    truth = truth_of_split(split, in_photos=in_photos)
     if truth and truth.causes:
         limit = f"cannot exceed that of the truth itself, {truth}"
         said.append(limit if truth.score >= 0 else f"does not exist: {'; '.join(truth.causes)}")

@@ -117,7 +117,7 @@ def by_category(
     Without `truth`, no id of a photo may be text.
     """
     lengths = {len(result["keypoints"]) for result in found}
-    if lengths != {3 * skeleton.num_joints}:
+    if lengths - {3 * skeleton.num_joints}:
         raise ValueError(
             f"`keypoints` of the results have {sorted(lengths)} numbers, but must be x, y and score of each of the"
             f" {skeleton.num_joints} joints of skeleton {skeleton.name!r}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hrnet_jax import geometry, visualize
-from hrnet_jax.datasets import records
+from hrnet_jax.datasets import annotated_photos, records
 from hrnet_jax.evaluation.error_analysis import finite
 from hrnet_jax.evaluation.examples import Example
 from hrnet_jax.evaluation.protocols import Predictions
@@ -34,28 +34,24 @@ def draw(
 ) -> dict[str, list[Picture]]:
     """Returns the pictures of examples by kind, as many as `MOST_BYTES` hold, the worst of each kind first.
 
-    The boxes of the predictions, with the split's own, say which record holds a photo. Without `look` there are no
-    heatmaps.
+    Without `look` there are no heatmaps.
     """
-    rows = _photo_rows(predictions.people) | _photo_rows(split.people)
+    # Of MPII there are examples of given people alone, of COCO also of people and on photos without predictions.
+    is_coco = records.dataset(split.summary) == "coco"
+    table = annotated_photos.list_all(split) if is_coco else split.people
+    rows = dict(zip(table.photo_id.tolist(), range(len(table.photo_id)), strict=True))
     most = max(map(len, examples.values()), default=0)
     order = [(kind, one) for rank in range(most) for kind in examples for one in examples[kind][rank : rank + 1]]
     shown = [example for _, example in order]
     heatmaps = _draw_heatmaps(shown, predictions, look) if look else [""] * len(shown)
     pictures, size = {}, 0
     for (kind, example), uri in zip(order, heatmaps, strict=True):
-        people = _data_uri(_picture(example, split, *rows[example.photo_id]))
+        people = _data_uri(_picture(example, split, table, rows[example.photo_id]))
         size += len(people) + len(uri)
         if size <= MOST_BYTES:
             caption = f"photo {example.photo_id}, {example.caption}"
             pictures.setdefault(kind, []).append(Picture(caption, people, uri))
     return pictures
-
-
-def _photo_rows(people: records.People) -> dict[int, tuple[records.People, int]]:
-    """Returns a table and a row of it for each photo that it has people on."""
-    photos, first = np.unique(people.photo_id, return_index=True)
-    return {photo: (people, row) for photo, row in zip(photos.tolist(), first.tolist(), strict=True)}
 
 
 def _draw_heatmaps(examples: Sequence[Example], predictions: Predictions, look: Look) -> Iterator[str]:
@@ -81,8 +77,8 @@ def _heatmaps(example: Example, crop: np.ndarray, heatmaps: np.ndarray) -> np.nd
     return _side_by_side([visualize.draw_heatmap(crop, maps, stride) for maps in shown])
 
 
-def _picture(example: Example, split: records.Split, people: records.People, row: int) -> np.ndarray:
-    photo = records.read_photo(split.photos, split.decoded, people, row)
+def _picture(example: Example, split: records.Split, table: records.HasPhotos, row: int) -> np.ndarray:
+    photo = records.read_photo(split.photos, split.decoded, table, row)
     low, high = example.frame.min(axis=0), example.frame.max(axis=0)
     side = max((high - low).max(), SMALLEST)
     center, scale = geometry.box_to_center_scale(np.array([*(low + high - side) / 2, side, side]), 1.0)

@@ -10,10 +10,11 @@ from typing import Any
 from hrnet_jax.evaluation import gallery, sections
 from hrnet_jax.evaluation.markup import details, signed, table, title, words
 
+WHOLE_PHOTOS = "whole_photos"
 SOURCES = {
     "gt_boxes": "Ground-truth boxes",
     "detector_boxes": "The detector's boxes",
-    "whole_photos": "Whole photos",
+    WHOLE_PHOTOS: "Whole photos",
 }
 """Titles of what predictions are made for."""
 

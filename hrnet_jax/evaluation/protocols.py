@@ -21,6 +21,7 @@ from hrnet_jax.evaluation import (
     examples,
     frame_ap,
     ground_truth,
+    matching,
     oks,
     pck,
     pckh,
@@ -142,12 +143,20 @@ def _coco_errors(split: records.Split, predictions: Predictions) -> ErrorReport:
 def _analyse_coco(split: records.Split, outcome: Outcome) -> Analysis:
     """Analyses the results, so after suppression; see `error_analysis` and `breakdown`."""
     truth, number = ground_truth.load(split.annotations), coco.person_category(split.annotations)
-    if not outcome.results or number not in truth.people:
+    if number not in truth.people:
         return Analysis({}, {})
     found = coco.by_category(outcome.results, split.skeleton, truth)
-    errors = error_analysis.find(truth.people[number], found[number], split.skeleton)
+    detections = found.get(number, _nobody(split.skeleton.num_joints))
+    errors = error_analysis.find(truth.people[number], detections, split.skeleton)
     numbers = {"errors": error_costs.summary(errors), **breakdown.summary(errors)}
     return Analysis(numbers, examples.of_errors(errors))
+
+
+def _nobody(num_joints: int) -> matching.Detections:
+    """Returns the detections of a network that finds nobody."""
+    return matching.Detections(
+        np.zeros(0, np.int64), np.zeros((0, num_joints, 2)), np.zeros(0), np.zeros((0, num_joints))
+    )
 
 
 def _mpii_results(split: records.Split, predictions: Predictions, config: ConfigDict) -> np.ndarray:

@@ -43,13 +43,14 @@ def write(
     """
     directory.mkdir(parents=True, exist_ok=True)
     predictions = [outcome for outcome in outcomes if outcome.source in page.SOURCES]
+    in_photos = all(outcome.source == page.WHOLE_PHOTOS for outcome in outcomes)
     written = [protocol.write(outcome, directory) for outcome in predictions]
     if metrics := evaluate.metrics(outcomes):
-        if (truth := caveats.truth_of_split(split)) and truth.causes:
+        if (truth := caveats.truth_of_split(split, in_photos=in_photos)) and truth.causes:
             metrics[f"{split.name}/truth/{truth.metric}"] = truth.score
         written.append(_save_metrics(metrics, directory))
         print("\n" + metric_table(outcomes, protocol.columns))
-        said = [f"{protocol.main_metric} {caveat}" for caveat in caveats.of_split(split)]
+        said = [f"{protocol.main_metric} {caveat}" for caveat in caveats.of_split(split, in_photos=in_photos)]
         print("".join(f"  {sentence}\n" for sentence in said), end="")
         facts = {**facts, **({"Note": "; ".join(said)} if said else {})}
     for outcome in predictions:

@@ -14,10 +14,10 @@ from flax import linen as nn
 from hrnet_jax import models
 from hrnet_jax.bottom_up import augment, eval_batches, inference, pipeline, results
 from hrnet_jax.datasets import annotated_photos, records
-from hrnet_jax.evaluation import coco, protocols, report
+from hrnet_jax.evaluation import coco, page, protocols, report
 from hrnet_jax.tasks import people
 
-SOURCE = "whole_photos"
+SOURCE = page.WHOLE_PHOTOS
 """Name of these predictions among those for boxes, in the names of metrics."""
 
 

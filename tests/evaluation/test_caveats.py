@@ -107,6 +107,9 @@ def test_prepare_doctor_and_eval_say_the_same_of_every_kind_of_entry(tmp_path, c
         "2 people count as missed, since they are dropped (1 without area, 1 box outside the photo)"
     ]
 
+    in_photos = caveats.truth_of_split(split, in_photos=True)
+    assert in_photos and in_photos.is_perfect and caveats.of_split(split, in_photos=True) == []
+
     assert f"the score on this split cannot exceed that of the truth itself, {limit}" in told
     _, (part,) = doctor.examine(root)
     kinds = {finding.kind: finding for finding in part.findings}

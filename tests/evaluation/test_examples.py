@@ -169,6 +169,15 @@ def test_pictures_stop_at_the_limit_the_worst_of_each_kind_first(split, monkeypa
     assert {kind: pictures[:1] for kind, pictures in everything.items()} == limited
 
 
+def test_a_photo_whose_people_are_dropped_and_not_found_is_shown(split):
+    nobody = split.people.select(np.zeros(len(split.people), bool))
+    missed = dataclasses.replace(one(split, 0), has_prediction=False)
+    shown = gallery.draw(
+        {"false_negative": [missed]}, dataclasses.replace(split, people=nobody), predictions_of(nobody), look
+    )
+    assert shown["false_negative"]
+
+
 def test_a_photo_with_detections_only_is_found(split):
     alone = split.people.select(np.arange(len(split.people)) == 0)
     others = dataclasses.replace(split, people=split.people.select(split.people.photo_id != alone.photo_id[0]))

@@ -12,6 +12,8 @@ from hrnet_jax import configuration
 from hrnet_jax.datasets import records
 from hrnet_jax.evaluation import evaluate, protocols, report
 
+METRICS_ONLY = dataclasses.replace(protocols.COCO, analyse=None)
+
 
 @pytest.fixture
 def split(made_up_records):
@@ -44,7 +46,7 @@ def test_metrics_of_other_splits_stay(split, tmp_path, capsys):
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     (tmp_path / "metrics.json").write_text('{"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.5}')
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
-    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
+    report.write([outcome], split, METRICS_ONLY, tmp_path, {}, look)
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"other/gt_boxes/AP": 0.25, "val2017/gt_boxes/AP": 0.75}
     assert "0.750" in capsys.readouterr().out
@@ -54,7 +56,7 @@ def test_heatmaps_beside_the_prediction_have_metrics_only(split, tmp_path, capsy
     nobody = dataclasses.replace(split.people, visible=np.zeros_like(split.people.visible))
     outcome = dataclasses.replace(outcome_of(split, split.people.joints, AP=0.75), people=nobody)
     other = dataclasses.replace(outcome, source="gt_boxes_2x", metrics={"val2017/gt_boxes_2x/AP": 0.5})
-    report.write([outcome, other], split, protocols.COCO, tmp_path, {}, look)
+    report.write([outcome, other], split, METRICS_ONLY, tmp_path, {}, look)
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found == {"val2017/gt_boxes/AP": 0.75, "val2017/gt_boxes_2x/AP": 0.5}
     written = {path.name for path in tmp_path.iterdir()}
@@ -112,10 +114,17 @@ def test_the_page_says_if_the_other_run_was_evaluated_on_other_people(split, tmp
     assert said == {"same": False, "more": True, "unknown": False}
 
 
-def test_a_page_without_predictions_or_analysis_has_the_metrics(split, tmp_path):
+def test_without_predictions_everyone_is_a_false_negative(split, tmp_path):
+    report.write([outcome_of(split, split.people.joints, AP=0.0)], split, protocols.COCO, tmp_path, {}, look)
+    errors = "val2017/gt_boxes/analysis/errors"
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics[f"{errors}/false_negative/count"] == len(split.people)
+    assert metrics[f"{errors}/false_positive/count"] == metrics[f"{errors}/miss/count"] == 0
+
+
+def test_a_page_without_analysis_has_the_metrics(split, tmp_path):
     outcome = outcome_of(split, split.people.joints, AP=0.0)
-    report.write([outcome], split, protocols.COCO, tmp_path, {}, look)
-    report.write([outcome], split, dataclasses.replace(protocols.COCO, analyse=None), tmp_path, {}, look)
+    report.write([outcome], split, METRICS_ONLY, tmp_path, {}, look)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"val2017/gt_boxes/AP": 0.0}
     assert "AP 0.000" in (tmp_path / "report.html").read_text()
 

@@ -24,7 +24,7 @@ EXPECTED = {
 }
 """Example -> number of lines that it prints, and their pattern."""
 
-OTHERS = {"__init__", "start", "functions", "cost", "ray_photos", "beam_photos"}
+OTHERS = {"__init__", "start", "functions", "cost", "ray_photos", "beam_photos", "compare_results"}
 """Shared parts, and examples with tests of their own."""
 
 
