@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import models, sharding, skeletons, training
 from hrnet_jax.benchmark import race
-from hrnet_jax.bottom_up import inference, losses, targets
+from hrnet_jax.bottom_up import inference, targets
 from hrnet_jax.tasks import bottom_up
 
 PEOPLE = 4
@@ -43,7 +44,7 @@ def predict(config: ConfigDict) -> race.Contender:
     model, mesh, settings = models.build(config), sharding.make_mesh(), _settings(config)
     variables = sharding.place_state(training.init_variables(model, tuple(config.image_size), 0), mesh)
     forward, size = inference.compile_forward(model, settings), config.batch_size
-    batch = inference.make_batch(made_up_batch(config, size)["image"], [""] * size, settings)
+    batch = inference.make_batch([*made_up_batch(config, size)["image"]], [""] * size, settings)
     images = [sharding.place_batch({"image": image}, mesh)["image"] for image in batch.images]
 
     def turn() -> int:
@@ -65,17 +66,18 @@ def torch_loss(config: ConfigDict, device: Any) -> Callable[[Sequence[Any]], Any
     It is `losses.batch_loss`. Heatmaps and pixels of joints are finished, as a data loader would give them.
     """
     batch = made_up_batch(config, config.batch_size)
-    visible, joints = batch["visible"], batch["joints"].shape[3]
+    visible, places = jnp.asarray(batch["visible"]), jnp.asarray(batch["joints"])
+    joints = places.shape[3]
     maps, side = [], bottom_up.make_sizes(config).heatmaps
     for head in range(len(side)):
         render = functools.partial(
             targets.render, heatmap_size=(side[head], side[head]), sigma=config.heatmap.sigma
         )
-        expected = jax.vmap(render)(batch["joints"][:, head], visible)
+        expected = np.asarray(jax.vmap(render)(places[:, head], visible))
         mask = np.unpackbits(batch[f"mask_{head}"], axis=-1)[:, None].astype(np.float32)
         maps.append((_to_torch(np.moveaxis(expected, 3, 1), device), _to_torch(mask, device)))
     locate = functools.partial(targets.locate, heatmap_size=(side[0], side[0]))
-    pixel, usable = map(np.array, jax.vmap(locate)(batch["joints"][:, 0], visible))
+    pixel, usable = map(np.array, jax.vmap(locate)(places[:, 0], visible))
     index = _to_torch(np.moveaxis(pixel[..., 1] * side[0] + pixel[..., 0], 2, 1).astype(np.int64), device)
     usable = _to_torch(np.moveaxis(usable, 2, 1), device)
 
@@ -83,12 +85,12 @@ def torch_loss(config: ConfigDict, device: Any) -> Callable[[Sequence[Any]], Any
         pairs = zip(outputs, maps, strict=True)
         heat = [((output[:, :joints].float() - of) * mask).square().mean() for output, (of, mask) in pairs]
         tags = outputs[0][:, joints:].float().flatten(2).gather(2, index)
-        return sum(heat) + losses.TAG_FACTOR * _tag_loss(tags, usable)
+        return sum(heat) + config.tag_factor * _tag_loss(tags, usable, config.tag_similarity)
 
     return loss
 
 
-def _tag_loss(tags: Any, usable: Any) -> Any:
+def _tag_loss(tags: Any, usable: Any, similarity: str) -> Any:
     """Returns the mean over photos of `losses.push` and `losses.pull`, for tags ``[B, K, P]`` of joints."""
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -97,8 +99,9 @@ def _tag_loss(tags: Any, usable: Any) -> Any:
     variances = ((tags - means[:, None]).square() * usable).sum(1) / count
     is_same = torch.eye(present.shape[1], dtype=torch.bool, device=tags.device)
     pairs = present[:, :, None] & present[:, None] & ~is_same
-    similar = torch.exp(-(means[:, :, None] - means[:, None]).square()) * pairs
-    push = 0.5 * similar.sum((1, 2)) / (people * (people - 1)).clamp(min=1)
+    difference = means[:, :, None] - means[:, None]
+    similar = torch.exp(-difference.square()) if similarity == "exp" else (1 - difference.abs()).relu()
+    push = 0.5 * (similar * pairs).sum((1, 2)) / (people * (people - 1)).clamp(min=1)
     return (push + variances.sum(1) / people.clamp(min=1)).mean()
 
 

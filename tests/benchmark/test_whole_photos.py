@@ -48,10 +48,18 @@ def test_a_made_up_batch_has_the_inputs_of_a_step(config):
     assert (people.sum(axis=1) == whole_photos.PEOPLE).all() and people[:, : whole_photos.PEOPLE].all()
 
 
-def test_the_losses_of_both_sides_are_equal(config):
+@pytest.mark.parametrize("similarity", losses.SIMILARITIES)
+def test_the_losses_of_both_sides_are_equal(config, similarity):
+    config.tag_similarity = similarity
     found = outputs(config.batch_size)
     batch = {name: jnp.asarray(array) for name, array in workload.made_up_batch(config, config.batch_size).items()}
-    expected, _ = losses.batch_loss([*map(jnp.asarray, found)], batch, sigma=config.heatmap.sigma)
+    expected, _ = losses.batch_loss(
+        [*map(jnp.asarray, found)],
+        batch,
+        sigma=config.heatmap.sigma,
+        similarity=config.tag_similarity,
+        tag_factor=config.tag_factor,
+    )
     torch_outputs = as_torch(found)
     for output in torch_outputs:
         output.requires_grad_()
