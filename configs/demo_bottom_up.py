@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config.model.units = (1, 1, 1)
     config.model.blocks = 1
     config.model.norm_group_size = 0
-    # In a few minutes only so much variety can be learnt.
+    # In minutes only so much variety can be learnt.
     config.augment.update(scale=(0.75, 1.1), rotation=0.0, shift=20)
     # Few of these photos have several people: let tags weigh more. "exp" has no slope where tags are equal.
     config.tag_factor = 0.02

@@ -3,8 +3,8 @@
     python train.py --config configs/higher_hrnet.py:w32_512 --workdir runs/higher_hrnet_w32_512
     python eval.py --config configs/higher_hrnet.py:w32_512 --workdir runs/higher_hrnet_w32_512
 
-Figures are on COCO val2017 and CrowdPose test, of whole photos at one scale with flip test. Those of several
-scales are two to three points higher: ``--config.eval.scales=0.5,1.0,2.0``.
+Figures are on COCO val2017 and CrowdPose test, of whole photos at one scale with flip test. HigherHRNets for COCO
+gain two to three points with ``--config.eval.scales=0.5,1.0,2.0``, those for CrowdPose less with ``1.0,2.0``.
 
 All start from ImageNet weights. The release trains at 640 in float16; ``--config.model.dtype=bfloat16`` is the
 counterpart here. It starts networks for CrowdPose from those for COCO: ``--config.init_from=runs/...``. The

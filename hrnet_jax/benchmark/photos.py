@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from hrnet_jax import geometry, models, skeletons, training
-from hrnet_jax.benchmark import plain, race
+from hrnet_jax.benchmark import plain, race, workload
 from hrnet_jax.export import runtimes, trained, write
 from hrnet_jax.export.description import Settings
 from hrnet_jax.models import layers
@@ -45,8 +45,10 @@ def measure(config: ConfigDict, folder: str, find: str, size: int, rounds: int) 
       rounds: see `race.run`.
 
     Raises:
-      ValueError: there is no photo, or no person in them.
+      ValueError: there is no photo, no person in them, or the network needs no boxes to find people.
     """
+    if workload.is_bottom_up(config):
+        raise ValueError(f"`model.name` (={config.model.name!r}) finds people without boxes: measure predict")
     paths = sources.find([folder]).paths
     is_video = any(map(sources.is_video, paths))
     with tempfile.TemporaryDirectory() as directory:

@@ -72,7 +72,12 @@ def measure(config: ConfigDict, mesh: Mesh, people: int) -> dict[str, Any]:
     them.
 
     Returns the memory that each device has, and needs in both, and for each the costs that `_costs` describes.
+    Raises ValueError for a network that reads whole photos.
     """
+    if workload.is_bottom_up(config):
+        raise ValueError(
+            f"`model.name` (={config.model.name!r}) reads whole photos, which are not compiled here yet"
+        )
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulation = people * mesh.size, 1
     step, seconds = _timed(setup.lower_step(config, workload.transformation(config), mesh).compile)

@@ -56,7 +56,7 @@ def predict(config: ConfigDict) -> race.Contender:
 
 def _settings(config: ConfigDict) -> inference.Settings:
     """Returns how people are found, the same whatever the configuration says of scales and flip test."""
-    options = {"scales": (1,), "flip_test": True, "full_size": True}
+    options = {"scales": (1,), "flip_test": True, "full_size": True, "group_on_device": False}
     return dataclasses.replace(bottom_up.make_settings(config), **options)
 
 

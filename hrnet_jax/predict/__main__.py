@@ -90,7 +90,9 @@ def define_flags() -> None:
     bottom_up = "Bottom-up networks only. Default: as in training."
     flags.DEFINE_float("joint_threshold", None, f"Joints have a higher score. {bottom_up}")
     flags.DEFINE_float("tag_threshold", None, f"Joints whose tags differ more are of several people. {bottom_up}")
-    flags.DEFINE_integer("most_people", None, f"Most people in a photo; 0 for no limit. {bottom_up}")
+    flags.DEFINE_integer(
+        "most_people", None, f"People that joints are compared with; 0 for all, of up to 64. {bottom_up}"
+    )
     flags.DEFINE_boolean("refine", None, f"Fill missing joints, which are marked. {bottom_up}")
     flags.DEFINE_boolean("adjust", None, f"Move joints by a quarter of a pixel. {bottom_up}")
     flags.DEFINE_boolean("full_size", None, f"Read heatmaps at the size of the image. {bottom_up}")

@@ -188,6 +188,7 @@ def _open_program(source: str | os.PathLike, options: Mapping[str, Any], dtype: 
             " size: give its checkpoint"
         )
     given = {name: value for name, value in options.items() if value or (value is False and name != "averaged")}
+    given |= {name: value for name, value in options.items() if name in OF_PHOTOS and value is not None}
     given |= {"dtype": dtype} if dtype != "float32" else {}
     if fixed := [name for name in given if program.output == JOINTS or name not in _AFTER_HEATMAPS]:
         raise ValueError(

@@ -169,11 +169,12 @@ def _boxes(people: People) -> np.ndarray:
 
 def _crowd_notes(people: People, settings: inference.Settings) -> list[str]:
     """Returns a note if there may be more people than are looked for."""
-    if len(people.scores) < settings.candidates:
+    most = min(settings.candidates, settings.grouping.max_compared or settings.candidates)
+    if len(people.scores) < most:
         return []
     return [
-        f"{settings.candidates} or more people: some may be missing, and those beyond are in pieces; give a larger"
-        f" --most_people than {settings.candidates}"
+        f"{most} or more people: some may be missing, and those beyond are in pieces; give a larger"
+        f" --most_people than {most}"
     ]
 
 

@@ -16,7 +16,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from hrnet_jax import configuration, distributed, models, sharding, skeletons, training, visualize
-from hrnet_jax.bottom_up import augment, grouping, inference, losses, pipeline, targets
+from hrnet_jax.bottom_up import augment, compiled_assignment, grouping, inference, losses, pipeline, targets
 from hrnet_jax.datasets import annotated_photos, records
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.fields import Field
@@ -57,12 +57,13 @@ def photo_settings(
 ) -> inference.Settings:
     """Returns how people are found in photos, given the fields below ``eval``. Raises ValueError for a wrong one.
 
-    If people are compared with more than the usual number, so many candidates are looked for.
+    If joints are compared with more people than usual, so many candidates are looked for; with all, as many as one
+    program groups.
     """
     named = {name: fields[name] for name in ("flip_test", "full_size", "adjust", "refine")}
     most = fields["most_people"]
     grouped = grouping.Grouping(fields["joint_threshold"], fields["tag_threshold"], most or None)
-    candidates = max(inference.Settings.candidates, most)
+    candidates = max(inference.Settings.candidates, most or compiled_assignment.MAX_SIZE)
     return inference.Settings(skeleton, input_size, scales, grouping=grouped, candidates=candidates, **named)
 
 
@@ -72,6 +73,9 @@ class BottomUp:
     def __init__(self, config: ConfigDict, model: nn.Module | None = None):
         """Builds the network, unless another is given. Raises ValueError for a wrong field."""
         models.check_task(config.model.name, config.task, bottom_up=True)
+        if not config.heatmap.sigma > 0:
+            raise ValueError(f"`heatmap.sigma` (={config.heatmap.sigma}) must be positive: the release takes 2")
+        self.config, self.model = config, model or models.build(config)
         self.sizes, self._policy = make_sizes(config), make_policy(config)
         finer = (f"heat_{head}" for head in range(1, len(self.sizes.heatmaps)))
         self.metrics: tuple[str, ...] = ("loss", "heat_0", "push_0", "pull_0", *finer)
@@ -79,7 +83,6 @@ class BottomUp:
             known = " or ".join(losses.SIMILARITIES)
             raise ValueError(f"`tag_similarity` (={config.tag_similarity!r}) must be {known}")
         self._settings = make_settings(config)
-        self.config, self.model = config, model or models.build(config)
 
     @classmethod
     def fields(cls, config: Mapping[str, Any]) -> dict[str, Field]:

@@ -152,12 +152,13 @@ class PhotoEvaluation(people.Data):
         return inference.compile_forward(self.model, self.settings)
 
     def _evaluate(self, variables: Mapping[str, Any], place: Callable, progress: bool) -> protocols.Outcome:
+        protocol = self._protocol  # refuses data that need other metrics before people are looked for
         found = self._find_people(variables, place, progress)
         predictions = table(self.split, found)
         person = coco.person_category(self.split.annotations)
         photo_ids = annotated_photos.list_all(self.split).photo_id.tolist()
         listed = protocols.with_texts(results.coco_results(photo_ids, found, person), self.split.annotations)
-        metrics = self._protocol.metrics(self.split, predictions, listed) if self.is_scored else {}
+        metrics = protocol.metrics(self.split, predictions, listed) if self.is_scored else {}
         named = {f"{self.split.name}/{SOURCE}/{name}": value for name, value in metrics.items()}
         return protocols.Outcome(**vars(predictions), split=self.split.name, results=listed, metrics=named)
 

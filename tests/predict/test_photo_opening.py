@@ -79,7 +79,7 @@ def test_options_come_before_those_of_the_run(run_directory):
     assert (settings.refine, settings.adjust, settings.full_size) == (True, False, False)
     assert (grouping.min_value, grouping.max_distance, grouping.max_compared) == (0.2, 0.7, None)
     assert (settings.flip_test, settings.scales, settings.input_size) == (True, (0.5, 1, 2), 128)
-    assert settings.candidates == 30 and predict.person_score == 0.25
+    assert settings.candidates == 64 and predict.person_score == 0.25
     assert "short side 128, scales 0.5, 1, 2, flip test, missing joints filled" in predict.notes[0]
 
 

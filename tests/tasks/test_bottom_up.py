@@ -100,6 +100,8 @@ def test_a_network_without_deconvolution_has_one_heatmap(config):
         ({"image_size": (72, 72)}, r"`image_size` .* must be .*multiple"),
         ({"tag_similarity": "cosine"}, r"`tag_similarity` \(='cosine'\) must be exp or max"),
         ({"augment.scale": (1.5, 0.75)}, r"augment: `scale` .* the lower first"),
+        ({"heatmap.sigma": -1.0}, r"`heatmap.sigma` \(=-1.0\) must be positive"),
+        ({"model.deconvolutions": 3}, r"`model.deconvolutions` \(=3\) must be 0, 1 or 2"),
         ({"augment.flip": 2.0}, r"augment: `flip` \(=2.0\) must be a probability"),
         ({"eval.scales": (0.5, 2.0)}, r"`scales` \(=\(0.5, 2.0\)\) must be .* among them 1"),
         ({"eval.tag_threshold": 0.0}, r"`max_distance` \(=0.0\) must be above 0"),
