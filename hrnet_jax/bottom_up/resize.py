@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 
 def check_scales(input_size: int, scales: Sequence[float]) -> None:
-    """Raises ValueError unless the scales are distinct positive numbers with 1 among them."""
+    """Raises ValueError unless the scales are distinct, 1 is among them, and the network can have their images."""
     if 1 not in scales or len(set(scales)) < len(scales) or not all(0 < scale < math.inf for scale in scales):
         raise ValueError(
             f"`scales` (={tuple(scales)}) must be different positive numbers, among them 1: tags are read there"
@@ -54,6 +54,11 @@ def check_scales(input_size: int, scales: Sequence[float]) -> None:
         raise ValueError(
             f"`input_size` (={input_size}) must be at least one pixel at the smallest of `scales`"
             f" (={tuple(scales)}): the papers use 512 and 640"
+        )
+    if any(int(BLOCK * scale / min(scales)) % layers.MULTIPLE for scale in scales):
+        raise ValueError(
+            f"`scales` (={tuple(scales)}) give images whose sides are not blocks of pixels, but they must be"
+            f" multiples of {layers.MULTIPLE}: take multiples of half the smallest scale, such as (0.5, 1, 2)"
         )
 
 
@@ -66,27 +71,22 @@ def plan(photo_size: Size, input_size: int, scales: Sequence[float] = (1,)) -> P
       scales: of the images relative to the input size, in any order; see `check_scales`.
 
     Raises:
-      ValueError: the scales are wrong, or an image has sides that the network or OpenCV cannot process.
+      ValueError: the scales are wrong, or an image has sides that OpenCV cannot process.
     """
     check_scales(input_size, scales)
     smallest = min(scales)
     placements = tuple(place(photo_size, input_size, scale, smallest) for scale in sorted(scales, reverse=True))
     for placement in placements:
-        _check_image(placement.size, photo_size, scales)
+        _check_image(placement.size, photo_size)
     return Plan(place(photo_size, input_size, 1, smallest).size, placements)
 
 
-def _check_image(size: Size, photo_size: Size, scales: Sequence[float]) -> None:
-    """Raises ValueError if an image of a photo has sides that the network or OpenCV cannot process."""
+def _check_image(size: Size, photo_size: Size) -> None:
+    """Raises ValueError if an image of a photo has sides that OpenCV cannot process."""
     if max(size) > photos.MAX_SIDE:
         raise ValueError(
             f"`photo_size` (={photo_size}) gives an image of {size}, but sides are limited to {photos.MAX_SIDE}"
             " pixels: cut the photo, or take a smaller `input_size`"
-        )
-    if any(side % layers.MULTIPLE for side in size):
-        raise ValueError(
-            f"`scales` (={tuple(scales)}) give an image of {size} for a photo of {photo_size}, but sides must be"
-            f" multiples of {layers.MULTIPLE}: take multiples of half the smallest scale, such as (0.5, 1, 2)"
         )
 
 

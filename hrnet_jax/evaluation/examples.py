@@ -23,6 +23,7 @@ class Example:
     truth: np.ndarray  # [T, K, 2] annotated people
     visible: np.ndarray  # [T, K] bool, labelled
     predicted: np.ndarray  # [P, K, 2]
+    found: np.ndarray  # [P, K] bool, which of these there are
     frame: np.ndarray  # [M, 2] points to show
     marked: np.ndarray  # [K] bool joints with the error, of the first of `predicted` and `truth`
     caption: str
@@ -104,15 +105,15 @@ def _descending(values: np.ndarray, above: float = 0) -> np.ndarray:
 def _example(errors: Errors, people, detections, caption: str, marked: np.ndarray | None = None) -> Example:
     """Frames the first person and what is near of its detection; a false positive is framed alone."""
     truth, visible = errors.people.joints[people], errors.people.visible[people]
-    predicted = errors.detections.joints[detections]
+    predicted, found = errors.detections.joints[detections], errors.detections.joint_score[detections] > 0
     if len(detections) and errors.person[detections[0]] < 0:
-        frame = predicted[0]
+        frame = predicted[0][found[0]] if found[0].any() else predicted[0]
     else:
         of_person = errors.person[detections] == people[0]
         frame = _frame(truth[0][visible[0]], predicted[of_person].reshape(-1, 2))
     photo = errors.detections.photo_id[detections[0]] if len(detections) else errors.people.photo_id[people[0]]
     marked = np.zeros(visible.shape[1], bool) if marked is None else marked
-    return Example(int(photo), truth, visible, predicted, frame, marked, caption)
+    return Example(int(photo), truth, visible, predicted, found, frame, marked, caption)
 
 
 def _frame(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -144,7 +145,7 @@ def of_heads(
         names = _names(skeleton, marked, labelled[row])
         frame = _frame(people.joints[row][labelled[row]], joints[row][labelled[row]])
         caption = f"{mean[row]:.2f} heads off on average: {names}"
-        tables = people.joints[[row]], labelled[[row]], joints[[row]]
+        tables = people.joints[[row]], labelled[[row]], joints[[row]], np.ones((1, len(marked)), bool)
         return Example(int(people.photo_id[row]), *tables, frame, marked, caption)
 
     return {

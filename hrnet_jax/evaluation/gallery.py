@@ -84,7 +84,7 @@ def _picture(example: Example, split: records.Split, table: records.HasPhotos, r
     center, scale = geometry.box_to_center_scale(np.array([*(low + high - side) / 2, side, side]), 1.0)
     to_picture = geometry.photo_to_crop(center, scale, 0.0, (SIDE, SIDE))
     blank = geometry.warp(photo, to_picture, (SIDE, SIDE))
-    sides = [(example.truth, example.visible), (example.predicted, np.ones(example.predicted.shape[:2]))]
+    sides = [(example.truth, example.visible), (example.predicted, example.found)]
     return _side_by_side(
         [_draw_people(blank, joints, visible, to_picture, example, split) for joints, visible in sides]
     )

@@ -105,8 +105,12 @@ class _WithoutBoxes:
 
 
 def _rows(among: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Returns the rows [N] of boxes that were chosen [N, 4] among others."""
-    return np.array([(among == box).all(axis=1).argmax() for box in chosen], int)
+    """Returns the rows [N] of boxes that were chosen [N, 4] among others. Of equal boxes each is taken once."""
+    rows, is_free = [], np.ones(len(among), bool)
+    for box in chosen:
+        rows.append(int(((among == box).all(axis=1) & is_free).argmax()))
+        is_free[rows[-1]] = False
+    return np.array(rows, int)
 
 
 def _select(result: Result, rows: np.ndarray, tracks: Tracks, box_scores: np.ndarray) -> Result:

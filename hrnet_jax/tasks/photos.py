@@ -196,7 +196,9 @@ def table(split: records.Split, found: Sequence[inference.People]) -> protocols.
         np.concatenate([getattr(people, name) for people in found])
         for name in ("joints", "joint_scores", "scores")
     )
-    low, high = joints.min(axis=1), joints.max(axis=1)
+    is_found = joint_scores[..., None] > 0
+    low = joints.min(axis=1, where=is_found, initial=np.inf)
+    high = joints.max(axis=1, where=is_found, initial=-np.inf)
     boxes = np.concatenate([low, high - low], axis=1).astype(np.float64)
     of_table = records.People(
         photo_index=rows,

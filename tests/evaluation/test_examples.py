@@ -52,6 +52,14 @@ def test_false_positives_and_negatives_are_framed_alone():
     np.testing.assert_array_equal(negative.frame, TRUTH.joints[3])
 
 
+def test_joints_that_were_not_found_are_neither_drawn_nor_framed():
+    lost = made_errors.added(PERFECT, 9, TRUTH.joints[0] + 7000, 0.99)
+    lost.joint_score[lost.photo_id == 9, WRIST] = 0
+    (shown,) = examples.of_errors(made_errors.find(lost))["false_positive"]
+    assert np.flatnonzero(~shown.found[0]).tolist() == [WRIST]
+    np.testing.assert_array_equal(shown.frame, np.delete(TRUTH.joints[0] + 7000, WRIST, axis=0))
+
+
 def test_false_positives_without_a_certain_joint_are_shown_last():
     lost = PERFECT
     for photo, score in ((7, 0.0), (8, 0.5), (9, 0.0)):
@@ -109,7 +117,7 @@ def one(split, row, caption=""):
     people = split.people
     joints, visible = people.joints[[row]], people.visible[[row]] > 0
     frame, marked = joints[0][visible[0]], visible[0] & (np.arange(visible.shape[1]) == np.argmax(visible[0]))
-    return examples.Example(int(people.photo_id[row]), joints, visible, joints, frame, marked, caption)
+    return examples.Example(int(people.photo_id[row]), joints, visible, joints, visible, frame, marked, caption)
 
 
 CROP, STRIDE = (64, 68), 16  # of `look`; the stride is in pixels of the drawn heatmaps
@@ -152,7 +160,11 @@ def test_pictures_show_truth_beside_prediction_with_rings(split):
     assert picture.shape == (gallery.SIDE, 2 * gallery.SIDE + 4, 3)
     near_ring = np.abs(picture.astype(int) - visualize.RING).max(axis=-1) < 60
     assert near_ring[:, : gallery.SIDE].sum() > 20 and near_ring[:, -gallery.SIDE :].sum() > 20
-    nothing = {"marked": np.zeros_like(example.marked), "predicted": example.predicted[:0]}
+    nothing = {
+        "marked": np.zeros_like(example.marked),
+        "predicted": example.predicted[:0],
+        "found": example.found[:0],
+    }
     plain = dataclasses.replace(example, **nothing, has_prediction=False)
     (_, uri, _) = draw({"miss": [plain]}, split)["miss"][0]
     without = np.abs(decode(uri).astype(int) - visualize.RING).max(axis=-1) < 60

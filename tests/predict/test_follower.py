@@ -11,6 +11,7 @@ import pytest
 
 from hrnet_jax import skeletons
 from hrnet_jax.predict import boxes
+from hrnet_jax.predict import frames as predict_frames
 from hrnet_jax.predict.follower import Follower
 from hrnet_jax.predict.items import Item
 from hrnet_jax.predict.track_options import TrackOptions
@@ -186,6 +187,11 @@ def test_filled_joints_do_not_count_in_tracks():
     hidden = two.poses.filled.any(axis=1)
     assert two.poses.filled[hidden].tolist() == [[False, False, True]]
     assert np.isnan(two.poses.shown_joints[hidden, 2]).all() and np.isfinite(two.poses.smoothed).all()
+
+
+def test_of_people_with_equal_boxes_each_is_taken_once():
+    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
+    assert predict_frames._rows(boxes, boxes[[2, 1, 0]]).tolist() == [0, 1, 2]
 
 
 def test_nobody_is_proposed_without_boxes():
