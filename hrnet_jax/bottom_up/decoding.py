@@ -10,11 +10,15 @@ here is pure, for one photo, and runs under ``jit`` and ``vmap``. The algorithm 
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+BLOCK = 16  # side in pixels of the squares that maps are searched by
+AT_ONCE = 4  # blocks that are searched before the next are chosen
 
 
 class Candidates(NamedTuple):
@@ -36,12 +40,20 @@ def candidates(maps: jax.Array, *, window: int = 5, count: int = 30) -> Candidat
       window: side of the square in pixels, an odd number.
       count: number of peaks of each joint, M; no more than there are pixels.
     """
-    joints, _, height, width = maps.shape
-    peaks = _peaks_only(maps[:, 0], window).reshape(joints, height * width)
-    values, index = lax.top_k(peaks, min(count, height * width))
-    x, y = index % width, index // width
-    tags = maps[jnp.arange(joints)[:, None], 1:, y, x]
+    values, x, y = _highest(_peaks_only(maps[:, 0], window), count)
+    tags = maps[jnp.arange(len(maps))[:, None], 1:, y, x]
     return Candidates(values, jnp.stack([x, y], -1), tags)
+
+
+def _highest(heatmaps: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the highest values of each heatmap ``[K, H, W]``, the first of equals first, and their x and y."""
+    joints, height, width = heatmaps.shape
+    # They are in the rows with the highest maxima: five times as fast as to look among all pixels.
+    _, rows = lax.top_k(heatmaps.max(axis=2), min(count, height))
+    rows = jnp.sort(rows, axis=1)
+    pixels = jnp.take_along_axis(heatmaps, rows[..., None], axis=1).reshape(joints, -1)
+    values, index = lax.top_k(pixels, min(count, height * width))
+    return values, index % width, jnp.take_along_axis(rows, index // width, axis=1)
 
 
 def _peaks_only(heatmaps: jax.Array, window: int) -> jax.Array:
@@ -92,6 +104,8 @@ def refine(maps: jax.Array, people: jax.Array) -> jax.Array:
     person. The joint is filled if the heatmap is positive there. So nearly every person gets all joints, some of
     them far away. Filled joints are moved as by `adjust` and have no tags.
 
+    Only blocks that may have the best pixel by the ranges of their values are searched.
+
     Args:
       maps: ``[K, 1 + T, H, W]``.
       people: ``[P, K, 3 + T]``.
@@ -104,22 +118,80 @@ def refine(maps: jax.Array, people: jax.Array) -> jax.Array:
     is_missing = ~is_found & is_found.any(axis=1, keepdims=True)
     rows, columns = jnp.nonzero(is_missing, size=people_count * joints, fill_value=0)
     means = people[..., 3:].sum(axis=1) / jnp.maximum(is_found.sum(axis=1, keepdims=True), 1).astype(people.dtype)
+    lowest, highest = _block_ranges(maps)
 
     def fill(step: jax.Array, filled: jax.Array) -> jax.Array:
         row, joint = rows[step], columns[step]
-        return filled.at[row, joint, :3].set(_best_pixel(maps, joint, means[row]))
+        bounds = _bounds(lowest[joint], highest[joint], means[row])
+        pixel = _best_pixel(maps, bounds, joint, means[row])
+        value = maps[joint, 0, pixel[1], pixel[0]]
+        place = pixel.astype(maps.dtype) + _fraction(maps, joint, pixel)
+        return filled.at[row, joint, :3].set(jnp.where(value > 0, jnp.append(place, value), 0))
 
     return lax.fori_loop(0, is_missing.sum(), fill, people)
 
 
-def _best_pixel(maps: jax.Array, joint: jax.Array, tags: jax.Array) -> jax.Array:
-    """Returns ``[3]``: place and value of a joint's best pixel for tags ``[T]``; zeros if that is not positive."""
-    heatmap, *tag_maps = maps[joint]
-    # Summed one by one: a reduction would not be fused with the rest, which takes ten times as long on a CPU.
-    squares = [jnp.square(of_component - tag) for of_component, tag in zip(tag_maps, tags, strict=True)]
-    distance = jnp.sqrt(functools.reduce(operator.add, squares))
-    index = jnp.argmax(heatmap - jnp.round(distance))  # the first of equals
-    pixel = jnp.stack([index % heatmap.shape[1], index // heatmap.shape[1]])
-    value = heatmap[pixel[1], pixel[0]]
-    place = pixel.astype(maps.dtype) + _fraction(maps, joint, pixel)
-    return jnp.where(value > 0, jnp.append(place, value), 0)
+def _best_pixel(maps: jax.Array, bounds: jax.Array, joint: jax.Array, tags: jax.Array) -> jax.Array:
+    """Returns x and y of a joint's best pixel for tags ``[T]``. Of equal ones it is the first, row by row.
+
+    `bounds` are those of the blocks, which are searched in descending order while one may have a better pixel.
+    """
+    height, width = maps.shape[2:]
+    search_block = jax.vmap(functools.partial(_best_of_block, maps, joint, tags))
+
+    def is_open(state: tuple[jax.Array, ...]) -> jax.Array:
+        bounds, score, _ = state
+        return bounds.max() >= score
+
+    def search(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        bounds, score, index = state
+        _, blocks = lax.top_k(bounds, min(AT_ONCE, len(bounds)))
+        scores, indices = search_block(blocks)
+        scores, indices = jnp.append(scores, score), jnp.append(indices, index)
+        highest = scores.max()
+        first = jnp.where(scores == highest, indices, height * width).min()
+        return bounds.at[blocks].set(-jnp.inf), highest, first
+
+    # Above -inf, so that the search ends with the last block, whatever the maps are.
+    score = jnp.finfo(maps.dtype).min.astype(maps.dtype)
+    *_, index = lax.while_loop(is_open, search, (bounds, score, jnp.int32(height * width)))
+    return jnp.stack([index % width, index // width])
+
+
+def _block_ranges(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the lowest and highest values ``[K, 1 + T, N]`` of maps in each of their N blocks, row by row."""
+    *channels, height, width = maps.shape
+    below, right = -height % BLOCK, -width % BLOCK
+    padded = jnp.pad(maps, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
+    blocks = padded.reshape(*channels, (height + below) // BLOCK, BLOCK, (width + right) // BLOCK, BLOCK)
+    return blocks.min(axis=(3, 5)).reshape(*channels, -1), blocks.max(axis=(3, 5)).reshape(*channels, -1)
+
+
+def _bounds(lowest: jax.Array, highest: jax.Array, tags: jax.Array) -> jax.Array:
+    """Returns the highest scores ``[N]`` that blocks may have for tags ``[T]``, given a joint's ranges there."""
+    outside = jnp.maximum(lowest[1:] - tags[:, None], tags[:, None] - highest[1:])
+    # A little less, because the same distance may be computed differently and is then rounded.
+    nearest = _length(jnp.maximum(outside, 0)) * (1 - 1e-6)
+    return highest[0] - jnp.round(nearest)
+
+
+def _best_of_block(
+    maps: jax.Array, joint: jax.Array, tags: jax.Array, block: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the score of the best pixel of a block, and the pixel's index in the map."""
+    height, width = maps.shape[2:]
+    size = min(BLOCK, height), min(BLOCK, width)
+    columns = -(-width // BLOCK)
+    # The last blocks of rows and columns begin earlier where the map would end within them.
+    y = jnp.minimum(block // columns * BLOCK, height - size[0])
+    x = jnp.minimum(block % columns * BLOCK, width - size[1])
+    start = jnp.array([joint, 0, y, x], jnp.int32)
+    heatmap, *tag_maps = lax.dynamic_slice(maps, start, (1, maps.shape[1], *size))[0]
+    scores = heatmap - jnp.round(_length([of_tag - tag for of_tag, tag in zip(tag_maps, tags, strict=True)]))
+    index = jnp.argmax(scores).astype(jnp.int32)  # the first of equals
+    return scores.ravel()[index], (y + index // size[1]) * width + x + index % size[1]
+
+
+def _length(components: Sequence[jax.Array] | jax.Array) -> jax.Array:
+    """Returns the length of vectors, summed one by one: a reduction would not be fused with the rest on a CPU."""
+    return jnp.sqrt(functools.reduce(operator.add, [jnp.square(component) for component in components]))

@@ -196,7 +196,8 @@ _merge_scales = jax.jit(aggregation.merge_scales, static_argnames=("scales", "si
 @functools.partial(jax.jit, static_argnames=("window", "count"))
 def _find_candidates(maps: jax.Array, *, window: int, count: int) -> tuple[decoding.Candidates, jax.Array]:
     found = jax.vmap(functools.partial(decoding.candidates, window=window, count=count))(maps)
-    return found, jnp.isfinite(maps).all(axis=(1, 2, 3, 4))
+    # 0 times a value that is not finite is not a number. To sum them is faster on a CPU than to test each.
+    return found, jnp.isfinite((0 * maps).sum(axis=(1, 2, 3, 4)))
 
 
 @functools.partial(jax.jit, static_argnames=("adjust", "refine"))

@@ -40,7 +40,7 @@ def draw_maps(seed: int = 0, shape: tuple[int, int] = (14, 11), joints: int = 3,
 
 
 def draw_people(seed: int = 0, count: int = 6) -> np.ndarray:
-    """People of `draw_maps`, of which each has one joint at least."""
+    """People of `draw_maps`, of whom each has at least one joint."""
     rng = np.random.default_rng(seed)
     places, rest = rng.integers(0, (11, 14), (count, 3, 2)), rng.uniform(0.2, 1, (count, 3, 3))
     missing = rng.random((count, 3)) < 0.5
@@ -117,19 +117,56 @@ def test_joints_move_towards_the_higher_neighbour(seed):
     np.testing.assert_array_equal(adjusted[..., 2:], people[..., 2:])
 
 
+@pytest.mark.parametrize("shape", [(14, 11), (16, 32), (50, 37)])
 @pytest.mark.parametrize("seed", range(3))
-def test_missing_joints_are_filled_at_the_best_pixel(seed):
-    maps, people = draw_maps(seed), draw_people(seed)
-    expected = people.copy()
+def test_missing_joints_are_filled_at_the_best_pixel(seed, shape):
+    maps, people = draw_maps(seed, shape), draw_people(seed)
+    expected = fill(maps, people)
+    assert (expected[..., 2] > 0).sum() > (people[..., 2] > 0).sum()
+    np.testing.assert_array_equal(refine(maps, people), expected)
+
+
+def fill(maps, people) -> np.ndarray:
+    """Searches all pixels for each missing joint."""
+    filled = people.copy()
     for person, joint in np.argwhere(people[..., 2] == 0):
         mean = people[person, people[person, :, 2] > 0, 3:].mean(axis=0)
         distance = np.sqrt(np.square(maps[joint, 1:] - mean[:, None, None]).sum(axis=0))
         y, x = np.unravel_index(np.argmax(maps[joint, 0] - np.round(distance)), distance.shape)
         if maps[joint, 0, y, x] > 0:
-            expected[person, joint, :3] = x, y, maps[joint, 0, y, x]
-            expected[person, joint] = adjust(maps, np.zeros_like(people[:1]) + expected[person])[0, joint]
-    assert (expected[..., 2] > 0).sum() > (people[..., 2] > 0).sum()
-    np.testing.assert_array_equal(refine(maps, people), expected)
+            filled[person, joint, :3] = x, y, maps[joint, 0, y, x]
+            filled[person, joint] = adjust(maps, np.zeros_like(people[:1]) + filled[person])[0, joint]
+    return filled
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_pixel_is_found_whatever_block_it_is_in(seed):
+    """Few blocks can have it where maps are smooth, as a network's are."""
+    y, x = np.mgrid[:70, :90]
+    waves = np.random.default_rng(seed).normal(0, 0.15, (3, 3, 3))
+    maps = np.sin(waves[..., :1, None] * y + waves[..., 1:2, None] * x + 9 * waves[..., 2:, None])
+    maps[:, 1:] *= 4
+    maps, people = maps.astype(np.float32), draw_people(seed, 30)
+    people[..., 3:] *= np.where(people[..., 2:3] > 0, np.random.default_rng(seed).normal(0, 5, (30, 1, 2)), 0)
+    np.testing.assert_array_equal(refine(maps, people), fill(maps, people))
+
+
+def test_of_equal_pixels_the_first_is_filled():
+    """It is in the last of six blocks with one each, which are not searched all at once."""
+    maps, people = np.zeros((2, 3, 40, 96), np.float32), np.zeros((1, 2, 5), np.float32)
+    maps[:, 0, 10, 5:80:16] = maps[:, 0, 3, 90] = 0.5
+    people[0, 0, :3] = 5, 6, 0.9
+    np.testing.assert_array_equal(refine(maps, people)[0, 1, :3], [90.25, 3.25, 0.5])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_searches_end_where_maps_are_not_finite(value):
+    for channel in range(3):
+        maps, people = draw_maps(shape=(40, 40)), draw_people()
+        maps[1, channel, 30, 2] = value
+        jax.block_until_ready(refine(maps, people))
+    maps[:] = value
+    jax.block_until_ready(refine(maps, people))
 
 
 def test_joints_without_a_positive_value_stay_missing():
@@ -149,7 +186,7 @@ def test_photos_of_a_batch_do_not_mix():
     maps = np.stack([draw_maps(seed) for seed in range(3)])
     people = np.stack([draw_people(seed) for seed in range(3)])
     candidates = jax.jit(jax.vmap(decoding.candidates))(maps)
-    completed = jax.jit(jax.vmap(lambda *photo: decoding.refine(photo[0], decoding.adjust(*photo))))(maps, people)
+    completed = jax.jit(jax.vmap(lambda *photo: refine(photo[0], adjust(*photo))))(maps, people)
     for row in range(3):
         alone = refine(maps[row], adjust(maps[row], people[row]))
         np.testing.assert_array_equal(completed[row], alone)
@@ -161,5 +198,5 @@ def test_float64_stays():
     with jax.enable_x64(True):
         maps, people = jnp.zeros((3, 3, 14, 11), jnp.float64), jnp.zeros((6, 3, 5), jnp.float64)
         found = jax.eval_shape(decoding.candidates, maps)
-        completed = jax.eval_shape(lambda *both: decoding.refine(both[0], decoding.adjust(*both)), maps, people)
+        completed = jax.eval_shape(lambda *both: refine(both[0], adjust(*both)), maps, people)
     assert {found.values.dtype, found.tags.dtype, completed.dtype} == {maps.dtype}

@@ -281,10 +281,11 @@ def test_photos_without_people_have_none():
     assert shapes["joints"] == (0, 3, 2) and shapes["tags"] == (0, 3, 2) and shapes["scores"] == (0,)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("channel", "on_device"), [(1, False), (4, False), (1, True)])
-def test_outputs_that_are_not_finite_name_the_photo(channel, on_device):
+def test_outputs_that_are_not_finite_name_the_photo(channel, on_device, value):
     coarse, fine = np.zeros((3, 16, 32, 6), np.float32), np.zeros((3, 32, 64, 3), np.float32)
-    coarse[1, 5, 5, channel] = np.nan
+    coarse[1, 5, 5, channel] = value
     settings = dataclasses.replace(SMALL, flip_test=False, group_on_device=on_device)
     plan = settings.plan((60, 110))
     with pytest.raises(ValueError, match=r"second\.jpg: heatmaps or tags are not finite"):
