@@ -23,7 +23,7 @@ from hrnet_jax.bottom_up.grouping import Grouping
 from hrnet_jax.inference import Variables
 from hrnet_jax.models import layers
 
-PEOPLE = 32  # of a photo that a program adjusts and refines at a time
+PEOPLE = 64  # of a photo that the first program to adjust and refine takes
 
 Forward = Callable[..., Any]
 """`forward` or `find_in_images` of a network, see `compile_forward`."""
@@ -325,16 +325,16 @@ def find_on_host(reading: Reading, names: Sequence[str], settings: Settings) -> 
 
 
 def _complete_all(maps: jax.Array, grouped: Sequence[np.ndarray], settings: Settings) -> list[np.ndarray]:
-    """Adjusts and refines the people of each photo, `PEOPLE` at a time so that programs have one shape."""
-    most, shape = max(map(len, grouped)), grouped[0].shape[1:]
-    table = np.zeros((len(maps), -(-most // PEOPLE) * PEOPLE, *shape), np.float32)
+    """Adjusts and refines the people of each photo, padded to `PEOPLE` times a power of 2: few programs do."""
+    rows, shape = PEOPLE, grouped[0].shape[1:]
+    while rows < max(map(len, grouped)):
+        rows *= 2
+    table = np.zeros((len(maps), rows, *shape), np.float32)
     for row, people in enumerate(grouped):
         table[row, : len(people)] = people
-    for start in range(0, most, PEOPLE):
-        part = slice(start, start + PEOPLE)
-        completed = _complete(maps, table[:, part], adjust=settings.adjust, refine=settings.refine)
-        table[:, part] = sharding.gather_to_host(completed)
-    return [table[row, : len(people)] for row, people in enumerate(grouped)]
+    completed = _complete(maps, table, adjust=settings.adjust, refine=settings.refine)
+    completed = jax.device_get(sharding.gather_to_host(completed))
+    return [completed[row, : len(people)] for row, people in enumerate(grouped)]
 
 
 def _describe(grouped: Any, completed: Any) -> People:
