@@ -25,7 +25,7 @@ class Candidates(NamedTuple):
     """The M highest peaks of each joint, in descending order."""
 
     values: jax.Array  # [K, M] of the heatmaps; 0 where there are fewer peaks
-    places: jax.Array  # [K, M, 2] int32, x and y in pixels of the maps
+    places: jax.Array  # [K, M, 2] int32, x and y in pixels of the maps; anywhere for values of 0
     tags: jax.Array  # [K, M, T]
 
 
@@ -131,30 +131,41 @@ def refine(maps: jax.Array, people: jax.Array) -> jax.Array:
     return lax.fori_loop(0, is_missing.sum(), fill, people)
 
 
+class _Search(NamedTuple):
+    """How far the blocks of a joint's maps have been searched."""
+
+    bounds: jax.Array  # [N] of the blocks' scores, -inf for those that were searched
+    score: jax.Array  # of the best pixel so far
+    index: jax.Array  # int32, that pixel in the map, row by row
+
+
 def _best_pixel(maps: jax.Array, bounds: jax.Array, joint: jax.Array, tags: jax.Array) -> jax.Array:
     """Returns x and y of a joint's best pixel for tags ``[T]``. Of equal ones it is the first, row by row.
 
     `bounds` are those of the blocks, which are searched in descending order while one may have a better pixel.
     """
     height, width = maps.shape[2:]
+    columns = -(-width // BLOCK)
+    block = jnp.arange(len(bounds), dtype=jnp.int32)
+    first = block // columns * BLOCK * width + block % columns * BLOCK  # pixel of each block, by index in the map
+    last = height * width - 1
     search_block = jax.vmap(functools.partial(_best_of_block, maps, joint, tags))
 
-    def is_open(state: tuple[jax.Array, ...]) -> jax.Array:
-        bounds, score, _ = state
-        return bounds.max() >= score
+    def is_open(search: _Search) -> jax.Array:
+        may_be_earlier = (search.bounds == search.score) & (first < search.index)
+        return ((search.bounds > search.score) | may_be_earlier).any()
 
-    def search(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        bounds, score, index = state
-        _, blocks = lax.top_k(bounds, min(AT_ONCE, len(bounds)))
+    def step(search: _Search) -> _Search:
+        _, blocks = lax.top_k(search.bounds, min(AT_ONCE, len(bounds)))
         scores, indices = search_block(blocks)
-        scores, indices = jnp.append(scores, score), jnp.append(indices, index)
-        highest = scores.max()
-        first = jnp.where(scores == highest, indices, height * width).min()
-        return bounds.at[blocks].set(-jnp.inf), highest, first
+        scores, indices = jnp.append(scores, search.score), jnp.append(indices, search.index)
+        score = scores.max()
+        index = jnp.where(scores == score, indices, last).min()
+        return _Search(search.bounds.at[blocks].set(-jnp.inf), score, index)
 
-    # Above -inf, so that the search ends with the last block, whatever the maps are.
-    score = jnp.finfo(maps.dtype).min.astype(maps.dtype)
-    *_, index = lax.while_loop(is_open, search, (bounds, score, jnp.int32(height * width)))
+    # Not -inf, which is the bound of blocks that were searched: the search ends whatever the maps are.
+    lowest = jnp.finfo(bounds.dtype).min.astype(bounds.dtype)
+    index = lax.while_loop(is_open, step, _Search(bounds, lowest, jnp.int32(last))).index
     return jnp.stack([index % width, index // width])
 
 
@@ -170,7 +181,7 @@ def _block_ranges(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _bounds(lowest: jax.Array, highest: jax.Array, tags: jax.Array) -> jax.Array:
     """Returns the highest scores ``[N]`` that blocks may have for tags ``[T]``, given a joint's ranges there."""
     outside = jnp.maximum(lowest[1:] - tags[:, None], tags[:, None] - highest[1:])
-    # A little less, because the same distance may be computed differently and is then rounded.
+    # Less by a few float32 steps, because the distance of a pixel may be computed otherwise before it is rounded.
     nearest = _length(jnp.maximum(outside, 0)) * (1 - 1e-6)
     return highest[0] - jnp.round(nearest)
 

@@ -93,6 +93,14 @@ class People(NamedTuple):
     filled: Any  # [n, K] bool, joints from `decoding.refine`: guesses, and some of them far off
 
 
+def boxes(people: People) -> np.ndarray:
+    """Returns x, y, width, height ``[n, 4]``: the extents of the joints that were found, without filled ones."""
+    found = ((people.joint_scores > 0) & ~people.filled)[..., None]
+    low = people.joints.min(axis=1, where=found, initial=np.inf)  # everyone has a joint
+    high = people.joints.max(axis=1, where=found, initial=-np.inf)
+    return np.concatenate([low, high - low], axis=1)
+
+
 class Found(NamedTuple):
     """The people of photos, in pixels of the maps."""
 

@@ -55,10 +55,11 @@ def check_scales(input_size: int, scales: Sequence[float]) -> None:
             f"`input_size` (={input_size}) must be at least one pixel at the smallest of `scales`"
             f" (={tuple(scales)}): the papers use 512 and 640"
         )
-    if any(int(BLOCK * scale / min(scales)) % layers.MULTIPLE for scale in scales):
+    ratios = [BLOCK / layers.MULTIPLE * scale / min(scales) for scale in scales]
+    if any(abs(ratio - round(ratio)) > 1e-9 for ratio in ratios):
         raise ValueError(
-            f"`scales` (={tuple(scales)}) give images whose sides are not blocks of pixels, but they must be"
-            f" multiples of {layers.MULTIPLE}: take multiples of half the smallest scale, such as (0.5, 1, 2)"
+            f"`scales` (={tuple(scales)}) give images whose sides are not multiples of {layers.MULTIPLE} pixels:"
+            " take multiples of half the smallest scale, such as (0.5, 1, 2)"
         )
 
 
@@ -71,22 +72,27 @@ def plan(photo_size: Size, input_size: int, scales: Sequence[float] = (1,)) -> P
       scales: of the images relative to the input size, in any order; see `check_scales`.
 
     Raises:
-      ValueError: the scales are wrong, or an image has sides that OpenCV cannot process.
+      ValueError: the scales are wrong, or an image has sides that the network or OpenCV cannot process.
     """
     check_scales(input_size, scales)
     smallest = min(scales)
     placements = tuple(place(photo_size, input_size, scale, smallest) for scale in sorted(scales, reverse=True))
     for placement in placements:
-        _check_image(placement.size, photo_size)
+        _check_image(placement.size, photo_size, scales)
     return Plan(place(photo_size, input_size, 1, smallest).size, placements)
 
 
-def _check_image(size: Size, photo_size: Size) -> None:
-    """Raises ValueError if an image of a photo has sides that OpenCV cannot process."""
+def _check_image(size: Size, photo_size: Size, scales: Sequence[float]) -> None:
+    """Raises ValueError if an image of a photo has sides that the network or OpenCV cannot process."""
     if max(size) > photos.MAX_SIDE:
         raise ValueError(
             f"`photo_size` (={photo_size}) gives an image of {size}, but sides are limited to {photos.MAX_SIDE}"
             " pixels: cut the photo, or take a smaller `input_size`"
+        )
+    if any(side % layers.MULTIPLE for side in size):
+        raise ValueError(
+            f"`scales` (={tuple(scales)}) lose a pixel by rounding: a photo of {photo_size} has an image of {size}"
+            f" and sides must be multiples of {layers.MULTIPLE}: take powers of 2, such as (0.5, 1, 2)"
         )
 
 

@@ -23,7 +23,7 @@ class Example:
     truth: np.ndarray  # [T, K, 2] annotated people
     visible: np.ndarray  # [T, K] bool, labelled
     predicted: np.ndarray  # [P, K, 2]
-    found: np.ndarray  # [P, K] bool, which of these there are
+    found: np.ndarray  # [P, K] bool, joints that were found
     frame: np.ndarray  # [M, 2] points to show
     marked: np.ndarray  # [K] bool joints with the error, of the first of `predicted` and `truth`
     caption: str
@@ -110,7 +110,7 @@ def _example(errors: Errors, people, detections, caption: str, marked: np.ndarra
         frame = predicted[0][found[0]] if found[0].any() else predicted[0]
     else:
         of_person = errors.person[detections] == people[0]
-        frame = _frame(truth[0][visible[0]], predicted[of_person].reshape(-1, 2))
+        frame = _frame(truth[0][visible[0]], predicted[of_person][found[of_person]])
     photo = errors.detections.photo_id[detections[0]] if len(detections) else errors.people.photo_id[people[0]]
     marked = np.zeros(visible.shape[1], bool) if marked is None else marked
     return Example(int(photo), truth, visible, predicted, found, frame, marked, caption)

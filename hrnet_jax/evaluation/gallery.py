@@ -101,7 +101,7 @@ def _draw_people(
     joints = geometry.apply(to_picture, joints.reshape(-1, 2)).reshape(joints.shape)
     for person, labelled in zip(joints[::-1], visible[::-1], strict=True):  # the first on top
         picture = visualize.draw_person(picture, person, split.skeleton, labelled)
-    return visualize.draw_rings(picture, joints[0][example.marked]) if len(joints) else picture
+    return visualize.draw_rings(picture, joints[0][example.marked & (visible[0] > 0)]) if len(joints) else picture
 
 
 def _data_uri(picture: np.ndarray) -> str:

@@ -88,6 +88,8 @@ class _WithoutBoxes:
         self._poses, self._result = result.poses, result
         self._sized = np.flatnonzero(sized)
         self._corners = corners(result.poses.boxes[sized].astype(float))
+        joints = np.concatenate([result.poses.joints, result.poses.found_scores[..., None]], axis=-1)
+        self._joints = joints[sized].astype(float)  # [N, K, 3]
 
     def detect(self) -> Found:
         return self._poses.boxes[self._sized].astype(float), np.ones(len(self._sized))
@@ -96,20 +98,25 @@ class _WithoutBoxes:
         return None
 
     def __call__(self, corners: np.ndarray) -> np.ndarray:
-        rows = self._sized[_rows(self._corners, corners)]
-        return np.concatenate([self._poses.joints, self._poses.found_scores[..., None]], axis=-1)[rows]
+        return self._joints[_rows(self._corners, corners)]
 
     def result(self, tracks: Tracks) -> Result:
-        rows = self._sized[_rows(self._corners, tracks.boxes)]
+        # By their poses, too: the tracker may have dropped one of two people with equal boxes.
+        found, kept = (
+            np.concatenate([boxes, poses.reshape(len(boxes), -1)], axis=1)
+            for boxes, poses in ((self._corners, self._joints), (tracks.boxes, tracks.poses))
+        )
+        rows = self._sized[_rows(found, kept)]
         return _select(self._result, rows, tracks, self._poses.box_scores[rows])
 
 
 def _rows(among: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Returns the rows [N] of boxes that were chosen [N, 4] among others. Of equal boxes each is taken once."""
-    rows, is_free = [], np.ones(len(among), bool)
-    for box in chosen:
-        rows.append(int(((among == box).all(axis=1) & is_free).argmax()))
-        is_free[rows[-1]] = False
+    """Returns the rows of `among` [M, D] that were chosen [N, D]. Equal ones are taken in turn."""
+    rows = []
+    for i, row in enumerate(chosen):
+        equal = np.flatnonzero((among == row).all(axis=1))
+        taken = (chosen[:i] == row).all(axis=1).sum()
+        rows.append(equal[taken % len(equal)])
     return np.array(rows, int)
 
 

@@ -148,7 +148,7 @@ class PhotoPredictor(Predictor):
             frame=item.frame,
             time=item.time,
             size=photo.photo.shape[:2],
-            boxes=_boxes(people),
+            boxes=inference.boxes(people),
             box_scores=people.scores.astype(np.float32),
             joints=people.joints,
             scores=people.joint_scores,
@@ -157,14 +157,6 @@ class PhotoPredictor(Predictor):
             filled=people.filled,
         )
         return Result(poses, photo.photo, None, None)
-
-
-def _boxes(people: People) -> np.ndarray:
-    """Returns [N, 4] x, y, width, height: the extents of the joints that were found."""
-    found = ((people.joint_scores > 0) & ~people.filled)[..., None]
-    low = people.joints.min(axis=1, where=found, initial=np.inf)
-    high = people.joints.max(axis=1, where=found, initial=-np.inf)
-    return np.concatenate([low, high - low], axis=1)
 
 
 def _crowd_notes(people: People, settings: inference.Settings) -> list[str]:

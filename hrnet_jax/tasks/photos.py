@@ -196,15 +196,11 @@ def table(split: records.Split, found: Sequence[inference.People]) -> protocols.
         np.concatenate([getattr(people, name) for people in found])
         for name in ("joints", "joint_scores", "scores")
     )
-    is_found = joint_scores[..., None] > 0
-    low = joints.min(axis=1, where=is_found, initial=np.inf)
-    high = joints.max(axis=1, where=is_found, initial=-np.inf)
-    boxes = np.concatenate([low, high - low], axis=1).astype(np.float64)
     of_table = records.People(
         photo_index=rows,
         photo_id=photo_ids[rows],
         annotation_id=np.zeros(len(rows), np.int64),
-        box=boxes,
+        box=np.concatenate([inference.boxes(people) for people in found]).astype(np.float64),
         joints=np.zeros(joints.shape),
         visible=np.ones(joints.shape[:2]),
         score=scores.astype(np.float64),

@@ -159,6 +159,23 @@ def test_of_equal_pixels_the_first_is_filled():
     np.testing.assert_array_equal(refine(maps, people)[0, 1, :3], [90.25, 3.25, 0.5])
 
 
+def test_blocks_are_searched_up_to_the_edge_of_rounding():
+    """A distance of a little less than 1.5 counts as 1."""
+    maps, people = np.zeros((2, 3, 32, 96), np.float32), np.zeros((1, 2, 5), np.float32)
+    maps[:, 1] = 9
+    maps[:, :2, 10, 5:80:16] = np.array([[0.5], [1]])
+    maps[:, :2, 3, 90] = 0.9, np.nextafter(np.float32(1.5), np.float32(0))
+    people[0, 0, :3] = 5, 6, 0.9
+    np.testing.assert_array_equal(refine(maps, people)[0, 1, :3], np.float32([90.25, 3.25, 0.9]))
+
+
+def test_tags_beyond_all_bounds_are_at_a_pixel_of_the_map():
+    people = np.zeros((1, 3, 5), np.float32)
+    people[0, 0, 2:] = 0.9, 1e30, 1e30
+    found = np.asarray(refine(draw_maps() ** 2, people))[0]
+    assert (found[:, :2] < [11, 14]).all()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_searches_end_where_maps_are_not_finite(value):
     for channel in range(3):
@@ -183,7 +200,7 @@ def test_padding_stays_padding():
 
 
 def test_photos_of_a_batch_do_not_mix():
-    maps = np.stack([draw_maps(seed) for seed in range(3)])
+    maps = np.stack([draw_maps(seed, (50, 37)) for seed in range(3)])
     people = np.stack([draw_people(seed) for seed in range(3)])
     candidates = jax.jit(jax.vmap(decoding.candidates))(maps)
     completed = jax.jit(jax.vmap(lambda *photo: refine(photo[0], adjust(*photo))))(maps, people)
@@ -195,8 +212,10 @@ def test_photos_of_a_batch_do_not_mix():
 
 
 def test_float64_stays():
+    maps, people = draw_maps(shape=(50, 37)).astype(np.float64) / 3, draw_people().astype(np.float64) / 7
     with jax.enable_x64(True):
-        maps, people = jnp.zeros((3, 3, 14, 11), jnp.float64), jnp.zeros((6, 3, 5), jnp.float64)
-        found = jax.eval_shape(decoding.candidates, maps)
-        completed = jax.eval_shape(lambda *both: refine(both[0], adjust(*both)), maps, people)
-    assert {found.values.dtype, found.tags.dtype, completed.dtype} == {maps.dtype}
+        found = jax.eval_shape(decoding.candidates, jnp.array(maps))
+        adjusted, filled = adjust(maps, people), refine(maps, people)
+        expected = fill(maps, people)
+    assert {found.values.dtype, found.tags.dtype, adjusted.dtype, filled.dtype} == {maps.dtype}
+    np.testing.assert_array_equal(filled, expected)

@@ -146,6 +146,8 @@ def test_real_photos_need_few_programs(shared):
         ((1, float("inf")), "positive"),
         ((1, float("nan")), "positive"),
         ((1, 0.75), r"multiples of 32.*\(0.5, 1, 2\)"),
+        ((1, 0.66), r"multiples of 32.*\(0.5, 1, 2\)"),
+        ((1, 1.01), r"multiples of 32.*\(0.5, 1, 2\)"),
     ],
 )
 def test_wrong_scales_are_told(scales, message):
@@ -154,6 +156,8 @@ def test_wrong_scales_are_told(scales, message):
 
 
 def test_sizes_that_no_image_can_have_are_told():
+    with pytest.raises(ValueError, match=r"lose a pixel by rounding: a photo of \(300, 320\)"):
+        resize.plan((300, 320), 512, (1, 2 / 3))
     with pytest.raises(ValueError, match=r"`input_size` \(=1\)"):
         resize.plan((480, 640), 1, (1, 0.5))
     with pytest.raises(ValueError, match=r"`photo_size` \(=\(10, 5000\)\) gives an image of \(512, 256000\)"):

@@ -52,12 +52,15 @@ def test_false_positives_and_negatives_are_framed_alone():
     np.testing.assert_array_equal(negative.frame, TRUTH.joints[3])
 
 
-def test_joints_that_were_not_found_are_neither_drawn_nor_framed():
+def test_joints_that_were_not_found_are_not_framed():
     lost = made_errors.added(PERFECT, 9, TRUTH.joints[0] + 7000, 0.99)
-    lost.joint_score[lost.photo_id == 9, WRIST] = 0
-    (shown,) = examples.of_errors(made_errors.find(lost))["false_positive"]
-    assert np.flatnonzero(~shown.found[0]).tolist() == [WRIST]
-    np.testing.assert_array_equal(shown.frame, np.delete(TRUTH.joints[0] + 7000, WRIST, axis=0))
+    lost = made_errors.moved(lost, 0, WRIST, [-5000, 0])
+    lost.joint_score[lost.photo_id == 9, WRIST] = lost.joint_score[0, WRIST] = 0
+    shown = examples.of_errors(made_errors.find(lost))
+    (positive,), (miss,) = shown["false_positive"], shown["miss"]
+    assert [np.flatnonzero(~example.found[0]).tolist() for example in (positive, miss)] == [[WRIST]] * 2
+    np.testing.assert_array_equal(positive.frame, np.delete(TRUTH.joints[0] + 7000, WRIST, axis=0))
+    np.testing.assert_array_equal(miss.frame.min(axis=0), TRUTH.joints[0].min(axis=0))
 
 
 def test_false_positives_without_a_certain_joint_are_shown_last():
@@ -169,6 +172,20 @@ def test_pictures_show_truth_beside_prediction_with_rings(split):
     (_, uri, _) = draw({"miss": [plain]}, split)["miss"][0]
     without = np.abs(decode(uri).astype(int) - visualize.RING).max(axis=-1) < 60
     assert without.sum() < near_ring.sum() / 4
+
+
+def test_joints_that_were_not_found_are_not_drawn(split):
+    row = int(np.argmax(split.people.visible.sum(axis=1)))
+    example = one(split, row)
+    lost = dataclasses.replace(example, found=example.found & ~example.marked)
+    (_, uri, _), (_, of_lost, _) = (draw({"miss": [shown]}, split)["miss"][0] for shown in (example, lost))
+    left, right = (
+        np.abs(decode(uri).astype(int) - decode(of_lost)).max(axis=(0, 2))[half] > 100
+        for half in (slice(gallery.SIDE), slice(-gallery.SIDE, None))
+    )
+    assert right.any() and not left.any()
+    is_ring = np.abs(decode(of_lost)[:, -gallery.SIDE :].astype(int) - visualize.RING).max(axis=-1) < 60
+    assert is_ring.sum() < 20
 
 
 def test_pictures_stop_at_the_limit_the_worst_of_each_kind_first(split, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tracemalloc
+from types import SimpleNamespace
 
 import made_photo_predictor
 import made_tracks as made
@@ -16,6 +17,7 @@ from hrnet_jax.predict.follower import Follower
 from hrnet_jax.predict.items import Item
 from hrnet_jax.predict.track_options import TrackOptions
 from hrnet_jax.tracking.settings import PRESETS, parse
+from hrnet_jax.tracking.tracker import Tracks
 
 NO_CUTS = {name: dataclasses.replace(settings, cut_error=1.0) for name, settings in PRESETS.items()}
 
@@ -189,9 +191,18 @@ def test_filled_joints_do_not_count_in_tracks():
     assert np.isnan(two.poses.shown_joints[hidden, 2]).all() and np.isfinite(two.poses.smoothed).all()
 
 
-def test_of_people_with_equal_boxes_each_is_taken_once():
-    boxes = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
-    assert predict_frames._rows(boxes, boxes[[2, 1, 0]]).tolist() == [0, 1, 2]
+@pytest.mark.parametrize("kept", [[0], [1], [1, 0]])
+def test_of_people_with_equal_boxes_those_that_the_tracker_keeps_are_shown(kept):
+    item = frames_without_boxes()[0]
+    found = made_photo_predictor.make_predictor().result(item)
+    poses = dataclasses.replace(found.poses, boxes=found.poses.boxes[[0, 0]])
+    predictor = SimpleNamespace(result=lambda item: dataclasses.replace(found, poses=poses))
+    seen = predict_frames._WithoutBoxes(predictor, item)
+    corners = predict_frames.corners(seen.detect()[0])
+    estimated = seen(corners)
+    np.testing.assert_array_equal(estimated[..., :2], poses.joints)
+    tracks = Tracks(corners[kept], np.ones(len(kept)), estimated[kept], *(np.zeros(len(kept)),) * 3)
+    np.testing.assert_array_equal(seen.result(tracks).poses.joints, poses.joints[kept])
 
 
 def test_nobody_is_proposed_without_boxes():

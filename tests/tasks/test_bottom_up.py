@@ -104,7 +104,7 @@ def test_a_network_without_deconvolution_has_one_heatmap(config):
         ({"model.deconvolutions": 3}, r"`model.deconvolutions` \(=3\) must be 0, 1 or 2"),
         ({"augment.flip": 2.0}, r"augment: `flip` \(=2.0\) must be a probability"),
         ({"eval.scales": (0.5, 2.0)}, r"`scales` \(=\(0.5, 2.0\)\) must be .* among them 1"),
-        ({"eval.scales": (0.75, 1.0)}, r"`scales` .* must be multiples of 32"),
+        ({"eval.scales": (0.75, 1.0)}, r"`scales` .* not multiples of 32"),
         ({"eval.tag_threshold": 0.0}, r"`max_distance` \(=0.0\) must be above 0"),
     ],
 )
@@ -240,10 +240,11 @@ def test_boxes_are_around_the_joints_that_were_found(made_up_records):
     joints = np.arange(2 * JOINTS, dtype=np.float32).reshape(1, JOINTS, 2)
     scores = np.ones((1, JOINTS), np.float32)
     scores[0, [0, -1]] = 0
-    of_first = inference.People(joints, scores, np.zeros((1, JOINTS, 2)), np.ones(1), scores < 0)
+    filled = np.arange(JOINTS)[None] == 1
+    of_first = inference.People(joints, scores, np.zeros((1, JOINTS, 2)), np.ones(1), filled)
     nobody = inference.People(*(column[:0] for column in of_first))
     found = photos.table(split, [of_first] + [nobody] * (len(split.photos) - 1))
-    np.testing.assert_array_equal(found.people.box, [[2, 3, 2 * (JOINTS - 3), 2 * (JOINTS - 3)]])
+    np.testing.assert_array_equal(found.people.box, [[4, 5, 2 * (JOINTS - 4), 2 * (JOINTS - 4)]])
 
 
 @pytest.mark.parametrize(("batch_size", "devices"), [(4, 1), (4, 4)])
