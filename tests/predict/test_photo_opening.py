@@ -93,7 +93,7 @@ def test_options_come_before_those_of_the_run(run_directory):
         ({"rotations": [-15, 0, 15]}, r"--rotations \(=-15,0,15\)"),
         ({"decoder": "dark"}, r"--decoder \(=dark\)"),
         ({"scales": (0.5, 2)}, r"`scales` \(=\(0.5, 2\)\) must be .* among them 1"),
-        ({"scales": (0.9, 1)}, r"`scales` .* must be multiples of 32: take multiples of half the smallest"),
+        ({"scales": (0.9, 1)}, r"`scales` .* not multiples of 32 pixels: take multiples of half the smallest"),
         ({"image_size": (128, 64)}, r"`image_size` \(=128, 64\) is the short side .* --image_size 64"),
         ({"tag_threshold": 0.0}, r"must be above 0"),
         ({"dtype": "float8"}, r"`dtype` \(='float8'\) must be one of"),
