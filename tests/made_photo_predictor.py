@@ -60,7 +60,7 @@ def make_predictor(batch_size: int = 1, weight: float = 1.0, **options) -> Photo
     """Returns a predictor. Options are of it or of the settings."""
     names = ("threads", "person_score", "max_pixels")
     of_predictor = {"threads": 2} | {name: options.pop(name) for name in names if name in options}
-    usual = {"input_size": SIZE, "flip_test": False, "refine": False, "grouping": Grouping(min_value=0.3)}
+    usual = {"input_size": SIZE, "flip_test": False, "refine": False, "grouping": Grouping(joint_threshold=0.3)}
     settings = inference.Settings(TRIANGLE, **usual | options)
     mesh = sharding.make_mesh(jax.local_devices()[:1])
     variables = sharding.place_state({"params": {"scale": np.float32(weight)}}, mesh)

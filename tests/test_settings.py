@@ -743,9 +743,8 @@ def people_are_found_by_the_setting(before: Observed, after: Observed) -> None:
     settings = [vars(run.run.evaluation.settings) for run in (before, after)]
     found = [fields | vars(fields["grouping"]) | {"grouping": None} for fields in settings]
     (changed,) = (name for name in found[0] if found[0][name] != found[1][name])
-    names = {"joint_threshold": "min_value", "tag_threshold": "max_distance", "most_people": "max_compared"}
     (leaf,) = (leaf for leaf, value in after.config.eval.items() if before.config.eval[leaf] != value)
-    assert changed == names.get(leaf, leaf) and found[1][changed] == after.config.eval[leaf]
+    assert changed == leaf and found[1][changed] == after.config.eval[leaf]
 
 
 # The loader

@@ -121,9 +121,9 @@ def load_authors(directory: str) -> Any:
     except ImportError as error:
         raise ValueError(f"{path}: {error}: pip install torch munkres==1.1.4") from error
     settings = SETTINGS.grouping
-    test = {"DETECTION_THRESHOLD": settings.min_value, "TAG_THRESHOLD": settings.max_distance}
+    test = {"DETECTION_THRESHOLD": settings.joint_threshold, "TAG_THRESHOLD": settings.tag_threshold}
     test |= {"USE_DETECTION_VAL": True, "IGNORE_TOO_MUCH": False, "NMS_KERNEL": SETTINGS.window}
-    data = {"NUM_JOINTS": SETTINGS.skeleton.num_joints, "MAX_NUM_PEOPLE": settings.max_compared}
+    data = {"NUM_JOINTS": SETTINGS.skeleton.num_joints, "MAX_NUM_PEOPLE": settings.most_people}
     return module.HeatmapParser(
         SimpleNamespace(
             DATASET=SimpleNamespace(**data, WITH_CENTER=False),

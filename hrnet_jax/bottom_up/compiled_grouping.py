@@ -77,9 +77,9 @@ def group(
     with jax.enable_x64(True):
         exact = values.astype(jnp.float64)
         is_finite = (jnp.abs(exact) < grouping.LARGEST).all() & (jnp.abs(tags) < grouping.LARGEST).all()
-        above = (exact > settings.min_value) & is_finite
+        above = (exact > settings.joint_threshold) & is_finite
         joints = jax.tree.map(lambda array: array[np.array(order)], _above_first(exact, tags, above))
-        start = _nobody(values.size, settings.max_compared or 0, tags.shape[2])
+        start = _nobody(values.size, settings.most_people or 0, tags.shape[2])
         people, rows = lax.scan(functools.partial(_add, settings=settings), start, joints)
     rows = rows[np.argsort(order)][..., None]
     candidates = jnp.concatenate([array.astype(jnp.float32) for array in (places, values[..., None], tags)], 2)
@@ -89,10 +89,10 @@ def group(
 
 def check(candidates: int, settings: grouping.Grouping) -> None:
     """Raises ValueError if more than 64 candidates or people are to be compared."""
-    most, compared = compiled_assignment.MAX_SIZE, settings.max_compared
+    most, compared = compiled_assignment.MAX_SIZE, settings.most_people
     if candidates > most or compared is None or compared > most:
         raise ValueError(
-            f"`candidates` (={candidates}) and `max_compared` (={compared}) must be at most {most} to group joints"
+            f"`candidates` (={candidates}) and `most_people` (={compared}) must be at most {most} to group joints"
             " on the device: lower them, or group on the host"
         )
 
@@ -110,7 +110,7 @@ def group_on_host(
     people are to be compared, or if JAX has no CPU.
     """
     most = compiled_assignment.MAX_SIZE
-    limited = dataclasses.replace(settings, max_compared=min(settings.max_compared or most, most))
+    limited = dataclasses.replace(settings, most_people=min(settings.most_people or most, most))
     cpu = _find_cpu()
     if cpu is not None and values.shape[1] <= most:
         with jax.default_device(cpu):
@@ -160,7 +160,7 @@ def _add(people: _People, joint: _Joint, *, settings: grouping.Grouping) -> tupl
     """Adds the candidates of a joint. Also returns the number ``[P]`` of each person's candidate, or -1."""
     columns = jnp.minimum(people.count, len(people.sums.count))
     if settings.ignore_too_much:
-        joint = joint._replace(count=jnp.where(columns == settings.max_compared, 0, joint.count))
+        joint = joint._replace(count=jnp.where(columns == settings.most_people, 0, joint.count))
     number = _numbers(len(joint.values))
     owner = _match(people, joint, columns, settings)
     is_close = owner >= 0
@@ -188,7 +188,7 @@ def _match(people: _People, joint: _Joint, columns: jax.Array, settings: groupin
     chosen = compiled_assignment.assign(_fill_up(cost, joint.count, columns))[: len(cost)]
     near = jnp.take_along_axis(distance, jnp.minimum(chosen, distance.shape[1] - 1)[:, None], axis=1)[:, 0]
     is_candidate = _numbers(len(cost)) < joint.count
-    return jnp.where(is_candidate & (chosen < columns) & (near < settings.max_distance), chosen, -1)
+    return jnp.where(is_candidate & (chosen < columns) & (near < settings.tag_threshold), chosen, -1)
 
 
 def _distances(tags: jax.Array, sums: _Sums) -> jax.Array:

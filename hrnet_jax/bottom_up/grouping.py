@@ -31,40 +31,42 @@ class Grouping:
     """Settings of `group`. The defaults are the release's.
 
     Attributes:
-      min_value: candidates up to this value of the heatmap are ignored. 0.1: `DETECTION_THRESHOLD`.
-      max_distance: L2 distance of tags from which a candidate does not belong to a person. 1: `TAG_THRESHOLD`.
-      max_compared: candidates are compared with this many people, in the order in which they were found. 30:
+      joint_threshold: candidates up to this value of the heatmap are ignored. 0.1: `DETECTION_THRESHOLD`.
+      tag_threshold: L2 distance of tags from which a candidate does not belong to a person. 1: `TAG_THRESHOLD`.
+      most_people: candidates are compared with this many people, in the order in which they were found. 30:
         `MAX_NUM_PEOPLE`. People beyond it get no further joints, so each of their joints founds one more person:
         a crowd of 42 becomes 170 or more. None, beyond the release, compares with all.
       use_value: whether distances are rounded and the higher value decides between equal ones, as
         `USE_DETECTION_VAL` does. Otherwise the distance alone counts.
-      ignore_too_much: whether a joint is ignored if there are `max_compared` people, as `IGNORE_TOO_MUCH` does.
+      ignore_too_much: whether a joint is ignored if there are `most_people` people, as `IGNORE_TOO_MUCH` does.
         More can still be found at once.
     """
 
-    min_value: float = 0.1
-    max_distance: float = 1.0
-    max_compared: int | None = 30
+    joint_threshold: float = 0.1
+    tag_threshold: float = 1.0
+    most_people: int | None = 30
     use_value: bool = True
     ignore_too_much: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value out of range."""
-        if not 0 <= self.min_value < math.inf:
-            raise ValueError(f"`min_value` (={self.min_value}) must be at least 0: the release takes 0.1")
-        if not self.max_distance > 0:
-            raise ValueError(f"`max_distance` (={self.max_distance}) must be above 0: the release takes 1")
-        if self.max_compared is not None and self.max_compared < 1:
+        if not 0 <= self.joint_threshold < math.inf:
             raise ValueError(
-                f"`max_compared` (={self.max_compared}) must be at least 1, or None to compare with all"
+                f"`joint_threshold` (={self.joint_threshold}) must be at least 0: the release takes 0.1"
             )
-        if self.ignore_too_much and self.max_compared is None:
-            raise ValueError("`ignore_too_much` needs `max_compared`, a number of people that is too much")
+        if not self.tag_threshold > 0:
+            raise ValueError(f"`tag_threshold` (={self.tag_threshold}) must be above 0: the release takes 1")
+        if self.most_people is not None and self.most_people < 1:
+            raise ValueError(
+                f"`most_people` (={self.most_people}) must be at least 1, or None to compare with all"
+            )
+        if self.ignore_too_much and self.most_people is None:
+            raise ValueError("`ignore_too_much` needs `most_people`, a number of people that is too much")
 
 
 RELEASE = Grouping()
 
-CROWD = Grouping(max_compared=None)
+CROWD = Grouping(most_people=None)
 """For more than 30 people: none of them falls to pieces."""
 
 
@@ -102,14 +104,14 @@ def group(
     Raises:
       ValueError: a value or a tag is not finite, shapes do not fit, or `order` does not name each joint once.
     """
-    values = np.asarray(values, np.float64)  # in float32, 0.1 would not be above `min_value`
+    values = np.asarray(values, np.float64)  # in float32, 0.1 would not be above `joint_threshold`
     tags = np.asarray(tags, np.float32)
     _check(values, places, tags, order)
     people = _People(tags)
     for joint in order:
-        rows = np.flatnonzero(values[joint] > settings.min_value)
-        means = people.means(settings.max_compared)
-        if not (settings.ignore_too_much and len(means) == settings.max_compared):
+        rows = np.flatnonzero(values[joint] > settings.joint_threshold)
+        means = people.means(settings.most_people)
+        if not (settings.ignore_too_much and len(means) == settings.most_people):
             people.add(joint, rows, _match(values[joint, rows], tags[joint, rows], means, settings))
     joints = np.concatenate([places, values[..., None], tags], axis=2, dtype=np.float32)
     return people.gather(joints)
@@ -153,7 +155,7 @@ def _match(values: np.ndarray, tags: np.ndarray, means: np.ndarray, settings: Gr
     cost = np.rint(distance) * 100 - values[:, None] if settings.use_value else distance.copy()
     cost[:, columns:] = LEFT_OVER
     chosen = np.array(assignment.assign(cost))
-    close = distance[np.arange(rows), chosen] < settings.max_distance
+    close = distance[np.arange(rows), chosen] < settings.tag_threshold
     return np.where(close, chosen, -1).tolist()
 
 

@@ -161,7 +161,7 @@ class PhotoPredictor(Predictor):
 
 def _crowd_notes(people: People, settings: inference.Settings) -> list[str]:
     """Returns a note if there may be more people than are looked for."""
-    most = min(settings.candidates, settings.grouping.max_compared or settings.candidates)
+    most = min(settings.candidates, settings.grouping.most_people or settings.candidates)
     if len(people.scores) < most:
         return []
     return [

@@ -61,7 +61,7 @@ def test_groups_are_those_of_the_release(shared, kinds, joints, size):
 
 @pytest.mark.parametrize(("most", "size"), [(64, 1), (5, 2), (1, 2)])
 def test_groups_are_those_of_numpy(most, size):
-    candidates, settings = made_up(size), grouping.Grouping(max_compared=most)
+    candidates, settings = made_up(size), grouping.Grouping(most_people=most)
     groups = group_all(*candidates, ORDER, settings)
     for photo, arrays in enumerate(zip(*candidates, strict=True)):
         assert_equal(groups, photo, grouping.group(*arrays, ORDER, settings))
@@ -71,7 +71,7 @@ def test_all_candidates_may_found_people():
     """Nobody gets a second joint, so that there are more people than are compared."""
     values, places, tags = (array[0] for array in made_up(size=1))
     values, tags = np.ones_like(values), 5 * np.arange(tags.size, dtype=np.float32).reshape(tags.shape)
-    groups = group_all(values[None], places[None], tags[None], ORDER, grouping.Grouping(max_compared=64))
+    groups = group_all(values[None], places[None], tags[None], ORDER, grouping.Grouping(most_people=64))
     assert groups.count[0] == tags.size == 72
     assert_equal(groups, 0, grouping.group(values, places, tags, ORDER))
 
@@ -102,7 +102,7 @@ def far_apart(people: int, candidates: int) -> tuple[np.ndarray, np.ndarray, np.
 def test_numpy_takes_over_for_more_than_can_be_compared(people, candidates, ignore):
     arrays = far_apart(people, candidates)
     arrays[2][1] = arrays[2][1, ::-1]
-    settings = grouping.Grouping(max_compared=people, ignore_too_much=ignore)
+    settings = grouping.Grouping(most_people=people, ignore_too_much=ignore)
     found = compiled_grouping.group_on_host(*arrays, (0, 1), settings)
     np.testing.assert_array_equal(found, grouping.group(*arrays, (0, 1), settings), strict=True)
 
@@ -172,11 +172,11 @@ def test_a_photo_that_is_not_finite_is_told_and_others_are_grouped(name):
     ("candidates", "most", "message"),
     [
         (65, 30, r"`candidates` \(=65\)"),
-        (5, 80, r"`max_compared` \(=80\)"),
-        (5, None, r"`max_compared` \(=None\)"),
+        (5, 80, r"`most_people` \(=80\)"),
+        (5, None, r"`most_people` \(=None\)"),
     ],
 )
 def test_more_than_can_be_compared_is_told(candidates, most, message):
     arrays = far_apart(people=3, candidates=candidates)
     with pytest.raises(ValueError, match=message + ".* must be at most 64"):
-        compiled_grouping.group(*arrays, order=(0, 1), settings=grouping.Grouping(max_compared=most))
+        compiled_grouping.group(*arrays, order=(0, 1), settings=grouping.Grouping(most_people=most))

@@ -73,13 +73,13 @@ def test_people_take_the_candidate_with_the_nearest_tag():
 
 def test_the_largest_distance_is_excluded_and_not_rounded():
     assert members([(0.9, 0)], [(0.9, 1)]) == [[0, -1], [-1, 0]]
-    assert members([(0.9, 0)], [(0.9, 1)], max_distance=1.1) == [[0, 0]]
+    assert members([(0.9, 0)], [(0.9, 1)], tag_threshold=1.1) == [[0, 0]]
     assert members([(0.9, 0, 0)], [(0.9, 0.75, 0.75)]) == [[0, -1], [-1, 0]]
 
 
 def test_the_least_value_is_excluded_in_float64():
     assert members([(0.1, 0)]) == [[0]]  # as float32 it is 0.1000000015
-    assert members([(0.5, 0)], min_value=0.5) == []
+    assert members([(0.5, 0)], joint_threshold=0.5) == []
 
 
 def test_of_candidates_as_near_the_higher_is_kept_unless_only_distances_count():
@@ -117,14 +117,14 @@ def test_mean_tags_are_those_of_numpy(size):
 def test_people_beyond_those_compared_get_no_more_joints():
     joints = [(0.9, 0), (0.9, 5), (0.9, 9)], [(0.9, 5.1), (0.9, 9.1)]
     assert members(*joints) == [[0, -1], [1, 0], [2, 1]]
-    assert members(*joints, max_compared=2) == [[0, -1], [1, 0], [2, -1], [-1, 1]]
+    assert members(*joints, most_people=2) == [[0, -1], [1, 0], [2, -1], [-1, 1]]
 
 
 def test_a_joint_is_ignored_if_there_are_too_many_people():
     joints = [(0.9, 0), (0.9, 5)], [(0.9, 0), (0.9, 5), (0.9, 9)]
     assert members(*joints) == [[0, 0], [1, 1], [-1, 2]]
-    assert members(*joints, max_compared=2, ignore_too_much=True) == [[0, -1], [1, -1]]
-    assert members(*joints, max_compared=3, ignore_too_much=True) == members(*joints)
+    assert members(*joints, most_people=2, ignore_too_much=True) == [[0, -1], [1, -1]]
+    assert members(*joints, most_people=3, ignore_too_much=True) == members(*joints)
 
 
 def test_a_crowd_does_not_fall_to_pieces():
@@ -174,11 +174,11 @@ def test_arrays_that_do_not_fit_are_told():
 @pytest.mark.parametrize(
     "change",
     [
-        {"min_value": -0.1},
-        {"min_value": np.nan},
-        {"max_distance": 0.0},
-        {"max_compared": 0},
-        {"ignore_too_much": True, "max_compared": None},
+        {"joint_threshold": -0.1},
+        {"joint_threshold": np.nan},
+        {"tag_threshold": 0.0},
+        {"most_people": 0},
+        {"ignore_too_much": True, "most_people": None},
     ],
     ids=str,
 )

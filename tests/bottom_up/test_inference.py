@@ -318,7 +318,7 @@ def test_candidates_bound_the_number_of_people():
         ({"candidates": 0}, "`candidates`"),
         ({"input_size": 0}, "`input_size`"),
         ({"group_on_device": True, "candidates": 65}, "`candidates`"),
-        ({"group_on_device": True, "grouping": grouping.CROWD}, "`max_compared`"),
+        ({"group_on_device": True, "grouping": grouping.CROWD}, "`most_people`"),
     ],
 )
 def test_wrong_settings_are_told(options, message):

@@ -68,7 +68,7 @@ def test_poses_are_those_of_the_inference(higher):
 def test_a_run_says_itself_how_people_are_found(run_directory):
     settings = hrnet_jax.load(run_directory).network.settings
     assert (settings.input_size, settings.refine, settings.flip_test, settings.adjust) == (64, False, False, True)
-    assert (settings.grouping.max_distance, settings.grouping.max_compared, settings.candidates) == (0.5, 40, 40)
+    assert (settings.grouping.tag_threshold, settings.grouping.most_people, settings.candidates) == (0.5, 40, 40)
 
 
 def test_options_come_before_those_of_the_run(run_directory):
@@ -77,7 +77,7 @@ def test_options_come_before_those_of_the_run(run_directory):
     predict = hrnet_jax.load(run_directory, **options, **given, box_score=0.25)
     settings, grouping = predict.network.settings, predict.network.settings.grouping
     assert (settings.refine, settings.adjust, settings.full_size) == (True, False, False)
-    assert (grouping.min_value, grouping.max_distance, grouping.max_compared) == (0.2, 0.7, None)
+    assert (grouping.joint_threshold, grouping.tag_threshold, grouping.most_people) == (0.2, 0.7, None)
     assert (settings.flip_test, settings.scales, settings.input_size) == (True, (0.5, 1, 2), 128)
     assert settings.candidates == 64 and predict.person_score == 0.25
     assert "short side 128, scales 0.5, 1, 2, flip test, missing joints filled" in predict.notes[0]

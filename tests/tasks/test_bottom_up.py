@@ -105,7 +105,7 @@ def test_a_network_without_deconvolution_has_one_heatmap(config):
         ({"augment.flip": 2.0}, r"augment: `flip` \(=2.0\) must be a probability"),
         ({"eval.scales": (0.5, 2.0)}, r"`scales` \(=\(0.5, 2.0\)\) must be .* among them 1"),
         ({"eval.scales": (0.75, 1.0)}, r"`scales` .* not multiples of 32"),
-        ({"eval.tag_threshold": 0.0}, r"`max_distance` \(=0.0\) must be above 0"),
+        ({"eval.tag_threshold": 0.0}, r"`tag_threshold` \(=0.0\) must be above 0"),
     ],
 )
 def test_wrong_fields_are_refused(config, changes, message):
