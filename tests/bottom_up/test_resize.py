@@ -43,6 +43,12 @@ def test_sizes_are_those_of_the_release(release):
         assert placement.scale == tuple(row[11:13])
 
 
+def test_short_sides_are_rounded_up_to_blocks_at_the_smallest_scale():
+    assert resize.plan((300, 300), 500).sizes == ((512, 512),) * 2
+    assert resize.plan((300, 300), 500, (0.5, 1)).sizes == ((512, 512), (512, 512), (256, 256))
+    assert resize.plan((300, 300), 520, (0.5, 1)).sizes == ((640, 640), (640, 640), (320, 320))
+
+
 def test_matrices_are_those_of_the_release(release):
     for row in release["sizes"]:
         base_size, placement = placed(row)
@@ -145,9 +151,9 @@ def test_real_photos_need_few_programs(shared):
         ((1, -1), "positive"),
         ((1, float("inf")), "positive"),
         ((1, float("nan")), "positive"),
-        ((1, 0.75), r"multiples of 32.*\(0.5, 1, 2\)"),
-        ((1, 0.66), r"multiples of 32.*\(0.5, 1, 2\)"),
-        ((1, 1.01), r"multiples of 32.*\(0.5, 1, 2\)"),
+        ((1, 0.75), r"are not multiples of 32.*\(0.5, 1, 2\)"),
+        ((1, 0.66), r"are not multiples of 32.*\(0.5, 1, 2\)"),
+        ((1, 1.01), r"are not multiples of 32.*\(0.5, 1, 2\)"),
     ],
 )
 def test_wrong_scales_are_told(scales, message):
