@@ -92,6 +92,14 @@ def test_plateaus_are_candidates_as_a_whole():
     np.testing.assert_array_equal(places[0, :6], [[3, 2], [4, 2], [5, 2], [3, 3], [4, 3], [5, 3]])
 
 
+def test_each_candidate_may_be_in_another_row():
+    maps = np.zeros((1, 2, 20, 9), np.float32)
+    maps[0, 0, [2, 9, 16], [7, 1, 4]] = 0.7, 0.9, 0.8
+    values, places, _ = find(5, 3)(maps)
+    np.testing.assert_array_equal(values[0], np.float32([0.9, 0.8, 0.7]))
+    np.testing.assert_array_equal(places[0], [[1, 9], [4, 16], [7, 2]])
+
+
 def test_there_are_no_more_candidates_than_pixels():
     values, *_ = find(3, 30)(np.ones((2, 2, 3, 4), np.float32))
     assert values.shape == (2, 12)
@@ -163,7 +171,7 @@ def test_blocks_are_searched_up_to_the_edge_of_rounding():
     """A distance of a little less than 1.5 counts as 1."""
     maps, people = np.zeros((2, 3, 32, 96), np.float32), np.zeros((1, 2, 5), np.float32)
     maps[:, 1] = 9
-    maps[:, :2, 10, 5:80:16] = np.array([[0.5], [1]])
+    maps[:, :2, 0, 5:80:16] = np.array([[0.5], [1]])
     maps[:, :2, 3, 90] = 0.9, np.nextafter(np.float32(1.5), np.float32(0))
     people[0, 0, :3] = 5, 6, 0.9
     np.testing.assert_array_equal(refine(maps, people)[0, 1, :3], np.float32([90.25, 3.25, 0.9]))
