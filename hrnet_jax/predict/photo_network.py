@@ -15,9 +15,6 @@ from hrnet_jax.run import memory
 from hrnet_jax.tasks import bottom_up
 from hrnet_jax.torch_interop import loading
 
-USUAL_SIZE = 480, 640
-"""(height, width) of a photo with which scales are checked before there is one."""
-
 _COPIES = 3  # of the maps at base size that are held at once, while they are merged and read
 
 
@@ -140,7 +137,6 @@ def compile_photo_network(
     usual = configuration.default(trained.network["name"]).eval.to_dict()
     chosen = {**usual, **trained.of_photos, "flip_test": trained.settings.flip_test, **options}
     settings = bottom_up.photo_settings(chosen, trained.settings.skeleton, height, tuple(scales))
-    settings.plan(USUAL_SIZE)
     model = loading.build(trained.network, dtype=models.DTYPES[dtype])
     variables = sharding.place_state(trained.variables, mesh)
     return PhotoNetwork(inference.compile_forward(model, settings), variables, settings, mesh, batch_size)
