@@ -37,5 +37,5 @@ def test_the_session_gives_its_outputs(tmp_path, monkeypatch):
 def test_every_example_is_on_the_page():
     named = set(re.findall(r"(?:from examples import |from examples\.|examples/|examples\.)(\w+)", TEXT))
     named |= {name for names in re.findall(r"from examples import (.*)", TEXT) for name in names.split(", ")}
-    engines = {"ray_photos", "beam_photos"}  # on a page of their own
-    assert set(EXAMPLES) - {"__init__"} - engines <= named
+    elsewhere = {"ray_photos", "beam_photos", "compare_results"}  # on pages of their own
+    assert set(EXAMPLES) - {"__init__"} - elsewhere <= named

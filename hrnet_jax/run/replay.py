@@ -40,7 +40,7 @@ def read_config(workdir: buckets.Path, trusted: ConfigDict | None = None) -> Con
         content = _with_tuples(json.loads(path.read_text()))
         if missing := {"model", "data", "epochs"} - set(content):
             raise ValueError(f"it has no {sorted(missing)}")
-        task = content.get("task", "top_down")
+        task = content.setdefault("task", "top_down")
         if task not in tasks.TASKS and task != allowed.get("task"):
             raise ValueError(f"the task {task!r:.100} is not one of {', '.join(tasks.TASKS)}")
         name = content["model"].get("name")
