@@ -48,7 +48,7 @@ def candidates(maps: jax.Array, *, window: int = 5, count: int = 30) -> Candidat
 def _highest(heatmaps: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the highest values of each heatmap ``[K, H, W]``, the first of equals first, and their x and y."""
     joints, height, width = heatmaps.shape
-    # They are in the rows with the highest maxima: five times as fast as to look among all pixels.
+    # They are in the rows with the highest maxima, so that few pixels are sorted.
     _, rows = lax.top_k(heatmaps.max(axis=2), min(count, height))
     rows = jnp.sort(rows, axis=1)
     pixels = jnp.take_along_axis(heatmaps, rows[..., None], axis=1).reshape(joints, -1)
