@@ -32,10 +32,12 @@ class Chip:
     network: float  # bytes per second sent by each chip to other islands
     host: int  # number of chips per host
     kind: str = ""  # JAX's ``device_kind``
-    devices: int = 1  # JAX's devices on a chip, which share its memory and its operations
     clock: float = 0.0  # cycles per second, from the operations and the size of the matrix units; 0 where unused
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of XLA; see `compiler_options`
 
+
+_EQUAL_CODE_ONCE = {"xla_tpu_enable_deduplicated_calls": True}
+"""Operations that are equal, as those of a stage's blocks, share their code (docs/tpu.md)."""
 
 _MORE_ON_CHIP = {"xla_tpu_scoped_vmem_limit_kib": 32768, "xla_tpu_input_conv_multi_users": True}
 """An operation may keep more on the chip; what convolutions read is computed in each of them (docs/tpu.md)."""
@@ -43,19 +45,19 @@ _MORE_ON_CHIP = {"xla_tpu_scoped_vmem_limit_kib": 32768, "xla_tpu_input_conv_mul
 CHIPS = {
     "TPU v4": Chip(
         275e12, 32 * 2**30, 1228e9, links=6 * 45e9, axes=3, closed=64, island=4096, network=6.25e9, host=4,
-        kind="TPU v4", devices=2, clock=1.05e9,
+        kind="TPU v4", clock=1.05e9, options=_EQUAL_CODE_ONCE,
     ),
     "TPU v5e": Chip(
         197e12, 16 * 2**30, 819e9, links=4 * 45e9, axes=2, closed=256, island=256, network=3.125e9, host=8,
-        kind="TPU v5 lite", clock=1.5e9, options=_MORE_ON_CHIP,
+        kind="TPU v5 lite", clock=1.5e9, options=_EQUAL_CODE_ONCE | _MORE_ON_CHIP,
     ),
     "TPU v5p": Chip(
         459e12, 95 * 2**30, 2765e9, links=6 * 90e9, axes=3, closed=64, island=8960, network=6.25e9, host=4,
-        kind="TPU v5", clock=1.75e9,
+        kind="TPU v5", clock=1.75e9, options=_EQUAL_CODE_ONCE,
     ),
     "TPU v6e": Chip(
         918e12, 32 * 2**30, 1640e9, links=4 * 90e9, axes=2, closed=256, island=256, network=12.5e9, host=8,
-        kind="TPU v6 lite", clock=1.75e9,
+        kind="TPU v6 lite", clock=1.75e9, options=_EQUAL_CODE_ONCE,
     ),
     "H100, H200": Chip(
         989e12, 80e9, 3350e9, links=450e9, axes=0, closed=1, island=8, network=50e9, host=8,

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 MIN_SPLIT_SIZE = 1024
@@ -18,9 +18,17 @@ MIN_SPLIT_SIZE = 1024
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """Returns a mesh with one axis, ``data``, over the given devices or all devices."""
+    """Returns a mesh with one axis, ``data``, over the given devices or all devices.
+
+    Of several slices of TPUs, which only a slower network connects, one follows the other along the axis.
+    """
     devices = list(devices or jax.devices())
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    each = len(devices) // slices
+    ordered = mesh_utils.create_hybrid_device_mesh((each,), (slices,), devices)
+    return Mesh(ordered, ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

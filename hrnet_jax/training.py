@@ -266,24 +266,36 @@ def lower_step(
     """
     replicated = sharding.replicated(mesh)
     placed = sharding.state_sharding(state, mesh, fsdp)
-    # Gradients are sharded as the moments are.
-    split = jax.tree.map(lambda leaf: sharding.split(leaf.shape, mesh), state.params) if fsdp else replicated
     scalars = dict.fromkeys(metrics, jax.ShapeDtypeStruct((), jnp.float32))
-    options = devices.compiler_options(mesh.local_devices[0])
     update = jax.jit(
         step.update,
         donate_argnums=0,
-        in_shardings=(placed, split, replicated, replicated),
+        in_shardings=(placed, _gradients_sharding(state, mesh, fsdp), replicated, replicated),
         out_shardings=(placed, replicated),
-        compiler_options=options,
+        compiler_options=devices.compiler_options(mesh.local_devices[0]),
     ).lower(state, state.params, state.batch_stats, scalars)
     executor = ThreadPoolExecutor(1)
     compiling = executor.submit(update.compile)
     executor.shutdown(wait=False)
-    gradients = jax.jit(
+    gradients = lower_gradients(step, state, batch, mesh, fsdp=fsdp)
+    return LoweredStep(gradients, compiling, sharding.bytes_on_each(state.opt_state, placed.opt_state))
+
+
+def lower_gradients(
+    step: TrainStep, state: TrainState, batch: Any, mesh: Mesh, *, fsdp: bool = False
+) -> jax.stages.Lowered:
+    """Traces the first half of a training step, as `lower_step` does."""
+    replicated = sharding.replicated(mesh)
+    return jax.jit(
         step.gradients,
         in_shardings=(replicated, replicated, sharding.by_person(mesh)),
-        out_shardings=(split, replicated),
-        compiler_options=options,
+        out_shardings=(_gradients_sharding(state, mesh, fsdp), replicated),
+        compiler_options=devices.compiler_options(mesh.local_devices[0]),
     ).lower(state.params, state.batch_stats, batch)
-    return LoweredStep(gradients, compiling, sharding.bytes_on_each(state.opt_state, placed.opt_state))
+
+
+def _gradients_sharding(state: TrainState, mesh: Mesh, fsdp: bool) -> Any:
+    """Returns the sharding of gradients, which is that of the optimizer's moments."""
+    if not fsdp:
+        return sharding.replicated(mesh)
+    return jax.tree.map(lambda leaf: sharding.split(leaf.shape, mesh), state.params)

@@ -13,6 +13,7 @@ compile   Time from the command to the end of the first step, with an empty and 
 memory    Device memory with and without recomputed activations, and growth of the loader's memory.
 scale     Communication between devices in a step, counted, and its predicted time on up to 1,024 chips.
 tpu       Training and prediction compiled for TPUs that need not be there: memory, and the compiler's estimates.
+fits      People of a training step that fit into the memory of such TPUs, in a minute or two a row and TPU.
 ========  ==================================================================================================
 
 The default is ``all``. Contenders take turns, and the ratio of their medians is reported. Results are printed,
@@ -34,6 +35,7 @@ from hrnet_jax import console, devices, heatmap, rows, sharding, tasks
 from hrnet_jax.benchmark import (
     batches,
     evaluation,
+    fits,
     flow,
     footprint,
     grouping,
@@ -52,12 +54,16 @@ from hrnet_jax.run import setup
 
 Measured = tuple[Any, str]  # results for the report, and a text for the terminal
 
+DEFAULT = "v5e:2x2"
+
 
 def define_flags() -> None:
     """Defines the command line."""
     default = os.fspath(rows.directory() / "default.py")
     config_flags.DEFINE_config_file("config", default, "Network, its size and its data.")
-    flags.DEFINE_integer("batch", 0, "Batch size of all parts but `input`, `evaluate`; of `tpu` on each device.")
+    flags.DEFINE_integer(
+        "batch", 0, "Batch size of all parts but `input`, `evaluate`; in `tpu`, `fits` of a chip."
+    )
     flags.DEFINE_string("photos", "", "Folder of photos for `photos` and `flow`, or a video for `photos`.")
     flags.DEFINE_string("authors", "", "Checkout of HigherHRNet's code that `group` is compared with.")
     flags.DEFINE_string("boxes", "whole", "People in these photos: `whole`, FILE.json, or a detector FILE.onnx.")
@@ -71,9 +77,11 @@ def define_flags() -> None:
     flags.DEFINE_boolean("profile", False, "Write a profile of one of our steps for Perfetto to OUT/profile.")
     flags.DEFINE_float("share", 0.3, "Share of a chip's peak that `scale` assumes for computing.")
     flags.DEFINE_float("loaded", math.inf, "People per second loaded by a host, for `scale`; see `input`.")
-    flags.DEFINE_string("topology", "v5e:2x2", "TPUs that `tpu` compiles for: generation, chips by axis.")
-    flags.DEFINE_integer("chips", 0, "The first chips of the topology that `tpu` compiles for. Default: all.")
-    flags.DEFINE_list("rows", [], "Rows that `tpu` compiles, such as coco:hrnet_w32_256x192, or all.")
+    hosts = ",".join(fits.TOPOLOGIES)
+    flags.DEFINE_list("topology", [], f"TPUs that `tpu` ({DEFAULT}) and `fits` ({hosts}) compile for.")
+    flags.DEFINE_integer("chips", 0, "The first chips of each topology that they compile for. Default: all.")
+    flags.DEFINE_integer("slices", 1, "Slices of such chips, with a slower network between them.")
+    flags.DEFINE_list("rows", [], "Rows that they compile, such as coco:hrnet_w32_256x192, or all.")
     flags.DEFINE_string("out", "runs/benchmark", "Directory of the report.")
 
 
@@ -103,7 +111,7 @@ def run(parts: list[str]) -> None:
 def _check(parts: list[str], options: flags.FlagValues) -> None:
     if unknown := sorted(set(parts) - {*PARTS, "all"}):
         raise ValueError(f"there is no part {unknown[0]!r}: choose some of {', '.join(PARTS)}, or all")
-    for name, minimum in {"rounds": 1, "batch": 0, "batches": 2}.items():
+    for name, minimum in {"rounds": 1, "batch": 0, "batches": 2, "chips": 0, "slices": 1}.items():
         if (value := getattr(options, name)) < minimum:
             raise ValueError(f"--{name} (={value}) must be at least {minimum}")
     if not all(size.isascii() and size.isdecimal() and int(size) > 0 for size in options.sweep):
@@ -195,15 +203,31 @@ def measure_group(config: ConfigDict, options: flags.FlagValues) -> Measured:
 
 def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Compiles for TPUs that need not be there."""
-    mesh, people = tpu.mesh_of(options.topology, options.chips), options.batch or devices.LANES
-    measured = {}
+    measured, stages = {}, {}
     print(tpu.FIRST_LINE, flush=True)
-    for name, row in tpu.select(options.rows, config).items():
-        measured[name] = tpu.measure(row, mesh, people)
-        print(f"{name}\n{tpu.table(measured[name], mesh)}", flush=True)
-    stages = {name: tpu.milliseconds(row["step"], mesh) for name, row in measured.items()}
+    for topology in options.topology or [DEFAULT]:
+        mesh = tpu.mesh_of(topology, options.chips, options.slices)
+        for name, row in tpu.select(options.rows, config).items():
+            found = tpu.measure(row, mesh, options.batch or devices.LANES)
+            print(f"{name}\n{tpu.table(found, mesh)}", flush=True)
+            measured.setdefault(topology, {})[name] = found
+            stages[f"{name}, {topology}"] = tpu.milliseconds(found["step"], mesh)
     report.stages("a training step by the compiler's estimate", "milliseconds", stages, f"{options.out}/tpu.svg")
-    return {"topology": options.topology, "note": tpu.FIRST_LINE, "rows": measured}, ""
+    return {"note": tpu.FIRST_LINE, "topologies": measured}, ""
+
+
+def measure_fits(config: ConfigDict, options: flags.FlagValues) -> Measured:
+    """Finds how many people fit into the memory of TPUs that need not be there."""
+    people, known, measured = options.batch or devices.LANES, {}, {}
+    topologies = options.topology or [*fits.TOPOLOGIES]
+    print(fits.line("people on a chip, and what they need", topologies), flush=True)
+    for name, row in tpu.select(options.rows, config).items():
+        program = fits.same_program(row)
+        if program not in known:
+            known[program] = fits.measure_all(row, topologies, people, options.chips, options.slices)
+        measured[name] = known[program]
+        print(fits.line(name, [fits.cell(measured[name][topology]) for topology in topologies]), flush=True)
+    return measured, ""
 
 
 def _race(part: str, config: ConfigDict, options: flags.FlagValues, ours: race.Contender | None) -> Measured:
@@ -299,6 +323,7 @@ PARTS = {
     "memory": measure_memory,
     "scale": measure_scale,
     "tpu": measure_tpu,
+    "fits": measure_fits,
 }
 
 

@@ -28,22 +28,25 @@ _ALONE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU
 """Environment in which libtpu asks no server about the machine."""
 
 
-def mesh_of(topology: str, chips: int = 0) -> Mesh:
-    """Returns a mesh of described devices, of the first chips if a number is given.
+def mesh_of(topology: str, chips: int = 0, slices: int = 1) -> Mesh:
+    """Returns a mesh of described devices, of the first chips if a number is given, or of several equal slices.
 
-    Raises ValueError if the compiler is missing or refuses the name.
+    Raises ValueError if the compiler is missing or refuses the name, and for some chips of several slices.
     """
+    if chips and slices > 1:
+        raise ValueError(f"--chips (={chips}) leaves slices of different sizes: omit it or --slices (={slices})")
     for name, value in _ALONE.items():
         os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
+    options |= {"num_slices": slices} if slices > 1 else {}
     try:
-        described = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+        described = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, NotImplementedError) as error:
         raise ValueError(
             f"--topology (={topology}) cannot be compiled for ({str(error).splitlines()[0]:.200}): take a name"
             " such as v5e:2x2 or v4:2x2x1, and pip install 'hrnet_jax[tpu]'"
         ) from error
-    _, chip = devices.find(described[0].device_kind)
-    return sharding.make_mesh(described[: chips * chip.devices or len(described)])
+    return sharding.make_mesh(described[: chips or len(described)])
 
 
 def select(names: Sequence[str], config: ConfigDict) -> dict[str, ConfigDict]:
@@ -134,12 +137,11 @@ def _costs(compiled: Sequence[jax.stages.Compiled], mesh: Mesh, people: int, sec
     cycles, hbm = (sum(getattr(one, name) for one in operations) for name in ("cycles", "hbm"))
     arithmetic = sum((program.cost_analysis() or {}).get("flops", 0.0) for program in compiled)
     code = sum(getattr(program.memory_analysis(), "generated_code_size_in_bytes", 0) for program in compiled)
-    each = people * chip.devices
     limits = {"HBM": hbm / chip.bandwidth, "arithmetic": arithmetic / chip.operations}
     return {
         "people": people,
         "milliseconds": 1e3 * cycles / chip.clock,
-        "people_per_second": each / (cycles / chip.clock),
+        "people_per_second": people / (cycles / chip.clock),
         "at_most": {name: people / limit for name, limit in limits.items()},
         "kinds": programs.by_kind(operations),
         "costliest": programs.costliest(operations, LARGEST),
@@ -152,8 +154,8 @@ def _costs(compiled: Sequence[jax.stages.Compiled], mesh: Mesh, people: int, sec
 def table(measured: Mapping[str, Any], mesh: Mesh) -> str:
     """Formats `measure` for the terminal."""
     name, chip = devices.find(mesh.devices.flat[0].device_kind)
-    chips = mesh.size // chip.devices
-    lines = [f"{measured['title']}, {name}, {chips} chip(s), {memory.gigabytes(measured['has'])} on a device"]
+    chips = mesh.size
+    lines = [f"{measured['title']}, {name}, {chips} chip(s), {memory.gigabytes(measured['has'])} on a chip"]
     for program in ("step", "predict"):
         cost = measured[program]
         fits = "fits" if cost["memory"] <= measured["has"] else "DOES NOT FIT"

@@ -60,7 +60,7 @@ def available(mesh: Mesh) -> int:
         stats = device.memory_stats() or {}
     except jax.errors.JaxRuntimeError:
         _, chip = devices.find(device.device_kind)
-        return int(chip.memory / chip.devices)
+        return int(chip.memory)
     return stats.get("bytes_limit", _host() // len(mesh.local_devices))
 
 

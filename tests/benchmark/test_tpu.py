@@ -5,7 +5,7 @@ import pytest
 
 from configs import default
 from hrnet_jax import devices, tasks
-from hrnet_jax.benchmark import programs, scale, tpu
+from hrnet_jax.benchmark import fits, programs, scale, tpu
 from hrnet_jax.run import memory
 
 
@@ -39,6 +39,32 @@ def test_an_unknown_topology_is_refused(mesh):
 def test_a_described_device_has_the_memory_that_its_maker_states(mesh):
     assert memory.available(mesh) == 16 * 2**30
     assert tpu.mesh_of("v5e:2x2", chips=1).size == 1
+    # The two cores of a v4 chip are one device.
+    four = tpu.mesh_of("v4:2x2x1")
+    assert four.size == 4 and memory.available(four) == 32 * 2**30
+
+
+def test_slices_follow_one_another_in_a_mesh(mesh):
+    del mesh
+    two = tpu.mesh_of("v5e:2x2", slices=2).devices.flat
+    assert [device.slice_index for device in two] == [0] * 4 + [1] * 4
+    with pytest.raises(ValueError, match=r"--chips \(=1\) leaves slices of different sizes"):
+        tpu.mesh_of("v5e:2x2", chips=1, slices=2)
+
+
+def test_memory_is_known_before_the_code_is_written(measured, config, mesh):
+    """The whole compilation counts more, for one thing the code, which is much of so small a network."""
+    del mesh
+    step, found = measured["step"], fits.measure(config, "v5e:2x2", devices.LANES)
+    assert found["people"] == devices.LANES and found["has"] < measured["has"]
+    assert 0.8 * step["memory"] < found["needs"] <= step["memory"]
+    assert found["sent"] == {scale.GRADIENTS: step["collectives"][scale.GRADIENTS]}
+
+
+def test_people_that_do_not_fit_are_halved(config, mesh):
+    del mesh
+    found = fits.measure(config, "v5e:2x2", 2**15, chips=1)
+    assert 2**10 < found["people"] < 2**15 and found["needs"] < found["has"] < 2 * found["needs"]
 
 
 def test_the_table_says_that_the_step_fits_and_what_costs_most(measured, mesh):

@@ -1,0 +1,133 @@
+"""How many people of a training step fit into the memory of TPUs that are not there.
+
+The compiler assigns memory within a minute or two, and then writes code for many more. Only the first is needed
+here: a process compiles, and is ended once the compiler has dumped what it assigned. What comes later is not
+seen: the code itself, and whether it can be written.
+"""
+
+import json
+import multiprocessing
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from hrnet_jax import devices, sharding, skeletons, tasks, training
+from hrnet_jax.benchmark import scale, tpu, workload
+from hrnet_jax.run import memory, setup
+
+TOPOLOGIES = ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2")
+"""One host of each generation."""
+
+AT_ONCE = 2  # processes that compile; each needs some GB of the host's memory
+RESERVED = 2**30
+"""Bytes of a chip that arrays cannot have: half is the compiler's own, the rest is room for code."""
+
+_PROGRAM, _REPORT = "*.after_optimizations.txt", "*-memory-usage-report.txt"
+_ASSIGNED = "*_after_buffer_assignment.txt"  # written after these two, unless the memory is too small
+_BYTES = re.compile(r"default \(color=0\)\s+Total bytes: (\d+)")
+_TOO_LARGE = "RESOURCE_EXHAUSTED"
+
+
+def measure(config: ConfigDict, topology: str, people: int, chips: int = 0, slices: int = 1) -> dict[str, Any]:
+    """Compiles the gradients of a step with some people on each chip, or half of them, and so on, until they fit.
+
+    Returns the ``people``, the bytes that their step ``needs`` on each chip, and that a chip ``has``; ``sent``,
+    what chips exchange, as `scale.totals` gives it. ``people`` is 0 if none fit, with the needs of the fewest.
+    Raises ValueError if the compiler fails for another reason.
+    """
+    found: dict[str, Any] = {}
+    for count in _counts(config, people):
+        found = _assign(config, topology, count, chips, slices)
+        if found["needs"] <= found["has"]:
+            return {"people": count, **found}
+    return {"people": 0, **found}
+
+
+def measure_all(
+    config: ConfigDict, topologies: Sequence[str], people: int, chips: int = 0, slices: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Returns `measure` of a configuration by topology."""
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        found = executor.map(lambda topology: measure(config, topology, people, chips, slices), topologies)
+        return dict(zip(topologies, found, strict=True))
+
+
+def same_program(config: ConfigDict) -> str:
+    """Returns what the gradients of a configuration depend on: rows in which it is equal need compiling once."""
+    fields, joints = config.to_dict(), skeletons.load(config.skeleton).num_joints
+    parts = [fields[name] for name in ("model", "image_size", "loss", "codec") if name in fields]
+    return " ".join(map(str, [*parts, joints]))
+
+
+def _counts(config: ConfigDict, people: int) -> Iterator[int]:
+    """Yields numbers of people, each half of the one before, that groups of batch normalisation divide."""
+    group = config.model.norm_group_size or 1
+    while people >= 1:
+        yield people - people % group if people > group else people
+        people //= 2
+
+
+def _assign(config: ConfigDict, topology: str, people: int, chips: int, slices: int) -> dict[str, Any]:
+    """Compiles in a process of its own until memory is assigned."""
+    config = config.copy_and_resolve_references()
+    config.batch_size, config.accumulation = people, 1  # of a chip; `_compile` multiplies
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        arguments = (config, topology, chips, slices, folder)
+        process = multiprocessing.get_context("spawn").Process(target=_compile, args=arguments)
+        process.start()
+        while process.is_alive() and not any(folder.glob(_ASSIGNED)):
+            process.join(0.1)
+        process.kill()
+        process.join()
+        return _read(folder, f"{workload.title(config)} for {topology}")
+
+
+def _compile(config: ConfigDict, topology: str, chips: int, slices: int, folder: pathlib.Path) -> None:
+    """Compiles the gradients of a step, dumping what the compiler does, and writes what stays beside them."""
+    try:
+        mesh = tpu.mesh_of(topology, chips, slices)
+        config.batch_size *= mesh.size
+        task, transformation = tasks.build(config), workload.transformation(config)
+        state = setup.state_shapes(config, task, transformation)
+        placed = sharding.state_sharding(state, mesh, config.fsdp)
+        beside = sharding.bytes_on_each(state.opt_state, placed.opt_state)
+        sizes = {"beside": beside, "has": memory.available(mesh) - RESERVED}
+        (folder / "sizes.json").write_text(json.dumps(sizes))
+        step = setup.make_train_step(config, task, transformation, mesh)
+        lowered = training.lower_gradients(step, state, task.inputs(), mesh, fsdp=config.fsdp)
+        options = devices.compiler_options(mesh.local_devices[0])
+        lowered.compile({**options, "xla_dump_to": os.fspath(folder)})
+    except Exception as error:  # whatever it is, `_read` says it
+        (folder / "error.txt").write_text(str(error))
+
+
+def _read(folder: pathlib.Path, title: str) -> dict[str, Any]:
+    """Reads what the compiler assigned. Raises ValueError if it failed, other than for lack of memory."""
+    error = (folder / "error.txt").read_text() if (folder / "error.txt").is_file() else ""
+    report = next(folder.glob(_REPORT), None)
+    if report is None or (error and _TOO_LARGE not in error):
+        raise ValueError(f"{title} cannot be compiled: {(error or 'the compiler ended').splitlines()[0]:.300}")
+    sizes, program = json.loads((folder / "sizes.json").read_text()), next(folder.glob(_PROGRAM)).read_text()
+    found = _BYTES.search(report.read_text())
+    assert found, report
+    sent = scale.totals(scale.read_collectives(program))
+    return {"needs": int(found[1]) + sizes["beside"], "has": sizes["has"], "sent": sent}
+
+
+def cell(found: Mapping[str, Any]) -> str:
+    """Formats what `measure` returns for one topology."""
+    needs = memory.gigabytes(found["needs"])
+    return f"{found['people']}: {needs}" if found["people"] else f"none: {needs}"
+
+
+def line(title: str, cells: Sequence[str]) -> str:
+    """Formats a line of the table."""
+    return f"{title:<40}" + "".join(f"{cell:<16}" for cell in cells)
