@@ -112,8 +112,7 @@ def _compile(config: ConfigDict, topology: str, chips: int, slices: int, folder:
 def _read(folder: pathlib.Path, title: str) -> dict[str, Any]:
     """Reads what the compiler assigned. Raises ValueError if it failed, other than for lack of memory."""
     error = (folder / "error.txt").read_text() if (folder / "error.txt").is_file() else ""
-    reports = [_BYTES.search(path.read_text()) for path in folder.glob(_REPORT)]
-    found = reports[0] if reports else None
+    found = _BYTES.search("".join(report.read_text() for report in folder.glob(_REPORT)))
     if found is None or (error and _TOO_LARGE not in error):
         raise ValueError(f"{title} cannot be compiled: {(error or 'the compiler ended').splitlines()[0]:.300}")
     sizes, program = json.loads((folder / "sizes.json").read_text()), next(folder.glob(_PROGRAM)).read_text()
