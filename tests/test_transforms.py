@@ -92,7 +92,7 @@ HOST = {
     ],
     "draws initial weights with numpy": ["training.init_variables"],
     "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
-    "compiles a step": ["training.lower_step"],
+    "compiles a step": ["training.lower_step", "training.lower_gradients"],
     "keeps an array of a module": ["models.layers.keep_heatmaps"],
     "applies layers within a network": ["models.simple_baseline.resnet"],
     "computes constants of a compiled function": ["cpn_codec.kernel", "cpn_codec.blur_matrix"],
