@@ -54,8 +54,6 @@ from hrnet_jax.run import setup
 
 Measured = tuple[Any, str]  # results for the report, and a text for the terminal
 
-DEFAULT = "v5e:2x2"
-
 
 def define_flags() -> None:
     """Defines the command line."""
@@ -78,7 +76,7 @@ def define_flags() -> None:
     flags.DEFINE_float("share", 0.3, "Share of a chip's peak that `scale` assumes for computing.")
     flags.DEFINE_float("loaded", math.inf, "People per second loaded by a host, for `scale`; see `input`.")
     hosts = ",".join(fits.TOPOLOGIES)
-    flags.DEFINE_list("topology", [], f"TPUs that `tpu` ({DEFAULT}) and `fits` ({hosts}) compile for.")
+    flags.DEFINE_list("topology", [], f"TPUs that `tpu` ({tpu.TOPOLOGY}) and `fits` ({hosts}) compile for.")
     flags.DEFINE_integer("chips", 0, "The first chips of each topology that they compile for. Default: all.")
     flags.DEFINE_integer("slices", 1, "Slices of such chips, with a slower network between them.")
     flags.DEFINE_list("rows", [], "Rows that they compile, such as coco:hrnet_w32_256x192, or all.")
@@ -205,7 +203,7 @@ def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
     """Compiles for TPUs that need not be there."""
     measured, stages = {}, {}
     print(tpu.FIRST_LINE, flush=True)
-    for topology in options.topology or [DEFAULT]:
+    for topology in options.topology or [tpu.TOPOLOGY]:
         mesh = tpu.mesh_of(topology, options.chips, options.slices)
         for name, row in tpu.select(options.rows, config).items():
             found = tpu.measure(row, mesh, options.batch or devices.LANES)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from hrnet_jax import devices, sharding, skeletons, tasks, training
@@ -59,7 +60,7 @@ def measure_all(
 
 
 def same_program(config: ConfigDict) -> str:
-    """Returns what the gradients of a configuration depend on: rows in which it is equal need compiling once."""
+    """Returns what the memory of a step depends on: of rows in which it is equal, one needs compiling."""
     fields, joints = config.to_dict(), skeletons.load(config.skeleton).num_joints
     parts = [fields[name] for name in ("model", "image_size", "loss", "codec") if name in fields]
     return " ".join(map(str, [*parts, joints]))
@@ -77,6 +78,7 @@ def _assign(config: ConfigDict, topology: str, people: int, chips: int, slices: 
     """Compiles in a process of its own until memory is assigned."""
     config = config.copy_and_resolve_references()
     config.batch_size, config.accumulation = people, 1  # of a chip; `_compile` multiplies
+    config.model.norm_group_size = min(config.model.norm_group_size, people)  # groups do not span chips
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -92,6 +94,7 @@ def _assign(config: ConfigDict, topology: str, people: int, chips: int, slices: 
 
 def _compile(config: ConfigDict, topology: str, chips: int, slices: int, folder: pathlib.Path) -> None:
     """Compiles the gradients of a step, dumping what the compiler does, and writes what stays beside them."""
+    jax.config.update("jax_enable_compilation_cache", False)  # a program found there is not dumped
     try:
         mesh = tpu.mesh_of(topology, chips, slices)
         config.batch_size *= mesh.size

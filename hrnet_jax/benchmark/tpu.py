@@ -23,6 +23,7 @@ from hrnet_jax.evaluation import evaluate
 from hrnet_jax.run import memory, setup
 
 FIRST_LINE = "estimates of the TPU compiler, not measurements: nothing ran on a TPU"
+TOPOLOGY = "v5e:2x2"  # compiled for if none is named
 LARGEST = 3  # costs that are named
 _ALONE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
 """Environment in which libtpu asks no server about the machine."""
