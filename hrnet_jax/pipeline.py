@@ -204,17 +204,22 @@ def _prefetched(dataset: grain.MapDataset[Batch], threads: int, workers: int) ->
 def _init_worker(worker: int, workers: int) -> None:
     """Makes a worker ignore Ctrl-C and end with its parent even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """Waits for the parent to end. Linux's PR_SET_PDEATHSIG would wait for the thread that started the worker.
+def end_with_parent() -> None:
+    """Makes this process end with its parent.
 
-    That thread ends when the iterator is closed, and a worker killed then leaves batches in ``/dev/shm``.
+    Linux's PR_SET_PDEATHSIG would wait for the thread that started the process. That of a loader's worker ends
+    when the iterator is closed, and a worker killed then leaves batches in ``/dev/shm``.
     """
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def visits(shares: Shares) -> int:

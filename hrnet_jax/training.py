@@ -80,7 +80,7 @@ class CompiledStep(TrainStep):
 
     gradients: jax.stages.Compiled
     update: jax.stages.Compiled
-    opt_state_bytes: int  # on each device
+    kept_bytes: int  # on each device
 
     @property
     def programs(self) -> tuple[jax.stages.Compiled, jax.stages.Compiled]:
@@ -98,11 +98,11 @@ class LoweredStep:
 
     gradients: jax.stages.Lowered
     update: Future[jax.stages.Compiled]
-    opt_state_bytes: int
+    kept_bytes: int
 
     def compile(self) -> CompiledStep:
         """Compiles the gradients and waits for the update."""
-        return CompiledStep(self.gradients.compile(), self.update.result(), self.opt_state_bytes)
+        return CompiledStep(self.gradients.compile(), self.update.result(), self.kept_bytes)
 
 
 def init_variables(model: nn.Module, image_size: tuple[int, int], seed: int) -> dict[str, Any]:
@@ -278,7 +278,13 @@ def lower_step(
     compiling = executor.submit(update.compile)
     executor.shutdown(wait=False)
     gradients = lower_gradients(step, state, batch, mesh, fsdp=fsdp)
-    return LoweredStep(gradients, compiling, sharding.bytes_on_each(state.opt_state, placed.opt_state))
+    return LoweredStep(gradients, compiling, kept_bytes(state, mesh, fsdp=fsdp))
+
+
+def kept_bytes(state: TrainState, mesh: Mesh, *, fsdp: bool = False) -> int:
+    """Returns the bytes of what each device keeps while it computes gradients: moments and moving average."""
+    placed = sharding.state_sharding(state, mesh, fsdp)
+    return sharding.bytes_on_each((state.opt_state, state.average), (placed.opt_state, placed.average))
 
 
 def lower_gradients(

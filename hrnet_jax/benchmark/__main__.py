@@ -20,10 +20,13 @@ The default is ``all``. Contenders take turns, and the ratio of their medians is
 written to ``OUT/report.json`` with a description of the machine, and drawn in ``OUT/*.svg``.
 """
 
+import functools
+import itertools
 import math
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -97,13 +100,17 @@ def run(parts: list[str]) -> None:
     print("  ".join(f"{name} {value}" for name, value in results["machine"].items()) + "\n", flush=True)
     for part in chosen:
         try:
-            results[part], text = PARTS[part](options.config, options)
+            measured = PARTS[part](options.config, options)
+            for results[part], text in [measured] if isinstance(measured, tuple) else measured:
+                print(text, flush=True)
+                report.write(pathlib.Path(options.out), results)
         except (ValueError, OSError) as error:
             if len(chosen) == 1:
                 raise
-            results[part], text = {"error": str(error)}, f"{part}: not measured: {error}"
-        print(f"{text}\n", flush=True)
-        report.write(pathlib.Path(options.out), results)
+            results[part] = {"error": str(error)}
+            print(f"{part}: not measured: {error}", flush=True)
+            report.write(pathlib.Path(options.out), results)
+        print(flush=True)
 
 
 def _check(parts: list[str], options: flags.FlagValues) -> None:
@@ -199,33 +206,52 @@ def measure_group(config: ConfigDict, options: flags.FlagValues) -> Measured:
     return races, grouping.table(races)
 
 
-def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Measured:
-    """Compiles for TPUs that need not be there."""
-    measured, stages = {}, {}
+def measure_tpu(config: ConfigDict, options: flags.FlagValues) -> Iterator[Measured]:
+    """Compiles for TPUs that need not be there. Yields the results so far after each row."""
+    chosen, measured, stages = _chosen_rows(config, options), {}, {}
+    topologies = options.topology or [tpu.TOPOLOGY]
+    meshes = {topology: tpu.mesh_of(topology, options.chips, options.slices) for topology in topologies}
     print(tpu.FIRST_LINE, flush=True)
-    for topology in options.topology or [tpu.TOPOLOGY]:
-        mesh = tpu.mesh_of(topology, options.chips, options.slices)
-        for name, row in tpu.select(options.rows, config).items():
-            found = tpu.measure(row, mesh, options.batch or devices.LANES)
-            print(f"{name}\n{tpu.table(found, mesh)}", flush=True)
-            measured.setdefault(topology, {})[name] = found
+    for (topology, mesh), (name, row) in itertools.product(meshes.items(), chosen.items()):
+        measure = functools.partial(tpu.measure, row, mesh, options.batch or devices.LANES)
+        found = _or_error(measure, alone=len(chosen) == 1)
+        measured.setdefault(topology, {})[name] = found
+        if "error" not in found:
             stages[f"{name}, {topology}"] = tpu.milliseconds(found["step"], mesh)
-    report.stages("a training step by the compiler's estimate", "milliseconds", stages, f"{options.out}/tpu.svg")
-    return {"note": tpu.FIRST_LINE, "topologies": measured}, ""
+            title = "a training step by the compiler's estimate"
+            report.stages(title, "milliseconds", stages, f"{options.out}/tpu.svg")
+        yield {"note": tpu.FIRST_LINE, "topologies": measured}, f"{name}\n{tpu.table(found, mesh)}"
 
 
-def measure_fits(config: ConfigDict, options: flags.FlagValues) -> Measured:
-    """Finds how many people fit into the memory of TPUs that need not be there."""
-    people, known, measured = options.batch or devices.LANES, {}, {}
-    topologies = options.topology or [*fits.TOPOLOGIES]
+def measure_fits(config: ConfigDict, options: flags.FlagValues) -> Iterator[Measured]:
+    """Finds how many people fit into the memory of TPUs that need not be there. Yields as `measure_tpu`."""
+    chosen, known, measured = _chosen_rows(config, options), {}, {}
+    topologies, people = options.topology or [*fits.TOPOLOGIES], options.batch or devices.LANES
+    for topology in topologies:  # a mistake is told before hours of compiling
+        tpu.mesh_of(topology, options.chips, options.slices)
     print(fits.line("people on a chip, and what they need", topologies), flush=True)
-    for name, row in tpu.select(options.rows, config).items():
+    for name, row in chosen.items():
         program = fits.same_program(row)
         if program not in known:
-            known[program] = fits.measure_all(row, topologies, people, options.chips, options.slices)
-        measured[name] = known[program]
-        print(fits.line(name, [fits.cell(measured[name][topology]) for topology in topologies]), flush=True)
-    return measured, ""
+            measure = functools.partial(fits.measure_all, row, topologies, people, options.chips, options.slices)
+            known[program] = _or_error(measure, alone=len(chosen) == 1)
+        measured[name] = found = known[program]
+        yield measured, fits.line(name, [found["error"]] if "error" in found else map(fits.cell, found.values()))
+
+
+def _chosen_rows(config: ConfigDict, options: flags.FlagValues) -> dict[str, ConfigDict]:
+    changes = config_flags.get_override_values(options["config"])  # pyright: ignore[reportAttributeAccessIssue]
+    return tpu.select(options.rows, config, changes)
+
+
+def _or_error(measure: Callable[[], dict[str, Any]], alone: bool) -> dict[str, Any]:
+    """Returns what is measured, or the ``error`` of a row that is not alone."""
+    try:
+        return measure()
+    except ValueError as error:
+        if alone:
+            raise
+        return {"error": str(error)}
 
 
 def _race(part: str, config: ConfigDict, options: flags.FlagValues, ours: race.Contender | None) -> Measured:

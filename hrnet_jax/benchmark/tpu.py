@@ -6,6 +6,7 @@ waiting.
 """
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import topologies
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
-from hrnet_jax import devices, inference, models, rows, sharding, tasks
+from hrnet_jax import configuration, devices, inference, models, rows, sharding, tasks
 from hrnet_jax.benchmark import programs, scale, workload
 from hrnet_jax.evaluation import evaluate
 from hrnet_jax.run import memory, setup
@@ -32,12 +34,14 @@ _ALONE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU
 def mesh_of(topology: str, chips: int = 0, slices: int = 1) -> Mesh:
     """Returns a mesh of described devices, of the first chips if a number is given, or of several equal slices.
 
-    Raises ValueError if the compiler is missing or refuses the name, and for some chips of several slices.
+    Raises ValueError if the compiler is missing or refuses the name, for chips that nothing is known of, for more
+    chips than there are, and for some chips of several slices.
     """
     if chips and slices > 1:
         raise ValueError(f"--chips (={chips}) leaves slices of different sizes: omit it or --slices (={slices})")
     for name, value in _ALONE.items():
         os.environ.setdefault(name, value)
+    topology = topology.lower()
     options: dict[str, Any] = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
     options |= {"num_slices": slices} if slices > 1 else {}
     try:
@@ -47,22 +51,42 @@ def mesh_of(topology: str, chips: int = 0, slices: int = 1) -> Mesh:
             f"--topology (={topology}) cannot be compiled for ({str(error).splitlines()[0]:.200}): take a name"
             " such as v5e:2x2 or v4:2x2x1, and pip install 'hrnet_jax[tpu]'"
         ) from error
-    return sharding.make_mesh(described[: chips or len(described)])
+    if chips > len(described):
+        raise ValueError(f"--chips (={chips}) must be at most {len(described)}, the chips of {topology}")
+    devices.find(described[0].device_kind)
+    if chips:  # `make_mesh` takes whole rectangles
+        return Mesh(np.array(described[:chips]), ("data",), axis_types=(AxisType.Auto,))
+    return sharding.make_mesh(described)
 
 
-def select(names: Sequence[str], config: ConfigDict) -> dict[str, ConfigDict]:
-    """Returns configurations of rows, such as ``coco:hrnet_w32_256x192``, or ``all``, in a configuration's
-    precision.
+def select(names: Sequence[str], config: ConfigDict, changes: Mapping[str, Any]) -> dict[str, ConfigDict]:
+    """Returns configurations of rows, such as ``coco:hrnet_w32_256x192``, or ``all``, with some fields changed.
 
-    Without names, returns the configuration itself. Raises ValueError for an unknown row.
+    Without names, returns the configuration itself. Raises ValueError for an unknown row, or field of a row.
     """
     if not names:
         return {workload.title(config): config}
     known = {f"{table}:{name}": row for table in rows.TABLES for name, row in rows.load(table).items()}
     chosen = {name: rows.select(known, name) for name in (known if "all" in names else names)}
-    for row in chosen.values():
-        row.model.dtype = config.model.dtype
+    for name, row in chosen.items():
+        if unknown := changes.keys() - configuration.flatten(row.to_dict()):
+            raise ValueError(f"{name} has no field --config.{min(unknown)}")
+        row.update_from_flattened_dict(dict(changes))
     return chosen
+
+
+def whole_groups(config: ConfigDict, people: int) -> int:
+    """Returns the people of whole groups of batch normalisation, or all people if they are fewer than a group."""
+    group = config.model.norm_group_size or 1
+    return people - people % group if people > group else people
+
+
+def on_chips(config: ConfigDict, mesh: Mesh, people: int) -> ConfigDict:
+    """Returns a configuration for some people on each chip, of which none shares a group with another chip."""
+    config = config.copy_and_resolve_references()
+    config.batch_size, config.accumulation = people * mesh.size, 1
+    config.model.norm_group_size = min(config.model.norm_group_size, people)
+    return config
 
 
 def milliseconds(cost: Mapping[str, Any], mesh: Mesh) -> dict[str, float]:
@@ -73,21 +97,21 @@ def milliseconds(cost: Mapping[str, Any], mesh: Mesh) -> dict[str, float]:
 
 def measure(config: ConfigDict, mesh: Mesh, people: int) -> dict[str, Any]:
     """Compiles the training step, with some people on each device, and prediction, with the flip test at half of
-    them.
+    them. People are as many as fill groups of batch normalisation.
 
     Returns the memory that each device has, and needs in both, and for each the costs that `_costs` describes.
-    Raises ValueError for a network that reads whole photos.
+    Raises ValueError for a network that reads whole photos, and if a program does not fit.
     """
     if workload.is_bottom_up(config):
         raise ValueError(
             f"`model.name` (={config.model.name!r}) reads whole photos, which are not compiled here yet"
         )
-    config = config.copy_and_resolve_references()
-    config.batch_size, config.accumulation = people * mesh.size, 1
+    people = whole_groups(config, people)
+    config = on_chips(config, mesh, people)
     step, seconds = _timed(setup.lower_step(config, workload.transformation(config), mesh).compile)
     state = _bytes_of_state(config, mesh)
     training = {"memory": memory.needed(step), **_costs(step.programs, mesh, people, seconds)}
-    config.eval.batch_size = (people // 2 if config.eval.flip_test else people) * mesh.size
+    config.eval.batch_size = (math.ceil(people / 2) if config.eval.flip_test else people) * mesh.size
     prediction, seconds = _timed(_lower_prediction(config, mesh).compile)
     people = config.eval.batch_size // mesh.size
     analysis: Any = prediction.memory_analysis()
@@ -103,7 +127,13 @@ def measure(config: ConfigDict, mesh: Mesh, people: int) -> dict[str, Any]:
 
 def _timed(compile_program: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
-    return compile_program(), time.perf_counter() - start
+    try:
+        return compile_program(), time.perf_counter() - start
+    except jax.errors.JaxRuntimeError as error:
+        raise ValueError(
+            f"the compiler refuses the program ({str(error).splitlines()[0]:.300}): the part `fits` tells how many"
+            " people fit"
+        ) from error
 
 
 def _bytes_of_state(config: ConfigDict, mesh: Mesh) -> int:
@@ -153,7 +183,9 @@ def _costs(compiled: Sequence[jax.stages.Compiled], mesh: Mesh, people: int, sec
 
 
 def table(measured: Mapping[str, Any], mesh: Mesh) -> str:
-    """Formats `measure` for the terminal."""
+    """Formats `measure` for the terminal, or an ``error`` in its place."""
+    if "error" in measured:
+        return f"  {measured['error']}"
     name, chip = devices.find(mesh.devices.flat[0].device_kind)
     chips = mesh.size
     lines = [f"{measured['title']}, {name}, {chips} chip(s), {memory.gigabytes(measured['has'])} on a chip"]

@@ -40,7 +40,7 @@ def compile_step(config: ConfigDict, lower: Lower, mesh: Mesh, options: Options 
 def needed(step: training.CompiledStep) -> int:
     """Returns the bytes that a step needs on each device: arguments, results and temporary arrays."""
     gradients, update = map(needed_by, step.programs)
-    return max(gradients + step.opt_state_bytes, update)
+    return max(gradients + step.kept_bytes, update)
 
 
 def needed_by(program: jax.stages.Compiled) -> int:

@@ -46,7 +46,7 @@ def test_communication_is_counted_and_step_times_are_predicted(monkeypatch, tmp_
         results = {"as_text": text, "cost_analysis": {"flops": operations}, "memory_analysis": analysis}
         return types.SimpleNamespace(**{name: lambda value=value: value for name, value in results.items()})
 
-    step = training.CompiledStep(program(text, 1.3e12), program("", 0.1e12), opt_state_bytes=0)  # type: ignore[arg-type]
+    step = training.CompiledStep(program(text, 1.3e12), program("", 0.1e12), kept_bytes=0)  # type: ignore[arg-type]
     lowered = types.SimpleNamespace(compile=lambda: step)
     monkeypatch.setattr(benchmark.setup, "lower_step", lambda *_: lowered)
     options = types.SimpleNamespace(batch=128, share=0.5, loaded=math.inf, out=tmp_path)

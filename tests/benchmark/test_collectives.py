@@ -116,6 +116,6 @@ def test_fsdp_gathers_the_weights_that_each_device_updated(config, grouped, skip
     parts = [x for x in shapes if not sharding.split(x.shape, sharding.make_mesh()).is_fully_replicated]
     size = sum(4 * math.prod(x.shape) for x in parts)
     assert gathered == {"all-gather": {"operations": len(parts), "arrays": len(parts), "bytes": size}}
-    assert grouped.opt_state_bytes - split.opt_state_bytes == 2 * size * 3 // 4  # a quarter of both moments stays
+    assert grouped.kept_bytes - split.kept_bytes == 2 * size * 3 // 4  # a quarter of both moments stays
     gradients = [step.gradients.memory_analysis().output_size_in_bytes for step in (grouped, split)]
     assert gradients[0] - gradients[1] == size * 3 // 4

@@ -1,9 +1,13 @@
 import json
+import pathlib
+import time
+import types
 
 import pytest
 
 from configs import default
 from hrnet_jax import rows
+from hrnet_jax.benchmark import __main__ as benchmark
 from hrnet_jax.benchmark import fits
 
 
@@ -61,7 +65,7 @@ PROGRAM = """ENTRY %main {
 @pytest.fixture
 def dumped(tmp_path):
     """What a compiler that has assigned memory leaves."""
-    (tmp_path / "sizes.json").write_text(json.dumps({"beside": 228_000_000, "has": 16_000_000_000}))
+    (tmp_path / "sizes.json").write_text(json.dumps({"kept": 228_000_000, "has": 16_000_000_000}))
     (tmp_path / "module_1.jit_gradients.after_optimizations-memory-usage-report.txt").write_text(REPORT)
     (tmp_path / "module_1.jit_gradients.after_optimizations.txt").write_text(PROGRAM)
     return tmp_path
@@ -74,8 +78,15 @@ def test_needs_are_what_the_compiler_assigned_in_hbm_and_the_moments(dumped):
 
 
 def test_a_program_that_is_too_large_has_needs_too(dumped):
-    (dumped / "error.txt").write_text("RESOURCE_EXHAUSTED: Ran out of memory on HBM")
+    (dumped / "error.txt").write_text("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
+    (dumped / "sizes.json").write_text(json.dumps({"kept": 228_000_000, "has": 8_000_000_000}))
     assert fits._read(dumped, "a row")["needs"] > 8e9
+
+
+def test_a_program_that_is_refused_though_it_fits_does_not_count_as_fitting(dumped):
+    (dumped / "error.txt").write_text("RESOURCE_EXHAUSTED: Ran out of memory in memory space vmem")
+    with pytest.raises(ValueError, match=r"a row cannot be compiled: RESOURCE_EXHAUSTED: .* vmem"):
+        fits._read(dumped, "a row")
 
 
 def test_another_error_of_the_compiler_is_said(dumped):
@@ -84,9 +95,30 @@ def test_another_error_of_the_compiler_is_said(dumped):
         fits._read(dumped, "a row")
 
 
-def test_a_compiler_that_died_is_said(tmp_path):
+def _assign_and_go_on(folder: pathlib.Path) -> None:
+    (folder / "step_after_buffer_assignment.txt").touch()
+    time.sleep(20)
+    (folder / "code").touch()
+
+
+def test_the_compiler_is_ended_once_memory_is_assigned(tmp_path):
+    fits._run_until_assigned(_assign_and_go_on, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_after_buffer_assignment.txt"]
+
+
+def test_a_compiler_that_died_is_not_waited_for(tmp_path):
+    fits._run_until_assigned(print, tmp_path)
     with pytest.raises(ValueError, match="a row cannot be compiled: the compiler ended"):
         fits._read(tmp_path, "a row")
+
+
+def test_what_a_step_keeps_is_part_of_the_program():
+    config = rows.load("coco")["hrnet_w32_256x192"].config()
+    program = fits.same_program(config)
+    for changes in ({"optimizer": "sgd"}, {"fsdp": True}, {"average_decay": 0.99}, {"model.remat": True}):
+        other = config.copy_and_resolve_references()
+        other.update_from_flattened_dict(changes)
+        assert fits.same_program(other) != program, changes
 
 
 def test_cells_tell_people_and_memory():
@@ -98,3 +130,44 @@ def test_topologies_are_compiled_side_by_side_and_keep_their_order(monkeypatch, 
     monkeypatch.setattr(fits, "measure", lambda _, *arguments: arguments)
     found = fits.measure_all(config, ["v5e:2x2", "v4:2x2x1"], 64, 2, 1)
     assert [*found.items()] == [("v5e:2x2", ("v5e:2x2", 64, 2, 1)), ("v4:2x2x1", ("v4:2x2x1", 64, 2, 1))]
+
+
+class Options(types.SimpleNamespace):
+    """Flags that are read as attributes and by name."""
+
+    def __getitem__(self, name):
+        return getattr(self, name)
+
+
+@pytest.fixture
+def two_rows(monkeypatch):
+    """Flags that ask for two rows, in a precision given beside them."""
+    monkeypatch.setattr(benchmark.tpu, "mesh_of", lambda *_: None)
+    monkeypatch.setattr(benchmark.config_flags, "get_override_values", lambda _: {"model.dtype": "bfloat16"})
+    names = ["coco:hrnet_w32_256x192", "coco:resnet50_256x192"]
+    return Options(config=None, rows=names, topology=["v5e:2x2"], chips=0, slices=1, batch=0)
+
+
+def test_rows_are_told_one_by_one_although_one_fails(monkeypatch, config, two_rows):
+    def measure(row, topologies, *_):
+        if row.model.name == "simple_baseline":
+            raise ValueError("no such layout")
+        return {topology: {"people": 128, "needs": 8_000_000_000} for topology in topologies}
+
+    monkeypatch.setattr(fits, "measure_all", measure)
+    lines = [text for _, text in benchmark.measure_fits(config, two_rows)]
+    assert [" ".join(line.split()) for line in lines] == [
+        "coco:hrnet_w32_256x192 128: 8.00 GB",
+        "coco:resnet50_256x192 no such layout",
+    ]
+    two_rows.rows = two_rows.rows[1:]
+    with pytest.raises(ValueError, match="no such layout"):  # a row that is alone
+        list(benchmark.measure_fits(config, two_rows))
+
+
+def test_rows_with_the_same_program_are_compiled_once(monkeypatch, config, two_rows):
+    compiled = []
+    monkeypatch.setattr(fits, "measure_all", lambda row, *_: compiled.append(row) or {})
+    two_rows.rows = ["coco:hrnet_w32_256x192", "coco:hrnet_w32_256x192_scratch"]
+    measured = [measured for measured, _ in benchmark.measure_fits(config, two_rows)][-1]
+    assert [*measured] == two_rows.rows and len(compiled) == 1 and compiled[0].model.dtype == "bfloat16"

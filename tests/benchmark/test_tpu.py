@@ -4,9 +4,29 @@ import jax
 import pytest
 
 from configs import default
-from hrnet_jax import devices, tasks
+from hrnet_jax import devices, sharding, tasks
 from hrnet_jax.benchmark import fits, programs, scale, tpu
 from hrnet_jax.run import memory
+
+
+def test_rows_take_what_is_given_beside_them(config):
+    changes = {"model.remat": True, "fsdp": True}
+    row = tpu.select(["coco:hrnet_w48_384x288"], config, changes)["coco:hrnet_w48_384x288"]
+    assert row.model.remat and row.fsdp and (row.model.width, row.model.norm_group_size) == (48, 24)
+    assert [*tpu.select([], config, changes).values()] == [config]
+    with pytest.raises(ValueError, match=r"^coco:resnet50_256x192 has no field --config\.model\.width$"):
+        tpu.select(["coco:resnet50_256x192"], config, {"model.width": 48})
+
+
+@pytest.mark.parametrize(
+    ("group", "people", "whole"), [(32, 128, 128), (24, 128, 120), (32, 40, 32), (32, 20, 20), (0, 7, 7)]
+)
+def test_groups_do_not_span_chips(config, group, people, whole):
+    config = config.copy_and_resolve_references()
+    config.model.norm_group_size = group
+    assert tpu.whole_groups(config, people) == whole
+    chip = tpu.on_chips(config, sharding.make_mesh(jax.devices()[:1]), whole)
+    assert chip.batch_size == whole and chip.model.norm_group_size == min(group, whole)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +58,23 @@ def test_an_unknown_topology_is_refused(mesh):
 
 def test_a_described_device_has_the_memory_that_its_maker_states(mesh):
     assert memory.available(mesh) == 16 * 2**30
-    assert tpu.mesh_of("v5e:2x2", chips=1).size == 1
+    assert [tpu.mesh_of("v5e:2x2", chips=chips).size for chips in (1, 3, 4)] == [1, 3, 4]
     # The two cores of a v4 chip are one device.
-    four = tpu.mesh_of("v4:2x2x1")
+    four = tpu.mesh_of("V4:2x2x1")
     assert four.size == 4 and memory.available(four) == 32 * 2**30
+
+
+def test_chips_that_are_not_there_are_refused(mesh):
+    del mesh
+    with pytest.raises(ValueError, match=r"--chips \(=5\) must be at most 4, the chips of v5e:2x2"):
+        tpu.mesh_of("v5e:2x2", chips=5)
+    with pytest.raises(ValueError, match="nothing is known of devices of the kind 'TPU v3'"):
+        tpu.mesh_of("v3:2x2")
+
+
+def test_a_program_that_is_too_large_is_told(config, mesh):
+    with pytest.raises(ValueError, match=r"refuses the program \(RESOURCE_EXHAUSTED.*: the part `fits` tells"):
+        tpu.measure(config, mesh, 2**16)
 
 
 def test_slices_follow_one_another_in_a_mesh(mesh):

@@ -52,7 +52,7 @@ def test_what_lies_there_while_gradients_are_computed_counts(config, fsdp):
     def held(tree) -> int:
         return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
 
-    assert compiled.opt_state_bytes == held(placed.opt_state)
+    assert compiled.kept_bytes == held(placed.opt_state)
     analysis = compiled.gradients.memory_analysis()
     assert memory.needed(compiled) >= held(placed) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
     donated = compiled.update.memory_analysis().alias_size_in_bytes  # else update and state would lie there twice
@@ -94,7 +94,7 @@ class Program:
         self.argument_size_in_bytes, self.output_size_in_bytes, self.alias_size_in_bytes = 3, 2, 1
 
     def compile(self):
-        return training.CompiledStep(self, self, opt_state_bytes=0)  # type: ignore[arg-type]
+        return training.CompiledStep(self, self, kept_bytes=0)  # type: ignore[arg-type]
 
     def memory_analysis(self):
         return self
@@ -132,7 +132,7 @@ def test_a_step_needs_what_the_larger_of_its_programs_does(gradients, update):
         return types.SimpleNamespace(memory_analysis=lambda: analysis)
 
     halves = program(gradients), program(update)
-    compiled = training.CompiledStep(*halves, opt_state_bytes=10**9)  # type: ignore[arg-type]
+    compiled = training.CompiledStep(*halves, kept_bytes=10**9)  # type: ignore[arg-type]
     assert memory.needed(compiled) == max(gradients + 1e9, update) + 2
 
 
