@@ -40,19 +40,20 @@ def test_the_compiled_step_takes_the_pipelines_batches(config, mesh):
     assert int(state.step) == 1 and float(metrics["loss"]) > 0
 
 
-@pytest.mark.parametrize("fsdp", [False, True])
-def test_what_lies_there_while_gradients_are_computed_counts(config, fsdp):
+@pytest.mark.parametrize(("fsdp", "decay"), [(False, 0.9), (True, 0.0)])
+def test_what_lies_there_while_gradients_are_computed_counts(config, fsdp, decay):
     """State and gradients at least; of the moments, what each device keeps."""
     config = config.copy_and_resolve_references()
-    config.fsdp, mesh = fsdp, sharding.make_mesh()
+    config.fsdp, config.average_decay, mesh = fsdp, decay, sharding.make_mesh()
     compiled = setup.compile_step(config, ADAM, mesh)
-    state = training.init_state(training.init_variables(models.build(config), (64, 32), 0), ADAM)
+    variables = training.init_variables(models.build(config), (64, 32), 0)
+    state = training.init_state(variables, ADAM, averaged=decay > 0)
     placed = sharding.place_state(state, mesh, fsdp)
 
     def held(tree) -> int:
         return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
 
-    assert compiled.kept_bytes == held(placed.opt_state)
+    assert compiled.kept_bytes == held(placed.opt_state) + held(placed.average)
     analysis = compiled.gradients.memory_analysis()
     assert memory.needed(compiled) >= held(placed) + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
     donated = compiled.update.memory_analysis().alias_size_in_bytes  # else update and state would lie there twice
