@@ -89,6 +89,7 @@ HOST = {
         "models.count_parameters",
         "models.count_multiply_adds",
         "models.count_outputs",
+        "training.kept_bytes",
     ],
     "draws initial weights with numpy": ["training.init_variables"],
     "reads a configuration": ["optimizer.build", "optimizer.make_transformation"],
