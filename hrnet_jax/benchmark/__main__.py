@@ -99,18 +99,22 @@ def run(parts: list[str]) -> None:
     results["command"] = " ".join(["python -m hrnet_jax.benchmark", *sys.argv[1:]])
     print("  ".join(f"{name} {value}" for name, value in results["machine"].items()) + "\n", flush=True)
     for part in chosen:
-        try:
-            measured = PARTS[part](options.config, options)
-            for results[part], text in [measured] if isinstance(measured, tuple) else measured:
-                print(text, flush=True)
-                report.write(pathlib.Path(options.out), results)
-        except (ValueError, OSError) as error:
-            if len(chosen) == 1:
-                raise
-            results[part] = {"error": str(error)}
-            print(f"{part}: not measured: {error}", flush=True)
+        for measured, text in _measure(part, options, alone=len(chosen) == 1):
+            results[part] = measured
+            print(text, flush=True)
             report.write(pathlib.Path(options.out), results)
         print(flush=True)
+
+
+def _measure(part: str, options: flags.FlagValues, alone: bool) -> Iterator[Measured]:
+    """Yields the results of a part, as often as it does, or the ``error`` of one that is not alone."""
+    try:
+        measured = PARTS[part](options.config, options)
+        yield from [measured] if isinstance(measured, tuple) else measured
+    except (ValueError, OSError) as error:
+        if alone:
+            raise
+        yield {"error": str(error)}, f"{part}: not measured: {error}"
 
 
 def _check(parts: list[str], options: flags.FlagValues) -> None:

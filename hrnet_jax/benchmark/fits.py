@@ -79,16 +79,16 @@ def _assign(config: ConfigDict, topology: str, people: int, chips: int, slices: 
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        _run_until_assigned(_compile, config, topology, people, chips, slices, folder)
+        _run_until_assigned(folder, _compile, config, topology, people, chips, slices)
         return _read(folder, f"{workload.title(config, f'{people} people on a chip')}, for {topology}")
 
 
-def _run_until_assigned(compile_step: Callable[..., None], *arguments: Any) -> None:
-    """Runs a function in a process of its own, until it ends or its last argument, a folder, tells the memory."""
-    process = multiprocessing.get_context("spawn").Process(target=compile_step, args=arguments)
+def _run_until_assigned(folder: pathlib.Path, compile_step: Callable[..., None], *arguments: Any) -> None:
+    """Runs a function in a process of its own, until it ends or has dumped the assigned memory to a folder."""
+    process = multiprocessing.get_context("spawn").Process(target=compile_step, args=(folder, *arguments))
     process.start()
     try:
-        while process.is_alive() and not any(arguments[-1].glob(_ASSIGNED)):
+        while process.is_alive() and not any(folder.glob(_ASSIGNED)):
             process.join(0.1)
     finally:
         process.kill()
@@ -96,7 +96,7 @@ def _run_until_assigned(compile_step: Callable[..., None], *arguments: Any) -> N
 
 
 def _compile(
-    config: ConfigDict, topology: str, people: int, chips: int, slices: int, folder: pathlib.Path
+    folder: pathlib.Path, config: ConfigDict, topology: str, people: int, chips: int, slices: int
 ) -> None:
     """Compiles the gradients of a step, dumping what the compiler does, and writes what stays beside them."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler waits for the compiler

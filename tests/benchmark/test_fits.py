@@ -102,12 +102,12 @@ def _assign_and_go_on(folder: pathlib.Path) -> None:
 
 
 def test_the_compiler_is_ended_once_memory_is_assigned(tmp_path):
-    fits._run_until_assigned(_assign_and_go_on, tmp_path)
+    fits._run_until_assigned(tmp_path, _assign_and_go_on)
     assert [path.name for path in tmp_path.iterdir()] == ["step_after_buffer_assignment.txt"]
 
 
 def test_a_compiler_that_died_is_not_waited_for(tmp_path):
-    fits._run_until_assigned(print, tmp_path)
+    fits._run_until_assigned(tmp_path, print)
     with pytest.raises(ValueError, match="a row cannot be compiled: the compiler ended"):
         fits._read(tmp_path, "a row")
 
